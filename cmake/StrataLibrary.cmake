@@ -29,7 +29,7 @@ if(STRATA_JEMALLOC_EMBEDDED)
     set(merged "${PROJECT_BINARY_DIR}/strata-merged.o")
     add_custom_command(
       OUTPUT "${merged}"
-      COMMAND "${CMAKE_LINKER}" -r -o "${merged}.all" ${STRATA_OBJECTS} "${STRATA_JEMALLOC_OBJECT}"
+      COMMAND "${CMAKE_C_COMPILER}" -r -nostdlib -o "${merged}.all" ${STRATA_OBJECTS} "${STRATA_JEMALLOC_OBJECT}"
       COMMAND "${CMAKE_OBJCOPY}" --wildcard "--keep-global-symbol=strata_*" "${merged}.all" "${merged}"
       DEPENDS ${rooms} ${STRATA_OBJECTS} sx_jemalloc "${STRATA_JEMALLOC_OBJECT}"
       COMMENT "Merging the rooms into one object" COMMAND_EXPAND_LISTS VERBATIM)
