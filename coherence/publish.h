@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Invalidations out: the scripts that write, number and publish in one atomic step, and the readers of their replies. */
+#ifndef SX_COHERENCE_PUBLISH_H
+#define SX_COHERENCE_PUBLISH_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "core/key/key.h"
+#include "l2/redis/cluster.h"
+
+/* All scripts of this room, NULL-terminated, for the connections to load. One set per engine: the sha is filled in by
+   the loop that owns them. */
+typedef struct sx_publish_scripts {
+    sx_redis_script write;   /* set or invalidate */
+    sx_redis_script lease;   /* SET NX GET for servers before 7.0 */
+    sx_redis_script fill;    /* store under a lease's token; no increment, no message */
+    sx_redis_script abandon; /* remove a lease by its token */
+    sx_redis_script counter; /* create a partition's counter */
+    sx_redis_script beat;    /* TIME and counters, read only */
+    sx_redis_script probe;   /* publish a PROBE */
+    sx_redis_script *all[8];
+} sx_publish_scripts;
+void sx_publish_scripts_init(sx_publish_scripts *scripts);
+
+/* Where a key lives; strings are the caller's. */
+typedef struct sx_publish_key {
+    uint32_t partition;
+    const char *ns;
+    size_t ns_size;
+    uint32_t ns_version;
+    const void *key;
+    size_t key_size;
+} sx_publish_key;
+
+/* How commands are formed. const after open, but sharded is known only once a server answered. */
+typedef struct sx_publish {
+    const sx_alloc *alloc;
+    const sx_key_tags *tags;
+    bool sharded; /* SPUBLISH; else PUBLISH */
+    bool set_nx_get;
+} sx_publish;
+
+/* A write. deadline_ms and not_before_ms are the server's wall clock: refused when TIME > deadline_ms (0: none), or
+   TIME <= not_before_ms (0: none). tail NULL: invalidate. */
+typedef struct sx_publish_write {
+    sx_publish_key key;
+    uint64_t id;
+    int64_t deadline_ms;
+    int64_t not_before_ms;
+    int64_t ttl_ms; /* 0: no expiry */
+    const uint8_t *tail;
+    size_t tail_size;
+} sx_publish_write;
+
+/* Each encodes into an empty command; failures stick in command->args. */
+void sx_publish_encode_write(const sx_publish *publish, const sx_publish_write *write, sx_command *command);
+/* Places a lease where the key is absent; answers what is there otherwise. *script is set to the script to use, or NULL
+   for a plain command. */
+void sx_publish_encode_lease(const sx_publish *publish, sx_publish_scripts *scripts, const sx_publish_key *key,
+                             uint64_t token, int64_t lease_ms, sx_command *command, const sx_redis_script **script);
+/* Stores a load's result if the lease with token is still there; id of the value is the token. */
+void sx_publish_encode_fill(const sx_publish *publish, const sx_publish_key *key, uint64_t token, int64_t deadline_ms,
+                            int64_t ttl_ms, const uint8_t *tail, size_t tail_size, sx_command *command);
+void sx_publish_encode_abandon(const sx_publish *publish, const sx_publish_key *key, uint64_t token,
+                               sx_command *command);
+void sx_publish_encode_get(const sx_publish *publish, const sx_publish_key *key, sx_command *command);
+void sx_publish_encode_front(const sx_publish *publish, const sx_publish_key *key, sx_command *command); /* GETRANGE */
+
+typedef enum sx_publish_verdict {
+    SX_PUBLISH_DONE,     /* n and server_ms are set */
+    SX_PUBLISH_LATE,     /* refused: past its deadline; nothing was done */
+    SX_PUBLISH_EARLY,    /* refused: not yet after not_before; nothing was done */
+    SX_PUBLISH_LOST,     /* fill: the lease is gone; nothing was stored */
+    SX_PUBLISH_MALFORMED
+} sx_publish_verdict;
+/* Reads the reply of a write or a fill. */
+sx_publish_verdict sx_publish_decode(const sx_resp *reply, uint64_t *n, int64_t *server_ms);
+
+#endif

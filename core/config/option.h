@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Options: each room declares a table of rows that say everything about its options; this parses, checks, layers and
+   prints them. */
+#ifndef SX_CORE_CONFIG_OPTION_H
+#define SX_CORE_CONFIG_OPTION_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+typedef enum sx_option_type {
+    SX_OPTION_INTEGER,  /* int64_t; "12" */
+    SX_OPTION_BYTES,    /* int64_t; "4096", "64KiB", "256MiB", "2GiB", "1TiB" */
+    SX_OPTION_DURATION, /* int64_t nanoseconds; "250us", "500ms", "30s", "5m", "2h", "7d" (a unit is required) */
+    SX_OPTION_PERCENT,  /* int64_t; "10%" or "10" */
+    SX_OPTION_BOOLEAN,  /* int64_t 0 or 1; "true", "false", "on", "off" */
+    SX_OPTION_CHOICE,   /* int64_t index into choices */
+    SX_OPTION_STRING,   /* const char *; min and max bound its length */
+    SX_OPTION_SECRET    /* as string, printed as "***" */
+} sx_option_type;
+
+typedef struct sx_option {
+    const char *name;          /* "l1.bytes": section, dot, key; [a-z0-9_] */
+    sx_option_type type;
+    int64_t min, max;          /* inclusive, in the type's own unit */
+    const char *default_text;  /* as in a file */
+    const char *choices;       /* "a|b|c" for SX_OPTION_CHOICE, else NULL */
+    bool hot;
+    bool power_of_two;
+    const char *doc;
+} sx_option;
+
+/* A room's table. Rooms export `extern const sx_option_table sx_l1_options;` and the like. */
+typedef struct sx_option_table {
+    const sx_option *rows;
+    size_t count;
+} sx_option_table;
+
+typedef struct strata_config sx_config;
+
+/* Every table there is, in the order of the reference page. Defined in core/flow, the only room that knows all rooms. */
+extern const sx_option_table *const sx_option_tables[];
+extern const size_t sx_option_table_count;
+
+/* Reads by full name; the name must exist and be of the type's family (asserted). Strings live as long as config. */
+int64_t sx_config_int(const sx_config *config, const char *name);
+const char *sx_config_text(const sx_config *config, const char *name);
+/* A deep copy, for an engine to keep. NULL when out of memory. */
+sx_config *sx_config_copy(const sx_config *config);
+/* The row of a name, or NULL. */
+const sx_option *sx_option_find(const char *name);
+
+#endif

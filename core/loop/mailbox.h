@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* An unbounded intrusive mailbox, many producers and one consumer: push is one CAS, the consumer takes all at once. */
+#ifndef SX_CORE_LOOP_MAILBOX_H
+#define SX_CORE_LOOP_MAILBOX_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+
+typedef struct sx_mail {
+    struct sx_mail *next; /* owner: poster before the push, consumer after the drain */
+} sx_mail;
+
+typedef struct sx_mailbox {
+    _Atomic(sx_mail *) top; /* atomic: push release, drain acquire [order: mail-handover] */
+} sx_mailbox;
+
+/* True where it was empty: then, and only then, the poster must wake the consumer. Any thread. Lock-free. */
+bool sx_mailbox_post_mpsc(sx_mailbox *mailbox, sx_mail *mail);
+/* Takes everything, oldest first; NULL where empty. The consumer only. */
+sx_mail *sx_mailbox_drain_mpsc(sx_mailbox *mailbox);
+/* A hint for whether a drain would find something. Any thread. */
+bool sx_mailbox_is_empty(const sx_mailbox *mailbox);
+
+#endif

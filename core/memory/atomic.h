@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What C11 atomics lack: a pause for spinning, the cache line's size, and the only fences in the tree, named by use. */
+#ifndef SX_CORE_MEMORY_ATOMIC_H
+#define SX_CORE_MEMORY_ATOMIC_H
+
+#include <stdatomic.h>
+#include <stdint.h>
+
+#define SX_CACHE_LINE 64
+/* Two lines: neighbours fetched in pairs by the prefetcher don't share either. */
+#define SX_NO_SHARING 128
+
+#if defined(__SANITIZE_THREAD__)
+#define SX_TSAN 1
+#elif defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define SX_TSAN 1
+#endif
+#endif
+#ifndef SX_TSAN
+#define SX_TSAN 0
+#endif
+
+#define SX_LIKELY(x) __builtin_expect(!!(x), 1)
+#define SX_UNLIKELY(x) __builtin_expect(!!(x), 0)
+
+static inline void sx_cpu_relax(void) {
+#if defined(__x86_64__) || defined(__i386__)
+    __builtin_ia32_pause();
+#elif defined(__aarch64__)
+    __asm__ volatile("yield" ::: "memory");
+#endif
+}
+
+#endif

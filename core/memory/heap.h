@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The counted owner of an instance's item memory: the arena lives until the engine and the last kept value are gone. */
+#ifndef SX_CORE_MEMORY_HEAP_H
+#define SX_CORE_MEMORY_HEAP_H
+
+#include <stdatomic.h>
+#include <stdint.h>
+
+#include "core/memory/alloc.h"
+
+typedef struct sx_heap {
+    sx_alloc alloc;        /* const after create */
+    _Atomic int64_t refs;  /* atomic: acq_rel on release [order: heap-free]; the engine's one plus one per kept item */
+    int arena;             /* const after create: 1 where alloc is a private arena to be destroyed */
+} sx_heap;
+
+/* injected NULL: a private arena. The heap's own struct comes from sx_alloc_default or from injected. */
+int32_t sx_heap_create(const sx_alloc *injected, sx_heap **out);
+/* The process-wide heap behind values made outside any cache; never freed. */
+sx_heap *sx_heap_default(void);
+void sx_heap_retain(sx_heap *heap);
+void sx_heap_release(sx_heap *heap);
+
+#endif

@@ -1,0 +1,97 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* L1: the in-process store. Reads are wait-free under an epoch pin; writers lock a group; memory stays in its budget. */
+#ifndef SX_L1_L1_H
+#define SX_L1_L1_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "core/config/option.h"
+#include "core/key/key.h"
+#include "core/memory/epoch.h"
+#include "core/memory/item.h"
+#include "core/observe/metric.h"
+#include "core/time/clock.h"
+
+extern const sx_option_table sx_l1_options; /* l1.bytes (hot), l1.item_bytes_max, l1.enabled */
+
+/* Metric rows and where their numbers are; sx_l1_metric_read(l1, i) reads row i. */
+enum {
+    SX_L1_METRIC_ENTRIES,
+    SX_L1_METRIC_BYTES_USED,      /* items' footprints, index and policy, retired but not freed bytes */
+    SX_L1_METRIC_BYTES_MAX,       /* the budget */
+    SX_L1_METRIC_BYTES_METADATA,  /* all but keys and values, of entries in the table */
+    SX_L1_METRIC_INSERTS,
+    SX_L1_METRIC_REPLACES,
+    SX_L1_METRIC_EVICTIONS,
+    SX_L1_METRIC_EXPIRATIONS,
+    SX_L1_METRIC_REMOVALS,
+    SX_L1_METRIC_REFUSED,         /* too large, or budget held by a stalled reader */
+    SX_L1_METRIC_COUNT
+};
+extern const sx_metric_row sx_l1_metrics[SX_L1_METRIC_COUNT];
+
+typedef struct sx_l1 sx_l1;
+
+typedef struct sx_l1_settings {
+    int64_t bytes_max;
+    int64_t item_bytes_max; /* key and value */
+} sx_l1_settings;
+
+/* The table's own memory comes from heap's allocator too. epoch outlives the store. */
+int32_t sx_l1_create(sx_heap *heap, sx_epoch *epoch, const sx_clock *clock, const sx_key_secret *secret,
+                     const sx_l1_settings *settings, sx_l1 **out);
+/* Releases every item. No other thread may be inside a call. */
+void sx_l1_destroy(sx_l1 *l1);
+
+/* The hash that every call below takes, computed once per operation. */
+static inline uint64_t sx_l1_hash(const sx_key_secret *secret, uint16_t ns, const void *key, size_t size) {
+    return sx_key_hash(secret, ns, key, size);
+}
+
+/* Finds the live entry of a key, expired or not (the caller compares item->expires_ns with its clock), and notes the
+   hit for the eviction policy. No lock, no allocation, no system call, no shared line written for a key that is hot
+   already. record must be pinned; the item is safe to read until unpin, sx_item_retain makes it outlive that.
+   What a find that begins after a load of an acquire-read word sees: every removal that happened before the store that
+   the load read. Wait-free. */
+sx_item *sx_l1_find_pinned(sx_l1 *l1, uint64_t hash, uint16_t ns, const void *key, size_t size);
+/* Starts the memory accesses of a find, for batches. */
+void sx_l1_prefetch(const sx_l1 *l1, uint64_t hash);
+
+/* What sx_l1_put does where an entry of the key exists already. */
+typedef enum sx_l1_put_rule {
+    SX_L1_PUT_NEWER,  /* replaces an entry with a smaller n, or an equal n and another id; an entry with equal (n, id)
+                         is replaced too (it renews ttl and generation); an expired or other-generation entry always */
+    SX_L1_PUT_ALWAYS  /* no versions (no L2) */
+} sx_l1_put_rule;
+
+/* Makes the item its key's entry. The table takes a reference of its own; the caller keeps his. Callers serialise puts
+   and removals of one key among themselves (the flight's stripe); gets need not. record is the caller's (pinned or not).
+   Returns STRATA_OK; STRATA_EXISTS where the rule keeps what is there; STRATA_E_VALUE_SIZE beyond item_bytes_max;
+   STRATA_E_OVERLOADED where retired memory held by a stalled reader exceeds its share. After any failure, and wherever a
+   new item could not go in, NO older entry of the key remains (except with STRATA_EXISTS). */
+int32_t sx_l1_put(sx_l1 *l1, sx_epoch_record *record, uint64_t hash, sx_item *item, sx_l1_put_rule rule);
+
+/* Removes the key's entry if its n is smaller than below_n (UINT64_MAX: any; entries with n == below_n stay). Never fails
+   for lack of anything. Returns whether one was removed. */
+bool sx_l1_remove(sx_l1 *l1, sx_epoch_record *record, uint64_t hash, uint16_t ns, const void *key, size_t size,
+                  uint64_t below_n);
+/* Removes this very item if it is still its key's entry (expiry, audits). */
+bool sx_l1_remove_item(sx_l1 *l1, sx_epoch_record *record, uint64_t hash, sx_item *item);
+
+/* Visits entries, weakly consistent: an entry there all the time is visited at least once. visit runs under a pin and no
+   lock; true removes the entry. *cursor starts at 0 and is 0 again at the end. At most budget groups a step. */
+void sx_l1_walk(sx_l1 *l1, sx_epoch_record *record, uint64_t *cursor, uint32_t budget,
+                bool (*visit)(void *context, sx_item *item), void *context);
+
+/* The keeper's round: brings memory under the budget, expires with bounded work. record is the keeper's. Returns whether
+   more work is waiting. */
+bool sx_l1_maintain_on_keeper(sx_l1 *l1, sx_epoch_record *record, int64_t now_ns);
+
+/* Changes the budget while in use. */
+void sx_l1_resize(sx_l1 *l1, int64_t bytes_max);
+
+int64_t sx_l1_metric_read(const sx_l1 *l1, uint32_t metric);
+
+#endif

@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The store: requests to the cluster under a deadline, with retries, backoff and a circuit breaker per node. */
+#ifndef SX_L2_STORE_H
+#define SX_L2_STORE_H
+
+#include "core/config/option.h"
+#include "core/observe/metric.h"
+#include "l2/redis/cluster.h"
+
+extern const sx_option_table sx_store_options; /* l2.mode, l2.timeout, retry_*, breaker_*, value_bytes_max, open_wait */
+
+typedef struct sx_store sx_store;
+
+typedef struct sx_store_settings {
+    int64_t retry_base_ns;        /* first backoff; doubles, full jitter */
+    int64_t retry_max_ns;
+    uint32_t breaker_failures;    /* consecutive node faults that open it; 0: never */
+    int64_t breaker_open_ns;      /* until one probe is let through (half-open) */
+} sx_store_settings;
+
+/* One operation. Embedded; lives until done. owner: loop. The caller fills request's command/encode, script, read_only,
+   slot, deadline_ns; the store uses request.done itself. */
+typedef struct sx_store_op {
+    sx_redis_request request;
+    /* Exactly once, never inside submit. STRATA_OK: reply is no error. A failure: reply is NULL, or the error reply.
+       A write that may have been executed ends with STRATA_E_UNKNOWN_OUTCOME; such a write is never sent twice. A read
+       is retried until its deadline. An open breaker answers STRATA_E_UNAVAILABLE at once. */
+    void (*done)(struct sx_store_op *op, int32_t status, const sx_resp *reply);
+    void *context;
+    bool write;
+    /* private */
+    sx_store *store;
+    sx_timer retry_timer;
+    struct sx_store_op *next, *previous;
+    int64_t backoff_ns;
+    int32_t pending_status;
+    uint32_t probe_node; /* index + 1 where this attempt is a breaker's probe */
+} sx_store_op;
+
+int32_t sx_store_create(sx_loop *loop, const sx_alloc *alloc, sx_redis_cluster *cluster,
+                        const sx_store_settings *settings, sx_store **out);
+/* On the loop: ends what waits for a retry with STRATA_E_CLOSED; later submits too. */
+void sx_store_stop_on_loop(sx_store *store);
+void sx_store_destroy(sx_store *store);
+void sx_store_submit_on_loop(sx_store *store, sx_store_op *op);
+
+typedef enum sx_breaker_state { SX_BREAKER_CLOSED, SX_BREAKER_OPEN, SX_BREAKER_HALF_OPEN } sx_breaker_state;
+sx_breaker_state sx_store_breaker_on_loop(const sx_store *store, uint32_t node_index);
+
+enum {
+    SX_STORE_METRIC_RETRIES,
+    SX_STORE_METRIC_UNKNOWN_OUTCOMES,
+    SX_STORE_METRIC_BREAKER_OPENS,
+    SX_STORE_METRIC_BREAKER_REFUSALS,
+    SX_STORE_METRIC_BREAKERS_OPEN, /* gauge */
+    SX_STORE_METRIC_COUNT
+};
+extern const sx_metric_row sx_store_metrics[SX_STORE_METRIC_COUNT];
+int64_t sx_store_metric_read(const sx_store *store, uint32_t metric); /* any thread */
+
+#endif
