@@ -411,8 +411,9 @@ def function_name(head):
                 break
             i -= 1
         m = re.search(r"(\w+)\s*$", head[:max(i, 0)])
-        if not m:
-            return None
+        if not m:  # one that returns a pointer to a function: the innermost name
+            names = re.findall(r"(\w+)\s*\(", head[:max(i, 0)])
+            return names[-1] if names else None
         if m[1] == "__attribute__" or (m[1].isupper() and head[:m.start()].rstrip().endswith(")")):
             head = head[:m.start()].rstrip()
             continue

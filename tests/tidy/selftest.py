@@ -53,6 +53,8 @@ CASES = [
      TOP + "#if A\nvoid f(void) {\n#else\nvoid g(void) {\n#endif\n}\n" + LONG, r"long_one\(\).*\[size\]"),
     ("function size in extern C", "l1/a.c", TOP + 'extern "C" {\n' + LONG + "}\n", r"long_one\(\).*\[size\]"),
     ("function with attribute", "l1/a.c", TOP + LONG.replace(") {", ") __attribute__((cold)) {"), r"long_one\(\)"),
+    ("function that returns a function", "l1/a.c", TOP + LONG.replace("void long_one(int a)", "int (*long_one(int a))(void)"),
+     r"long_one\(\)"),
     ("room upward", "core/memory/b.h", TOP + '#include "core/codec/codec.h"\n', r"core/memory must not.*\[include\]"),
     ("room sideways", "l2/b.c", TOP + '#include "l1/l1.h"\n', r"l2 must not include l1"),
     ("equal floors", "core/key/b.c", TOP + '#include "core/time/clock.h"\n', r"core/key must not"),
