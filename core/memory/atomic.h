@@ -32,4 +32,14 @@ static inline void sx_cpu_relax(void) {
 #endif
 }
 
+/* After ck_epoch_begin: no load of the pinned section may be satisfied before the load of the global epoch. ck 0.7.1
+   leaves that load bare, which weakly ordered machines may delay; on x86 this is no instruction. [fence: epoch-pin] */
+static inline void sx_fence_epoch_pin(void) {
+#if SX_TSAN /* which understands no fences; it needs none here, x86 keeps loads in order */
+    atomic_signal_fence(memory_order_acquire);
+#else
+    atomic_thread_fence(memory_order_acquire);
+#endif
+}
+
 #endif

@@ -28,7 +28,8 @@ bool sx_epoch_is_pinned(const sx_epoch_record *record);
 
 /* Hands over memory that is no longer reachable: free_fn(memory) runs once, after every pin taken before this call has
    ended, on the thread that reclaims. bytes is what it occupies. Never fails, never frees inline, never allocates
-   without a fallback (when no memory is to be had for its books, it waits for a grace period instead).
+   without a fallback: where the allocator has nothing for its books, it takes a page from the kernel (waiting for a
+   grace period instead would deadlock a caller that is pinned itself).
    Owner of record, pinned or not. */
 void sx_epoch_retire(sx_epoch_record *record, void *memory, size_t bytes, void (*free_fn)(void *memory));
 

@@ -1,0 +1,235 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The loop thread: libuv's turns, with posted tasks, a timer wheel and end-of-turn hooks hung into them.
+
+   A turn of libuv is: its timers, pending callbacks, prepare, poll (I/O and our async: posted tasks), closing. All of
+   ours that ends a turn runs in prepare, right before the poll: due timers, then the hooks, which thus see everything
+   that ran since the last poll, then the one uv_timer that wakes the next turn. */
+#include "core/loop/loop.h"
+
+#include <assert.h>
+#include <stdatomic.h>
+#include <string.h>
+
+#include <pthread.h>
+
+#include <strata/status.h>
+
+#include "core/loop/wheel.h"
+
+/* An injected clock may run at another pace than libuv's: it is looked at this often while a timer is set. */
+#define INJECTED_CLOCK_LOOK_MS 10
+/* libuv adds to its time: stay far from overflow. */
+#define SLEEP_MS_MAX (24 * 3600 * 1000)
+
+struct sx_loop {
+    const sx_alloc *alloc; /* const after create */
+    sx_clock clock;        /* const after create */
+    const sx_log *log;     /* const after create */
+    sx_mailbox mailbox;
+    uv_async_t wake; /* uv_async_send: any thread; else owner: loop */
+    /* atomic: relaxed; a thread looks only for itself in it, and wrote that itself */
+    _Atomic(pthread_t) owner;
+    /* owner: loop, all below */
+    uv_loop_t uv;
+    uv_prepare_t prepare;
+    uv_timer_t alarm; /* for the nearest deadline */
+    uv_timer_t limit; /* of a turn driven by hand */
+    int64_t alarm_ns; /* what the alarm is set for; INT64_MAX where it isn't set */
+    sx_turn_hook *hooks;
+    sx_turn_hook **hooks_end;
+    sx_task stop_task;
+    sx_thread thread;
+    bool ran; /* tasks or timers, since it was last cleared */
+    sx_wheel wheel;
+};
+
+static void become_owner(sx_loop *loop) {
+    /* relaxed: each thread compares with itself only */
+    atomic_store_explicit(&loop->owner, pthread_self(), memory_order_relaxed);
+}
+
+bool sx_loop_is_current(const sx_loop *loop) {
+    /* relaxed: only this thread can have written this thread's name */
+    return pthread_equal(atomic_load_explicit(&loop->owner, memory_order_relaxed), pthread_self()) != 0;
+}
+
+uv_loop_t *sx_loop_uv(sx_loop *loop) {
+    return &loop->uv;
+}
+
+int64_t sx_loop_now_ns(sx_loop *loop) {
+    return sx_clock_now_ns(&loop->clock);
+}
+
+/* ---- turns ---------------------------------------------------------------------------------------------------- */
+
+static void run_mail(sx_loop *loop) {
+    for (sx_mail *mail = sx_mailbox_drain_mpsc(&loop->mailbox); mail != NULL;) {
+        sx_task *task = (sx_task *)(void *)mail; /* mail is its first member */
+        mail = mail->next;                       /* the task may free itself */
+        loop->ran = true;
+        task->run_on_loop(task);
+    }
+}
+
+static void wake_on_loop(uv_async_t *wake) {
+    run_mail(wake->data);
+}
+
+static void alarm_on_loop(uv_timer_t *alarm) {
+    sx_loop *loop = alarm->data;
+    loop->alarm_ns = INT64_MAX; /* prepare does the rest */
+}
+
+static void limit_on_loop(uv_timer_t *limit) {
+    (void)limit;
+}
+
+/* Sets the alarm for the nearest deadline. One that is set for an earlier time stays: waking once in vain is cheaper
+   than moving it whenever the nearest timer is cancelled. */
+static void arm(sx_loop *loop) {
+    if (loop->wheel.count == 0) {
+        if (loop->alarm_ns != INT64_MAX) (void)uv_timer_stop(&loop->alarm);
+        loop->alarm_ns = INT64_MAX;
+        return;
+    }
+    int64_t nearest = sx_wheel_nearest_ns(&loop->wheel);
+    if (loop->alarm_ns <= nearest && loop->alarm_ns != INT64_MAX) return;
+    int64_t ahead = nearest - sx_loop_now_ns(loop);
+    int64_t sleep_ms = ahead <= 0 ? 0 : ahead / SX_NS_PER_MS + (ahead % SX_NS_PER_MS != 0);
+    if (loop->clock.now_ns != NULL && sleep_ms > INJECTED_CLOCK_LOOK_MS) sleep_ms = INJECTED_CLOCK_LOOK_MS;
+    if (sleep_ms > SLEEP_MS_MAX) sleep_ms = SLEEP_MS_MAX;
+    uv_update_time(&loop->uv);
+    if (uv_timer_start(&loop->alarm, alarm_on_loop, (uint64_t)sleep_ms, 0) == 0) loop->alarm_ns = nearest;
+}
+
+static void end_turn(sx_loop *loop) {
+    if (loop->wheel.count != 0 && sx_wheel_advance(&loop->wheel, sx_loop_now_ns(loop)) != 0) loop->ran = true;
+    for (sx_turn_hook *hook = loop->hooks; hook != NULL; hook = hook->next) hook->run_on_loop(hook);
+    arm(loop);
+}
+
+static void prepare_on_loop(uv_prepare_t *prepare) {
+    end_turn(prepare->data);
+}
+
+void sx_loop_turn(sx_loop *loop, int wait_ms) {
+    become_owner(loop);
+    loop->ran = false;
+    end_turn(loop); /* what was called between turns counts as one */
+    if (wait_ms > 0 && !loop->ran) {
+        uv_update_time(&loop->uv);
+        (void)uv_timer_start(&loop->limit, limit_on_loop, (uint64_t)wait_ms, 0);
+        (void)uv_run(&loop->uv, UV_RUN_ONCE);
+        (void)uv_timer_stop(&loop->limit);
+    } else {
+        (void)uv_run(&loop->uv, UV_RUN_NOWAIT);
+    }
+    end_turn(loop);
+}
+
+/* ---- life ----------------------------------------------------------------------------------------------------- */
+
+static void init_handles(sx_loop *loop) {
+    (void)uv_prepare_init(&loop->uv, &loop->prepare); /* these three can't fail */
+    (void)uv_timer_init(&loop->uv, &loop->alarm);
+    (void)uv_timer_init(&loop->uv, &loop->limit);
+    loop->prepare.data = loop;
+    loop->alarm.data = loop;
+    loop->limit.data = loop;
+    loop->wake.data = loop;
+    (void)uv_prepare_start(&loop->prepare, prepare_on_loop);
+}
+
+int32_t sx_loop_create(const sx_alloc *alloc, const sx_clock *clock, const sx_log *log, sx_loop **out) {
+    sx_loop *loop = sx_allocate_zero(alloc, sizeof *loop);
+    if (loop == NULL) return STRATA_E_NOMEM;
+    loop->alloc = alloc;
+    if (clock != NULL) loop->clock = *clock;
+    loop->log = log;
+    loop->alarm_ns = INT64_MAX;
+    loop->hooks_end = &loop->hooks;
+    become_owner(loop);
+    sx_wheel_init(&loop->wheel, sx_loop_now_ns(loop));
+    int failure = uv_loop_init(&loop->uv);
+    if (failure == 0) {
+        failure = uv_async_init(&loop->uv, &loop->wake, wake_on_loop);
+        if (failure != 0) (void)uv_loop_close(&loop->uv);
+    }
+    if (failure != 0) {
+        sx_release(alloc, loop, sizeof *loop);
+        return failure == UV_ENOMEM ? STRATA_E_NOMEM : STRATA_E_SYSTEM;
+    }
+    init_handles(loop);
+    *out = loop;
+    return STRATA_OK;
+}
+
+/* Our own handles stop keeping the loop alive: it now ends when everybody else's are closed. */
+static void stop_on_loop(sx_task *task) {
+    sx_loop *loop = (sx_loop *)(void *)((char *)task - offsetof(sx_loop, stop_task));
+    uv_unref((uv_handle_t *)&loop->wake);
+    uv_unref((uv_handle_t *)&loop->prepare);
+    uv_unref((uv_handle_t *)&loop->alarm);
+    uv_stop(&loop->uv);
+}
+
+static void loop_main(void *argument) {
+    sx_loop *loop = argument;
+    become_owner(loop);
+    (void)uv_run(&loop->uv, UV_RUN_DEFAULT); /* until the stop task */
+    do {
+        /* A closing handle's callback may have posted once more. */
+        (void)uv_run(&loop->uv, UV_RUN_DEFAULT);
+        run_mail(loop);
+        end_turn(loop);
+    } while (uv_loop_alive(&loop->uv) || !sx_mailbox_is_empty(&loop->mailbox));
+}
+
+int32_t sx_loop_start(sx_loop *loop) {
+    return sx_thread_start(&loop->thread, "strata-loop", loop_main, loop);
+}
+
+void sx_loop_stop(sx_loop *loop) {
+    loop->stop_task.run_on_loop = stop_on_loop;
+    sx_loop_post(loop, &loop->stop_task);
+    sx_thread_join(&loop->thread);
+    become_owner(loop);
+}
+
+void sx_loop_destroy(sx_loop *loop) {
+    if (loop == NULL) return;
+    become_owner(loop);
+    uv_close((uv_handle_t *)&loop->wake, NULL);
+    uv_close((uv_handle_t *)&loop->prepare, NULL);
+    uv_close((uv_handle_t *)&loop->alarm, NULL);
+    uv_close((uv_handle_t *)&loop->limit, NULL);
+    (void)uv_run(&loop->uv, UV_RUN_DEFAULT);
+    int failure = uv_loop_close(&loop->uv);
+    assert(failure == 0 && "a handle was left open on the loop");
+    (void)failure;
+    sx_release(loop->alloc, loop, sizeof *loop);
+}
+
+/* ---- tasks, timers, hooks ------------------------------------------------------------------------------------- */
+
+void sx_loop_post(sx_loop *loop, sx_task *task) {
+    if (sx_mailbox_post_mpsc(&loop->mailbox, &task->mail)) (void)uv_async_send(&loop->wake);
+}
+
+void sx_loop_timer_set(sx_loop *loop, sx_timer *timer, int64_t due_ns) {
+    assert(sx_loop_is_current(loop));
+    sx_wheel_set(&loop->wheel, timer, due_ns);
+}
+
+void sx_loop_timer_cancel(sx_loop *loop, sx_timer *timer) {
+    assert(sx_loop_is_current(loop));
+    if (sx_timer_is_set(timer)) sx_wheel_cancel(&loop->wheel, timer);
+}
+
+void sx_loop_hook_add(sx_loop *loop, sx_turn_hook *hook) {
+    assert(sx_loop_is_current(loop));
+    hook->next = NULL;
+    *loop->hooks_end = hook;
+    loop->hooks_end = &hook->next;
+}

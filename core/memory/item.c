@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The item: its creation, its count, and its end. */
+#include "core/memory/item.h"
+
+#include <assert.h>
+#include <string.h>
+
+#define KEPT_OUTSIDE UINT32_C(0x80000000)
+#define COUNT_MASK   UINT32_C(0x7fffffff)
+
+_Static_assert(sizeof(sx_item) % 8 == 0, "the value behind the header is aligned to 8");
+
+sx_item *sx_item_create(sx_heap *heap, const void *key, size_t key_size, const void *value, size_t value_size,
+                        const sx_item_facts *facts) {
+    if (key_size > UINT16_MAX || value_size > UINT32_MAX) return NULL;
+    sx_item *item = sx_allocate(&heap->alloc, sizeof *item + value_size + key_size);
+    if (item == NULL) return NULL;
+    item->heap = heap;
+    atomic_init(&item->refs, 1);
+    item->value_size = (uint32_t)value_size;
+    item->n = facts->n;
+    item->id = facts->id;
+    item->app_version = facts->app_version;
+    item->written_ms = facts->written_ms;
+    item->expires_ns = facts->expires_ns;
+    atomic_init(&item->generation, facts->generation);
+    item->ns = facts->ns;
+    item->partition = facts->partition;
+    item->key_size = (uint16_t)key_size;
+    item->flags = 0;
+    if (value != NULL && value_size != 0) memcpy(sx_item_value(item), value, value_size);
+    if (key_size != 0) memcpy(sx_item_key(item), key, key_size);
+    return item;
+}
+
+size_t sx_item_size(const sx_item *item) {
+    return sizeof *item + item->value_size + item->key_size;
+}
+
+size_t sx_item_footprint(const sx_item *item) {
+    const sx_alloc *alloc = &item->heap->alloc;
+    return alloc->usable(alloc->context, sx_item_size(item));
+}
+
+void sx_item_retain(sx_item *item) {
+    /* relaxed: the caller holds a reference or an epoch pin that keeps the count above zero */
+    uint32_t before = atomic_fetch_add_explicit(&item->refs, 1, memory_order_relaxed);
+    assert((before & COUNT_MASK) > 0 && (before & COUNT_MASK) < COUNT_MASK);
+    (void)before;
+}
+
+void sx_item_retain_outside(sx_item *item) {
+    /* relaxed: the mark is never taken back, and its heap reference was taken before it could be seen */
+    if ((atomic_load_explicit(&item->refs, memory_order_relaxed) & KEPT_OUTSIDE) == 0) {
+        sx_heap_retain(item->heap);
+        /* relaxed: as above; the count that matters is the one of retain below */
+        uint32_t before = atomic_fetch_or_explicit(&item->refs, KEPT_OUTSIDE, memory_order_relaxed);
+        if ((before & KEPT_OUTSIDE) != 0) sx_heap_release(item->heap); /* another thread was first */
+    }
+    sx_item_retain(item);
+}
+
+void sx_item_release(sx_item *item) {
+    /* [order: item-free] publishes this holder's last use of the item */
+    uint32_t before = atomic_fetch_sub_explicit(&item->refs, 1, memory_order_release);
+    assert((before & COUNT_MASK) > 0);
+    if ((before & COUNT_MASK) != 1) return;
+    /* [order: item-free] observes every other holder's last use */
+    uint32_t refs = atomic_load_explicit(&item->refs, memory_order_acquire);
+    sx_heap *heap = item->heap;
+    sx_release(&heap->alloc, item, sx_item_size(item));
+    if ((refs & KEPT_OUTSIDE) != 0) sx_heap_release(heap);
+}
