@@ -11,7 +11,7 @@
 
 /* Wire numbers: never reused. */
 typedef enum sx_message_kind {
-    SX_MESSAGE_PROBE = 0,   /* unsequenced: proves that we may publish and subscribe */
+    SX_MESSAGE_PROBE = 0,   /* unsequenced: [0, 0, id]; proves that we may publish and subscribe */
     SX_MESSAGE_KEY = 1,     /* [1, n, id, ns, ns_version, key] */
     SX_MESSAGE_KEYS = 2,    /* [2, n, id, ns, ns_version, [key, ...]] */
     SX_MESSAGE_VALUE = 3,   /* [3, n, id, ns, ns_version, key, envelope] */
@@ -49,6 +49,8 @@ void sx_message_encode_head(sx_buf *buf, sx_message_kind kind);
 void sx_message_encode_key_rest(sx_buf *buf, uint64_t id, const char *ns, size_t ns_size, uint32_t ns_version,
                                 const void *key, size_t key_size);
 /* Whole unsequenced messages. */
+void sx_message_encode_filled(sx_buf *buf, uint64_t id, const char *ns, size_t ns_size, uint32_t ns_version,
+                              const void *key, size_t key_size);
 void sx_message_encode_untrust(sx_buf *buf);
 void sx_message_encode_probe(sx_buf *buf, uint64_t id);
 

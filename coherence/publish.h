@@ -68,6 +68,12 @@ void sx_publish_encode_abandon(const sx_publish *publish, const sx_publish_key *
 void sx_publish_encode_get(const sx_publish *publish, const sx_publish_key *key, sx_command *command);
 void sx_publish_encode_front(const sx_publish *publish, const sx_publish_key *key, sx_command *command); /* GETRANGE */
 
+/* The room's own: see docs/WIRE.md. */
+void sx_publish_encode_counter(const sx_publish *publish, uint32_t partition, sx_command *command);
+void sx_publish_encode_beat(const sx_publish *publish, const uint32_t *partitions, uint32_t count,
+                            sx_command *command);
+void sx_publish_encode_probe(const sx_publish *publish, uint32_t partition, uint64_t id, sx_command *command);
+
 typedef enum sx_publish_verdict {
     SX_PUBLISH_DONE,     /* n and server_ms are set */
     SX_PUBLISH_LATE,     /* refused: past its deadline; nothing was done */

@@ -25,6 +25,8 @@ extern const sx_option_table sx_coherence_options; /* coherence.max_staleness, p
 typedef struct sx_trust_word {
     _Atomic int64_t lease_until_ns; /* atomic: release / acquire [order: trust-lease]; INT64_MIN untrusted */
     _Atomic uint64_t generation;    /* atomic: release / acquire [order: trust-generation]; starts at 1 */
+    _Atomic int64_t proven_ns;      /* atomic: relaxed, a bound shown and compared, nothing is read through it: t_sent of
+                                       the last answered heartbeat while trusted; kept when trust is lost; INT64_MIN never */
 } sx_trust_word;
 
 typedef struct sx_trust sx_trust;

@@ -1,0 +1,191 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The commands of writes, leases and fills, and the reading of their replies. */
+#include "coherence/publish.h"
+
+#include <assert.h>
+
+#include <strata/status.h>
+
+#include "coherence/message.h"
+
+#define FRONT_LAST 28  /* GETRANGE's inclusive end: format, n, written_at and id */
+#define LEASE_BYTES 12 /* 0x93 0x02 0xcf token(8) awaited */
+
+/* An argument whose bytes are written by parts into a scratch buffer first. */
+static void arg_of(sx_command *command, sx_buf *scratch) {
+    if (scratch->failed) command->args.failed = true;
+    else sx_command_arg(command, scratch->data, scratch->size);
+    sx_buf_clear(scratch, SIZE_MAX);
+}
+
+static void arg_value_name(const sx_publish *publish, const sx_publish_key *key, sx_command *command, sx_buf *scratch) {
+    sx_key_name_value(scratch, publish->tags, key->partition, key->ns, key->ns_size, key->ns_version, key->key,
+                      key->key_size);
+    arg_of(command, scratch);
+}
+
+static void arg_counter_name(const sx_publish *publish, uint32_t partition, sx_command *command, sx_buf *scratch) {
+    sx_key_name_counter(scratch, publish->tags, partition);
+    arg_of(command, scratch);
+}
+
+/* Publish command and channel. */
+static void arg_channel(const sx_publish *publish, uint32_t partition, sx_command *command, sx_buf *scratch) {
+    sx_command_text(command, publish->sharded ? "SPUBLISH" : "PUBLISH");
+    sx_key_name_channel(scratch, publish->tags, partition);
+    arg_of(command, scratch);
+}
+
+static void arg_filled(const sx_publish_key *key, uint64_t token, sx_command *command, sx_buf *scratch) {
+    sx_message_encode_filled(scratch, token, key->ns, key->ns_size, key->ns_version, key->key, key->key_size);
+    arg_of(command, scratch);
+}
+
+/* A lease's bytes; without the last, what its holder compares. */
+static void lease_bytes(uint8_t out[LEASE_BYTES], uint64_t token) {
+    out[0] = 0x93;
+    out[1] = 0x02;
+    out[2] = 0xcf;
+    for (int i = 0; i < 8; i++) out[3 + i] = (uint8_t)(token >> (56 - 8 * i));
+    out[11] = 0xc2;
+}
+
+void sx_publish_encode_write(const sx_publish *publish, const sx_publish_write *write, sx_command *command) {
+    assert(write->ttl_ms >= 0);
+    const sx_publish_key *key = &write->key;
+    sx_buf scratch;
+    sx_buf_init(&scratch, publish->alloc);
+    sx_command_int(command, 2);
+    arg_value_name(publish, key, command, &scratch);
+    arg_counter_name(publish, key->partition, command, &scratch);
+    sx_command_int(command, write->deadline_ms);
+    sx_command_int(command, write->not_before_ms);
+    sx_command_int(command, write->ttl_ms);
+    arg_channel(publish, key->partition, command, &scratch);
+    sx_message_encode_head(&scratch, SX_MESSAGE_KEY);
+    arg_of(command, &scratch);
+    sx_message_encode_key_rest(&scratch, write->id, key->ns, key->ns_size, key->ns_version, key->key, key->key_size);
+    arg_of(command, &scratch);
+    if (write->tail != NULL) sx_command_arg(command, write->tail, write->tail_size);
+    sx_buf_deinit(&scratch);
+}
+
+void sx_publish_encode_lease(const sx_publish *publish, sx_publish_scripts *scripts, const sx_publish_key *key,
+                             uint64_t token, int64_t lease_ms, sx_command *command, const sx_redis_script **script) {
+    assert(lease_ms > 0);
+    uint8_t lease[LEASE_BYTES];
+    lease_bytes(lease, token);
+    sx_buf scratch;
+    sx_buf_init(&scratch, publish->alloc);
+    if (publish->set_nx_get) sx_command_text(command, "SET");
+    else sx_command_int(command, 1);
+    arg_value_name(publish, key, command, &scratch);
+    sx_command_arg(command, lease, sizeof lease);
+    if (publish->set_nx_get) {
+        sx_command_text(command, "NX");
+        sx_command_text(command, "GET");
+        sx_command_text(command, "PX");
+    }
+    sx_command_int(command, lease_ms);
+    *script = publish->set_nx_get ? NULL : &scripts->lease;
+    sx_buf_deinit(&scratch);
+}
+
+void sx_publish_encode_fill(const sx_publish *publish, const sx_publish_key *key, uint64_t token, int64_t deadline_ms,
+                            int64_t ttl_ms, const uint8_t *tail, size_t tail_size, sx_command *command) {
+    assert(ttl_ms >= 0);
+    uint8_t lease[LEASE_BYTES];
+    lease_bytes(lease, token);
+    sx_buf scratch;
+    sx_buf_init(&scratch, publish->alloc);
+    sx_command_int(command, 2);
+    arg_value_name(publish, key, command, &scratch);
+    arg_counter_name(publish, key->partition, command, &scratch);
+    sx_command_int(command, deadline_ms);
+    sx_command_int(command, ttl_ms);
+    sx_command_arg(command, lease, LEASE_BYTES - 1);
+    arg_channel(publish, key->partition, command, &scratch);
+    arg_filled(key, token, command, &scratch);
+    sx_command_arg(command, tail, tail_size);
+    sx_buf_deinit(&scratch);
+}
+
+void sx_publish_encode_abandon(const sx_publish *publish, const sx_publish_key *key, uint64_t token,
+                               sx_command *command) {
+    uint8_t lease[LEASE_BYTES];
+    lease_bytes(lease, token);
+    sx_buf scratch;
+    sx_buf_init(&scratch, publish->alloc);
+    sx_command_int(command, 1);
+    arg_value_name(publish, key, command, &scratch);
+    sx_command_arg(command, lease, LEASE_BYTES - 1);
+    arg_channel(publish, key->partition, command, &scratch);
+    arg_filled(key, token, command, &scratch);
+    sx_buf_deinit(&scratch);
+}
+
+void sx_publish_encode_get(const sx_publish *publish, const sx_publish_key *key, sx_command *command) {
+    sx_buf scratch;
+    sx_buf_init(&scratch, publish->alloc);
+    sx_command_text(command, "GET");
+    arg_value_name(publish, key, command, &scratch);
+    sx_buf_deinit(&scratch);
+}
+
+void sx_publish_encode_front(const sx_publish *publish, const sx_publish_key *key, sx_command *command) {
+    sx_buf scratch;
+    sx_buf_init(&scratch, publish->alloc);
+    sx_command_text(command, "GETRANGE");
+    arg_value_name(publish, key, command, &scratch);
+    sx_command_int(command, 0);
+    sx_command_int(command, FRONT_LAST);
+    sx_buf_deinit(&scratch);
+}
+
+void sx_publish_encode_counter(const sx_publish *publish, uint32_t partition, sx_command *command) {
+    sx_buf scratch;
+    sx_buf_init(&scratch, publish->alloc);
+    sx_command_int(command, 1);
+    arg_counter_name(publish, partition, command, &scratch);
+    sx_buf_deinit(&scratch);
+}
+
+void sx_publish_encode_beat(const sx_publish *publish, const uint32_t *partitions, uint32_t count,
+                            sx_command *command) {
+    sx_buf scratch;
+    sx_buf_init(&scratch, publish->alloc);
+    sx_command_int(command, 0);
+    for (uint32_t i = 0; i < count; i++) arg_counter_name(publish, partitions[i], command, &scratch);
+    sx_buf_deinit(&scratch);
+}
+
+void sx_publish_encode_probe(const sx_publish *publish, uint32_t partition, uint64_t id, sx_command *command) {
+    sx_buf scratch;
+    sx_buf_init(&scratch, publish->alloc);
+    sx_command_int(command, 1);
+    sx_key_name_counter(&scratch, publish->tags, partition);
+    if (!scratch.failed) scratch.data[scratch.size - 1] = 'p'; /* "{tag}s1:p", beside "{tag}s1:n" */
+    arg_of(command, &scratch);
+    arg_channel(publish, partition, command, &scratch);
+    sx_message_encode_probe(&scratch, id);
+    arg_of(command, &scratch);
+    sx_buf_deinit(&scratch);
+}
+
+sx_publish_verdict sx_publish_decode(const sx_resp *reply, uint64_t *n, int64_t *server_ms) {
+    if (reply == NULL) return SX_PUBLISH_MALFORMED;
+    if (reply->type == SX_RESP_INTEGER) {
+        if (reply->integer == -1) return SX_PUBLISH_LATE;
+        if (reply->integer == -2) return SX_PUBLISH_EARLY;
+        if (reply->integer == -3) return SX_PUBLISH_LOST;
+        return SX_PUBLISH_MALFORMED;
+    }
+    if (reply->type != SX_RESP_ARRAY || reply->count != 2) return SX_PUBLISH_MALFORMED;
+    const sx_resp *first = &reply->items[0];
+    const sx_resp *second = &reply->items[1];
+    if (first->type != SX_RESP_INTEGER || first->integer <= 0) return SX_PUBLISH_MALFORMED;
+    if (second->type != SX_RESP_INTEGER || second->integer < 0) return SX_PUBLISH_MALFORMED;
+    *n = (uint64_t)first->integer;
+    *server_ms = second->integer;
+    return SX_PUBLISH_DONE;
+}

@@ -1,0 +1,129 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The Lua scripts: each is one atomic step on the primary of a partition. docs/WIRE.md lists arguments and replies. */
+#include "coherence/publish.h"
+
+/* Refusals are negative integers; success is {n, server_ms}. */
+
+#define LUA_TIME                                                                                                  \
+    "local t = redis.call('TIME')\n"                                                                              \
+    "local us = t[1] * 1000000 + t[2]\n"                                                                          \
+    "local ms = math.floor(us / 1000)\n"
+
+/* A counter is usable while a double holds it exactly. */
+#define LUA_USABLE "local function usable(n) return n and n >= 1 and n < 9007199254740992 end\n"
+
+/* Front of a stored value: format 1, n, written_at. */
+#define LUA_VALUE "'\\155\\1\\207' .. struct.pack('>I8', n) .. '\\207' .. struct.pack('>I8', ms)"
+
+/* KEYS value, counter.  ARGV deadline_ms, not_before_ms, ttl_ms, publish command, channel, message before n, message
+   after n, [tail]: without a tail it is an invalidation.
+   The invalidation's UNLINK comes first: memory limits can't refuse it, and having written once, the script is not
+   refused its INCR for lack of memory either. Where it is refused all the same, the message can't have a number:
+   UNTRUST makes every holder prove its entries anew. Once the counter has moved, whatever fails must be published too. */
+static const char write_text[] =
+    LUA_TIME LUA_USABLE
+    "local deadline, after = tonumber(ARGV[1]), tonumber(ARGV[2])\n"
+    "if deadline > 0 and ms > deadline then return -1 end\n"
+    "if after > 0 and ms <= after then return -2 end\n"
+    "local tail = ARGV[8]\n"
+    "if not tail then redis.call('UNLINK', KEYS[1]) end\n"
+    "local n = redis.pcall('INCR', KEYS[2])\n"
+    "if type(n) == 'table' then\n"
+    "  if not tail then redis.call(ARGV[4], ARGV[5], '\\146\\8\\0') end\n"
+    "  return n\n"
+    "end\n"
+    "if n == 1 or not usable(n) then\n"
+    "  n = us\n"
+    "  redis.call('SET', KEYS[2], string.format('%.0f', n))\n"
+    "end\n"
+    "if tail then\n"
+    "  local v, r = " LUA_VALUE " .. tail\n"
+    "  if tonumber(ARGV[3]) > 0 then r = redis.pcall('SET', KEYS[1], v, 'PX', ARGV[3])\n"
+    "  else r = redis.pcall('SET', KEYS[1], v) end\n"
+    "  if r.err then\n"
+    "    redis.call(ARGV[4], ARGV[5], '\\146\\8\\0')\n"
+    "    return r\n"
+    "  end\n"
+    "end\n"
+    "redis.call(ARGV[4], ARGV[5], ARGV[6] .. '\\207' .. struct.pack('>I8', n) .. ARGV[7])\n"
+    "return {n, ms}\n";
+
+/* KEYS value.  ARGV lease, lease_ms. What SET NX GET PX does where the server has it. */
+static const char lease_text[] =
+    "local v = redis.call('GET', KEYS[1])\n"
+    "if v then return v end\n"
+    "redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])\n"
+    "return false\n";
+
+/* KEYS value, counter.  ARGV deadline_ms, ttl_ms, the lease but for its last byte, publish command, channel, FILLED
+   message, tail. */
+static const char fill_text[] =
+    LUA_TIME LUA_USABLE
+    "local deadline = tonumber(ARGV[1])\n"
+    "if deadline > 0 and ms > deadline then return -1 end\n"
+    "local lease = redis.call('GETRANGE', KEYS[1], 0, 12)\n"
+    "if #lease ~= 12 or string.sub(lease, 1, 11) ~= ARGV[3] then return -3 end\n"
+    "local n = tonumber(redis.call('GET', KEYS[2]) or nil)\n"
+    "if not usable(n) then\n"
+    "  n = us\n"
+    "  redis.call('SET', KEYS[2], string.format('%.0f', n))\n"
+    "end\n"
+    "local v = " LUA_VALUE " .. ARGV[7]\n"
+    "if tonumber(ARGV[2]) > 0 then redis.call('SET', KEYS[1], v, 'PX', ARGV[2])\n"
+    "else redis.call('SET', KEYS[1], v) end\n"
+    "if string.byte(lease, 12) == 195 then redis.call(ARGV[4], ARGV[5], ARGV[6]) end\n"
+    "return {n, ms}\n";
+
+/* KEYS value.  ARGV the lease but for its last byte, publish command, channel, FILLED message. */
+static const char abandon_text[] =
+    "local lease = redis.call('GETRANGE', KEYS[1], 0, 12)\n"
+    "if #lease ~= 12 or string.sub(lease, 1, 11) ~= ARGV[1] then return 0 end\n"
+    "redis.call('UNLINK', KEYS[1])\n"
+    "if string.byte(lease, 12) == 195 then redis.call(ARGV[2], ARGV[3], ARGV[4]) end\n"
+    "return 1\n";
+
+/* KEYS counter. Answers n, having created the counter where it was missing or not usable. */
+static const char counter_text[] =
+    LUA_TIME LUA_USABLE
+    "local n = tonumber(redis.call('GET', KEYS[1]) or nil)\n"
+    "if not usable(n) then\n"
+    "  n = us\n"
+    "  redis.call('SET', KEYS[1], string.format('%.0f', n))\n"
+    "end\n"
+    "return n\n";
+
+/* No KEYS (they would be of several slots).  ARGV counter names. Answers {seconds, microseconds, counter ...}: digits,
+   null for a missing one, "-" and the error's text. */
+static const char beat_text[] =
+    "local out = redis.call('TIME')\n"
+    "for i = 1, #ARGV do\n"
+    "  local v = redis.pcall('GET', ARGV[i])\n"
+    "  if type(v) == 'table' then v = '-' .. (v.err or '') end\n"
+    "  out[i + 2] = v\n"
+    "end\n"
+    "return out\n";
+
+/* KEYS scratch name of the partition.  ARGV publish command, channel, PROBE message. Does, on a scratch key, whatever
+   the other scripts do, so that a missing permission is found before it could leave a write half done. */
+static const char probe_text[] =
+    "redis.call('TIME')\n"
+    "redis.call(ARGV[1], ARGV[2], ARGV[3])\n"
+    "redis.call('UNLINK', KEYS[1])\n"
+    "redis.call('SET', KEYS[1], '1', 'PX', 1000)\n"
+    "redis.call('GET', KEYS[1])\n"
+    "redis.call('GETRANGE', KEYS[1], 0, 12)\n"
+    "redis.call('INCR', KEYS[1])\n"
+    "redis.call('UNLINK', KEYS[1])\n"
+    "return 1\n";
+
+void sx_publish_scripts_init(sx_publish_scripts *scripts) {
+    *scripts = (sx_publish_scripts){
+        .write = {.text = write_text},     .lease = {.text = lease_text}, .fill = {.text = fill_text},
+        .abandon = {.text = abandon_text}, .counter = {.text = counter_text},
+        .beat = {.text = beat_text},       .probe = {.text = probe_text},
+    };
+    sx_redis_script *all[] = {&scripts->write,   &scripts->lease, &scripts->fill,  &scripts->abandon,
+                              &scripts->counter, &scripts->beat,  &scripts->probe, NULL};
+    _Static_assert(sizeof all == sizeof scripts->all, "one place for each script and the end");
+    memcpy(scripts->all, all, sizeof all);
+}
