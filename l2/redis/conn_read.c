@@ -1,0 +1,182 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A connection's receiving side: one growing buffer, parsed in place; each reply goes to the oldest command. */
+#include "l2/redis/conn_private.h"
+
+#include <assert.h>
+#include <limits.h>
+
+#include <strata/status.h>
+
+#include "core/memory/atomic.h"
+
+enum { IN_FIRST = 64 * 1024, IN_KEEP = 1024 * 1024, READ_MIN = 16 * 1024, MESSAGE_SPARE = 64 * 1024 * 1024 };
+
+static sx_redis_entry *oldest(sx_redis_conn *conn) {
+    return &conn->ring[conn->head & (conn->ring_capacity - 1)];
+}
+
+static void drop_oldest(sx_redis_conn *conn) {
+    conn->queued_bytes -= oldest(conn)->size;
+    conn->head++;
+}
+
+/* Overwritten commands at the head get no reply: what arrives now is for a later one. */
+static bool skip_gone(sx_redis_conn *conn) {
+    while (conn->head != conn->tail && (oldest(conn)->flags & SX_REDIS_ENTRY_GONE) != 0) drop_oldest(conn);
+    return conn->head != conn->tail;
+}
+
+static bool contains(const sx_resp *value, const char *word) {
+    return value->type == SX_RESP_STRING && memmem(value->text, value->size, word, strlen(word)) != NULL;
+}
+
+static void take_push(sx_redis_conn *conn, const sx_resp *push) {
+    if (push->count > 0 && contains(&push->items[0], "subscribe") && skip_gone(conn)) {
+        sx_redis_entry *entry = oldest(conn);
+        bool unsub = contains(&push->items[0], "unsub");
+        bool wants_unsub = (entry->flags & SX_REDIS_ENTRY_UNSUB) != 0;
+        if ((entry->flags & SX_REDIS_ENTRY_PUSHES) != 0 && unsub == wants_unsub && --entry->pushes_left == 0) {
+            drop_oldest(conn);
+        }
+    }
+    if (conn->state == SX_REDIS_CONN_READY && conn->events.on_push != NULL) {
+        conn->events.on_push(conn->events.context, conn, push);
+    }
+}
+
+static void take_unasked(sx_redis_conn *conn, const sx_resp *reply) {
+    if (reply->type == SX_RESP_ERROR) { /* "-ERR max number of clients reached", "-DENIED ..." */
+        sx_redis_conn_fail(conn, STRATA_E_UNAVAILABLE, "%.*s", (int)(reply->size < 200 ? reply->size : 200), reply->text);
+    } else {
+        sx_redis_conn_fail(conn, STRATA_E_PROTOCOL, "a reply that nobody asked for");
+    }
+}
+
+static void take_reply(sx_redis_conn *conn, const sx_resp *reply) {
+    while (skip_gone(conn) && (oldest(conn)->flags & SX_REDIS_ENTRY_PUSHES) != 0) {
+        drop_oldest(conn);
+        if (reply->type != SX_RESP_ERROR) continue; /* its pushes were counted wrong: the reply is for the next */
+        if (conn->events.on_push != NULL) conn->events.on_push(conn->events.context, conn, reply);
+        return;
+    }
+    if (SX_UNLIKELY(conn->head == conn->tail)) {
+        take_unasked(conn, reply);
+        return;
+    }
+    sx_redis_entry *entry = oldest(conn);
+    if (SX_UNLIKELY((entry->flags & SX_REDIS_ENTRY_ASKING) != 0)) {
+        entry->flags &= (uint8_t)~SX_REDIS_ENTRY_ASKING;
+        return;
+    }
+    sx_redis_reply_fn fn = entry->fn;
+    void *context = entry->context;
+    drop_oldest(conn);
+    fn(context, STRATA_OK, reply);
+}
+
+static void resize_input(sx_redis_conn *conn, size_t capacity) {
+    const sx_alloc *alloc = conn->settings->alloc;
+    uint8_t *moved = sx_allocate(alloc, capacity);
+    if (moved == NULL) return;
+    size_t kept = conn->in_end - conn->in_begin;
+    if (kept > 0) memcpy(moved, conn->in + conn->in_begin, kept);
+    sx_release(alloc, conn->in, conn->in_capacity);
+    conn->in = moved;
+    conn->in_capacity = capacity;
+    conn->in_begin = 0;
+    conn->in_end = kept;
+}
+
+/* A message of many strings, each within its limit, is bounded as a whole too. */
+static void check_size(sx_redis_conn *conn) {
+    const size_t one = conn->settings->limits.bulk_bytes_max;
+    const size_t most = one > SIZE_MAX / 4 ? SIZE_MAX : 2 * one + MESSAGE_SPARE;
+    if (conn->in_end - conn->in_begin > most) {
+        sx_redis_conn_fail(conn, STRATA_E_PROTOCOL, "reading: one reply of more than %zu bytes", most);
+    }
+}
+
+static void take_input(sx_redis_conn *conn) {
+    while (conn->in_begin < conn->in_end && conn->state != SX_REDIS_CONN_CLOSING) {
+        size_t consumed = 0;
+        const sx_resp *value = NULL;
+        int32_t status = sx_resp_parse(conn->parser, conn->in + conn->in_begin, conn->in_end - conn->in_begin, &consumed,
+                                       &conn->in_wanted, &value);
+        if (status == STRATA_PENDING) {
+            check_size(conn);
+            break;
+        }
+        if (status != STRATA_OK) {
+            sx_redis_conn_fail(conn, status, "reading: %s", sx_resp_parser_error(conn->parser));
+            return;
+        }
+        conn->in_begin += consumed;
+        conn->in_wanted = 0;
+        if (value->type == SX_RESP_PUSH) {
+            take_push(conn, value);
+        } else {
+            take_reply(conn, value);
+        }
+    }
+    sx_redis_conn_reap(conn);
+    if (conn->in_begin == conn->in_end) {
+        conn->in_begin = conn->in_end = 0;
+        if (SX_UNLIKELY(conn->in_capacity > IN_KEEP)) resize_input(conn, IN_FIRST);
+    }
+}
+
+/* ---- libuv's side ---- */
+
+/* Room behind what is there: by moving it to the front, else by growing. A length in a header alone does not make us
+   allocate much of it: the buffer at most doubles, when it is nearly full. */
+static void make_room(sx_redis_conn *conn) {
+    const size_t have = conn->in_end - conn->in_begin;
+    const size_t want = conn->in_wanted > have + READ_MIN ? conn->in_wanted : have + READ_MIN;
+    if (conn->in_capacity - conn->in_end >= READ_MIN && conn->in_capacity - conn->in_begin >= conn->in_wanted) return;
+    const bool nearly_full = conn->in_capacity - have < READ_MIN;
+    if (want <= conn->in_capacity || (want > IN_KEEP && !nearly_full)) {
+        if (conn->in_begin > 0) memmove(conn->in, conn->in + conn->in_begin, have);
+        conn->in_begin = 0;
+        conn->in_end = have;
+        return;
+    }
+    size_t capacity = want;
+    if (want <= IN_FIRST) capacity = IN_FIRST;
+    if (want > IN_KEEP && conn->in_capacity * 2 < want) capacity = conn->in_capacity * 2;
+    if (capacity < have + READ_MIN) capacity = have + READ_MIN;
+    resize_input(conn, capacity);
+}
+
+static void give_room(uv_handle_t *handle, size_t suggested, uv_buf_t *out) {
+    (void)suggested;
+    sx_redis_conn *conn = handle->data;
+    make_room(conn);
+    size_t room = conn->in_capacity - conn->in_end;
+    char *at = room > 0 ? (char *)conn->in + conn->in_end : NULL;
+    *out = uv_buf_init(at, room > INT_MAX ? INT_MAX : (unsigned)room); /* none: libuv reports ENOBUFS */
+}
+
+static void received(uv_stream_t *stream, ssize_t size, const uv_buf_t *buf) {
+    (void)buf;
+    sx_redis_conn *conn = stream->data;
+    if (conn->state == SX_REDIS_CONN_CLOSING || size == 0) return;
+    if (size == UV_ENOBUFS) {
+        sx_redis_conn_fail(conn, STRATA_E_NOMEM, "out of memory for a reply");
+        return;
+    }
+    if (size < 0) {
+        const char *why = size == UV_EOF ? "closed by the server" : uv_strerror((int)size);
+        sx_redis_conn_fail(conn, STRATA_E_UNAVAILABLE, "%s", why);
+        return;
+    }
+    conn->in_end += (size_t)size;
+    conn->last_read_ns = sx_loop_now_ns(conn->loop);
+    if (conn->bytes_in != NULL) sx_counter_add(conn->bytes_in, (int64_t)size);
+    take_input(conn);
+}
+
+void sx_redis_conn_read_start(sx_redis_conn *conn) {
+    conn->last_read_ns = sx_loop_now_ns(conn->loop);
+    int result = uv_read_start((uv_stream_t *)&conn->tcp, give_room, received);
+    if (result < 0) sx_redis_conn_fail(conn, STRATA_E_SYSTEM, "reading: %s", uv_strerror(result));
+}
