@@ -40,4 +40,32 @@ const uint8_t *sx_msgpack_read_bytes(sx_msgpack_reader *reader, size_t *size);  
 bool sx_msgpack_read_nil(sx_msgpack_reader *reader);                                    /* true and consumed if nil */
 void sx_msgpack_skip(sx_msgpack_reader *reader);                                        /* one value, nested or not */
 
+typedef enum sx_msgpack_kind {
+    SX_MSGPACK_NIL,
+    SX_MSGPACK_BOOL,  /* number is 0 or 1 */
+    SX_MSGPACK_UINT,  /* number */
+    SX_MSGPACK_INT,   /* negative: number is its two's complement */
+    SX_MSGPACK_FLOAT, /* number is the bits of a float */
+    SX_MSGPACK_DOUBLE, /* number is the bits of a double */
+    SX_MSGPACK_STR,
+    SX_MSGPACK_BIN,
+    SX_MSGPACK_EXT,
+    SX_MSGPACK_ARRAY, /* number is the count of elements */
+    SX_MSGPACK_MAP    /* number is the count of pairs */
+} sx_msgpack_kind;
+
+/* What the first bytes of a value say. */
+typedef struct sx_msgpack_head {
+    sx_msgpack_kind kind;
+    uint64_t number;
+    size_t head_size; /* bytes before the payload or the first element */
+    size_t body_size; /* bytes of payload: str, bin, ext (its type byte is in the head) */
+} sx_msgpack_head;
+
+/* False where the bytes are malformed or cut: head and payload lie inside [at, end), and an array or map claims no more
+   elements than bytes follow, so that a small message can't make anybody loop long. */
+bool sx_msgpack_head_decode(const uint8_t *at, const uint8_t *end, sx_msgpack_head *out);
+/* The byte behind the one value at `at`, or NULL where it is malformed, cut, or deeper than SX_MSGPACK_DEPTH_MAX. */
+const uint8_t *sx_msgpack_value_end(const uint8_t *at, const uint8_t *end);
+
 #endif

@@ -27,7 +27,8 @@ typedef enum strata_config_source {
 typedef struct strata_option_info {
     const char *name;          /* "l1.bytes" */
     const char *environment;   /* "STRATA_L1_BYTES" */
-    const char *type;          /* "bytes", "duration", "integer", "boolean", "choice", "string", "secret" */
+    const char *type;          /* "bytes", "duration", "integer", "percent", "boolean", "choice", "string",
+                                "secret" */
     const char *range;         /* "1MiB .. 16TiB", "revalidate|bypass|serve_stale", "" */
     const char *default_text;  /* as it would be written in a file */
     const char *doc;           /* one line */
@@ -71,6 +72,7 @@ STRATA_API int32_t strata_config_load_file(strata_config *config, const char *pa
 
 /*
  * Reads the variables STRATA_<SECTION>_<KEY> of the process's environment into the environment layer: all or nothing.
+ * Variables beginning with STRATA_TEST_ or STRATA_BENCH_ belong to Strata's own tools and are ignored.
  *   config  a configuration
  *   error   receives the variable, its value and the allowed range; may be NULL
  * Returns: STRATA_OK; STRATA_E_CONFIG (an unknown STRATA_ variable too); STRATA_E_NOMEM.

@@ -191,7 +191,7 @@ STRATA_API int32_t strata_pack_bin(strata_packer *packer, strata_bytes bytes);
  * Opens an array: the next count values are its elements.
  *   packer  a packer
  *   count   elements
- * Returns: STRATA_OK; STRATA_E_NOMEM; the sticking error.
+ * Returns: STRATA_OK; STRATA_E_INVALID beyond 64 levels of nesting; STRATA_E_NOMEM; the sticking error.
  * Owns:    nothing.
  * Threads: the one using it.
  * Blocks:  never.
@@ -203,7 +203,7 @@ STRATA_API int32_t strata_pack_array(strata_packer *packer, uint32_t count);
  * Opens a map: the next 2 x count values are its keys and values in turn.
  *   packer  a packer
  *   count   pairs
- * Returns: STRATA_OK; STRATA_E_NOMEM; the sticking error.
+ * Returns: STRATA_OK; STRATA_E_INVALID beyond 64 levels of nesting; STRATA_E_NOMEM; the sticking error.
  * Owns:    nothing.
  * Threads: the one using it.
  * Blocks:  never.

@@ -1,0 +1,92 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Inside the config room: one option's value as text and as number, and a configuration as an array of values. */
+#ifndef SX_CORE_CONFIG_VALUES_H
+#define SX_CORE_CONFIG_VALUES_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <strata/config.h>
+
+#include "core/config/option.h"
+#include "core/memory/alloc.h"
+
+#define SX_OPTION_TEXT_MAX 128 /* a printed number or range of numbers, zero included */
+
+/* One option's value in one layer. */
+typedef struct sx_config_value {
+    int64_t number;
+    char *text; /* strings and secrets, of text_size + 1 bytes; else NULL */
+    size_t text_size;
+    strata_config_source source;
+    uint32_t place; /* while staged: 0 is not set, else the line it was set in (1 where there are no lines) */
+} sx_config_value;
+
+/* owner: one thread at a time. */
+struct strata_config {
+    const sx_alloc *alloc; /* const after create */
+    size_t count;          /* const after create */
+    sx_config_value values[];
+};
+
+/* ---- option.c: rows ---- */
+
+size_t sx_option_count(void);
+const sx_option *sx_option_at(size_t index);
+/* The index of a name of size bytes, or sx_option_count(). */
+size_t sx_option_index(const char *name, size_t size);
+/* As above for "STRATA_L1_BYTES". */
+size_t sx_option_index_environment(const char *name, size_t size);
+bool sx_option_is_text(const sx_option *option);
+
+/* ---- text.c: values as text ---- */
+
+typedef enum sx_option_fault {
+    SX_OPTION_FINE,
+    SX_OPTION_MALFORMED,
+    SX_OPTION_OUT_OF_RANGE,
+    SX_OPTION_NOT_POWER_OF_TWO,
+    SX_OPTION_CONTROL_CHARACTER
+} sx_option_fault;
+
+/* Checks text against the option, and reads its number unless it is of a text type. */
+sx_option_fault sx_option_parse(const sx_option *option, const char *text, size_t size, int64_t *number);
+/* Prints a number of the option's type in the form a file would hold, with the largest unit that is exact. */
+void sx_option_print(const sx_option *option, int64_t number, char *text, size_t text_size);
+/* Prints what is allowed: "1MiB .. 16TiB", "a|b|c", "0 .. 255 bytes". */
+void sx_option_print_range(const sx_option *option, char *text, size_t text_size);
+/* "size", "duration", ... as in "is not a size", article included. */
+const char *sx_option_noun(const sx_option *option);
+
+/* ---- config.c: layers ---- */
+
+/* A configuration of defaults. */
+int32_t sx_config_create(const sx_alloc *alloc, sx_config **out);
+
+/* A set of values on their way into one layer: all of them or none. */
+typedef struct sx_config_stage {
+    sx_config *config;
+    strata_config_source source;
+    sx_config_value *values; /* as many as options */
+    strata_error *error;     /* may be NULL */
+} sx_config_stage;
+
+int32_t sx_config_stage_init(sx_config_stage *stage, sx_config *config, strata_config_source source,
+                             strata_error *error);
+/* Checks and stages one value. place is where it stood, for the message: "file:3: " or ""; line is 1 or more. Refuses
+   what is staged already. */
+int32_t sx_config_stage_put(sx_config_stage *stage, const char *place, uint32_t line, size_t index,
+                            const char *text, size_t size);
+/* Puts what is staged into the configuration, below no higher layer; can't fail. */
+void sx_config_stage_commit(sx_config_stage *stage);
+void sx_config_stage_deinit(sx_config_stage *stage);
+
+/* Fills error (which may be NULL) and returns status. */
+int32_t sx_config_refuse(strata_error *error, int32_t status, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+/* Reads the text of a whole file; name is for messages. */
+int32_t sx_config_load_text(sx_config *config, const char *name, const char *text, size_t size,
+                            strata_error *error);
+
+#endif
