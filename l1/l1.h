@@ -56,7 +56,7 @@ static inline uint64_t sx_l1_hash(const sx_key_secret *secret, uint16_t ns, cons
    What a find that begins after a load of an acquire-read word sees: every removal that happened before the store that
    the load read. Wait-free. */
 sx_item *sx_l1_find_pinned(sx_l1 *l1, uint64_t hash, uint16_t ns, const void *key, size_t size);
-/* Starts the memory accesses of a find, for batches. */
+/* Starts the memory accesses of a find, for batches. The caller is pinned. */
 void sx_l1_prefetch(const sx_l1 *l1, uint64_t hash);
 
 /* What sx_l1_put does where an entry of the key exists already. */

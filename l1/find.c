@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The hit path: from a hash to an item without a lock, a system call or a write to a shared line that is hot already. */
+#include "l1/table.h"
+
+/* Notes a hit. At three the byte is left alone, so that a hot key's line stays shared by all readers. */
+static void note_hit(_Atomic uint8_t *policy) {
+    uint8_t seen = atomic_load_explicit(policy, memory_order_relaxed); /* relaxed: hint */
+    if ((seen & SX_L1_HITS) == SX_L1_HITS) return;
+    /* relaxed: hint; where another thread was first, its hit or its new age stands */
+    (void)atomic_compare_exchange_strong_explicit(policy, &seen, (uint8_t)(seen + 1), memory_order_relaxed,
+                                                  memory_order_relaxed);
+}
+
+/* The one place that compares tags, seven at a time. */
+static sx_item *find_in_bucket(sx_l1_bucket *bucket, uint64_t hash, uint16_t ns, const void *key, size_t size) {
+    for (uint32_t i = 0; i < SX_L1_SLOTS; i++) {
+        /* [order: entry-publish] observes the item's bytes */
+        uint64_t slot = atomic_load_explicit(&bucket->slots[i], memory_order_acquire);
+        if (SX_LIKELY(!sx_l1_slot_may_be(slot, hash))) continue;
+        sx_item *item = sx_l1_slot_item(slot);
+        if (item->ns != ns || item->key_size != size || memcmp(sx_item_key(item), key, size) != 0) continue;
+        note_hit(&bucket->policy[i]);
+        return item;
+    }
+    return NULL;
+}
+
+static uint32_t control_get(sx_l1_group *group, uint32_t bucket) {
+    /* [order: group-level] observes what a split or merge moved before it set the level */
+    return atomic_load_explicit(&group->buckets[bucket].control, memory_order_acquire);
+}
+
+/* One look from one root. NULL with *again set: what was seen changed underneath, or this root is too old. */
+static sx_item *find_from(const sx_l1_root *root, uint64_t hash, uint16_t ns, const void *key, size_t size, bool *again) {
+    uint32_t home = sx_l1_home(hash);
+    uint64_t index = hash & sx_l1_mask(root->base);
+    *again = false;
+    for (;;) {
+        sx_l1_group *group = sx_l1_group_at(root, index);
+        uint32_t control = control_get(group, home);
+        uint32_t level = control & SX_L1_LEVEL_MASK;
+        uint64_t next = sx_l1_next_index(index, level, hash);
+        if (SX_UNLIKELY(next != index)) {
+            *again = next < index || sx_l1_segment_of(next) > root->top;
+            if (*again) return NULL;
+            index = next;
+            continue;
+        }
+        sx_item *item = find_in_bucket(&group->buckets[home], hash, ns, key, size);
+        for (uint32_t i = 1; item == NULL && (control & SX_L1_OVERFLOW) != 0 && i < SX_L1_BUCKETS; i++) {
+            item = find_in_bucket(&group->buckets[(home + i) % SX_L1_BUCKETS], hash, ns, key, size);
+        }
+        if (item != NULL) return item;
+        /* A split or merge may have moved the entry while its slots were read: it set the level before it emptied them. */
+        if (SX_LIKELY((control_get(group, home) & SX_L1_LEVEL_MASK) == level)) return NULL;
+    }
+}
+
+sx_item *sx_l1_find_pinned(sx_l1 *l1, uint64_t hash, uint16_t ns, const void *key, size_t size) {
+    const sx_l1_root *root = sx_l1_root_get(l1);
+    for (;;) {
+        bool again;
+        sx_item *item = find_from(root, hash, ns, key, size, &again);
+        if (item != NULL) return item;
+        /* The level is the same as before also after a split and a merge: those have different roots. */
+        const sx_l1_root *present = sx_l1_root_get(l1);
+        if (!again && present == root) return NULL;
+        root = present;
+    }
+}
+
+void sx_l1_prefetch(const sx_l1 *l1, uint64_t hash) {
+    const sx_l1_root *root = sx_l1_root_get(l1);
+    __builtin_prefetch(&sx_l1_group_at(root, hash & sx_l1_mask(root->base))->buckets[sx_l1_home(hash)], 0, 3);
+}

@@ -1,0 +1,304 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* More groups and fewer: one group at a time is split in two or merged from two, and finds are never held up. */
+#include "l1/table.h"
+
+/* A table at rest has 2^base groups, all of level base: group i holds the hashes whose lowest base bits are i. A round of
+   splits adds a segment of as many groups again; group i gives the entries whose next bit is set to group i + 2^base,
+   and both have level base + 1 from then on. When all are split, base is one more. A round of merges is the way back:
+   first base is one less while all groups have level base + 1, then pairs are merged, then the upper segment is retired.
+
+   Roots name base and segments, and change only under the round latch. A round of splits may be turned into one of
+   merges, never the other way: so no group of a segment lives twice, and the level of a group together with the root
+   tells a find whether anything moved. Splits out of turn serve groups that are full before the average is. */
+
+#define FULL_SWEEP 64u /* a full group in a round that is nearly over may finish it */
+
+/* Roots and segments. */
+static void release_root(void *memory) {
+    sx_l1_root *root = memory;
+    sx_heap *heap = root->heap;
+    sx_release(&heap->alloc, root, sizeof *root);
+    sx_heap_release(heap);
+}
+
+static void release_segment(void *memory) {
+    sx_l1_segment *segment = memory;
+    sx_heap *heap = segment->heap;
+    sx_release(&heap->alloc, segment, segment->size);
+    sx_heap_release(heap);
+}
+
+static sx_l1_root *root_copy(const sx_l1_root *from, sx_heap *heap) {
+    sx_l1_root *root = sx_allocate(&heap->alloc, sizeof *root);
+    if (root == NULL) return NULL;
+    *root = *from;
+    sx_heap_retain(heap);
+    root->heap = heap;
+    return root;
+}
+
+static uint64_t segment_first(uint32_t level) { return level == 0 ? 0 : UINT64_C(1) << (level - 1); }
+static uint64_t segment_groups(uint32_t level) { return level == 0 ? 1 : UINT64_C(1) << (level - 1); }
+static size_t segment_size(uint32_t level) {
+    return sizeof(sx_l1_segment) + (size_t)segment_groups(level) * sizeof(sx_l1_group);
+}
+
+/* Groups are not touched: a split makes each before anybody can see it. */
+static sx_l1_segment *segment_create(sx_heap *heap, uint32_t level) {
+    size_t size = segment_size(level);
+    sx_l1_segment *segment = heap->alloc.allocate(heap->alloc.context, size, SX_CACHE_LINE);
+    if (segment == NULL) return NULL;
+    sx_heap_retain(heap);
+    segment->heap = heap;
+    segment->size = size;
+    segment->bytes = heap->alloc.usable(heap->alloc.context, size);
+    return segment;
+}
+
+static uintptr_t segment_biased(const sx_l1_segment *segment, uint32_t level) {
+    return (uintptr_t)(segment + 1) - (uintptr_t)segment_first(level) * sizeof(sx_l1_group);
+}
+static sx_l1_segment *segment_of_root(const sx_l1_root *root, uint32_t level) {
+    return (sx_l1_segment *)(root->biased[level] + (uintptr_t)segment_first(level) * sizeof(sx_l1_group)) - 1;
+}
+
+static void count_index(sx_l1 *l1, int64_t bytes) {
+    atomic_fetch_add_explicit(&l1->index_bytes, bytes, memory_order_relaxed); /* relaxed: a sum */
+}
+
+/* An empty group that nobody can see yet. */
+static void group_init(sx_l1_group *group, uint32_t level, uint8_t latch) {
+    for (uint32_t b = 0; b < SX_L1_BUCKETS; b++) {
+        for (uint32_t i = 0; i < SX_L1_SLOTS; i++) atomic_init(&group->buckets[b].slots[i], 0);
+        for (uint32_t i = 0; i < SX_L1_SLOTS; i++) atomic_init(&group->buckets[b].policy[i], 0);
+        atomic_init(&group->buckets[b].control, (uint8_t)level);
+    }
+    memset(group->ghosts, 0, sizeof group->ghosts);
+    atomic_init(&group->due, SX_L1_DUE_NEVER);
+    atomic_init(&group->latch, latch);
+    group->cursor = 0;
+    group->tick = 0;
+    group->unused = 0;
+}
+
+int32_t sx_l1_root_create(sx_l1 *l1) {
+    sx_l1_segment *segment = segment_create(l1->heap, 0);
+    if (segment == NULL) return STRATA_E_NOMEM;
+    sx_l1_root first = {.base = 0, .top = 0, .merging = false};
+    first.biased[0] = segment_biased(segment, 0);
+    sx_l1_root *root = root_copy(&first, l1->heap);
+    if (root == NULL) {
+        release_segment(segment);
+        return STRATA_E_NOMEM;
+    }
+    group_init(sx_l1_group_at(root, 0), 0, 0);
+    count_index(l1, (int64_t)segment->bytes);
+    atomic_init(&l1->root, root);
+    return STRATA_OK;
+}
+
+static void release_items(sx_l1_group *group) {
+    for (uint32_t position = 0; position < SX_L1_POSITIONS; position++) {
+        sx_item *item = sx_l1_slot_item(sx_l1_slot_get_locked(group, position));
+        if (item != NULL) sx_item_release(item);
+    }
+}
+
+void sx_l1_root_destroy(sx_l1 *l1) {
+    sx_l1_root *root = sx_l1_root_get(l1);
+    for (uint64_t index = 0; index <= sx_l1_mask(root->base); index++) {
+        sx_l1_group *group = sx_l1_group_at(root, index);
+        release_items(group);
+        if (sx_l1_level_locked(group) > root->base) release_items(sx_l1_group_at(root, index + (UINT64_C(1) << root->base)));
+    }
+    for (uint32_t level = 0; level <= root->top; level++) release_segment(segment_of_root(root, level));
+    release_root(root);
+}
+
+/* The round latch is held. Publishes the next root and retires the present one; false when out of memory. */
+static bool root_change_locked(sx_l1 *l1, sx_epoch_record *record, uint32_t base, uint32_t top, bool merging,
+                               sx_l1_segment *segment) {
+    sx_l1_root *present = sx_l1_root_get(l1);
+    sx_l1_root *next = root_copy(present, l1->heap);
+    if (next == NULL) return false;
+    next->base = base;
+    next->top = top;
+    next->merging = merging;
+    if (segment != NULL) next->biased[top] = segment_biased(segment, top);
+    l1->sweep = 0;
+    /* [order: root-swap] publishes the root's contents */
+    atomic_store_explicit(&l1->root, next, memory_order_release);
+    sx_epoch_retire(record, present, sizeof *present, release_root);
+    return true;
+}
+
+/* Splits and merges. */
+static void split(sx_l1 *l1, const sx_l1_root *root, uint64_t index) {
+    sx_l1_group *low = sx_l1_group_at(root, index);
+    sx_l1_latch_acquire(&low->latch);
+    if (sx_l1_level_locked(low) != root->base) {
+        sx_l1_latch_release(&low->latch);
+        return;
+    }
+    sx_l1_group *high = sx_l1_group_at(root, index + (UINT64_C(1) << root->base));
+    group_init(high, root->top, 1);
+    uint32_t moved = 0;
+    for (uint32_t position = 0; position < SX_L1_POSITIONS; position++) {
+        __builtin_prefetch(sx_l1_slot_item(sx_l1_slot_get_locked(low, position)));
+    }
+    for (uint32_t position = 0; position < SX_L1_POSITIONS; position++) {
+        uint64_t slot = sx_l1_slot_get_locked(low, position);
+        if (slot == 0 || (sx_l1_item_hash(l1, sx_l1_slot_item(slot)) >> root->base & 1u) == 0) continue;
+        moved |= 1u << position;
+        sx_l1_place_locked(high, position, slot, sx_l1_policy_get(low, position));
+    }
+    memcpy(high->ghosts, low->ghosts, sizeof high->ghosts);
+    high->cursor = low->cursor;
+    high->tick = low->tick;
+    /* relaxed: written under both latches, a hint for the crawl */
+    atomic_store_explicit(&high->due, atomic_load_explicit(&low->due, memory_order_relaxed), memory_order_relaxed);
+    for (uint32_t bucket = 0; bucket < SX_L1_BUCKETS; bucket++) {
+        uint32_t overflow = sx_l1_control_get_locked(low, bucket) & SX_L1_OVERFLOW;
+        sx_l1_control_set_locked(low, bucket, root->top | overflow);
+    }
+    /* The upper half stays latched until no slot of the lower one names its entries: else one could be freed there. */
+    for (uint32_t position = 0; position < SX_L1_POSITIONS; position++) {
+        if ((moved >> position & 1u) != 0) sx_l1_slot_set_locked(low, position, 0);
+    }
+    sx_l1_overflow_locked(low);
+    sx_l1_latch_release(&high->latch);
+    sx_l1_latch_release(&low->latch);
+}
+
+static void merge(sx_l1 *l1, sx_epoch_record *record, const sx_l1_root *root, uint64_t index) {
+    sx_l1_shard *shard = sx_l1_shard_of(l1, record);
+    sx_l1_harvest harvest;
+    harvest.count = 0;
+    sx_l1_group *low = sx_l1_group_at(root, index);
+    sx_l1_latch_acquire(&low->latch);
+    if (sx_l1_level_locked(low) != root->top) {
+        sx_l1_latch_release(&low->latch);
+        return;
+    }
+    sx_l1_group *high = sx_l1_group_at(root, index + (UINT64_C(1) << root->base));
+    sx_l1_latch_acquire(&high->latch);
+    while (sx_l1_count_locked(low) + sx_l1_count_locked(high) > SX_L1_POSITIONS) {
+        bool from_low = sx_l1_count_locked(low) > sx_l1_count_locked(high);
+        (void)sx_l1_evict_locked(l1, shard, from_low ? low : high, &harvest);
+    }
+    for (uint32_t position = 0; position < SX_L1_POSITIONS; position++) {
+        uint64_t slot = sx_l1_slot_get_locked(high, position);
+        if (slot == 0) continue;
+        sx_l1_place_locked(low, sx_l1_free_position_locked(low, sx_l1_home(slot)), slot,
+                           sx_l1_policy_get(high, position));
+    }
+    uint32_t due = atomic_load_explicit(&high->due, memory_order_relaxed); /* relaxed: written under the latch */
+    if (due < atomic_load_explicit(&low->due, memory_order_relaxed)) {     /* relaxed: as above */
+        atomic_store_explicit(&low->due, due, memory_order_relaxed);       /* relaxed: a hint for the crawl */
+    }
+    for (uint32_t bucket = 0; bucket < SX_L1_BUCKETS; bucket++) {
+        uint32_t overflow = sx_l1_control_get_locked(low, bucket) & SX_L1_OVERFLOW;
+        sx_l1_control_set_locked(low, bucket, root->base | overflow);
+    }
+    for (uint32_t bucket = 0; bucket < SX_L1_BUCKETS; bucket++) sx_l1_control_set_locked(high, bucket, root->base);
+    for (uint32_t position = 0; position < SX_L1_POSITIONS; position++) sx_l1_slot_set_locked(high, position, 0);
+    sx_l1_latch_release(&high->latch);
+    sx_l1_latch_release(&low->latch);
+    sx_l1_retire(record, &harvest);
+}
+
+/* Rounds. The round latch is held in what follows. */
+static bool round_open_splits_locked(sx_l1 *l1, sx_epoch_record *record, const sx_l1_root *root) {
+    uint32_t top = root->base + 1;
+    if (top >= SX_L1_LEVELS) return false;
+    /* No round at the price of entries: near the limit full groups evict instead. */
+    if ((int64_t)segment_size(top) + sx_l1_live(l1) > sx_l1_live_max(l1)) return false;
+    sx_l1_segment *segment = segment_create(l1->heap, top);
+    if (segment == NULL) return false;
+    count_index(l1, (int64_t)segment->bytes);
+    if (root_change_locked(l1, record, root->base, top, false, segment)) return true;
+    count_index(l1, -(int64_t)segment->bytes);
+    release_segment(segment);
+    return false;
+}
+
+static void round_close_locked(sx_l1 *l1, sx_epoch_record *record, const sx_l1_root *root) {
+    atomic_store_explicit(&l1->sweeping, false, memory_order_relaxed); /* relaxed: hint */
+    if (!root->merging) {
+        (void)root_change_locked(l1, record, root->top, root->top, false, NULL);
+        return;
+    }
+    sx_l1_segment *segment = segment_of_root(root, root->top);
+    if (!root_change_locked(l1, record, root->base, root->base, false, NULL)) return;
+    count_index(l1, -(int64_t)segment->bytes);
+    sx_epoch_retire(record, segment, segment->bytes, release_segment);
+}
+
+/* Does at most groups of the present round, and ends it after its last. */
+static void round_advance_locked(sx_l1 *l1, sx_epoch_record *record, uint64_t groups) {
+    const sx_l1_root *root = sx_l1_root_get(l1);
+    if (root->top == root->base) return;
+    uint64_t end = UINT64_C(1) << root->base;
+    for (; groups > 0 && l1->sweep < end; groups--, l1->sweep++) {
+        if (root->merging) merge(l1, record, root, l1->sweep);
+        else split(l1, root, l1->sweep);
+    }
+    if (l1->sweep == end) round_close_locked(l1, record, root);
+}
+
+bool sx_l1_make_room(sx_l1 *l1, sx_epoch_record *record, uint64_t hash) {
+    sx_l1_latch_acquire(&l1->round_latch);
+    const sx_l1_root *root = sx_l1_root_get(l1);
+    bool changed = false;
+    if (root->top != root->base) {
+        uint64_t index = hash & sx_l1_mask(root->base);
+        sx_l1_group *low = sx_l1_group_at(root, index);
+        sx_l1_latch_acquire(&low->latch);
+        bool whole = sx_l1_level_locked(low) == root->base;
+        sx_l1_latch_release(&low->latch);
+        if (whole && !root->merging) {
+            split(l1, root, index);
+            changed = true;
+        } else {
+            /* Full although split in this round, or about to be merged: the round had better end. */
+            atomic_store_explicit(&l1->sweeping, true, memory_order_relaxed); /* relaxed: hint */
+            round_advance_locked(l1, record, FULL_SWEEP);
+            changed = sx_l1_root_get(l1) != root;
+        }
+    } else {
+        changed = round_open_splits_locked(l1, record, root);
+    }
+    sx_l1_latch_release(&l1->round_latch);
+    return changed;
+}
+
+void sx_l1_help(sx_l1 *l1, sx_epoch_record *record, uint64_t groups) {
+    if (!sx_l1_latch_try(&l1->round_latch)) return;
+    const sx_l1_root *root = sx_l1_root_get(l1);
+    if (root->top != root->base || round_open_splits_locked(l1, record, root)) round_advance_locked(l1, record, groups);
+    else atomic_store_explicit(&l1->sweeping, false, memory_order_relaxed); /* relaxed: hint */
+    sx_l1_latch_release(&l1->round_latch);
+}
+
+bool sx_l1_balance_on_keeper(sx_l1 *l1, sx_epoch_record *record, uint64_t groups) {
+    sx_l1_latch_acquire(&l1->round_latch);
+    const sx_l1_root *root = sx_l1_root_get(l1);
+    int64_t entries = sx_l1_entries(l1);
+    int64_t least = (INT64_C(1) << root->base) * (int64_t)SX_L1_LOAD_MIN;
+    bool few = entries < least || sx_l1_index_bytes(l1) > sx_l1_bytes_max(l1) / 2;
+    if (!root->merging && few && root->top != root->base) {
+        (void)root_change_locked(l1, record, root->base, root->top, true, NULL);
+    } else if (few && root->top == root->base && root->base > 0) {
+        (void)root_change_locked(l1, record, root->base - 1, root->base, true, NULL);
+    } else if (root->top == root->base && entries > least / (int64_t)SX_L1_LOAD_MIN * (int64_t)SX_L1_LOAD_MAX) {
+        (void)round_open_splits_locked(l1, record, root);
+    }
+    root = sx_l1_root_get(l1);
+    bool sweep = root->merging || entries > (INT64_C(1) << root->base) * (int64_t)SX_L1_LOAD_MAX ||
+                 atomic_load_explicit(&l1->sweeping, memory_order_relaxed); /* relaxed: hint */
+    if (root->top != root->base && sweep) round_advance_locked(l1, record, groups);
+    root = sx_l1_root_get(l1);
+    bool more = root->top != root->base && (root->merging || sweep);
+    sx_l1_latch_release(&l1->round_latch);
+    return more;
+}

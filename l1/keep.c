@@ -1,0 +1,148 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Housekeeping: the hand that evicts over the whole table, the crawl that finds what expired, and walks. */
+#include "l1/table.h"
+
+#define HAND_VICTIMS_MAX 4u         /* of one group at one visit */
+#define HAND_VISITS_MAX 4096u       /* of the keeper's round */
+#define BALANCE_GROUPS_MAX 512u     /* of the keeper's round */
+#define CRAWL_GROUPS_MIN 64u
+#define CRAWL_GROUPS_MAX 65536u
+#define CRAWL_PERIOD_NS (SX_NS_PER_S + SX_NS_PER_S / 2)
+
+/* The upper half of a group, where it was split in this round, else NULL. The caller is pinned. */
+static sx_l1_group *upper_half(const sx_l1_root *root, uint64_t index) {
+    /* [order: group-level] observes the upper half */
+    uint32_t control = atomic_load_explicit(&sx_l1_group_at(root, index)->buckets[0].control, memory_order_acquire);
+    if (root->top == root->base || (control & SX_L1_LEVEL_MASK) != root->top) return NULL;
+    return sx_l1_group_at(root, index + (UINT64_C(1) << root->base));
+}
+
+/* Evicts from one group while the total is over its limit. Returns bytes evicted. */
+static int64_t hand_visit(sx_l1 *l1, sx_epoch_record *record, sx_l1_group *group) {
+    sx_l1_harvest harvest;
+    harvest.count = 0;
+    int64_t evicted = 0;
+    sx_l1_latch_acquire(&group->latch);
+    for (uint32_t i = 0; i < HAND_VICTIMS_MAX && sx_l1_live(l1) > sx_l1_live_max(l1); i++) {
+        int64_t bytes = sx_l1_evict_locked(l1, sx_l1_shard_of(l1, record), group, &harvest);
+        if (bytes == 0) break;
+        evicted += bytes;
+    }
+    sx_l1_latch_release(&group->latch);
+    sx_l1_retire(record, &harvest);
+    return evicted;
+}
+
+/* One step of the hand. */
+static int64_t hand_step(sx_l1 *l1, sx_epoch_record *record) {
+    const sx_l1_root *root = sx_l1_root_get(l1);
+    /* relaxed: any value is a place to begin */
+    uint64_t index = atomic_fetch_add_explicit(&l1->hand, 1, memory_order_relaxed) & sx_l1_mask(root->base);
+    sx_l1_group *high = upper_half(root, index);
+    int64_t evicted = hand_visit(l1, record, sx_l1_group_at(root, index));
+    if (high != NULL) evicted += hand_visit(l1, record, high);
+    return evicted;
+}
+
+int64_t sx_l1_hand(sx_l1 *l1, sx_epoch_record *record, int64_t paid) {
+    int64_t evicted = 0;
+    uint64_t visits_max = 2 * (sx_l1_mask(sx_l1_root_get(l1)->base) + 1) + SX_L1_POSITIONS;
+    for (uint64_t visits = 0; visits < visits_max && evicted < paid && sx_l1_live(l1) > sx_l1_live_max(l1); visits++) {
+        evicted += hand_step(l1, record);
+    }
+    return evicted;
+}
+
+/* Removes what has expired from one group, and notes when the next one will. */
+static void expire_group(sx_l1 *l1, sx_epoch_record *record, sx_l1_group *group, int64_t now_ns) {
+    sx_l1_shard *shard = sx_l1_shard_of(l1, record);
+    sx_l1_harvest harvest;
+    harvest.count = 0;
+    sx_l1_latch_acquire(&group->latch);
+    uint32_t due = SX_L1_DUE_NEVER;
+    for (uint32_t position = 0; position < SX_L1_POSITIONS; position++) {
+        const sx_item *item = sx_l1_slot_item(sx_l1_slot_get_locked(group, position));
+        if (item == NULL) continue;
+        if (item->expires_ns <= now_ns) sx_l1_take_locked(l1, shard, group, position, &harvest);
+        else if (sx_l1_due(l1, item->expires_ns) < due) due = sx_l1_due(l1, item->expires_ns);
+    }
+    atomic_store_explicit(&group->due, due, memory_order_relaxed); /* relaxed: written under the latch, a hint */
+    sx_l1_latch_release(&group->latch);
+    sx_counter_add_shared(&shard->expirations, harvest.count);
+    sx_l1_retire(record, &harvest);
+}
+
+static void crawl_visit(sx_l1 *l1, sx_epoch_record *record, sx_l1_group *group, int64_t now_ns) {
+    /* relaxed: a hint, looked at again in the next round */
+    uint32_t due = atomic_load_explicit(&group->due, memory_order_relaxed);
+    if (due <= sx_l1_due(l1, now_ns) && due != SX_L1_DUE_NEVER) expire_group(l1, record, group, now_ns);
+}
+
+/* As many groups as the time since the last call is a part of the period, so that every group is seen once in it. */
+static bool crawl(sx_l1 *l1, sx_epoch_record *record, int64_t now_ns) {
+    const sx_l1_root *root = sx_l1_root_get(l1);
+    uint64_t all = sx_l1_mask(root->base) + 1;
+    int64_t passed = now_ns - l1->crawled_ns;
+    if (passed < 0) passed = 0;
+    if (passed > CRAWL_PERIOD_NS) passed = CRAWL_PERIOD_NS;
+    l1->crawled_ns = now_ns;
+    uint64_t wanted = (uint64_t)((double)all * ((double)passed / (double)CRAWL_PERIOD_NS)) + CRAWL_GROUPS_MIN;
+    if (wanted > all) wanted = all;
+    bool late = wanted > CRAWL_GROUPS_MAX;
+    if (late) wanted = CRAWL_GROUPS_MAX;
+    for (; wanted > 0; wanted--, l1->crawl++) {
+        uint64_t index = l1->crawl & sx_l1_mask(root->base);
+        sx_l1_group *high = upper_half(root, index);
+        crawl_visit(l1, record, sx_l1_group_at(root, index), now_ns);
+        if (high != NULL) crawl_visit(l1, record, high, now_ns);
+    }
+    return late;
+}
+
+bool sx_l1_maintain_on_keeper(sx_l1 *l1, sx_epoch_record *record, int64_t now_ns) {
+    sx_epoch_pin(record);
+    bool more = sx_l1_balance_on_keeper(l1, record, BALANCE_GROUPS_MAX);
+    for (uint32_t i = 0; i < HAND_VISITS_MAX && sx_l1_live(l1) > sx_l1_live_max(l1); i++) (void)hand_step(l1, record);
+    more |= sx_l1_live(l1) > sx_l1_live_max(l1) && sx_l1_entries(l1) > 0;
+    more |= crawl(l1, record, now_ns);
+    sx_epoch_unpin(record);
+    return more;
+}
+
+/* Walks go by reversed bits: a group of level l is the l highest bits of the reversed cursor, wherever splits and merges
+   put its entries meanwhile. */
+static uint64_t reverse(uint64_t v) {
+    v = (v >> 1 & UINT64_C(0x5555555555555555)) | (v & UINT64_C(0x5555555555555555)) << 1;
+    v = (v >> 2 & UINT64_C(0x3333333333333333)) | (v & UINT64_C(0x3333333333333333)) << 2;
+    v = (v >> 4 & UINT64_C(0x0F0F0F0F0F0F0F0F)) | (v & UINT64_C(0x0F0F0F0F0F0F0F0F)) << 4;
+    return __builtin_bswap64(v);
+}
+
+/* The entries of the group at the cursor, and the next cursor: all that have the group's bits, seen under its latch. */
+static uint32_t walk_group(sx_l1 *l1, uint64_t *cursor, sx_item **items) {
+    sx_l1_group *group = sx_l1_group_lock(l1, reverse(*cursor));
+    uint32_t level = sx_l1_level_locked(group);
+    uint32_t count = 0;
+    for (uint32_t position = 0; position < SX_L1_POSITIONS; position++) {
+        sx_item *item = sx_l1_slot_item(sx_l1_slot_get_locked(group, position));
+        if (item != NULL) items[count++] = item;
+    }
+    sx_l1_latch_release(&group->latch);
+    if (level == 0) *cursor = 0;
+    else *cursor = (*cursor & ~(UINT64_MAX >> level)) + (UINT64_C(1) << (64 - level));
+    return count;
+}
+
+void sx_l1_walk(sx_l1 *l1, sx_epoch_record *record, uint64_t *cursor, uint32_t budget,
+                bool (*visit)(void *context, sx_item *item), void *context) {
+    sx_item *items[SX_L1_POSITIONS];
+    sx_epoch_pin(record);
+    for (uint32_t i = 0; i < budget; i++) {
+        uint32_t count = walk_group(l1, cursor, items);
+        for (uint32_t k = 0; k < count; k++) {
+            if (visit(context, items[k])) sx_l1_remove_item(l1, record, sx_l1_item_hash(l1, items[k]), items[k]);
+        }
+        if (*cursor == 0) break;
+    }
+    sx_epoch_unpin(record);
+}

@@ -1,0 +1,280 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The table inside L1: what a group is made of, how a hash finds its group, the latch, and what the files of l1 share. */
+#ifndef SX_L1_TABLE_H
+#define SX_L1_TABLE_H
+
+#include <assert.h>
+#include <sched.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include "core/memory/atomic.h"
+#include "l1/l1.h"
+#include "strata/status.h"
+
+#define SX_L1_BUCKETS 4u
+#define SX_L1_SLOTS 7u
+#define SX_L1_POSITIONS (SX_L1_BUCKETS * SX_L1_SLOTS)
+#define SX_L1_GHOSTS 28u
+#define SX_L1_LEVELS 40u      /* a table of 2^39 groups is beyond any budget that is allowed */
+#define SX_L1_SHARDS 16u
+#define SX_L1_LOAD_MAX 20u    /* entries a group, on average, at which all groups are split */
+#define SX_L1_LOAD_MIN 5u     /* ... and below which they are merged */
+#define SX_L1_LATCH_SPINS 128u
+
+/* One cache line: all that a hit reads besides its item.
+   A slot: bits 0-47 the item's address, 48-51 its size class, 52-63 the top of its hash; 0 is empty.
+   A policy byte: bits 0-1 hits (saturating at 3), bit 2 main (else probation), bits 3-7 the group's time at insertion.
+   The control byte: bits 0-5 the group's level, bit 6 "entries at home here live in other buckets of the group". */
+typedef struct sx_l1_bucket {
+    _Atomic uint64_t slots[SX_L1_SLOTS];  /* atomic: release by the latch's holder, acquire by finds */
+    _Atomic uint8_t policy[SX_L1_SLOTS];  /* atomic: relaxed; hints of finds and of the latch's holder */
+    _Atomic uint8_t control;              /* atomic: release by the latch's holder, acquire by finds */
+} sx_l1_bucket;
+
+/* Eviction domain and unit of locking. A key's home bucket is given by the top two bits of its hash. */
+typedef struct sx_l1_group {
+    sx_l1_bucket buckets[SX_L1_BUCKETS];
+    uint16_t ghosts[SX_L1_GHOSTS]; /* lock: latch; fingerprints of what probation evicted */
+    _Atomic uint32_t due;          /* atomic: relaxed; written under latch, a hint for the crawl: earliest expiry */
+    _Atomic uint8_t latch;         /* atomic: acquire to take, release to give */
+    uint8_t cursor;                /* lock: latch; the next ghost to overwrite */
+    uint8_t tick;                  /* lock: latch; insertions, two of them are one step of the group's time */
+    uint8_t unused;
+} sx_l1_group;
+
+_Static_assert(sizeof(sx_l1_bucket) == SX_CACHE_LINE, "a bucket is one line");
+_Static_assert(sizeof(sx_l1_group) == 5 * SX_CACHE_LINE, "a group is four buckets and a ghost line");
+
+/* Which groups there are, seen as a whole through one load. Groups have level base or, while top is base + 1, also
+   base + 1. Immutable once published; replaced ones are retired. */
+typedef struct sx_l1_root {
+    sx_heap *heap;
+    uint32_t base;
+    uint32_t top;                      /* base, or base + 1 while a round of splits or merges is under way */
+    bool merging;                      /* the round leads down to base, not up to base + 1 */
+    uintptr_t biased[SX_L1_LEVELS];    /* segment s holds groups 2^(s-1) .. 2^s - 1; address of its group 0, if it had one */
+} sx_l1_root;
+
+/* Precedes a segment's groups. */
+typedef struct sx_l1_segment {
+    sx_heap *heap;
+    size_t size;  /* as asked for */
+    size_t bytes; /* as occupied */
+    uint8_t padding[SX_CACHE_LINE - 3 * sizeof(void *)];
+} sx_l1_segment;
+
+_Static_assert(sizeof(sx_l1_segment) == SX_CACHE_LINE, "groups begin on a line");
+
+/* A thread's share of the counters; which one follows from its epoch record. atomic: relaxed, all of it statistics or
+   sums that are brought to the total in portions. */
+typedef struct sx_l1_shard {
+    _Alignas(SX_NO_SHARING) _Atomic int64_t bytes; /* not yet in sx_l1.live */
+    sx_counter payload;
+    sx_counter entries;
+    sx_counter inserts, replaces, evictions, expirations, removals, refused;
+} sx_l1_shard;
+
+struct sx_l1 {
+    /* const after create */
+    sx_heap *heap;
+    sx_epoch *epoch;
+    const sx_clock *clock;
+    int64_t item_bytes_max;
+    int64_t started_ns;
+    sx_key_secret secret;
+
+    _Alignas(SX_NO_SHARING) _Atomic(sx_l1_root *) root; /* atomic: release to publish, acquire to read */
+    _Atomic int64_t bytes_max;                          /* atomic: relaxed; a limit that is compared afresh each time */
+    _Atomic int64_t index_bytes;                        /* atomic: relaxed; a sum */
+    _Atomic bool sweeping;                              /* atomic: relaxed; a hint that inserts should help the round */
+
+    _Alignas(SX_NO_SHARING) _Atomic int64_t live; /* atomic: relaxed; footprints of entries, less the shards' rests */
+    _Alignas(SX_NO_SHARING) _Atomic uint64_t hand; /* atomic: relaxed; any value is a place to begin */
+
+    _Alignas(SX_NO_SHARING) _Atomic uint8_t round_latch; /* atomic: acquire to take, release to give */
+    uint64_t sweep;                                      /* lock: round_latch; groups below it are done in this round */
+
+    _Alignas(SX_NO_SHARING) uint64_t crawl; /* owner: keeper; the group it looks at next */
+    int64_t crawled_ns;                     /* owner: keeper */
+
+    sx_l1_shard shards[SX_L1_SHARDS];
+};
+
+/* Items that left the table under a latch, to be retired when it is given back. */
+typedef struct sx_l1_harvest {
+    sx_item *items[2 * SX_L1_POSITIONS];
+    uint32_t count;
+} sx_l1_harvest;
+
+/* Slots. */
+static inline sx_item *sx_l1_slot_item(uint64_t slot) {
+    return (sx_item *)(uintptr_t)(slot & ((UINT64_C(1) << 48) - 1));
+}
+static inline uint32_t sx_l1_slot_class(uint64_t slot) { return (uint32_t)(slot >> 48) & 15u; }
+static inline uint32_t sx_l1_home(uint64_t slot_or_hash) { return (uint32_t)(slot_or_hash >> 62); }
+static inline bool sx_l1_slot_may_be(uint64_t slot, uint64_t hash) { return slot != 0 && (slot ^ hash) >> 52 == 0; }
+
+/* The latch's holder reads what only holders of the latch write. */
+static inline uint64_t sx_l1_slot_get_locked(sx_l1_group *group, uint32_t position) {
+    /* relaxed: already ordered by the latch */
+    return atomic_load_explicit(&group->buckets[position / SX_L1_SLOTS].slots[position % SX_L1_SLOTS],
+                                memory_order_relaxed);
+}
+static inline void sx_l1_slot_set_locked(sx_l1_group *group, uint32_t position, uint64_t slot) {
+    /* [order: entry-publish] publishes the item's bytes, and the overflow bit and level stored before */
+    atomic_store_explicit(&group->buckets[position / SX_L1_SLOTS].slots[position % SX_L1_SLOTS], slot,
+                          memory_order_release);
+}
+
+/* Policy bytes. */
+#define SX_L1_HITS 3u
+#define SX_L1_MAIN 4u
+static inline uint8_t sx_l1_policy_get(sx_l1_group *group, uint32_t position) {
+    return atomic_load_explicit(&group->buckets[position / SX_L1_SLOTS].policy[position % SX_L1_SLOTS],
+                                memory_order_relaxed); /* relaxed: hint */
+}
+static inline void sx_l1_policy_set(sx_l1_group *group, uint32_t position, uint8_t policy) {
+    atomic_store_explicit(&group->buckets[position / SX_L1_SLOTS].policy[position % SX_L1_SLOTS], policy,
+                          memory_order_relaxed); /* relaxed: hint; a hit noted meanwhile may be lost */
+}
+
+/* Control bytes. */
+#define SX_L1_LEVEL_MASK 63u
+#define SX_L1_OVERFLOW 64u
+static inline uint32_t sx_l1_control_get_locked(sx_l1_group *group, uint32_t bucket) {
+    return atomic_load_explicit(&group->buckets[bucket].control, memory_order_relaxed); /* relaxed: ordered by latch */
+}
+static inline void sx_l1_control_set_locked(sx_l1_group *group, uint32_t bucket, uint32_t control) {
+    /* [order: group-level] publishes the entries that a split or merge put elsewhere, and the root that holds them */
+    atomic_store_explicit(&group->buckets[bucket].control, (uint8_t)control, memory_order_release);
+}
+static inline uint32_t sx_l1_level_locked(sx_l1_group *group) {
+    return sx_l1_control_get_locked(group, 0) & SX_L1_LEVEL_MASK;
+}
+
+/* Addresses. */
+static inline uint64_t sx_l1_mask(uint32_t level) { return (UINT64_C(1) << level) - 1; }
+static inline uint32_t sx_l1_segment_of(uint64_t index) { return 63u - (uint32_t)__builtin_clzll(index << 1 | 1); }
+static inline sx_l1_group *sx_l1_group_at(const sx_l1_root *root, uint64_t index) {
+    return (sx_l1_group *)(root->biased[sx_l1_segment_of(index)] + (uintptr_t)index * sizeof(sx_l1_group));
+}
+/* Where a key of this hash is, seen from the group at index with this level: index itself if it is here. A group that
+   was split knows of it by its level; its halves differ in one bit. A merged group has a level below its index. */
+static inline uint64_t sx_l1_next_index(uint64_t index, uint32_t level, uint64_t hash) {
+    uint64_t apart = (hash ^ index) & sx_l1_mask(level);
+    if (SX_LIKELY(apart == 0)) return index & sx_l1_mask(level);
+    uint64_t lowest = apart & (~apart + 1);
+    return hash & ((lowest << 1) - 1);
+}
+static inline sx_l1_root *sx_l1_root_get(const sx_l1 *l1) {
+    /* [order: root-swap] observes the segments that the root names */
+    return atomic_load_explicit(&l1->root, memory_order_acquire);
+}
+
+/* The latch: a bounded spin, then the processor is given away. Nothing blocks or calls back while one is held; order:
+   round latch, then the lower group, then its upper half. */
+static inline bool sx_l1_latch_try(_Atomic uint8_t *latch) {
+    /* relaxed: hint, the exchange decides; [order: group-lock] observes all that former holders wrote */
+    return atomic_load_explicit(latch, memory_order_relaxed) == 0 &&
+           atomic_exchange_explicit(latch, 1, memory_order_acquire) == 0;
+}
+static inline void sx_l1_latch_acquire(_Atomic uint8_t *latch) {
+    for (uint32_t spins = 0; !sx_l1_latch_try(latch); spins++) {
+        if (spins < SX_L1_LATCH_SPINS) sx_cpu_relax();
+        else sched_yield();
+    }
+}
+static inline void sx_l1_latch_release(_Atomic uint8_t *latch) {
+    assert(atomic_load_explicit(latch, memory_order_relaxed) == 1); /* relaxed: own store */
+    atomic_store_explicit(latch, 0, memory_order_release);          /* [order: group-lock] */
+}
+
+/* Budget. */
+static inline sx_l1_shard *sx_l1_shard_of(sx_l1 *l1, const sx_epoch_record *record) {
+    return &l1->shards[((uint64_t)(uintptr_t)record * UINT64_C(0x9E3779B97F4A7C15)) >> 60];
+}
+static inline int64_t sx_l1_bytes_max(const sx_l1 *l1) {
+    return atomic_load_explicit(&l1->bytes_max, memory_order_relaxed); /* relaxed: compared afresh each time */
+}
+/* What may be retired and not yet freed before puts are refused. Entries leave this part of the budget alone. */
+static inline int64_t sx_l1_retired_max(const sx_l1 *l1) { return sx_l1_bytes_max(l1) / 10; }
+/* A shard brings its sum to the total when it has reached this. */
+static inline int64_t sx_l1_portion(const sx_l1 *l1) { return sx_l1_bytes_max(l1) >> 12; }
+static inline int64_t sx_l1_index_bytes(const sx_l1 *l1) {
+    return atomic_load_explicit(&l1->index_bytes, memory_order_relaxed); /* relaxed: a sum */
+}
+/* What live may reach so that everything together stays in the budget. */
+static inline int64_t sx_l1_live_max(const sx_l1 *l1) {
+    int64_t rest = sx_l1_bytes_max(l1) - sx_l1_retired_max(l1) - sx_l1_index_bytes(l1) -
+                   (int64_t)SX_L1_SHARDS * sx_l1_portion(l1);
+    return rest > 0 ? rest : 0;
+}
+static inline int64_t sx_l1_live(const sx_l1 *l1) {
+    return atomic_load_explicit(&l1->live, memory_order_relaxed); /* relaxed: a sum, compared afresh each time */
+}
+void sx_l1_account(sx_l1 *l1, sx_l1_shard *shard, int64_t bytes, int64_t payload, int64_t entries);
+int64_t sx_l1_entries(const sx_l1 *l1);
+
+/* Times of expiry in steps of 67 ms since the store was made, as a group keeps its earliest. */
+#define SX_L1_DUE_SHIFT 26
+#define SX_L1_DUE_NEVER UINT32_MAX
+static inline uint32_t sx_l1_due(const sx_l1 *l1, int64_t time_ns) {
+    if (time_ns == SX_EXPIRES_NEVER) return SX_L1_DUE_NEVER;
+    if (time_ns <= l1->started_ns) return 0;
+    uint64_t steps = ((uint64_t)time_ns - (uint64_t)l1->started_ns) >> SX_L1_DUE_SHIFT;
+    return steps < SX_L1_DUE_NEVER ? (uint32_t)steps : SX_L1_DUE_NEVER - 1;
+}
+
+/* write.c: entries of a latched group. */
+static inline uint64_t sx_l1_item_hash(const sx_l1 *l1, const sx_item *item) {
+    return sx_l1_hash(&l1->secret, item->ns, sx_item_key(item), item->key_size);
+}
+static inline int64_t sx_l1_item_payload(const sx_item *item) {
+    return (int64_t)item->key_size + (int64_t)item->value_size;
+}
+/* The latched group that a key of this hash lives in. The caller is pinned. */
+sx_l1_group *sx_l1_group_lock(sx_l1 *l1, uint64_t hash);
+/* A free position, at home if possible, or SX_L1_POSITIONS. */
+uint32_t sx_l1_free_position_locked(sx_l1_group *group, uint32_t home);
+/* Fills a free position; tells finds at home when it is elsewhere. */
+void sx_l1_place_locked(sx_l1_group *group, uint32_t position, uint64_t slot, uint8_t policy);
+/* Empties a position. */
+void sx_l1_clear_locked(sx_l1_group *group, uint32_t position);
+/* Empties a position and its books, and puts the item on the list of what is to be retired. */
+void sx_l1_take_locked(sx_l1 *l1, sx_l1_shard *shard, sx_l1_group *group, uint32_t position, sx_l1_harvest *harvest);
+/* Recomputes the overflow bits. */
+void sx_l1_overflow_locked(sx_l1_group *group);
+/* Drops the table's references once no pin can see the items. No latch is held. */
+void sx_l1_retire(sx_epoch_record *record, sx_l1_harvest *harvest);
+
+/* policy.c: S3-FIFO within a latched group. */
+/* The position to evict next, or SX_L1_POSITIONS in an empty group. Promotes and demotes on its way. */
+uint32_t sx_l1_victim_locked(sx_l1_group *group);
+/* Evicts it. Returns its footprint, 0 where there was none. */
+int64_t sx_l1_evict_locked(sx_l1 *l1, sx_l1_shard *shard, sx_l1_group *group, sx_l1_harvest *harvest);
+/* The policy byte of a new entry: time moves on, and a key that was evicted lately enters main. */
+uint8_t sx_l1_arrival_locked(sx_l1_group *group, uint64_t hash);
+uint32_t sx_l1_count_locked(sx_l1_group *group);
+uint32_t sx_l1_size_class(size_t footprint);
+
+/* grow.c: splits and merges. */
+/* Gives a full group's key a chance to find room: splits its group, or starts the round that will. Returns whether it is
+   worth looking again. The caller is pinned and holds nothing. */
+bool sx_l1_make_room(sx_l1 *l1, sx_epoch_record *record, uint64_t hash);
+/* Helps a round of splits that is wanted, by at most groups; nothing if another thread does. */
+void sx_l1_help(sx_l1 *l1, sx_epoch_record *record, uint64_t groups);
+/* Starts rounds where the number of entries asks for it, and does at most groups of the present one. Returns whether more
+   work is waiting. */
+bool sx_l1_balance_on_keeper(sx_l1 *l1, sx_epoch_record *record, uint64_t groups);
+int32_t sx_l1_root_create(sx_l1 *l1);
+/* Frees root and segments at once: no other thread may be inside. */
+void sx_l1_root_destroy(sx_l1 *l1);
+
+/* keep.c: evicts with the hand until the total is under its limit, or paid bytes are evicted. Pinned, no latch. */
+int64_t sx_l1_hand(sx_l1 *l1, sx_epoch_record *record, int64_t paid);
+
+#endif

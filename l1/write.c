@@ -1,0 +1,275 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Entries in and out: put and remove, each under the latch of one group. */
+#include "l1/table.h"
+
+#define OWN_VICTIMS_MAX 4u /* a put evicts so many of its own group before the hand goes elsewhere */
+#define TRIES_MAX 8u       /* a put asks so often for room in a full group before it evicts */
+#define COUNT_EVERY 32     /* a shard looks at the table's load once in so many insertions */
+
+void sx_l1_account(sx_l1 *l1, sx_l1_shard *shard, int64_t bytes, int64_t payload, int64_t entries) {
+    if (payload != 0) sx_counter_add_shared(&shard->payload, payload);
+    if (entries != 0) sx_counter_add_shared(&shard->entries, entries);
+    /* relaxed: sums */
+    int64_t rest = atomic_fetch_add_explicit(&shard->bytes, bytes, memory_order_relaxed) + bytes;
+    int64_t portion = sx_l1_portion(l1);
+    if (rest < portion && rest > -portion) return;
+    rest = atomic_exchange_explicit(&shard->bytes, 0, memory_order_relaxed);       /* relaxed: sum */
+    atomic_fetch_add_explicit(&l1->live, rest, memory_order_relaxed);              /* relaxed: sum */
+}
+
+int64_t sx_l1_entries(const sx_l1 *l1) {
+    int64_t entries = 0;
+    for (uint32_t i = 0; i < SX_L1_SHARDS; i++) entries += sx_counter_read(&l1->shards[i].entries);
+    return entries;
+}
+
+static void release_item(void *memory) { sx_item_release(memory); }
+
+void sx_l1_retire(sx_epoch_record *record, sx_l1_harvest *harvest) {
+    for (uint32_t i = 0; i < harvest->count; i++) {
+        sx_epoch_retire(record, harvest->items[i], sx_item_footprint(harvest->items[i]), release_item);
+    }
+    harvest->count = 0;
+}
+
+static bool is_latched(sx_l1_group *group) {
+    return atomic_load_explicit(&group->latch, memory_order_relaxed) == 1; /* relaxed: for assertions by the holder */
+}
+
+sx_l1_group *sx_l1_group_lock(sx_l1 *l1, uint64_t hash) {
+    for (;;) {
+        const sx_l1_root *root = sx_l1_root_get(l1);
+        uint64_t index = hash & sx_l1_mask(root->base);
+        for (;;) {
+            sx_l1_group *group = sx_l1_group_at(root, index);
+            sx_l1_latch_acquire(&group->latch);
+            uint32_t level = sx_l1_level_locked(group);
+            uint64_t next = sx_l1_next_index(index, level, hash);
+            if (next == index) return group;
+            sx_l1_latch_release(&group->latch);
+            /* Merged, or split by a later round than this root knows: look again from the present root. */
+            if (next < index || sx_l1_segment_of(next) > root->top) break;
+            index = next;
+        }
+    }
+}
+
+uint32_t sx_l1_free_position_locked(sx_l1_group *group, uint32_t home) {
+    for (uint32_t i = 0; i < SX_L1_POSITIONS; i++) {
+        uint32_t position = home * SX_L1_SLOTS + i;
+        if (position >= SX_L1_POSITIONS) position -= SX_L1_POSITIONS;
+        if (sx_l1_slot_get_locked(group, position) == 0) return position;
+    }
+    return SX_L1_POSITIONS;
+}
+
+void sx_l1_place_locked(sx_l1_group *group, uint32_t position, uint64_t slot, uint8_t policy) {
+    assert(is_latched(group));
+    uint32_t home = sx_l1_home(slot);
+    if (position / SX_L1_SLOTS != home) {
+        uint32_t control = sx_l1_control_get_locked(group, home);
+        if ((control & SX_L1_OVERFLOW) == 0) sx_l1_control_set_locked(group, home, control | SX_L1_OVERFLOW);
+    }
+    sx_l1_policy_set(group, position, policy);
+    sx_l1_slot_set_locked(group, position, slot);
+}
+
+void sx_l1_overflow_locked(sx_l1_group *group) {
+    uint32_t away = 0;
+    for (uint32_t position = 0; position < SX_L1_POSITIONS; position++) {
+        uint64_t slot = sx_l1_slot_get_locked(group, position);
+        if (slot != 0 && sx_l1_home(slot) != position / SX_L1_SLOTS) away |= 1u << sx_l1_home(slot);
+    }
+    for (uint32_t bucket = 0; bucket < SX_L1_BUCKETS; bucket++) {
+        uint32_t control = sx_l1_control_get_locked(group, bucket);
+        uint32_t wanted = (control & SX_L1_LEVEL_MASK) | ((away >> bucket & 1u) != 0 ? SX_L1_OVERFLOW : 0);
+        if (control != wanted) sx_l1_control_set_locked(group, bucket, wanted);
+    }
+}
+
+void sx_l1_clear_locked(sx_l1_group *group, uint32_t position) {
+    assert(is_latched(group));
+    uint64_t slot = sx_l1_slot_get_locked(group, position);
+    sx_l1_slot_set_locked(group, position, 0);
+    if (sx_l1_home(slot) != position / SX_L1_SLOTS) sx_l1_overflow_locked(group);
+}
+
+void sx_l1_take_locked(sx_l1 *l1, sx_l1_shard *shard, sx_l1_group *group, uint32_t position, sx_l1_harvest *harvest) {
+    sx_item *item = sx_l1_slot_item(sx_l1_slot_get_locked(group, position));
+    sx_l1_clear_locked(group, position);
+    sx_l1_account(l1, shard, -(int64_t)sx_item_footprint(item), -sx_l1_item_payload(item), -1);
+    assert(harvest->count < sizeof harvest->items / sizeof harvest->items[0]);
+    harvest->items[harvest->count++] = item;
+}
+
+/* The key's position, or SX_L1_POSITIONS. */
+static uint32_t position_locked(sx_l1_group *group, uint64_t hash, uint16_t ns, const void *key, size_t size) {
+    uint32_t home = sx_l1_home(hash);
+    bool overflow = (sx_l1_control_get_locked(group, home) & SX_L1_OVERFLOW) != 0;
+    for (uint32_t i = 0; i < (overflow ? SX_L1_POSITIONS : SX_L1_SLOTS); i++) {
+        uint32_t position = home * SX_L1_SLOTS + i;
+        if (position >= SX_L1_POSITIONS) position -= SX_L1_POSITIONS;
+        uint64_t slot = sx_l1_slot_get_locked(group, position);
+        if (!sx_l1_slot_may_be(slot, hash)) continue;
+        const sx_item *item = sx_l1_slot_item(slot);
+        if (item->ns == ns && item->key_size == size && memcmp(sx_item_key(item), key, size) == 0) return position;
+    }
+    return SX_L1_POSITIONS;
+}
+
+static void due_locked(const sx_l1 *l1, sx_l1_group *group, const sx_item *item) {
+    uint32_t due = sx_l1_due(l1, item->expires_ns);
+    /* relaxed: written under the latch, a hint for the crawl */
+    if (due < atomic_load_explicit(&group->due, memory_order_relaxed)) {
+        atomic_store_explicit(&group->due, due, memory_order_relaxed);
+    }
+}
+
+/* Whether the rule keeps what is there. */
+static bool keeps(const sx_l1 *l1, const sx_item *there, const sx_item *item, sx_l1_put_rule rule) {
+    if (rule == SX_L1_PUT_ALWAYS || there->n <= item->n) return false;
+    /* relaxed: a generation is compared with the trust word by whoever serves the entry */
+    if (atomic_load_explicit(&there->generation, memory_order_relaxed) !=
+        atomic_load_explicit(&item->generation, memory_order_relaxed)) return false;
+    return there->expires_ns > sx_clock_now_ns(l1->clock);
+}
+
+static uint64_t slot_of(const sx_item *item, uint64_t hash, int64_t footprint) {
+    uint64_t address = (uint64_t)(uintptr_t)item;
+    assert(address >> 48 == 0);
+    return (hash >> 52) << 52 | (uint64_t)sx_l1_size_class((size_t)footprint) << 48 | address;
+}
+
+static void replace_locked(sx_l1 *l1, sx_l1_shard *shard, sx_l1_group *group, uint32_t position, uint64_t hash,
+                           sx_item *item, sx_l1_harvest *harvest) {
+    sx_item *there = sx_l1_slot_item(sx_l1_slot_get_locked(group, position));
+    sx_counter_add_shared(&shard->replaces, 1);
+    if (there == item) return;
+    int64_t footprint = (int64_t)sx_item_footprint(item);
+    sx_item_retain(item);
+    sx_l1_slot_set_locked(group, position, slot_of(item, hash, footprint));
+    due_locked(l1, group, item);
+    sx_l1_account(l1, shard, footprint - (int64_t)sx_item_footprint(there),
+                  sx_l1_item_payload(item) - sx_l1_item_payload(there), 0);
+    harvest->items[harvest->count++] = there;
+}
+
+/* Makes room in the group itself, then inserts. False: the group is full and may be split instead. */
+static bool insert_locked(sx_l1 *l1, sx_l1_shard *shard, sx_l1_group *group, uint64_t hash, sx_item *item,
+                          bool must, sx_l1_harvest *harvest) {
+    int64_t footprint = (int64_t)sx_item_footprint(item);
+    uint32_t position = sx_l1_free_position_locked(group, sx_l1_home(hash));
+    int64_t over = sx_l1_live(l1) + footprint - sx_l1_live_max(l1);
+    if (position == SX_L1_POSITIONS && over <= 0 && !must) return false;
+    for (uint32_t i = 0; i < OWN_VICTIMS_MAX && (over > 0 || position == SX_L1_POSITIONS); i++) {
+        int64_t evicted = sx_l1_evict_locked(l1, shard, group, harvest);
+        if (evicted == 0) break;
+        over -= evicted;
+        position = sx_l1_free_position_locked(group, sx_l1_home(hash));
+    }
+    assert(position < SX_L1_POSITIONS);
+    uint8_t policy = sx_l1_arrival_locked(group, hash);
+    sx_item_retain(item);
+    sx_l1_place_locked(group, position, slot_of(item, hash, footprint), policy);
+    due_locked(l1, group, item);
+    sx_l1_account(l1, shard, footprint, sx_l1_item_payload(item), 1);
+    return true;
+}
+
+static int32_t refusal(const sx_l1 *l1, const sx_item *item) {
+    if (sx_l1_item_payload(item) > l1->item_bytes_max) return STRATA_E_VALUE_SIZE;
+    int64_t footprint = (int64_t)sx_item_footprint(item);
+    if (footprint > sx_l1_bytes_max(l1) - sx_l1_retired_max(l1)) return STRATA_E_VALUE_SIZE;
+    /* The second: only while the budget shrinks, or where the index leaves no room. */
+    if (footprint > sx_l1_live_max(l1)) return STRATA_E_OVERLOADED;
+    if ((int64_t)sx_epoch_retired_bytes(l1->epoch) > sx_l1_retired_max(l1)) return STRATA_E_OVERLOADED;
+    return STRATA_OK;
+}
+
+/* STRATA_PENDING: the group is full and latched no more. */
+static int32_t put_once(sx_l1 *l1, sx_l1_shard *shard, uint64_t hash, sx_item *item, sx_l1_put_rule rule, bool must,
+                        sx_l1_harvest *harvest) {
+    int32_t status = refusal(l1, item);
+    sx_l1_group *group = sx_l1_group_lock(l1, hash);
+    uint32_t position = position_locked(group, hash, item->ns, sx_item_key(item), item->key_size);
+    if (position < SX_L1_POSITIONS) {
+        const sx_item *there = sx_l1_slot_item(sx_l1_slot_get_locked(group, position));
+        if (keeps(l1, there, item, rule)) status = STRATA_EXISTS;
+        else if (status == STRATA_OK) replace_locked(l1, shard, group, position, hash, item, harvest);
+        else sx_l1_take_locked(l1, shard, group, position, harvest);
+    } else if (status == STRATA_OK) {
+        if (!insert_locked(l1, shard, group, hash, item, must, harvest)) status = STRATA_PENDING;
+        else sx_counter_add_shared(&shard->inserts, 1);
+    }
+    sx_l1_latch_release(&group->latch);
+    if (status < 0) sx_counter_add_shared(&shard->refused, 1);
+    return status;
+}
+
+/* Once in a while: does the load ask for a round of splits? */
+static void watch_load(sx_l1 *l1, const sx_l1_shard *shard) {
+    if (sx_counter_read(&shard->inserts) % COUNT_EVERY != 0) return;
+    int64_t groups = INT64_C(1) << sx_l1_root_get(l1)->base;
+    if (sx_l1_entries(l1) <= groups * (int64_t)SX_L1_LOAD_MAX) return;
+    atomic_store_explicit(&l1->sweeping, true, memory_order_relaxed); /* relaxed: hint */
+}
+
+int32_t sx_l1_put(sx_l1 *l1, sx_epoch_record *record, uint64_t hash, sx_item *item, sx_l1_put_rule rule) {
+    sx_l1_shard *shard = sx_l1_shard_of(l1, record);
+    sx_l1_harvest harvest;
+    harvest.count = 0;
+    sx_epoch_pin(record);
+    int32_t status = STRATA_PENDING;
+    for (uint32_t i = 0; status == STRATA_PENDING; i++) {
+        status = put_once(l1, shard, hash, item, rule, i == TRIES_MAX, &harvest);
+        if (status != STRATA_PENDING) break;
+        if (i + 1 < TRIES_MAX && !sx_l1_make_room(l1, record, hash)) i = TRIES_MAX - 1;
+    }
+    if (status == STRATA_OK) {
+        if (sx_l1_live(l1) > sx_l1_live_max(l1)) sx_l1_hand(l1, record, 2 * (int64_t)sx_item_footprint(item));
+        watch_load(l1, shard);
+        if (atomic_load_explicit(&l1->sweeping, memory_order_relaxed)) sx_l1_help(l1, record, 4); /* relaxed: hint */
+    }
+    sx_epoch_unpin(record);
+    sx_l1_retire(record, &harvest);
+    return status;
+}
+
+bool sx_l1_remove(sx_l1 *l1, sx_epoch_record *record, uint64_t hash, uint16_t ns, const void *key, size_t size,
+                  uint64_t below_n) {
+    sx_l1_shard *shard = sx_l1_shard_of(l1, record);
+    sx_l1_harvest harvest;
+    harvest.count = 0;
+    sx_epoch_pin(record);
+    sx_l1_group *group = sx_l1_group_lock(l1, hash);
+    uint32_t position = position_locked(group, hash, ns, key, size);
+    if (position < SX_L1_POSITIONS) {
+        const sx_item *there = sx_l1_slot_item(sx_l1_slot_get_locked(group, position));
+        if (below_n == UINT64_MAX || there->n < below_n) sx_l1_take_locked(l1, shard, group, position, &harvest);
+    }
+    sx_l1_latch_release(&group->latch);
+    sx_epoch_unpin(record);
+    bool removed = harvest.count != 0;
+    if (removed) sx_counter_add_shared(&shard->removals, 1);
+    sx_l1_retire(record, &harvest);
+    return removed;
+}
+
+bool sx_l1_remove_item(sx_l1 *l1, sx_epoch_record *record, uint64_t hash, sx_item *item) {
+    sx_l1_shard *shard = sx_l1_shard_of(l1, record);
+    sx_l1_harvest harvest;
+    harvest.count = 0;
+    sx_epoch_pin(record);
+    sx_l1_group *group = sx_l1_group_lock(l1, hash);
+    for (uint32_t position = 0; position < SX_L1_POSITIONS; position++) {
+        if (sx_l1_slot_item(sx_l1_slot_get_locked(group, position)) != item) continue;
+        sx_l1_take_locked(l1, shard, group, position, &harvest);
+        break;
+    }
+    sx_l1_latch_release(&group->latch);
+    sx_epoch_unpin(record);
+    bool removed = harvest.count != 0;
+    if (removed) sx_counter_add_shared(&shard->removals, 1);
+    sx_l1_retire(record, &harvest);
+    return removed;
+}

@@ -1,0 +1,310 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* L1's contract, one call at a time: rules of put and remove, budget, expiry, refusals, walks, failures. */
+#include "fixture.h"
+
+static void test_put_find_remove(void **state) {
+    (void)state;
+    fixture f;
+    fixture_init(&f, 1 << 20, 1 << 16);
+    assert_true(n_of(&f, 1) == UINT64_MAX);
+    assert_int_equal(put_new(&f, f.record, 1, 5, 100), STRATA_OK);
+    assert_true(n_of(&f, 1) == 5);
+    assert_int_equal(metric(&f, SX_L1_METRIC_ENTRIES), 1);
+    assert_true(remove_below(&f, f.record, 1, UINT64_MAX));
+    assert_false(remove_below(&f, f.record, 1, UINT64_MAX));
+    assert_true(n_of(&f, 1) == UINT64_MAX);
+    assert_int_equal(metric(&f, SX_L1_METRIC_ENTRIES), 0);
+    assert_int_equal(metric(&f, SX_L1_METRIC_REMOVALS), 1);
+    assert_int_equal(put_new(&f, f.record, 2, 0, 0), STRATA_OK); /* an empty value */
+    assert_true(n_of(&f, 2) == 0);
+    fixture_deinit(&f);
+}
+
+static void test_namespaces_are_apart(void **state) {
+    (void)state;
+    fixture f;
+    fixture_init(&f, 1 << 20, 1 << 16);
+    assert_int_equal(put_new(&f, f.record, 1, 5, 100), STRATA_OK);
+    uint8_t key[KEY_BYTES];
+    key_of(1, key);
+    sx_epoch_pin(f.record);
+    /* Same hash on purpose: the item decides. */
+    assert_null(sx_l1_find_pinned(f.l1, hash_of(&f, 1), 2, key, sizeof key));
+    assert_null(sx_l1_find_pinned(f.l1, hash_of(&f, 1), 1, key, sizeof key - 1));
+    sx_epoch_unpin(f.record);
+    fixture_deinit(&f);
+}
+
+static void test_newer_rule(void **state) {
+    (void)state;
+    fixture f;
+    fixture_init(&f, 1 << 20, 1 << 16);
+    assert_int_equal(put_new(&f, f.record, 1, 5, 10), STRATA_OK);
+    assert_int_equal(put_new(&f, f.record, 1, 4, 10), STRATA_EXISTS);
+    assert_true(n_of(&f, 1) == 5);
+    sx_item *other = item_of(&f, 1, 5, 20); /* equal n replaces */
+    other->id = 99;
+    assert_int_equal(put_with(&f, f.record, 1, other, SX_L1_PUT_NEWER), STRATA_OK);
+    sx_epoch_pin(f.record);
+    assert_ptr_equal(find_pinned(&f, 1), other);
+    sx_epoch_unpin(f.record);
+    assert_int_equal(put_with(&f, f.record, 1, other, SX_L1_PUT_NEWER), STRATA_OK); /* itself */
+    sx_item_release(other);
+    assert_int_equal(put_new(&f, f.record, 1, 6, 10), STRATA_OK);
+    sx_item *older = item_of(&f, 1, 3, 10);
+    assert_int_equal(put_with(&f, f.record, 1, older, SX_L1_PUT_ALWAYS), STRATA_OK);
+    sx_item_release(older);
+    assert_true(n_of(&f, 1) == 3);
+    sx_item *proven = item_of(&f, 1, 2, 10); /* another generation's order says nothing */
+    atomic_store(&proven->generation, 2);
+    assert_int_equal(put_with(&f, f.record, 1, proven, SX_L1_PUT_NEWER), STRATA_OK);
+    sx_item_release(proven);
+    sx_item *brief = item_try(&f, 2, 9, 10, SX_NS_PER_S + 5);
+    assert_int_equal(put_with(&f, f.record, 2, brief, SX_L1_PUT_NEWER), STRATA_OK);
+    sx_item_release(brief);
+    assert_int_equal(put_new(&f, f.record, 2, 8, 10), STRATA_EXISTS);
+    atomic_store(&f.now_ns, SX_NS_PER_S + 5);
+    assert_true(n_of(&f, 2) == 9); /* finds say nothing about expiry */
+    assert_int_equal(put_new(&f, f.record, 2, 8, 10), STRATA_OK);
+    assert_int_equal(metric(&f, SX_L1_METRIC_ENTRIES), 2);
+    fixture_deinit(&f);
+}
+
+static void test_remove_below(void **state) {
+    (void)state;
+    fixture f;
+    fixture_init(&f, 1 << 20, 1 << 16);
+    assert_int_equal(put_new(&f, f.record, 1, 5, 10), STRATA_OK);
+    assert_false(remove_below(&f, f.record, 1, 4));
+    assert_false(remove_below(&f, f.record, 1, 5));
+    assert_true(remove_below(&f, f.record, 1, 6));
+    sx_item *item = item_of(&f, 1, 5, 10);
+    sx_item *same = item_of(&f, 1, 5, 10);
+    assert_int_equal(put_with(&f, f.record, 1, item, SX_L1_PUT_NEWER), STRATA_OK);
+    assert_false(sx_l1_remove_item(f.l1, f.record, hash_of(&f, 1), same));
+    assert_true(sx_l1_remove_item(f.l1, f.record, hash_of(&f, 1), item));
+    assert_false(sx_l1_remove_item(f.l1, f.record, hash_of(&f, 1), item));
+    sx_item_release(item);
+    sx_item_release(same);
+    fixture_deinit(&f);
+}
+
+/* A put that fails leaves nothing older behind, and something newer alone. */
+static void test_failures_leave_nothing_older(void **state) {
+    (void)state;
+    fixture f;
+    fixture_init(&f, 1 << 20, 1000);
+    assert_int_equal(put_new(&f, f.record, 1, 5, 984), STRATA_OK);
+    assert_int_equal(put_new(&f, f.record, 1, 4, 985), STRATA_EXISTS);
+    assert_true(n_of(&f, 1) == 5);
+    assert_int_equal(put_new(&f, f.record, 1, 6, 985), STRATA_E_VALUE_SIZE);
+    assert_true(n_of(&f, 1) == UINT64_MAX);
+    assert_int_equal(metric(&f, SX_L1_METRIC_REFUSED), 1);
+    fixture_deinit(&f);
+    fixture_init(&f, 1 << 20, 1 << 22);
+    assert_int_equal(put_new(&f, f.record, 1, 6, 1 << 20), STRATA_E_VALUE_SIZE); /* larger than the budget */
+    fixture_deinit(&f);
+}
+
+/* A pinned reader keeps what is retired from being freed: puts stop at a tenth of the budget, and go on afterwards. */
+static void test_stalled_reader_stops_puts(void **state) {
+    (void)state;
+    fixture f;
+    fixture_init(&f, 1 << 20, 1 << 16);
+    sx_epoch_record *reader;
+    assert_int_equal(sx_epoch_register(f.epoch, &reader), STRATA_OK);
+    sx_epoch_pin(reader);
+    int32_t status = STRATA_OK;
+    uint64_t puts = 0;
+    for (; status == STRATA_OK && puts < 100000; puts++) {
+        status = put_new(&f, f.record, puts % 10, puts, 1000);
+        (void)sx_epoch_reclaim(f.epoch);
+        assert_true(metric(&f, SX_L1_METRIC_BYTES_USED) <= metric(&f, SX_L1_METRIC_BYTES_MAX));
+    }
+    assert_int_equal(status, STRATA_E_OVERLOADED);
+    assert_in_range(puts, 90, 120);
+    assert_true(n_of(&f, (puts - 1) % 10) == UINT64_MAX);
+    assert_true(remove_below(&f, f.record, (puts + 1) % 10, UINT64_MAX)); /* never fails for lack of anything */
+    sx_epoch_unpin(reader);
+    reclaim_all(&f);
+    assert_int_equal(put_new(&f, f.record, 1, puts, 1000), STRATA_OK);
+    sx_epoch_unregister(reader);
+    fixture_deinit(&f);
+}
+
+/* After every put: what the metric says, and what the allocator says, are within the budget. */
+static void test_budget_with_mixed_sizes(void **state) {
+    (void)state;
+    fixture f;
+    fixture_init(&f, 1 << 22, 1 << 18);
+    uint64_t random = 7;
+    int64_t most = 0;
+    for (uint64_t i = 0; i < 60000; i++) {
+        uint64_t r = random_next(&random);
+        size_t size = (size_t)(r >> 32) % ((size_t)1 << (4 + r % 13));
+        int32_t status = put_new(&f, f.record, r >> 8 & 0xffff, i, size);
+        assert_true(status == STRATA_OK || status == STRATA_E_OVERLOADED);
+        int64_t used = metric(&f, SX_L1_METRIC_BYTES_USED);
+        assert_true(used <= metric(&f, SX_L1_METRIC_BYTES_MAX));
+        assert_true(used <= atomic_load(&f.allocated)); /* the heap's own struct is not L1's */
+        assert_true(used + 4096 >= atomic_load(&f.allocated));
+        if (used > most) most = used;
+        if (i % 16 == 0) (void)sx_epoch_reclaim(f.epoch);
+        if (i % 256 == 0) (void)sx_l1_maintain_on_keeper(f.l1, f.record, atomic_load(&f.now_ns));
+    }
+    assert_true(most > (int64_t)(0.85 * (1 << 22)));
+    assert_true(metric(&f, SX_L1_METRIC_EVICTIONS) > 1000);
+    assert_true(metric(&f, SX_L1_METRIC_BYTES_METADATA) < metric(&f, SX_L1_METRIC_BYTES_USED));
+    fixture_deinit(&f);
+}
+
+static void test_expiry_gives_memory_back(void **state) {
+    (void)state;
+    fixture f;
+    fixture_init(&f, 1 << 26, 1 << 16);
+    const uint64_t count = 50000;
+    for (uint64_t i = 0; i < count; i++) {
+        int64_t expires = i % 2 == 0 ? SX_EXPIRES_NEVER : SX_NS_PER_S * 3;
+        sx_item *item = item_try(&f, i, 1, 100, expires);
+        assert_int_equal(put_with(&f, f.record, i, item, SX_L1_PUT_NEWER), STRATA_OK);
+        sx_item_release(item);
+    }
+    int64_t full = metric(&f, SX_L1_METRIC_BYTES_USED);
+    int64_t now = SX_NS_PER_S;
+    for (; now < SX_NS_PER_S * 3; now += 50 * SX_NS_PER_MS) {
+        atomic_store(&f.now_ns, now);
+        (void)sx_l1_maintain_on_keeper(f.l1, f.record, now);
+    }
+    assert_int_equal(metric(&f, SX_L1_METRIC_EXPIRATIONS), 0);
+    for (; now <= SX_NS_PER_S * 5; now += 50 * SX_NS_PER_MS) {
+        atomic_store(&f.now_ns, now);
+        (void)sx_l1_maintain_on_keeper(f.l1, f.record, now);
+        (void)sx_epoch_reclaim(f.epoch);
+    }
+    assert_int_equal(metric(&f, SX_L1_METRIC_EXPIRATIONS), (int64_t)count / 2);
+    assert_int_equal(metric(&f, SX_L1_METRIC_ENTRIES), (int64_t)count / 2);
+    assert_int_equal(metric(&f, SX_L1_METRIC_EVICTIONS), 0);
+    reclaim_all(&f);
+    assert_true(metric(&f, SX_L1_METRIC_BYTES_USED) < full * 65 / 100);
+    for (uint64_t i = 0; i < count; i++) assert_true(n_of(&f, i) == (i % 2 == 0 ? 1 : UINT64_MAX));
+    fixture_deinit(&f);
+}
+
+/* The budget shrinks to a sixty-fourth: items and index follow, in bounded steps of the keeper. */
+static void test_resize_is_the_keepers_work(void **state) {
+    (void)state;
+    fixture f;
+    fixture_init(&f, 1 << 26, 1 << 16);
+    for (uint64_t i = 0; i < 200000; i++) assert_int_equal(put_new(&f, f.record, i, 1, 50), STRATA_OK);
+    sx_l1_resize(f.l1, 1 << 20);
+    int32_t status;
+    int rounds = 0;
+    for (bool more = true; more; rounds++) {
+        assert_true(rounds < 5000);
+        more = sx_l1_maintain_on_keeper(f.l1, f.record, atomic_load(&f.now_ns));
+        (void)sx_epoch_reclaim(f.epoch);
+        status = put_new(&f, f.record, 1, 1, 50);
+        assert_true(status == STRATA_OK || status == STRATA_E_OVERLOADED);
+    }
+    for (int i = 0; i < 1000; i++) (void)sx_l1_maintain_on_keeper(f.l1, f.record, atomic_load(&f.now_ns));
+    reclaim_all(&f);
+    assert_true(metric(&f, SX_L1_METRIC_BYTES_USED) <= 1 << 20);
+    for (uint64_t i = 0; i < 10000; i++) {
+        assert_int_equal(put_new(&f, f.record, i, 1, 50), STRATA_OK);
+        if (i % 64 == 0) reclaim_all(&f);
+    }
+    assert_true(metric(&f, SX_L1_METRIC_BYTES_USED) <= 1 << 20);
+    sx_l1_resize(f.l1, 1 << 26);
+    reclaim_all(&f);
+    for (uint64_t i = 0; i < 100000; i++) assert_int_equal(put_new(&f, f.record, i, 2, 50), STRATA_OK);
+    for (uint64_t i = 0; i < 100000; i++) assert_true(n_of(&f, i) == 2);
+    fixture_deinit(&f);
+}
+
+static bool visit_count(void *context, sx_item *item) {
+    uint8_t *seen = context;
+    uint64_t number;
+    memcpy(&number, sx_item_key(item), 8);
+    seen[number]++;
+    return number % 3 == 0;
+}
+
+/* Every entry is visited though the table grows during the walk, and those asked for are removed. */
+static void test_walk_while_growing(void **state) {
+    (void)state;
+    fixture f;
+    fixture_init(&f, 1 << 26, 1 << 16);
+    enum { COUNT = 3000, MORE = 40000 };
+    uint8_t *seen = calloc(COUNT + MORE, 1);
+    assert_non_null(seen);
+    for (uint64_t i = 0; i < COUNT; i++) assert_int_equal(put_new(&f, f.record, i, 1, 20), STRATA_OK);
+    uint64_t cursor = 0;
+    uint64_t next = COUNT;
+    do {
+        sx_l1_walk(f.l1, f.record, &cursor, 3, visit_count, seen);
+        for (int i = 0; i < 200 && next < COUNT + MORE; i++) {
+            assert_int_equal(put_new(&f, f.record, next++, 1, 20), STRATA_OK);
+        }
+    } while (cursor != 0);
+    for (uint64_t i = 0; i < COUNT; i++) {
+        assert_int_equal(seen[i], 1);
+        assert_true(n_of(&f, i) == (i % 3 == 0 ? UINT64_MAX : 1));
+    }
+    free(seen);
+    fixture_deinit(&f);
+}
+
+/* Each allocation in turn fails, once and for good. Puts never need memory: the table stays as small as it is. */
+static void test_allocation_failures(void **state) {
+    (void)state;
+    for (int on = 0; on < 2; on++) {
+        for (int64_t fail_at = 0; fail_at < 60; fail_at++) {
+            fixture f;
+            fixture_prepare(&f);
+            sx_item *items[200];
+            for (uint64_t i = 0; i < 200; i++) items[i] = item_of(&f, i, 1, 30);
+            f.fail_on = on != 0;
+            atomic_store(&f.fail_at, atomic_load(&f.calls) + fail_at);
+            int32_t status = fixture_try(&f, 1 << 22, 1 << 16);
+            assert_int_equal(status, fail_at < 3 ? STRATA_E_NOMEM : STRATA_OK);
+            if (status != STRATA_OK) f.l1 = NULL;
+            for (uint64_t i = 0; i < 200; i++) {
+                if (f.l1 == NULL) break;
+                assert_int_equal(put_with(&f, f.record, i, items[i], SX_L1_PUT_NEWER), STRATA_OK);
+                assert_true(n_of(&f, i) == 1);
+                (void)sx_l1_maintain_on_keeper(f.l1, f.record, atomic_load(&f.now_ns));
+                if (i % 50 == 49) assert_true(remove_below(&f, f.record, i, UINT64_MAX));
+            }
+            for (uint64_t i = 0; i < 200; i++) sx_item_release(items[i]);
+            fixture_deinit(&f);
+        }
+    }
+}
+
+static void test_tables(void **state) {
+    (void)state;
+    assert_int_equal(sx_l1_options.count, 3);
+    for (size_t i = 0; i < sx_l1_options.count; i++) {
+        assert_memory_equal(sx_l1_options.rows[i].name, "l1.", 3);
+        assert_non_null(sx_l1_options.rows[i].default_text);
+    }
+    for (size_t i = 0; i < SX_L1_METRIC_COUNT; i++) assert_memory_equal(sx_l1_metrics[i].name, "l1.", 3);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_put_find_remove),
+        cmocka_unit_test(test_namespaces_are_apart),
+        cmocka_unit_test(test_newer_rule),
+        cmocka_unit_test(test_remove_below),
+        cmocka_unit_test(test_failures_leave_nothing_older),
+        cmocka_unit_test(test_stalled_reader_stops_puts),
+        cmocka_unit_test(test_budget_with_mixed_sizes),
+        cmocka_unit_test(test_expiry_gives_memory_back),
+        cmocka_unit_test(test_resize_is_the_keepers_work),
+        cmocka_unit_test(test_walk_while_growing),
+        cmocka_unit_test(test_allocation_failures),
+        cmocka_unit_test(test_tables),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
