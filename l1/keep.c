@@ -19,12 +19,13 @@ static sx_l1_group *upper_half(const sx_l1_root *root, uint64_t index) {
 
 /* Evicts from one group while the total is over its limit. Returns bytes evicted. */
 static int64_t hand_visit(sx_l1 *l1, sx_epoch_record *record, sx_l1_group *group) {
+    sx_l1_shard *shard = sx_l1_shard_of(l1, record);
     sx_l1_harvest harvest;
     harvest.count = 0;
     int64_t evicted = 0;
     sx_l1_latch_acquire(&group->latch);
-    for (uint32_t i = 0; i < HAND_VICTIMS_MAX && sx_l1_live(l1) > sx_l1_live_max(l1); i++) {
-        int64_t bytes = sx_l1_evict_locked(l1, sx_l1_shard_of(l1, record), group, &harvest);
+    for (uint32_t i = 0; i < HAND_VICTIMS_MAX && sx_l1_over(l1, shard) > 0; i++) {
+        int64_t bytes = sx_l1_evict_locked(l1, shard, group, &harvest);
         if (bytes == 0) break;
         evicted += bytes;
     }
@@ -47,7 +48,8 @@ static int64_t hand_step(sx_l1 *l1, sx_epoch_record *record) {
 int64_t sx_l1_hand(sx_l1 *l1, sx_epoch_record *record, int64_t paid) {
     int64_t evicted = 0;
     uint64_t visits_max = 2 * (sx_l1_mask(sx_l1_root_get(l1)->base) + 1) + SX_L1_POSITIONS;
-    for (uint64_t visits = 0; visits < visits_max && evicted < paid && sx_l1_live(l1) > sx_l1_live_max(l1); visits++) {
+    const sx_l1_shard *shard = sx_l1_shard_of(l1, record);
+    for (uint64_t visits = 0; visits < visits_max && evicted < paid && sx_l1_over(l1, shard) > 0; visits++) {
         evicted += hand_step(l1, record);
     }
     return evicted;
@@ -102,8 +104,9 @@ static bool crawl(sx_l1 *l1, sx_epoch_record *record, int64_t now_ns) {
 bool sx_l1_maintain_on_keeper(sx_l1 *l1, sx_epoch_record *record, int64_t now_ns) {
     sx_epoch_pin(record);
     bool more = sx_l1_balance_on_keeper(l1, record, BALANCE_GROUPS_MAX);
-    for (uint32_t i = 0; i < HAND_VISITS_MAX && sx_l1_live(l1) > sx_l1_live_max(l1); i++) (void)hand_step(l1, record);
-    more |= sx_l1_live(l1) > sx_l1_live_max(l1) && sx_l1_entries(l1) > 0;
+    const sx_l1_shard *shard = sx_l1_shard_of(l1, record);
+    for (uint32_t i = 0; i < HAND_VISITS_MAX && sx_l1_over(l1, shard) > 0; i++) (void)hand_step(l1, record);
+    more |= sx_l1_over(l1, shard) > 0 && sx_l1_entries(l1) > 0;
     more |= crawl(l1, record, now_ns);
     sx_epoch_unpin(record);
     return more;

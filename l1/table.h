@@ -216,6 +216,12 @@ static inline int64_t sx_l1_live_max(const sx_l1 *l1) {
 static inline int64_t sx_l1_live(const sx_l1 *l1) {
     return atomic_load_explicit(&l1->live, memory_order_relaxed); /* relaxed: a sum, compared afresh each time */
 }
+/* Bytes over the limit, negative below it, with what this shard has not brought to the total yet: so a thread that is
+   alone pays for each entry with the entries of that entry's group, not in portions. */
+static inline int64_t sx_l1_over(const sx_l1 *l1, const sx_l1_shard *shard) {
+    /* relaxed: a sum */
+    return sx_l1_live(l1) + atomic_load_explicit(&shard->bytes, memory_order_relaxed) - sx_l1_live_max(l1);
+}
 void sx_l1_account(sx_l1 *l1, sx_l1_shard *shard, int64_t bytes, int64_t payload, int64_t entries);
 int64_t sx_l1_entries(const sx_l1 *l1);
 

@@ -159,7 +159,7 @@ static bool insert_locked(sx_l1 *l1, sx_l1_shard *shard, sx_l1_group *group, uin
                           bool must, sx_l1_harvest *harvest) {
     int64_t footprint = (int64_t)sx_item_footprint(item);
     uint32_t position = sx_l1_free_position_locked(group, sx_l1_home(hash));
-    int64_t over = sx_l1_live(l1) + footprint - sx_l1_live_max(l1);
+    int64_t over = sx_l1_over(l1, shard) + footprint;
     if (position == SX_L1_POSITIONS && over <= 0 && !must) return false;
     for (uint32_t i = 0; i < OWN_VICTIMS_MAX && (over > 0 || position == SX_L1_POSITIONS); i++) {
         int64_t evicted = sx_l1_evict_locked(l1, shard, group, harvest);
@@ -226,7 +226,7 @@ int32_t sx_l1_put(sx_l1 *l1, sx_epoch_record *record, uint64_t hash, sx_item *it
         if (i + 1 < TRIES_MAX && !sx_l1_make_room(l1, record, hash)) i = TRIES_MAX - 1;
     }
     if (status == STRATA_OK) {
-        if (sx_l1_live(l1) > sx_l1_live_max(l1)) sx_l1_hand(l1, record, 2 * (int64_t)sx_item_footprint(item));
+        if (sx_l1_over(l1, shard) > 0) sx_l1_hand(l1, record, 2 * (int64_t)sx_item_footprint(item));
         watch_load(l1, shard);
         if (atomic_load_explicit(&l1->sweeping, memory_order_relaxed)) sx_l1_help(l1, record, 4); /* relaxed: hint */
     }
