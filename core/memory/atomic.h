@@ -33,12 +33,12 @@ static inline void sx_cpu_relax(void) {
 }
 
 /* After ck_epoch_begin: no load of the pinned section may be satisfied before the load of the global epoch. ck 0.7.1
-   leaves that load bare, which weakly ordered machines may delay; on x86 this is no instruction. [fence: epoch-pin] */
+   leaves that load bare, which weakly ordered machines may delay; on x86 this is no instruction. */
 static inline void sx_fence_epoch_pin(void) {
 #if SX_TSAN /* which understands no fences; it needs none here, x86 keeps loads in order */
-    atomic_signal_fence(memory_order_acquire);
+    atomic_signal_fence(memory_order_acquire); /* [order: epoch-pin] */
 #else
-    atomic_thread_fence(memory_order_acquire);
+    atomic_thread_fence(memory_order_acquire); /* [order: epoch-pin] */
 #endif
 }
 

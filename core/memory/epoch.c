@@ -136,7 +136,7 @@ static void observe_unpins(sx_epoch *epoch) {
 }
 #endif
 
-/* One step of ck's epoch; frees the batches whose grace period is over. */
+/* One step of ck's epoch [order: epoch-pin publishes]; frees the batches whose grace period is over. */
 static size_t advance(sx_epoch *epoch) {
     ck_stack_t ready = CK_STACK_INITIALIZER;
     (void)ck_epoch_poll_deferred(&epoch->keeper, &ready);
