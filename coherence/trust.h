@@ -29,6 +29,13 @@ typedef struct sx_trust_word {
                                        the last answered heartbeat while trusted; kept when trust is lost; INT64_MIN never */
 } sx_trust_word;
 
+/* Reads a partition's word in the order that its promise needs. Any thread; the entry is found and the clock is read
+   after it. */
+static inline void sx_trust_read(const sx_trust_word *word, int64_t *lease_until_ns, uint64_t *generation) {
+    *lease_until_ns = atomic_load_explicit(&word->lease_until_ns, memory_order_acquire); /* [order: trust-lease] */
+    *generation = atomic_load_explicit(&word->generation, memory_order_acquire); /* [order: trust-generation] */
+}
+
 typedef struct sx_trust sx_trust;
 
 typedef struct sx_trust_events {
