@@ -17,7 +17,7 @@ typedef struct sx_item_facts {
     uint64_t n;             /* version's order; 0 where it has none (no L2) */
     uint64_t id;            /* version's identity */
     uint64_t app_version;   /* 0 for none */
-    int64_t written_ms;     /* server time of the write, 0 unknown */
+    int64_t written_ms;     /* when it was written, on the engine's clock; INT64_MIN unknown */
     int64_t expires_ns;     /* engine clock; SX_EXPIRES_NEVER */
     uint64_t generation;    /* the partition's, when it was proven */
     uint16_t ns;            /* namespace index */

@@ -1,0 +1,86 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What a message or an observed version does to this process: older entries go, flights learn what they must not bring. */
+#include <string.h>
+
+#include "core/flow/engine.h"
+
+void sx_apply_observed_locked(strata *engine, uint64_t hash, uint16_t ns, const void *key, size_t key_size,
+                              uint64_t n) {
+    assert(sx_flights_is_locked(engine->flights, sx_flight_stripe(hash)));
+    sx_flights_mark_locked(engine->flights, hash, ns, key, key_size, n);
+    if (engine->l1_on) (void)sx_l1_remove(engine->l1, engine->loop_record, hash, ns, key, key_size, n);
+}
+
+static void apply_key(strata *engine, const strata_namespace *ns, const void *key, size_t key_size, uint64_t n) {
+    uint64_t hash = sx_l1_hash(&engine->secret, ns->index, key, key_size);
+    uint32_t stripe = sx_flight_stripe(hash);
+    sx_flights_lock(engine->flights, stripe);
+    sx_apply_observed_locked(engine, hash, ns->index, key, key_size, n);
+    sx_flights_unlock(engine->flights, stripe);
+}
+
+static const strata_namespace *find_namespace(strata *engine, const sx_message *message) {
+    const strata_namespace *found = NULL;
+    sx_lock_acquire(&engine->lock);
+    for (uint32_t i = 0; i < engine->namespace_count && found == NULL; i++) {
+        const strata_namespace *ns = engine->namespaces[i];
+        if (ns->version == message->ns_version && ns->name_size == message->ns_size &&
+            memcmp(ns->name, message->ns, message->ns_size) == 0)
+            found = ns;
+    }
+    sx_lock_release(&engine->lock);
+    return found;
+}
+
+typedef struct wide_match {
+    uint32_t partition;
+    const strata_namespace *ns; /* NULL: all */
+    uint64_t n;
+} wide_match;
+
+static bool remove_wide(void *context, sx_item *item) {
+    const wide_match *match = context;
+    return item->partition == match->partition && item->n < match->n &&
+           (match->ns == NULL || item->ns == match->ns->index);
+}
+
+/* TAG, PATTERN and CLEAR as this version applies them: to everything of the partition that they may concern. */
+static void apply_wide(strata *engine, uint32_t partition, const strata_namespace *ns, uint64_t n) {
+    wide_match match = {partition, ns, n};
+    sx_flights_mark_wide(engine->flights, partition, ns, n);
+    if (!engine->l1_on) return;
+    uint64_t cursor = 0;
+    do sx_l1_walk(engine->l1, engine->loop_record, &cursor, 64, remove_wide, &match);
+    while (cursor != 0);
+}
+
+void sx_apply_message_on_loop(void *context, uint32_t partition, const sx_message *message) {
+    strata *engine = context;
+    assert(sx_loop_is_current(engine->loop));
+    if (message->kind == SX_MESSAGE_TAG) {
+        apply_wide(engine, partition, NULL, message->n);
+        return;
+    }
+    if (!message->sequenced) return;
+    const strata_namespace *ns = find_namespace(engine, message);
+    if (ns == NULL) return; /* nothing of it can be here */
+    switch (message->kind) {
+    case SX_MESSAGE_KEY:
+    case SX_MESSAGE_VALUE:
+        apply_key(engine, ns, message->key, message->key_size, message->n);
+        break;
+    case SX_MESSAGE_KEYS: {
+        const uint8_t *cursor = NULL, *key;
+        size_t key_size;
+        while (sx_message_next_key(message, &cursor, &key, &key_size))
+            apply_key(engine, ns, key, key_size, message->n);
+        break;
+    }
+    case SX_MESSAGE_PATTERN:
+    case SX_MESSAGE_CLEAR:
+        apply_wide(engine, partition, ns, message->n);
+        break;
+    default:
+        break;
+    }
+}

@@ -1,0 +1,153 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Batches: many keys in one call, each an operation of its own, one completion for all. */
+#include "core/flow/engine.h"
+
+typedef struct batch_call {
+    strata_session *session;
+    strata_namespace *ns;
+    const strata_bytes *keys;
+    const strata_bytes *values; /* NULL: mget */
+    size_t count;
+    const strata_op_options *options;
+    strata_done_many_fn done;
+    void *user;
+    strata_result *results; /* NULL: asynchronous */
+} batch_call;
+
+static int32_t check(const batch_call *call) {
+    if (call->keys == NULL || call->count == 0 || call->count > SX_BATCH_MAX) return STRATA_E_INVALID;
+    if (call->options != NULL && (call->options->flags & STRATA_ON_LOOP) != 0) return STRATA_E_INVALID;
+    for (size_t i = 0; i < call->count; i++) {
+        int32_t status = sx_read_check(call->session, call->ns, call->keys[i], call->options);
+        if (status != STRATA_OK) return status;
+        if (call->values == NULL) continue;
+        if (call->values[i].size > (size_t)call->session->engine->value_bytes_max) return STRATA_E_VALUE_SIZE;
+        if (call->values[i].size != 0 && call->values[i].data == NULL) return STRATA_E_INVALID;
+    }
+    return STRATA_OK;
+}
+
+static size_t batch_size(size_t count) { return sizeof(sx_batch) + count * sizeof(strata_result); }
+
+void sx_batch_finish(sx_batch *batch) {
+    strata_session *session = batch->session;
+    if (batch->done != NULL) batch->done(batch->user, batch->results, batch->count);
+    for (uint32_t i = 0; i < batch->count; i++) strata_result_release(session, &batch->results[i]);
+    sx_release(&session->engine->alloc, batch, batch_size(batch->count));
+}
+
+void sx_batch_child_arrived(sx_op *op) {
+    sx_batch *batch = op->batch;
+    sx_result_from_op(op->session->engine, &batch->results[op->batch_index], op);
+    sx_session_op_free(op);
+    batch->remaining--;
+    if (batch->remaining == 0) {
+        if (batch->sync) batch->over = true;
+        else sx_batch_finish(batch);
+    }
+}
+
+/* One key: answered at once into its result, or under way as a child. */
+static void start_child(const batch_call *call, sx_batch *batch, uint32_t index) {
+    strata_session *session = call->session;
+    strata *engine = session->engine;
+    strata_bytes key = call->keys[index];
+    strata_result *result = &batch->results[index];
+    sx_result_init(result, STRATA_MISS);
+    sx_item *candidate = NULL;
+    uint32_t partition = sx_key_partition(key.data, key.size, engine->partitions);
+    uint64_t hash = sx_l1_hash(&engine->secret, call->ns->index, key.data, key.size);
+    uint32_t flags = call->options == NULL ? 0 : call->options->flags;
+    if (call->values == NULL) {
+        sx_counter_add(&session->counters[SX_SESSION_METRIC_GETS], 1);
+        if (engine->l1_on && (flags & STRATA_BYPASS_L1) == 0 &&
+            sx_read_peek(session, hash, partition, call->ns, key, result, &candidate) != STRATA_MISS) {
+            sx_result_keep(session, result);
+            return;
+        }
+        if (!engine->l2_on) return;
+    }
+    /* relaxed: a limit that may be passed by as many as there are threads */
+    int32_t status = STRATA_E_NOMEM;
+    sx_op *op = NULL;
+    if (atomic_load_explicit(&engine->pending, memory_order_relaxed) >= engine->pending_max)
+        status = STRATA_E_OVERLOADED;
+    else
+        op = sx_session_op(session, call->values == NULL ? SX_OP_GET : SX_OP_SET, call->options, NULL, NULL);
+    if (op == NULL) {
+        if (candidate != NULL) sx_item_release(candidate);
+        sx_result_init(result, status);
+        return;
+    }
+    op->batch = batch;
+    op->batch_index = index;
+    batch->remaining++;
+    if (call->values == NULL) {
+        status = sx_read_slow(session, call->ns, key, hash, partition, op, candidate); /* frees op where it fails */
+    } else {
+        status = sx_write_start(session, call->ns, key, &call->values[index], call->options, op);
+        if (status != STRATA_PENDING) sx_session_op_free(op);
+    }
+    if (status == STRATA_PENDING) return;
+    batch->remaining--;
+    sx_result_init(result, status);
+}
+
+static int32_t run(const batch_call *call) {
+    int32_t status = check(call);
+    if (status != STRATA_OK) return status;
+    strata_session *session = call->session;
+    bool sync = call->results != NULL;
+    sx_batch local = {.session = session, .sync = true, .count = (uint32_t)call->count, .results = call->results};
+    sx_batch *batch = &local;
+    if (!sync) {
+        batch = sx_allocate_zero(&session->engine->alloc, batch_size(call->count));
+        if (batch == NULL) return STRATA_E_NOMEM;
+        batch->letter.kind = SX_MAIL_BATCH;
+        batch->session = session;
+        batch->done = call->done;
+        batch->user = call->user;
+        batch->count = (uint32_t)call->count;
+        batch->results = (strata_result *)(void *)(batch + 1);
+    }
+    batch->remaining = 1; /* our own, so that no child ends the batch before all have started */
+    for (uint32_t i = 0; i < batch->count; i++) start_child(call, batch, i);
+    batch->remaining--;
+    if (sync) {
+        batch->over = batch->remaining == 0;
+        sx_session_await(session, &batch->over);
+        return STRATA_OK;
+    }
+    if (batch->remaining == 0) sx_session_post(session, &batch->letter);
+    return STRATA_PENDING;
+}
+
+int32_t strata_mget(strata_session *session, strata_namespace *ns, const strata_bytes *keys, size_t count,
+                    const strata_op_options *options, strata_done_many_fn done, void *user) {
+    if (done == NULL) return STRATA_E_INVALID;
+    batch_call call = {session, ns, keys, NULL, count, options, done, user, NULL};
+    return run(&call);
+}
+
+int32_t strata_mget_wait(strata_session *session, strata_namespace *ns, const strata_bytes *keys, size_t count,
+                         const strata_op_options *options, strata_result *results) {
+    if (results == NULL) return STRATA_E_INVALID;
+    batch_call call = {session, ns, keys, NULL, count, options, NULL, NULL, results};
+    return run(&call);
+}
+
+int32_t strata_mset(strata_session *session, strata_namespace *ns, const strata_bytes *keys,
+                    const strata_bytes *values, size_t count, const strata_op_options *options,
+                    strata_done_many_fn done, void *user) {
+    if (values == NULL) return STRATA_E_INVALID;
+    batch_call call = {session, ns, keys, values, count, options, done, user, NULL};
+    return run(&call);
+}
+
+int32_t strata_mset_wait(strata_session *session, strata_namespace *ns, const strata_bytes *keys,
+                         const strata_bytes *values, size_t count, const strata_op_options *options,
+                         strata_result *results) {
+    if (values == NULL || results == NULL) return STRATA_E_INVALID;
+    batch_call call = {session, ns, keys, values, count, options, NULL, NULL, results};
+    return run(&call);
+}

@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Closing an engine: refuse, drain within the deadline, cut off what is left, take the rooms down. */
+#include <time.h>
+
+#include "core/flow/engine.h"
+
+static void stopped(void *context) {
+    strata *engine = context;
+    sx_lock_acquire(&engine->lock);
+    engine->stopped = true;
+    pthread_cond_signal(&engine->changed);
+    sx_lock_release(&engine->lock);
+}
+
+static void trust_stopped(void *context) {
+    strata *engine = context;
+    sx_redis_cluster_stop_on_loop(engine->cluster, stopped, engine);
+}
+
+static void stop_on_loop(sx_task *task) {
+    strata *engine = SX_CONTAINER(task, strata, stop_task);
+    engine->stopping = true;
+    sx_flight_cut_off_on_loop(engine);
+    sx_unknown_cut_off_on_loop(engine);
+    if (!engine->l2_on) {
+        stopped(engine);
+        return;
+    }
+    sx_store_stop_on_loop(engine->store);
+    sx_trust_stop_on_loop(engine->trust, trust_stopped, engine);
+}
+
+static bool drain(strata *engine, uint32_t deadline_ms) {
+    sx_clock clock = {NULL, NULL};
+    int64_t end_ns = sx_clock_now_ns(&clock) + (int64_t)deadline_ms * SX_NS_PER_MS;
+    /* relaxed: polled; what the operations wrote is ordered by the loop's join */
+    while (atomic_load_explicit(&engine->pending, memory_order_relaxed) != 0) {
+        if (sx_clock_now_ns(&clock) >= end_ns) return false;
+        struct timespec time = {0, 1000000};
+        (void)nanosleep(&time, NULL);
+    }
+    return true;
+}
+
+int32_t strata_close(strata *engine, uint32_t deadline_ms) {
+    if (engine == NULL) return STRATA_OK;
+    if (sx_engine_forked(engine)) return STRATA_E_FORKED;
+    assert(!sx_loop_is_current(engine->loop));
+    atomic_store_explicit(engine->live, SX_LIVE_CLOSED, memory_order_relaxed); /* relaxed: only makes calls refuse */
+    bool drained = drain(engine, deadline_ms);
+    engine->stop_task.run_on_loop = stop_on_loop;
+    sx_loop_post(engine->loop, &engine->stop_task);
+    sx_lock_acquire(&engine->lock);
+    while (!engine->stopped) pthread_cond_wait(&engine->changed, &engine->lock.mutex);
+    sx_lock_release(&engine->lock);
+    sx_engine_take_down(engine);
+    sx_engine_release(engine);
+    return drained ? STRATA_OK : STRATA_E_TIMEOUT;
+}

@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Completions: an operation's one answer, carried to its session or to a callback on the loop. */
+#include "core/flow/engine.h"
+
+static void deliver(sx_op *op) {
+    strata_session *session = op->session;
+    strata *engine = session->engine;
+    if (op->status == STRATA_E_TIMEOUT) sx_counter_add_shared(&engine->counters[SX_FLOW_METRIC_TIMEOUTS], 1);
+    if (op->kind == SX_OP_GET || op->kind == SX_OP_LOAD) /* writes count themselves; relaxed: a count that is polled */
+        atomic_fetch_sub_explicit(&engine->pending, 1, memory_order_relaxed);
+    if ((op->flags & STRATA_ON_LOOP) != 0 && op->done != NULL && sx_loop_is_current(engine->loop)) {
+        assert(sx_lock_none_held());
+        strata_result result;
+        sx_result_from_op(engine, &result, op);
+        op->done(op->user, &result);
+        strata_result_release(session, &result);
+        op->delivered = true;
+    }
+    sx_session_post(session, &op->letter);
+}
+
+void sx_op_complete(sx_op *op, int32_t status, strata_source source, sx_item *item) {
+    assert(op->flight == NULL && op->write == NULL);
+    op->status = status;
+    op->source = (uint8_t)source;
+    if (item != NULL) {
+        sx_item_retain(item);
+        op->item = item;
+    }
+    deliver(op);
+}
+
+void sx_op_complete_version(sx_op *op, int32_t status, uint64_t n, uint64_t id) {
+    assert(op->flight == NULL && op->write == NULL);
+    op->status = status;
+    op->source = STRATA_FROM_NONE;
+    op->version_n = n;
+    op->version_id = id;
+    deliver(op);
+}

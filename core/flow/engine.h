@@ -1,0 +1,332 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The engine's own structures: who owns what, and which lock or thread guards each field. Private to core/flow. */
+#ifndef SX_CORE_FLOW_ENGINE_H
+#define SX_CORE_FLOW_ENGINE_H
+
+#include <assert.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <strata/strata.h>
+
+#include "coherence/publish.h"
+#include "coherence/trust.h"
+#include "core/config/option.h"
+#include "core/flow/flight.h"
+#include "core/flow/metrics.h"
+#include "core/key/key.h"
+#include "core/loop/loop.h"
+#include "core/memory/atomic.h"
+#include "core/memory/epoch.h"
+#include "core/memory/heap.h"
+#include "core/memory/item.h"
+#include "core/memory/lock.h"
+#include "core/observe/log.h"
+#include "core/time/clock.h"
+#include "l1/l1.h"
+#include "l2/envelope.h"
+#include "l2/redis/cluster.h"
+#include "l2/store.h"
+
+#define SX_NAMESPACES_MAX 1024
+#define SX_BATCH_MAX 65536
+#define SX_UNKNOWN_BUCKETS 1024
+#define SX_SESSION_FREE_OPS_MAX 4096
+
+#define SX_CONTAINER(pointer, type, member) ((type *)(void *)((char *)(pointer)-offsetof(type, member)))
+
+struct strata_namespace {
+    strata *engine;
+    char name[SX_NAMESPACE_BYTES_MAX + 1];
+    uint32_t name_size;
+    uint32_t version;
+    uint16_t index; /* nth opened; the ns of items */
+};
+
+/* Values of the liveness page. A forked child reads 0 there: the page is wiped on fork. */
+enum { SX_LIVE_FORKED = 0, SX_LIVE_OPEN = 1, SX_LIVE_CLOSED = 2 };
+
+enum { SX_UNTRUSTED_REVALIDATE = 0, SX_UNTRUSTED_BYPASS = 1, SX_UNTRUSTED_SERVE_STALE = 2 };
+
+/* Options that may change while open. atomic: relaxed, each is a number that stands for itself. */
+typedef struct sx_hot {
+    _Atomic int64_t deadline_ms;
+    _Atomic int64_t ttl_ms;
+    _Atomic int64_t l2_timeout_ns;
+    _Atomic int64_t load_timeout_ns;
+    _Atomic int64_t untrusted;
+    _Atomic int64_t serve_stale_max_ns;
+} sx_hot;
+
+struct strata {
+    /* const after open */
+    sx_alloc alloc;
+    sx_heap *heap;
+    sx_clock clock;
+    sx_log log;
+    strata_executor executor;
+    sx_key_secret secret;
+    _Atomic uint32_t *live;      /* atomic: relaxed; a page of its own; handles only decide whether to refuse */
+    bool l2_on;
+    bool l1_on;
+    uint32_t partitions;
+    int64_t value_bytes_max;
+    int64_t pending_max;
+    int64_t lease_ms;
+    sx_epoch *epoch;
+    sx_l1 *l1;
+    sx_trust_word *words;
+    sx_flights *flights;
+    sx_loop *loop;
+    sx_redis_settings redis_settings;
+    sx_redis_cluster *cluster;
+    sx_store *store;
+    sx_trust *trust;
+    sx_key_tags *tags;
+    pthread_key_t thread_key;
+
+    sx_hot hot;
+    _Atomic int64_t pending;     /* atomic: relaxed count for limits and close, which only polls it */
+    _Atomic int64_t refs;        /* atomic: acq_rel on release [order: engine-free]; owner, sessions, loads */
+    _Atomic int32_t refused;     /* atomic: relaxed; status that L2 operations end with, 0 for none */
+
+    /* lock: engine */
+    sx_lock lock;
+    pthread_cond_t changed;      /* open and close wait for the loop's news */
+    bool refused_at_open, stopped;
+    strata_error refusal;
+    sx_config *config;
+    struct strata_session *sessions;
+    uint32_t namespace_count;
+    strata_namespace *namespaces[SX_NAMESPACES_MAX];
+    int64_t past[SX_SESSION_METRIC_COUNT]; /* counters of closed sessions */
+
+    /* owner: loop */
+    sx_publish publish;
+    sx_publish_scripts scripts;
+    sx_epoch_record *loop_record;
+    sx_key_random random;
+    struct sx_unknown *unknown[SX_UNKNOWN_BUCKETS]; /* keys with a write of unknown outcome */
+    uint32_t unknown_count;
+    sx_flight *active_flights;   /* all that the loop knows */
+    sx_task stop_task, start_task;
+    bool stopping;
+
+    sx_counter counters[SX_FLOW_METRIC_COUNT]; /* several writers: sx_counter_add_shared */
+
+    /* keeper */
+    sx_thread keeper;
+    bool keeper_started;
+    pthread_mutex_t keeper_mutex;
+    pthread_cond_t keeper_wake;
+    bool keeper_stop; /* lock: keeper_mutex */
+};
+
+typedef enum sx_mail_kind { SX_MAIL_OP, SX_MAIL_LOAD, SX_MAIL_BATCH } sx_mail_kind;
+
+/* What lies in a session's mailbox. */
+typedef struct sx_letter {
+    sx_mail mail;
+    sx_mail_kind kind;
+} sx_letter;
+
+typedef enum sx_op_kind { SX_OP_GET, SX_OP_LOAD, SX_OP_SET, SX_OP_INVALIDATE } sx_op_kind;
+
+/* One operation that was not answered at once: from the starting call to its completion. */
+typedef struct sx_op {
+    sx_letter letter;
+    /* const while under way */
+    struct strata_session *session;
+    sx_op_kind kind;
+    uint32_t flags;
+    strata_done_fn done;
+    void *user;
+    strata_loader_fn loader;
+    void *loader_user;
+    int64_t deadline_ns;
+    int64_t ttl_ms;
+    struct sx_batch *batch;
+    uint32_t batch_index;
+    bool sync;
+    /* lock: stripe of the key, while linked */
+    struct sx_op *wait_next, *wait_previous;
+    sx_flight *flight; /* the flight it waits on, or NULL */
+    struct sx_write *write; /* the write it waits on, or NULL */
+    uint64_t join_min_n;
+    uint64_t join_seq;
+    uint32_t stripe;
+    /* owner: session's thread */
+    struct sx_op *out_next, *out_previous;
+    bool arrived;
+    /* written by the completer before the post, read after the drain */
+    bool delivered; /* done has run on the loop */
+    int32_t status;
+    uint8_t source;
+    sx_item *item; /* a reference of its own */
+    uint64_t version_n, version_id;
+    int64_t staleness_us;
+} sx_op;
+
+struct strata_session {
+    strata *engine;             /* const */
+    sx_epoch_record *record;    /* owner: thread */
+    int fd;                     /* const */
+    sx_mailbox mailbox;
+    _Atomic uint32_t posters;   /* atomic: posts release, close acquire [order: session-posters] */
+    /* owner: thread */
+    sx_letter *backlog_head, *backlog_tail;
+    sx_op *outstanding;
+    sx_op *free_ops;
+    uint32_t free_count;
+    uint32_t depth;             /* waits within loaders within waits */
+    bool closing;
+    struct strata_session *thread_next; /* the thread's sessions of this engine */
+    /* lock: engine */
+    struct strata_session *next, *previous;
+    sx_counter counters[SX_SESSION_METRIC_COUNT]; /* writer: thread */
+};
+
+/* One run of a loader. */
+struct strata_load {
+    sx_letter letter;
+    strata *engine;
+    sx_op_kind kind;
+    strata_loader_fn loader; /* const */
+    void *loader_user;
+    strata_session *session; /* where it waits to be run; NULL with an executor. lock: stripe */
+    sx_flight *flight;       /* NULL once nobody wants the result. lock: stripe */
+    uint32_t stripe;
+    bool started;            /* lock: stripe */
+    uint16_t ns;
+    uint32_t key_size;
+    uint8_t key[];
+};
+
+/* A write from the call to its outcome. */
+typedef struct sx_write {
+    sx_task task;
+    sx_store_op store_op;       /* owner: loop, as all below unless said */
+    sx_timer timer;             /* deadline while queued behind an unknown outcome */
+    strata *engine;
+    strata_namespace *ns;
+    sx_item *item;              /* holds the key; and the value of a set */
+    sx_buf tail;                /* set: the envelope after its head */
+    bool invalidate;
+    uint64_t hash;
+    uint32_t partition;
+    int64_t ttl_ms;             /* 0: none */
+    int64_t deadline_ns;
+    uint64_t id;
+    int64_t server_deadline_ms; /* latest one sent */
+    sx_trust_mark mark;
+    sx_write_mark seen;         /* lock: stripe */
+    sx_op *op;                  /* lock: stripe; NULL where nobody waits */
+    struct sx_write *next, *previous; /* an unknown's queue */
+} sx_write;
+
+typedef struct sx_batch {
+    sx_letter letter;
+    strata_session *session;
+    strata_done_many_fn done;
+    void *user;
+    bool sync;
+    bool over;          /* sync: all have arrived. owner: session's thread */
+    uint32_t remaining; /* owner: session's thread */
+    uint32_t count;
+    strata_result *results; /* sync: the caller's; else behind this struct */
+} sx_batch;
+
+static inline int64_t sx_engine_now(const strata *engine) { return sx_clock_now_ns(&engine->clock); }
+
+/* STRATA_OK, STRATA_E_CLOSED or STRATA_E_FORKED. */
+static inline int32_t sx_engine_alive(const strata *engine) {
+    /* relaxed: only decides whether to refuse */
+    uint32_t live = atomic_load_explicit(engine->live, memory_order_relaxed);
+    if (SX_LIKELY(live == SX_LIVE_OPEN)) return STRATA_OK;
+    return live == SX_LIVE_FORKED ? STRATA_E_FORKED : STRATA_E_CLOSED;
+}
+static inline bool sx_engine_forked(const strata *engine) {
+    return atomic_load_explicit(engine->live, memory_order_relaxed) == SX_LIVE_FORKED; /* relaxed: as above */
+}
+static inline int64_t sx_hot_read(const _Atomic int64_t *option) {
+    return atomic_load_explicit(option, memory_order_relaxed); /* relaxed: a number that stands for itself */
+}
+
+/* open.c */
+void sx_engine_take_down(strata *engine);
+void sx_engine_retain(strata *engine);
+void sx_engine_release(strata *engine);
+
+/* options.c */
+void sx_engine_apply_hot(strata *engine);
+
+/* keeper.c */
+int32_t sx_keeper_start(strata *engine);
+void sx_keeper_stop(strata *engine);
+
+/* session.c */
+sx_op *sx_session_op(strata_session *session, sx_op_kind kind, const strata_op_options *options,
+                     strata_done_fn done, void *user);
+void sx_session_op_free(sx_op *op);
+/* Any thread. The session is alive until the op or load has arrived. */
+void sx_session_post(strata_session *session, sx_letter *letter);
+/* The same in two steps: what is announced under the stripe's lock keeps the session open until it is posted. */
+void sx_session_post_announce(strata_session *session);
+void sx_session_post_announced(strata_session *session, sx_letter *letter);
+/* Waits until *flag, running loads, leaving other completions for dispatch. */
+void sx_session_await(strata_session *session, const bool *flag);
+int32_t sx_options_check(const strata_op_options *options);
+
+/* result.c */
+void sx_result_init(strata_result *result, int32_t status);
+void sx_result_pinned(strata *engine, strata_result *result, int32_t status, sx_item *item, int64_t now_ns,
+                      int64_t staleness_us);
+/* Turns a pinned result into a counted one. */
+void sx_result_keep(strata_session *session, strata_result *result);
+/* Moves what op holds into a result. */
+void sx_result_from_op(strata *engine, strata_result *result, sx_op *op);
+
+/* complete.c */
+/* Ends an op that is linked nowhere any more; item may be NULL, a reference is taken. Any thread, no lock held. */
+void sx_op_complete(sx_op *op, int32_t status, strata_source source, sx_item *item);
+void sx_op_complete_version(sx_op *op, int32_t status, uint64_t n, uint64_t id);
+
+/* read.c */
+/* Answers from L1 if it may: STRATA_OK or STRATA_STALE with a pinned result. Otherwise STRATA_MISS, and *candidate may
+   receive a reference to an unproven item. */
+int32_t sx_read_peek(strata_session *session, uint64_t hash, uint32_t partition, const strata_namespace *ns,
+                     strata_bytes key, strata_result *out, sx_item **candidate);
+int32_t sx_read_check(const strata_session *session, const strata_namespace *ns, strata_bytes key,
+                      const strata_op_options *options);
+int32_t sx_read_slow(strata_session *session, strata_namespace *ns, strata_bytes key, uint64_t hash,
+                     uint32_t partition, sx_op *op, sx_item *candidate);
+
+/* batch.c: on the session's thread */
+void sx_batch_child_arrived(sx_op *op);
+void sx_batch_finish(sx_batch *batch);
+
+/* write.c */
+/* Takes over op where it answers STRATA_PENDING. */
+int32_t sx_write_start(strata_session *session, strata_namespace *ns, strata_bytes key, const strata_bytes *value,
+                       const strata_op_options *options, sx_op *op);
+void sx_write_submit_on_loop(sx_write *write);
+void sx_write_end_on_loop(sx_write *write, int32_t status, uint64_t n);
+
+/* unknown.c */
+/* The quarantine of keys with a write of unknown outcome. All on the loop. */
+bool sx_unknown_holds_on_loop(const strata *engine, uint64_t hash, const sx_item *key);
+/* True where the write was queued behind an unresolved one of its key, or refused (then it has ended). */
+bool sx_unknown_queue_on_loop(sx_write *write);
+int32_t sx_unknown_add_on_loop(strata *engine, const sx_write *write);
+void sx_unknown_cut_off_on_loop(strata *engine);
+
+/* apply.c */
+void sx_apply_message_on_loop(void *engine, uint32_t partition, const sx_message *message);
+/* A version n of the key was seen: nothing older stays in L1 or gets in. Stripe lock held. */
+void sx_apply_observed_locked(strata *engine, uint64_t hash, uint16_t ns, const void *key, size_t key_size,
+                              uint64_t n);
+
+#endif

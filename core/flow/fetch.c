@@ -1,0 +1,264 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Asking L2: the header of an unproven entry, the value, or a lease to load under; and what enters L1. */
+#include <string.h>
+
+#include "core/flow/engine.h"
+
+sx_publish_key sx_flight_publish_key(const sx_flight *flight) {
+    sx_publish_key key = {flight->partition,      flight->ns->name, flight->ns->name_size,
+                          flight->ns->version, flight->key,      flight->key_size};
+    return key;
+}
+
+static void add(strata *engine, uint32_t metric) { sx_counter_add_shared(&engine->counters[metric], 1); }
+
+/* ---- sending ------------------------------------------------------------------------------------------------ */
+
+void sx_fetch_submit_on_loop(sx_flight *flight, const sx_redis_script *script, int64_t deadline_ns,
+                             void (*done)(sx_store_op *, int32_t, const sx_resp *)) {
+    strata *engine = flight->engine;
+    sx_store_op *op = &flight->store_op;
+    op->request.script = script;
+    op->request.slot = engine->tags->tags[flight->partition].slot;
+    op->request.deadline_ns = deadline_ns;
+    op->request.read_only = false;
+    op->write = false; /* nothing a flight sends does harm when it is executed twice or late: leases see to that */
+    op->done = done;
+    flight->mark = sx_trust_mark_on_loop(engine->trust, flight->partition);
+    flight->in_store = true;
+    sx_store_submit_on_loop(engine->store, op);
+}
+
+/* Deadline of a request to L2: as long as anybody waits, but leaving a loader its share. */
+static int64_t request_deadline(sx_flight *flight, bool *wants_load) {
+    strata *engine = flight->engine;
+    int64_t latest_ns = 0, now_ns = sx_loop_now_ns(engine->loop);
+    *wants_load = false;
+    for (const sx_op *op = flight->waiters; op != NULL; op = op->wait_next) {
+        if (op->deadline_ns > latest_ns) latest_ns = op->deadline_ns;
+        *wants_load |= op->loader != NULL;
+    }
+    int64_t share_ns = now_ns + sx_hot_read(&engine->hot.l2_timeout_ns);
+    return *wants_load && share_ns < latest_ns ? share_ns : latest_ns;
+}
+
+static void front_done(sx_store_op *op, int32_t status, const sx_resp *reply);
+static void value_done(sx_store_op *op, int32_t status, const sx_resp *reply);
+static void lease_done(sx_store_op *op, int32_t status, const sx_resp *reply);
+
+void sx_fetch_begin_on_loop(sx_flight *flight) {
+    strata *engine = flight->engine;
+    bool wants_load;
+    sx_flights_lock(engine->flights, flight->stripe);
+    flight->state = SX_FLIGHT_FETCHING;
+    flight->phase_seq = flight->seq;
+    int64_t deadline_ns = request_deadline(flight, &wants_load);
+    sx_flights_unlock(engine->flights, flight->stripe);
+    int32_t refused = engine->l2_on
+                          ? atomic_load_explicit(&engine->refused, memory_order_relaxed) /* relaxed: a status */
+                          : STRATA_MISS;
+    if (refused != STRATA_OK) {
+        sx_fetch_missed_on_loop(flight, refused);
+        return;
+    }
+    sx_command *command = &flight->store_op.request.command;
+    sx_publish_key key = sx_flight_publish_key(flight);
+    const sx_redis_script *script = NULL;
+    sx_command_clear(command);
+    if (flight->candidate != NULL) {
+        sx_publish_encode_front(&engine->publish, &key, command);
+        sx_fetch_submit_on_loop(flight, NULL, deadline_ns, front_done);
+    } else if (wants_load && !flight->leased) {
+        flight->token = sx_key_random_next(&engine->random);
+        sx_publish_encode_lease(&engine->publish, &engine->scripts, &key, flight->token, engine->lease_ms, command,
+                                &script);
+        sx_fetch_submit_on_loop(flight, script, deadline_ns, lease_done);
+    } else {
+        sx_publish_encode_get(&engine->publish, &key, command);
+        sx_fetch_submit_on_loop(flight, NULL, deadline_ns, value_done);
+    }
+}
+
+/* ---- what came back ----------------------------------------------------------------------------------------- */
+
+/* Takes the flight out of the store; false where it had ended meanwhile (and is freed, or will be). */
+static bool back(sx_flight *flight) {
+    strata *engine = flight->engine;
+    flight->in_store = false;
+    sx_flights_lock(engine->flights, flight->stripe);
+    bool over = flight->state == SX_FLIGHT_DONE;
+    sx_flights_unlock(engine->flights, flight->stripe);
+    if (over) sx_flight_end_on_loop(flight);
+    return !over;
+}
+
+static bool insert_locked(sx_flight *flight, sx_item *item, uint64_t identity) {
+    strata *engine = flight->engine;
+    if (!engine->l1_on || !flight->fill) return false;
+    if (item->n < flight->min_n || flight->barrier > flight->phase_seq) {
+        add(engine, SX_FLOW_METRIC_FILLS_SUPERSEDED);
+        return false;
+    }
+    if (!sx_trust_may_fill_on_loop(engine->trust, flight->partition, &flight->mark, identity) ||
+        sx_unknown_holds_on_loop(engine, flight->hash, item)) {
+        add(engine, SX_FLOW_METRIC_FILLS_REFUSED);
+        return false;
+    }
+    return sx_l1_put(engine->l1, engine->loop_record, flight->hash, item, SX_L1_PUT_NEWER) == STRATA_OK;
+}
+
+void sx_fetch_insert_on_loop(sx_flight *flight, sx_item *item) {
+    strata *engine = flight->engine;
+    sx_flights_lock(engine->flights, flight->stripe);
+    if (item->n > flight->min_n) flight->min_n = item->n;
+    if (engine->l1_on) /* also where the insertion is then refused */
+        (void)sx_l1_remove(engine->l1, engine->loop_record, flight->hash, flight->ns->index, flight->key,
+                           flight->key_size, item->n);
+    (void)insert_locked(flight, item, flight->store_op.request.identity);
+    sx_flights_unlock(engine->flights, flight->stripe);
+}
+
+/* A stored value: into L1 and to the waiters. */
+static void hit(sx_flight *flight, const sx_envelope *envelope) {
+    strata *engine = flight->engine;
+    int64_t now_ns = sx_loop_now_ns(engine->loop);
+    int64_t server_ms = sx_redis_cluster_server_ms(engine->cluster, flight->store_op.request.node, now_ns);
+    int64_t left_ms = sx_envelope_remaining_ms(envelope, server_ms);
+    if (left_ms == 0) { /* it expires in Redis at this very moment */
+        sx_fetch_missed_on_loop(flight, STRATA_MISS);
+        return;
+    }
+    sx_item_facts facts = {.n = envelope->n,
+                           .id = envelope->id,
+                           .app_version = envelope->app_version,
+                           .written_ms = server_ms < 0 ? INT64_MIN
+                                                       : now_ns / SX_NS_PER_MS - (server_ms - envelope->written_ms),
+                           .expires_ns = left_ms == INT64_MAX ? SX_EXPIRES_NEVER
+                                                              : sx_time_add(now_ns, left_ms * SX_NS_PER_MS),
+                           .generation = flight->mark.generation,
+                           .ns = flight->ns->index,
+                           .partition = (uint16_t)flight->partition};
+    sx_item *item = sx_item_create(engine->heap, flight->key, flight->key_size, envelope->payload,
+                                   envelope->payload_size, &facts);
+    if (item == NULL) {
+        sx_flight_fail_on_loop(flight, STRATA_E_NOMEM);
+        return;
+    }
+    add(engine, SX_FLOW_METRIC_L2_HITS);
+    sx_fetch_insert_on_loop(flight, item);
+    sx_flight_answer_on_loop(flight, SX_FLIGHT_EVERYONE, STRATA_OK, STRATA_FROM_L2, item);
+    sx_item_release(item);
+    sx_flight_round_over_on_loop(flight);
+}
+
+/* What stands at the key: a value, somebody's lease, nothing, or something that is not ours. */
+static void stored(sx_flight *flight, const sx_resp *reply) {
+    strata *engine = flight->engine;
+    sx_envelope envelope;
+    if (reply->type == SX_RESP_NULL) {
+        add(engine, SX_FLOW_METRIC_L2_MISSES);
+        sx_fetch_missed_on_loop(flight, STRATA_MISS);
+        return;
+    }
+    sx_envelope_kind kind = reply->type == SX_RESP_STRING
+                                ? sx_envelope_decode(reply->text, reply->size, &envelope)
+                                : SX_ENVELOPE_CORRUPT;
+    if (kind == SX_ENVELOPE_VALUE) {
+        hit(flight, &envelope);
+        return;
+    }
+    add(engine, kind == SX_ENVELOPE_LEASE ? SX_FLOW_METRIC_L2_MISSES : SX_FLOW_METRIC_CORRUPT);
+    sx_fetch_missed_on_loop(flight, kind == SX_ENVELOPE_LEASE ? STRATA_EXISTS : STRATA_E_CORRUPT);
+}
+
+static void value_done(sx_store_op *op, int32_t status, const sx_resp *reply) {
+    sx_flight *flight = SX_CONTAINER(op, sx_flight, store_op);
+    if (!back(flight)) return;
+    if (status == STRATA_OK) stored(flight, reply);
+    else sx_fetch_missed_on_loop(flight, status);
+}
+
+static void lease_done(sx_store_op *op, int32_t status, const sx_resp *reply) {
+    sx_flight *flight = SX_CONTAINER(op, sx_flight, store_op);
+    /* A lease of ours that was placed by an attempt whose reply got lost is found by its token. */
+    sx_envelope envelope;
+    flight->leased = status == STRATA_OK &&
+                     (reply->type == SX_RESP_NULL ||
+                      (reply->type == SX_RESP_STRING &&
+                       sx_envelope_decode(reply->text, reply->size, &envelope) == SX_ENVELOPE_LEASE &&
+                       envelope.id == flight->token));
+    if (!back(flight)) return;
+    if (flight->leased) {
+        add(flight->engine, SX_FLOW_METRIC_L2_MISSES);
+        sx_fetch_missed_on_loop(flight, STRATA_MISS);
+    } else if (status == STRATA_OK) {
+        stored(flight, reply);
+    } else {
+        sx_fetch_missed_on_loop(flight, status);
+    }
+}
+
+/* The same version still stands there: the entry is proven again, no payload moved. */
+static bool proven(sx_flight *flight, uint64_t identity) {
+    strata *engine = flight->engine;
+    sx_item *item = flight->candidate;
+    bool good = false;
+    sx_flights_lock(engine->flights, flight->stripe);
+    good = item->n >= flight->min_n && flight->barrier <= flight->phase_seq;
+    if (good && sx_trust_may_fill_on_loop(engine->trust, flight->partition, &flight->mark, identity) &&
+        !sx_unknown_holds_on_loop(engine, flight->hash, item))
+        /* relaxed: readers compare it with the generation they acquired; nothing is published through it */
+        atomic_store_explicit(&item->generation, flight->mark.generation, memory_order_relaxed);
+    sx_flights_unlock(engine->flights, flight->stripe);
+    return good;
+}
+
+static void front_done(sx_store_op *op, int32_t status, const sx_resp *reply) {
+    sx_flight *flight = SX_CONTAINER(op, sx_flight, store_op);
+    if (!back(flight)) return;
+    strata *engine = flight->engine;
+    sx_envelope front;
+    sx_item *item = flight->candidate;
+    if (status != STRATA_OK) {
+        sx_fetch_missed_on_loop(flight, status);
+        return;
+    }
+    bool same = reply->type == SX_RESP_STRING &&
+                sx_envelope_decode_front(reply->text, reply->size, &front) == SX_ENVELOPE_VALUE &&
+                front.n == item->n && front.id == item->id && sx_loop_now_ns(engine->loop) < item->expires_ns &&
+                proven(flight, op->request.identity);
+    flight->candidate = NULL;
+    if (same) {
+        add(engine, SX_FLOW_METRIC_REVALIDATED);
+        sx_flight_answer_on_loop(flight, SX_FLIGHT_EVERYONE, STRATA_OK, STRATA_FROM_L1, item);
+        sx_item_release(item);
+        sx_flight_round_over_on_loop(flight);
+        return;
+    }
+    sx_item_release(item);
+    sx_fetch_begin_on_loop(flight);
+}
+
+/* ---- no value ----------------------------------------------------------------------------------------------- */
+
+void sx_fetch_missed_on_loop(sx_flight *flight, int32_t status) {
+    strata *engine = flight->engine;
+    int32_t told = status == STRATA_EXISTS ? STRATA_MISS : status;
+    if (flight->candidate != NULL) sx_item_release(flight->candidate);
+    flight->candidate = NULL;
+    if (status == STRATA_E_CLOSED || engine->stopping) {
+        sx_flight_fail_on_loop(flight, STRATA_E_CLOSED);
+        return;
+    }
+    sx_flight_answer_on_loop(flight, SX_FLIGHT_READERS, told, STRATA_FROM_NONE, NULL);
+    sx_flights_lock(engine->flights, flight->stripe);
+    bool wants_load = false;
+    for (const sx_op *op = flight->waiters; op != NULL; op = op->wait_next) wants_load |= op->loader != NULL;
+    sx_flights_unlock(engine->flights, flight->stripe);
+    /* A plain miss without our lease: somebody who wants to load joined after the request was sent. */
+    bool ask_lease = wants_load && status == STRATA_MISS && engine->l2_on && !flight->leased;
+    if (!wants_load && status < 0) sx_flight_fail_on_loop(flight, told);
+    else if (!wants_load && flight->leased) sx_load_abandon_on_loop(flight);
+    else if (!wants_load || ask_lease) sx_flight_round_over_on_loop(flight);
+    else if (!sx_load_start(flight)) sx_flight_fail_on_loop(flight, STRATA_E_NOMEM);
+}

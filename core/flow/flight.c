@@ -1,0 +1,176 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The table of flights: stripes of locks, each over a few chains. */
+#include "core/flow/flight.h"
+
+#include <string.h>
+
+#include "core/flow/engine.h"
+
+typedef struct sx_stripe {
+    sx_lock lock;
+    sx_flight *buckets[SX_STRIPE_BUCKETS]; /* lock: this stripe */
+    sx_write_mark *writes;                 /* lock: this stripe */
+} sx_stripe;
+
+struct sx_flights {
+    sx_stripe stripes[SX_STRIPES];
+};
+
+int32_t sx_flights_create(const sx_alloc *alloc, sx_flights **out) {
+    sx_flights *flights = sx_allocate_zero(alloc, sizeof *flights);
+    if (flights == NULL) return STRATA_E_NOMEM;
+    for (uint32_t i = 0; i < SX_STRIPES; i++) {
+        int32_t status = sx_lock_init(&flights->stripes[i].lock, SX_RANK_FLIGHT);
+        if (status == STRATA_OK) continue;
+        while (i-- > 0) sx_lock_deinit(&flights->stripes[i].lock);
+        sx_release(alloc, flights, sizeof *flights);
+        return status;
+    }
+    *out = flights;
+    return STRATA_OK;
+}
+
+void sx_flights_destroy(const sx_alloc *alloc, sx_flights *flights) {
+    if (flights == NULL) return;
+    for (uint32_t i = 0; i < SX_STRIPES; i++) sx_lock_deinit(&flights->stripes[i].lock);
+    sx_release(alloc, flights, sizeof *flights);
+}
+
+void sx_flights_lock(sx_flights *flights, uint32_t stripe) { sx_lock_acquire(&flights->stripes[stripe].lock); }
+void sx_flights_unlock(sx_flights *flights, uint32_t stripe) { sx_lock_release(&flights->stripes[stripe].lock); }
+bool sx_flights_is_locked(const sx_flights *flights, uint32_t stripe) {
+    return sx_lock_is_held(&flights->stripes[stripe].lock);
+}
+
+static sx_flight **bucket_of(sx_flights *flights, uint64_t hash) {
+    return &flights->stripes[sx_flight_stripe(hash)].buckets[(hash >> 40) % SX_STRIPE_BUCKETS];
+}
+
+sx_flight *sx_flight_find_locked(sx_flights *flights, uint64_t hash, uint16_t ns, const void *key, size_t key_size) {
+    assert(sx_flights_is_locked(flights, sx_flight_stripe(hash)));
+    for (sx_flight *f = *bucket_of(flights, hash); f != NULL; f = f->next) {
+        if (f->hash == hash && f->ns->index == ns && f->key_size == key_size && memcmp(f->key, key, key_size) == 0)
+            return f;
+    }
+    return NULL;
+}
+
+sx_flight *sx_flight_create_locked(strata *engine, strata_namespace *ns, uint64_t hash, uint32_t partition,
+                                   const void *key, size_t key_size) {
+    sx_flight *flight = sx_allocate_zero(&engine->alloc, sizeof *flight + key_size);
+    if (flight == NULL) return NULL;
+    flight->engine = engine;
+    flight->ns = ns;
+    flight->hash = hash;
+    flight->partition = partition;
+    flight->stripe = sx_flight_stripe(hash);
+    flight->key_size = (uint32_t)key_size;
+    memcpy(flight->key, key, key_size);
+    flight->seq = 1;
+    flight->phase_seq = 1;
+    flight->earliest_ns = INT64_MAX;
+    flight->task.run_on_loop = sx_flight_run_on_loop;
+    sx_flight **bucket = bucket_of(engine->flights, hash);
+    flight->next = *bucket;
+    *bucket = flight;
+    flight->in_table = true;
+    sx_counter_add_shared(&engine->counters[SX_FLOW_METRIC_FLIGHTS], 1);
+    return flight;
+}
+
+void sx_flight_remove_locked(sx_flight *flight) {
+    assert(sx_flights_is_locked(flight->engine->flights, flight->stripe));
+    if (!flight->in_table) return;
+    sx_flight **link = bucket_of(flight->engine->flights, flight->hash);
+    while (*link != flight) link = &(*link)->next;
+    *link = flight->next;
+    flight->next = NULL;
+    flight->in_table = false;
+}
+
+void sx_flight_join_locked(sx_flight *flight, sx_op *op) {
+    op->flight = flight;
+    op->stripe = flight->stripe;
+    op->join_min_n = flight->min_n;
+    op->join_seq = flight->seq;
+    op->wait_next = NULL;
+    op->wait_previous = flight->waiters_tail;
+    if (flight->waiters_tail != NULL) flight->waiters_tail->wait_next = op;
+    else flight->waiters = op;
+    flight->waiters_tail = op;
+    if ((op->flags & STRATA_BYPASS_L1) == 0) flight->fill = true;
+}
+
+void sx_flight_leave_locked(sx_op *op) {
+    sx_flight *flight = op->flight;
+    if (op->wait_previous != NULL) op->wait_previous->wait_next = op->wait_next;
+    else flight->waiters = op->wait_next;
+    if (op->wait_next != NULL) op->wait_next->wait_previous = op->wait_previous;
+    else flight->waiters_tail = op->wait_previous;
+    op->wait_next = op->wait_previous = NULL;
+    op->flight = NULL;
+    if (flight->asker == op) flight->asker = NULL;
+}
+
+static void mark(sx_flight *flight, uint64_t n) {
+    flight->seq++;
+    if (n == 0) flight->barrier = flight->seq;
+    else if (n > flight->min_n) flight->min_n = n;
+}
+
+static void mark_write(sx_write_mark *write, uint64_t n) {
+    if (n == 0) write->min_n = UINT64_MAX;
+    else if (n > write->min_n) write->min_n = n;
+}
+
+static bool is_key(const sx_item *item, uint16_t ns, const void *key, size_t key_size) {
+    return item->ns == ns && item->key_size == key_size && memcmp(sx_item_key(item), key, key_size) == 0;
+}
+
+void sx_flights_mark_locked(sx_flights *flights, uint64_t hash, uint16_t ns, const void *key, size_t key_size,
+                            uint64_t n) {
+    sx_flight *flight = sx_flight_find_locked(flights, hash, ns, key, key_size);
+    if (flight != NULL) mark(flight, n);
+    for (sx_write_mark *w = flights->stripes[sx_flight_stripe(hash)].writes; w != NULL; w = w->next) {
+        if (w->hash == hash && is_key(w->item, ns, key, key_size)) mark_write(w, n);
+    }
+}
+
+void sx_flights_mark_wide(sx_flights *flights, uint32_t partition, const strata_namespace *ns, uint64_t n) {
+    for (uint32_t s = 0; s < SX_STRIPES; s++) {
+        sx_flights_lock(flights, s);
+        for (uint32_t b = 0; b < SX_STRIPE_BUCKETS; b++) {
+            for (sx_flight *f = flights->stripes[s].buckets[b]; f != NULL; f = f->next) {
+                if (f->partition == partition && (ns == NULL || f->ns == ns)) mark(f, n);
+            }
+        }
+        for (sx_write_mark *w = flights->stripes[s].writes; w != NULL; w = w->next) {
+            if (w->item->partition == partition && (ns == NULL || w->item->ns == ns->index)) mark_write(w, n);
+        }
+        sx_flights_unlock(flights, s);
+    }
+}
+
+void sx_write_mark_add_locked(sx_flights *flights, sx_write_mark *write) {
+    sx_stripe *stripe = &flights->stripes[sx_flight_stripe(write->hash)];
+    write->previous = NULL;
+    write->next = stripe->writes;
+    if (stripe->writes != NULL) stripe->writes->previous = write;
+    stripe->writes = write;
+    write->registered = true;
+}
+
+void sx_write_mark_remove_locked(sx_flights *flights, sx_write_mark *write) {
+    if (!write->registered) return;
+    sx_stripe *stripe = &flights->stripes[sx_flight_stripe(write->hash)];
+    if (write->previous != NULL) write->previous->next = write->next;
+    else stripe->writes = write->next;
+    if (write->next != NULL) write->next->previous = write->previous;
+    write->registered = false;
+}
+
+bool sx_flight_want_post_locked(sx_flight *flight) {
+    if (flight->posted) return false;
+    flight->posted = true;
+    return true;
+}

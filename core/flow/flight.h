@@ -1,0 +1,149 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Flights: at most one fetch or load per key and process, and what every message and write does to it. */
+#ifndef SX_CORE_FLOW_FLIGHT_H
+#define SX_CORE_FLOW_FLIGHT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <strata/strata.h>
+
+#include "coherence/trust.h"
+#include "core/loop/loop.h"
+#include "core/memory/item.h"
+#include "core/memory/lock.h"
+#include "l2/store.h"
+
+#define SX_STRIPES 256
+#define SX_STRIPE_BUCKETS 64
+
+struct sx_op;
+
+typedef enum sx_flight_state {
+    SX_FLIGHT_NEW,      /* nothing sent yet */
+    SX_FLIGHT_FETCHING, /* L2 was asked: header, value or lease */
+    SX_FLIGHT_LOADING,  /* a loader was asked */
+    SX_FLIGHT_FILLING,  /* a load's result is on its way to L2 */
+    SX_FLIGHT_DONE      /* out of the table; freed once nothing points at it */
+} sx_flight_state;
+
+typedef struct sx_flight {
+    /* const after create */
+    strata *engine;
+    strata_namespace *ns;
+    uint64_t hash;
+    uint32_t partition;
+    uint32_t stripe;
+    uint32_t key_size;
+
+    /* lock: stripe */
+    struct sx_flight *next; /* in its bucket */
+    sx_flight_state state;
+    bool in_table;
+    bool posted;        /* task lies in the loop's mailbox */
+    bool fill;          /* some waiter wants L1 filled */
+    uint64_t min_n;     /* raised by everything that matches: nothing older gets into L1 */
+    uint64_t seq;       /* counts what matched; a result without a version is good for those who joined no later */
+    uint64_t phase_seq; /* seq when the present request was sent or the loader asked */
+    uint64_t barrier;   /* seq of the last match that has no n: a version proves nothing across it */
+    struct sx_op *waiters, *waiters_tail;
+    int64_t earliest_ns; /* least deadline among the waiters, as armed */
+    struct strata_load *load; /* unfinished, still wanted */
+    const struct sx_op *asker; /* whose loader it runs; NULL once that op has left */
+    bool loaded;        /* the fields below hold a loader's answer */
+    int32_t loaded_status;
+    sx_item *loaded_item;
+    int64_t loaded_ttl_ms;
+    uint64_t loaded_app_version;
+
+    /* owner: loop */
+    sx_task task;
+    sx_timer timer;
+    sx_store_op store_op;
+    bool in_store;      /* store_op is under way */
+    bool leased;        /* our token is in L2 */
+    uint64_t token;
+    int64_t load_deadline_ns;
+    sx_trust_mark mark;
+    sx_item *candidate; /* unproven entry to be revalidated; given by the creator before the post */
+    struct sx_flight *active_next, *active_previous;
+    bool active;
+
+    uint8_t key[];
+} sx_flight;
+
+/* An own write in progress, as messages see it. owner of its memory: the write. lock: stripe */
+typedef struct sx_write_mark {
+    struct sx_write_mark *next, *previous;
+    const sx_item *item; /* its key and namespace */
+    uint64_t hash;
+    uint64_t min_n;      /* raised by everything that matches: an older value must not enter L1 */
+    bool registered;
+} sx_write_mark;
+
+typedef struct sx_flights sx_flights;
+
+int32_t sx_flights_create(const sx_alloc *alloc, sx_flights **out);
+void sx_flights_destroy(const sx_alloc *alloc, sx_flights *flights);
+
+static inline uint32_t sx_flight_stripe(uint64_t hash) { return (uint32_t)(hash >> 56) & (SX_STRIPES - 1); }
+void sx_flights_lock(sx_flights *flights, uint32_t stripe);
+void sx_flights_unlock(sx_flights *flights, uint32_t stripe);
+bool sx_flights_is_locked(const sx_flights *flights, uint32_t stripe);
+
+/* Stripe lock held for all _locked ones. */
+sx_flight *sx_flight_find_locked(sx_flights *flights, uint64_t hash, uint16_t ns, const void *key, size_t key_size);
+/* A flight with no waiters yet, in the table. NULL when out of memory. */
+sx_flight *sx_flight_create_locked(strata *engine, strata_namespace *ns, uint64_t hash, uint32_t partition,
+                                   const void *key, size_t key_size);
+void sx_flight_remove_locked(sx_flight *flight);
+void sx_flight_join_locked(sx_flight *flight, struct sx_op *op);
+void sx_flight_leave_locked(struct sx_op *op);
+/* Something about the key happened at n (0: unknown, a barrier): its flight and its writes in progress learn of it. */
+void sx_flights_mark_locked(sx_flights *flights, uint64_t hash, uint16_t ns, const void *key, size_t key_size,
+                            uint64_t n);
+/* The same for everything of a partition and, where ns is not NULL, a namespace. Takes the locks itself. */
+void sx_flights_mark_wide(sx_flights *flights, uint32_t partition, const strata_namespace *ns, uint64_t n);
+void sx_write_mark_add_locked(sx_flights *flights, sx_write_mark *mark);
+void sx_write_mark_remove_locked(sx_flights *flights, sx_write_mark *mark);
+/* True where the caller must post flight->task after unlocking (which keeps it alive). */
+bool sx_flight_want_post_locked(sx_flight *flight);
+/* journey.c: a flight's life on the loop */
+void sx_flight_run_on_loop(sx_task *task);
+/* Answers those who may have this result: item or a miss (NULL). wanted: which kinds of op, SX_FLIGHT_EVERYONE or
+   SX_FLIGHT_READERS (those without a loader). */
+typedef enum sx_flight_whom { SX_FLIGHT_EVERYONE, SX_FLIGHT_READERS } sx_flight_whom;
+void sx_flight_answer_on_loop(sx_flight *flight, sx_flight_whom whom, int32_t status, strata_source source,
+                              sx_item *item);
+/* After the last answer of a round: ends the flight, or starts over for those who joined too late for it. */
+void sx_flight_round_over_on_loop(sx_flight *flight);
+/* Answers everyone left, then ends. */
+void sx_flight_fail_on_loop(sx_flight *flight, int32_t status);
+void sx_flight_end_on_loop(sx_flight *flight);
+void sx_flight_cut_off_on_loop(strata *engine);
+
+/* fetch.c: asking L2, on the loop */
+void sx_fetch_begin_on_loop(sx_flight *flight);
+/* L2 has no value, or can't be used (status < 0): loads if somebody wants that, else answers. */
+void sx_fetch_missed_on_loop(sx_flight *flight, int32_t status);
+/* Notes the version, and puts the item into L1 if nothing speaks against it. */
+void sx_fetch_insert_on_loop(sx_flight *flight, sx_item *item);
+void sx_fetch_submit_on_loop(sx_flight *flight, const sx_redis_script *script, int64_t deadline_ns,
+                             void (*done)(sx_store_op *op, int32_t status, const sx_resp *reply));
+sx_publish_key sx_flight_publish_key(const sx_flight *flight);
+
+/* load.c */
+/* Asks the first waiter's loader. False where no waiter has one, or no memory is left. Any thread; no lock held. */
+bool sx_load_start(sx_flight *flight);
+/* The same for a flight that was created as loading; a failure reaches the waiters through the loop. */
+void sx_load_start_on_caller(sx_flight *flight);
+void sx_load_run(struct strata_load *load);
+void sx_load_drop(struct strata_load *load); /* its session closes before running it */
+/* The flight no longer wants its load. Stripe lock held. */
+void sx_load_forget_locked(sx_flight *flight);
+void sx_load_loaded_on_loop(sx_flight *flight);
+/* Gives our lease in L2 back, if there is one, then ends the flight. */
+void sx_load_abandon_on_loop(sx_flight *flight);
+
+#endif

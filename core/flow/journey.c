@@ -1,0 +1,206 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A flight's life on the loop: its rounds, its deadlines, who gets which answer, its end. */
+#include <string.h>
+
+#include "core/flow/engine.h"
+
+/* ---- being known to the loop -------------------------------------------------------------------------------- */
+
+static void activate(sx_flight *flight) {
+    strata *engine = flight->engine;
+    if (flight->active) return;
+    flight->active = true;
+    flight->active_previous = NULL;
+    flight->active_next = engine->active_flights;
+    if (engine->active_flights != NULL) engine->active_flights->active_previous = flight;
+    engine->active_flights = flight;
+    sx_command_init(&flight->store_op.request.command, &engine->alloc);
+}
+
+static void flight_free(sx_flight *flight) {
+    strata *engine = flight->engine;
+    if (flight->active) {
+        if (flight->active_previous != NULL) flight->active_previous->active_next = flight->active_next;
+        else engine->active_flights = flight->active_next;
+        if (flight->active_next != NULL) flight->active_next->active_previous = flight->active_previous;
+        sx_command_deinit(&flight->store_op.request.command);
+    }
+    sx_loop_timer_cancel(engine->loop, &flight->timer);
+    if (flight->candidate != NULL) sx_item_release(flight->candidate);
+    if (flight->loaded_item != NULL) sx_item_release(flight->loaded_item);
+    sx_release(&engine->alloc, flight, sizeof *flight + flight->key_size);
+}
+
+void sx_flight_end_on_loop(sx_flight *flight) {
+    strata *engine = flight->engine;
+    sx_flights_lock(engine->flights, flight->stripe);
+    assert(flight->waiters == NULL);
+    sx_load_forget_locked(flight);
+    sx_flight_remove_locked(flight);
+    flight->state = SX_FLIGHT_DONE;
+    bool held = flight->posted || flight->in_store;
+    sx_flights_unlock(engine->flights, flight->stripe);
+    if (!held) flight_free(flight);
+}
+
+/* ---- answers ------------------------------------------------------------------------------------------------ */
+
+/* Whether this round's result is new enough for op: it joined before the round asked, or the version shows it. */
+static bool may_have(const sx_flight *flight, const sx_op *op, const sx_item *item) {
+    if (op->join_seq <= flight->phase_seq) return true;
+    return item != NULL && item->n != 0 && item->n >= op->join_min_n && flight->barrier <= flight->phase_seq;
+}
+
+typedef bool (*op_filter)(const sx_flight *flight, const sx_op *op, const void *context);
+
+/* Unlinks all waiters that the filter takes; chained through wait_next. */
+static sx_op *take_waiters(sx_flight *flight, op_filter filter, const void *context) {
+    sx_op *taken = NULL, **tail = &taken;
+    sx_flights_lock(flight->engine->flights, flight->stripe);
+    for (sx_op *op = flight->waiters, *next; op != NULL; op = next) {
+        next = op->wait_next;
+        if (!filter(flight, op, context)) continue;
+        sx_flight_leave_locked(op);
+        *tail = op;
+        tail = &op->wait_next;
+    }
+    sx_flights_unlock(flight->engine->flights, flight->stripe);
+    return taken;
+}
+
+static void complete_all(sx_op *ops, int32_t status, strata_source source, sx_item *item) {
+    for (sx_op *next; ops != NULL; ops = next) {
+        next = ops->wait_next;
+        ops->wait_next = NULL;
+        sx_op_complete(ops, status, source, item);
+    }
+}
+
+typedef struct answer {
+    sx_flight_whom whom;
+    const sx_item *item;
+} answer;
+
+static bool answered(const sx_flight *flight, const sx_op *op, const void *context) {
+    const answer *a = context;
+    if (a->whom == SX_FLIGHT_READERS && op->loader != NULL) return false;
+    return may_have(flight, op, a->item);
+}
+
+void sx_flight_answer_on_loop(sx_flight *flight, sx_flight_whom whom, int32_t status, strata_source source,
+                              sx_item *item) {
+    answer a = {whom, item};
+    complete_all(take_waiters(flight, answered, &a), status, source, item);
+}
+
+static bool everyone(const sx_flight *flight, const sx_op *op, const void *context) {
+    (void)flight, (void)op, (void)context;
+    return true;
+}
+
+void sx_flight_fail_on_loop(sx_flight *flight, int32_t status) {
+    complete_all(take_waiters(flight, everyone, NULL), status, STRATA_FROM_NONE, NULL);
+    sx_flight_round_over_on_loop(flight);
+}
+
+void sx_flight_round_over_on_loop(sx_flight *flight) {
+    strata *engine = flight->engine;
+    sx_flights_lock(engine->flights, flight->stripe);
+    bool again = flight->waiters != NULL;
+    if (again) flight->state = SX_FLIGHT_NEW;
+    else sx_flight_remove_locked(flight); /* nobody can join from here on */
+    sx_flights_unlock(engine->flights, flight->stripe);
+    if (!again) {
+        sx_flight_end_on_loop(flight);
+    } else if (engine->stopping) {
+        sx_flight_fail_on_loop(flight, STRATA_E_CLOSED);
+    } else {
+        sx_counter_add_shared(&engine->counters[SX_FLOW_METRIC_RESTARTS], 1);
+        sx_fetch_begin_on_loop(flight);
+    }
+}
+
+/* ---- deadlines ---------------------------------------------------------------------------------------------- */
+
+static void arm(sx_flight *flight);
+
+static bool is_due(const sx_flight *flight, const sx_op *op, const void *context) {
+    (void)flight;
+    return op->deadline_ns <= *(const int64_t *)context;
+}
+
+/* A load that was not started when its asker left is taken back, one that never ends is given up. */
+static void check_load(sx_flight *flight, int64_t now_ns) {
+    strata *engine = flight->engine;
+    bool take_back = false, give_up = false;
+    sx_flights_lock(engine->flights, flight->stripe);
+    if (flight->state == SX_FLIGHT_LOADING && flight->load != NULL) {
+        take_back = !flight->load->started && flight->asker == NULL;
+        give_up = now_ns >= flight->load_deadline_ns;
+        if (take_back || give_up) sx_load_forget_locked(flight);
+    }
+    sx_flights_unlock(engine->flights, flight->stripe);
+    if (!take_back && !give_up) return;
+    if (!give_up && sx_load_start(flight)) return;
+    complete_all(take_waiters(flight, everyone, NULL), STRATA_E_TIMEOUT, STRATA_FROM_NONE, NULL);
+    sx_load_abandon_on_loop(flight);
+}
+
+static void due_on_loop(sx_timer *timer) {
+    sx_flight *flight = SX_CONTAINER(timer, sx_flight, timer);
+    int64_t now_ns = sx_loop_now_ns(flight->engine->loop);
+    complete_all(take_waiters(flight, is_due, &now_ns), STRATA_E_TIMEOUT, STRATA_FROM_NONE, NULL);
+    arm(flight);
+    check_load(flight, now_ns); /* may free the flight */
+}
+
+static void arm(sx_flight *flight) {
+    strata *engine = flight->engine;
+    int64_t due_ns = INT64_MAX;
+    sx_flights_lock(engine->flights, flight->stripe);
+    for (const sx_op *op = flight->waiters; op != NULL; op = op->wait_next) {
+        if (op->deadline_ns < due_ns) due_ns = op->deadline_ns;
+    }
+    flight->earliest_ns = due_ns;
+    if (flight->state == SX_FLIGHT_LOADING && flight->load_deadline_ns < due_ns) due_ns = flight->load_deadline_ns;
+    sx_flights_unlock(engine->flights, flight->stripe);
+    if (due_ns == INT64_MAX) {
+        sx_loop_timer_cancel(engine->loop, &flight->timer);
+        return;
+    }
+    flight->timer.fire_on_loop = due_on_loop;
+    sx_loop_timer_set(engine->loop, &flight->timer, due_ns);
+}
+
+/* ---- the task ----------------------------------------------------------------------------------------------- */
+
+void sx_flight_run_on_loop(sx_task *task) {
+    sx_flight *flight = SX_CONTAINER(task, sx_flight, task);
+    strata *engine = flight->engine;
+    assert(sx_loop_is_current(engine->loop));
+    sx_flights_lock(engine->flights, flight->stripe);
+    flight->posted = false;
+    sx_flight_state state = flight->state;
+    bool loaded = flight->loaded && state == SX_FLIGHT_LOADING;
+    bool in_store = flight->in_store;
+    sx_flights_unlock(engine->flights, flight->stripe);
+    if (state == SX_FLIGHT_DONE) {
+        if (!in_store) flight_free(flight);
+        return;
+    }
+    activate(flight);
+    if (engine->stopping && !in_store) {
+        sx_flight_fail_on_loop(flight, STRATA_E_CLOSED);
+        return;
+    }
+    arm(flight);
+    if (state == SX_FLIGHT_NEW) sx_fetch_begin_on_loop(flight);
+    else if (loaded) sx_load_loaded_on_loop(flight);
+}
+
+void sx_flight_cut_off_on_loop(strata *engine) {
+    for (sx_flight *flight = engine->active_flights, *next; flight != NULL; flight = next) {
+        next = flight->active_next;
+        if (!flight->in_store) sx_flight_fail_on_loop(flight, STRATA_E_CLOSED); /* else its reply's failure ends it */
+    }
+}

@@ -1,0 +1,286 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Loads: handing a key to the application's loader, taking its answer back, and filling L2 under the lease. */
+#include <string.h>
+
+#include "core/flow/engine.h"
+
+static void add(strata *engine, uint32_t metric) { sx_counter_add_shared(&engine->counters[metric], 1); }
+
+static void load_free(strata_load *load) {
+    strata *engine = load->engine;
+    sx_release(&engine->alloc, load, sizeof *load + load->key_size);
+    sx_engine_release(engine);
+}
+
+/* ---- out to the application --------------------------------------------------------------------------------- */
+
+static void run_task(void *argument) { sx_load_run(argument); }
+
+bool sx_load_start(sx_flight *flight) {
+    strata *engine = flight->engine;
+    assert(sx_lock_none_held());
+    strata_load *load = sx_allocate_zero(&engine->alloc, sizeof *load + flight->key_size);
+    if (load == NULL) return false;
+    load->letter.kind = SX_MAIL_LOAD;
+    load->engine = engine;
+    load->ns = flight->ns->index;
+    load->stripe = flight->stripe;
+    load->key_size = flight->key_size;
+    memcpy(load->key, flight->key, flight->key_size);
+    bool executor = engine->executor.execute != NULL;
+    strata_session *session = NULL;
+    sx_flights_lock(engine->flights, flight->stripe);
+    const sx_op *asked = flight->waiters;
+    while (asked != NULL && asked->loader == NULL) asked = asked->wait_next;
+    if (asked != NULL) {
+        load->loader = asked->loader;
+        load->loader_user = asked->loader_user;
+        load->flight = flight;
+        flight->load = load;
+        flight->asker = asked;
+        flight->state = SX_FLIGHT_LOADING;
+        flight->phase_seq = flight->seq;
+        flight->load_deadline_ns =
+            sx_time_add(sx_engine_now(engine), sx_hot_read(&engine->hot.load_timeout_ns));
+        if (!executor) {
+            session = asked->session;
+            sx_session_post_announce(session);
+        }
+    }
+    sx_flights_unlock(engine->flights, flight->stripe);
+    sx_engine_retain(engine);
+    if (asked == NULL) {
+        load_free(load);
+        return false;
+    }
+    add(engine, SX_FLOW_METRIC_LOADS);
+    /* From here on the load may be finished, and the flight gone, at any moment. */
+    if (executor) engine->executor.execute(engine->executor.context, run_task, load);
+    else sx_session_post_announced(session, &load->letter);
+    return true;
+}
+
+/* Hands an outcome to the flight; true where the caller must post it. */
+static bool hand_over_locked(sx_flight *flight, int32_t status, sx_item *item) {
+    flight->load = NULL;
+    flight->loaded = true;
+    flight->loaded_status = status;
+    flight->loaded_item = item;
+    return sx_flight_want_post_locked(flight);
+}
+
+void sx_load_start_on_caller(sx_flight *flight) {
+    strata *engine = flight->engine;
+    if (sx_load_start(flight)) return;
+    sx_flights_lock(engine->flights, flight->stripe);
+    bool post = hand_over_locked(flight, STRATA_E_NOMEM, NULL);
+    sx_flights_unlock(engine->flights, flight->stripe);
+    if (post) sx_loop_post(engine->loop, &flight->task);
+}
+
+void sx_load_run(strata_load *load) {
+    strata *engine = load->engine;
+    sx_flights_lock(engine->flights, load->stripe);
+    bool wanted = load->flight != NULL;
+    load->started = true;
+    sx_flights_unlock(engine->flights, load->stripe);
+    if (wanted) load->loader(load, load->loader_user);
+    else load_free(load);
+}
+
+void sx_load_drop(strata_load *load) {
+    strata *engine = load->engine;
+    sx_flights_lock(engine->flights, load->stripe);
+    sx_flight *flight = load->flight;
+    bool post = flight != NULL && hand_over_locked(flight, STRATA_E_CANCELLED, NULL);
+    sx_flights_unlock(engine->flights, load->stripe);
+    if (post) sx_loop_post(engine->loop, &flight->task);
+    load_free(load);
+}
+
+void sx_load_forget_locked(sx_flight *flight) {
+    if (flight->load == NULL) return;
+    flight->load->flight = NULL;
+    flight->load = NULL;
+}
+
+strata_bytes strata_load_key(const strata_load *load) {
+    strata_bytes key = {load->key, load->key_size};
+    return key;
+}
+
+/* ---- back from the application ------------------------------------------------------------------------------ */
+
+static int32_t loaded_item(strata_load *load, strata_bytes value, uint64_t app_version, sx_item **out) {
+    strata *engine = load->engine;
+    if (value.size != 0 && value.data == NULL) return STRATA_E_INVALID;
+    if (value.size > (size_t)engine->value_bytes_max) return STRATA_E_VALUE_SIZE;
+    sx_item_facts facts = {.app_version = app_version,
+                           .written_ms = sx_engine_now(engine) / SX_NS_PER_MS,
+                           .expires_ns = SX_EXPIRES_NEVER,
+                           .ns = load->ns,
+                           .partition = (uint16_t)sx_key_partition(load->key, load->key_size, engine->partitions)};
+    *out = sx_item_create(engine->heap, load->key, load->key_size, value.data, value.size, &facts);
+    return *out == NULL ? STRATA_E_NOMEM : STRATA_OK;
+}
+
+int32_t strata_load_finish(strata_load *load, int32_t status, strata_bytes value, const strata_load_result *details) {
+    if (load == NULL) return STRATA_E_INVALID;
+    strata *engine = load->engine;
+    if (sx_engine_forked(engine)) return STRATA_E_FORKED;
+    int32_t answer = STRATA_OK;
+    sx_item *item = NULL;
+    if (details != NULL &&
+        (details->struct_size != sizeof *details || details->reserved != 0 || details->ttl_ms < 0))
+        answer = STRATA_E_INVALID;
+    else if (status == STRATA_OK)
+        answer = loaded_item(load, value, details == NULL ? 0 : details->app_version, &item);
+    if (answer != STRATA_OK) status = answer;
+    else if (status != STRATA_OK && status != STRATA_MISS) status = STRATA_E_LOAD_FAILED;
+    if (status < 0) add(engine, SX_FLOW_METRIC_LOAD_FAILURES);
+
+    bool post = false;
+    sx_flights_lock(engine->flights, load->stripe);
+    sx_flight *flight = load->flight;
+    if (flight != NULL) {
+        flight->loaded_ttl_ms = details == NULL ? 0 : details->ttl_ms;
+        flight->loaded_app_version = details == NULL ? 0 : details->app_version;
+        post = hand_over_locked(flight, status, item);
+        item = NULL;
+    }
+    sx_flights_unlock(engine->flights, load->stripe);
+    if (post) sx_loop_post(engine->loop, &flight->task);
+    if (item != NULL) sx_item_release(item);
+    load_free(load);
+    return answer;
+}
+
+/* ---- filling ------------------------------------------------------------------------------------------------- */
+
+/* Time to live of the loaded value in ms, 0 for never: the loader's word, else what the first waiter asked for. */
+static int64_t loaded_ttl_ms(sx_flight *flight) {
+    if (flight->loaded_ttl_ms == STRATA_EXPIRES_NEVER) return 0;
+    if (flight->loaded_ttl_ms != 0) return flight->loaded_ttl_ms;
+    strata *engine = flight->engine;
+    int64_t ttl_ms = sx_hot_read(&engine->hot.ttl_ms);
+    sx_flights_lock(engine->flights, flight->stripe);
+    for (const sx_op *op = flight->waiters; op != NULL; op = op->wait_next) {
+        if (op->loader == NULL) continue;
+        ttl_ms = op->ttl_ms;
+        break;
+    }
+    sx_flights_unlock(engine->flights, flight->stripe);
+    return ttl_ms;
+}
+
+static void answer_loaded(sx_flight *flight, int32_t status, sx_item *item) {
+    sx_flight_answer_on_loop(flight, SX_FLIGHT_EVERYONE, status, STRATA_FROM_LOADER, item);
+    if (item != NULL) sx_item_release(item);
+}
+
+static void fill_done(sx_store_op *op, int32_t status, const sx_resp *reply) {
+    sx_flight *flight = SX_CONTAINER(op, sx_flight, store_op);
+    strata *engine = flight->engine;
+    sx_item *item = flight->loaded_item;
+    uint64_t n;
+    int64_t server_ms;
+    flight->loaded_item = NULL;
+    flight->in_store = false;
+    flight->leased = false;
+    if (status == STRATA_OK && sx_publish_decode(reply, &n, &server_ms) == SX_PUBLISH_DONE) {
+        item->n = n; /* nobody else has seen the item yet */
+        item->id = flight->token;
+        item->generation = flight->mark.generation;
+        sx_fetch_insert_on_loop(flight, item);
+    } else if (status == STRATA_OK) {
+        add(engine, SX_FLOW_METRIC_FILLS_SUPERSEDED);
+    }
+    answer_loaded(flight, STRATA_OK, item);
+    sx_flight_round_over_on_loop(flight);
+}
+
+static bool encode_fill(sx_flight *flight, const sx_item *item, int64_t ttl_ms) {
+    strata *engine = flight->engine;
+    sx_envelope envelope = {.id = flight->token,
+                            .app_version = flight->loaded_app_version,
+                            .ttl_ms = ttl_ms,
+                            .payload = sx_item_value(item),
+                            .payload_size = item->value_size};
+    sx_buf tail;
+    sx_buf_init(&tail, &engine->alloc);
+    sx_envelope_encode_tail(&tail, &envelope);
+    sx_command *command = &flight->store_op.request.command;
+    sx_publish_key key = sx_flight_publish_key(flight);
+    sx_command_clear(command);
+    /* No deadline: a late fill finds its lease gone. */
+    sx_publish_encode_fill(&engine->publish, &key, flight->token, 0, ttl_ms, tail.data, tail.size, command);
+    bool good = !tail.failed && !command->args.failed;
+    sx_buf_deinit(&tail);
+    return good;
+}
+
+/* Without L2: into L1, unless something happened to the key since the loader was asked. */
+static void keep_here(sx_flight *flight, sx_item *item) {
+    strata *engine = flight->engine;
+    if (!engine->l1_on) return;
+    sx_flights_lock(engine->flights, flight->stripe);
+    if (flight->seq == flight->phase_seq && flight->fill) {
+        item->generation = 1;
+        (void)sx_l1_put(engine->l1, engine->loop_record, flight->hash, item, SX_L1_PUT_ALWAYS);
+    } else if (flight->fill) {
+        add(engine, SX_FLOW_METRIC_FILLS_SUPERSEDED);
+    }
+    sx_flights_unlock(engine->flights, flight->stripe);
+}
+
+static void abandon_done(sx_store_op *op, int32_t status, const sx_resp *reply) {
+    (void)status, (void)reply; /* a lease that could not be removed expires */
+    sx_flight *flight = SX_CONTAINER(op, sx_flight, store_op);
+    flight->in_store = false;
+    flight->leased = false;
+    sx_flight_round_over_on_loop(flight);
+}
+
+void sx_load_abandon_on_loop(sx_flight *flight) {
+    strata *engine = flight->engine;
+    if (!flight->leased || engine->stopping) {
+        flight->leased = false;
+        sx_flight_round_over_on_loop(flight);
+        return;
+    }
+    sx_flights_lock(engine->flights, flight->stripe);
+    flight->state = SX_FLIGHT_FILLING;
+    sx_flights_unlock(engine->flights, flight->stripe);
+    sx_command *command = &flight->store_op.request.command;
+    sx_publish_key key = sx_flight_publish_key(flight);
+    sx_command_clear(command);
+    sx_publish_encode_abandon(&engine->publish, &key, flight->token, command);
+    int64_t deadline_ns = sx_loop_now_ns(engine->loop) + sx_hot_read(&engine->hot.l2_timeout_ns);
+    sx_fetch_submit_on_loop(flight, &engine->scripts.abandon, deadline_ns, abandon_done);
+}
+
+void sx_load_loaded_on_loop(sx_flight *flight) {
+    strata *engine = flight->engine;
+    sx_flights_lock(engine->flights, flight->stripe);
+    flight->loaded = false;
+    flight->state = SX_FLIGHT_FILLING;
+    int32_t status = flight->loaded_status;
+    sx_item *item = flight->loaded_item;
+    sx_flights_unlock(engine->flights, flight->stripe);
+    if (status != STRATA_OK) {
+        if (status != STRATA_E_CANCELLED) answer_loaded(flight, status, NULL); /* else another one loads */
+        sx_load_abandon_on_loop(flight);
+        return;
+    }
+    int64_t ttl_ms = loaded_ttl_ms(flight), now_ns = sx_loop_now_ns(engine->loop);
+    item->expires_ns = ttl_ms == 0 ? SX_EXPIRES_NEVER : sx_time_add(now_ns, ttl_ms * SX_NS_PER_MS);
+    if (flight->leased && encode_fill(flight, item, ttl_ms)) {
+        int64_t deadline_ns = now_ns + sx_hot_read(&engine->hot.l2_timeout_ns);
+        sx_fetch_submit_on_loop(flight, &engine->scripts.fill, deadline_ns, fill_done);
+        return;
+    }
+    flight->loaded_item = NULL;
+    if (!engine->l2_on) keep_here(flight, item);
+    answer_loaded(flight, STRATA_OK, item);
+    sx_load_abandon_on_loop(flight);
+}

@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What core/flow counts: per session where its thread is the only writer, per engine elsewhere. */
+#ifndef SX_CORE_FLOW_METRICS_H
+#define SX_CORE_FLOW_METRICS_H
+
+#include "core/observe/metric.h"
+
+enum {
+    SX_SESSION_METRIC_L1_HITS,
+    SX_SESSION_METRIC_L1_MISSES,
+    SX_SESSION_METRIC_L1_UNPROVEN,
+    SX_SESSION_METRIC_L1_STALE,
+    SX_SESSION_METRIC_GETS,
+    SX_SESSION_METRIC_SETS,
+    SX_SESSION_METRIC_INVALIDATES,
+    SX_SESSION_METRIC_COUNT
+};
+
+enum {
+    SX_FLOW_METRIC_PENDING, /* gauge */
+    SX_FLOW_METRIC_SESSIONS, /* gauge */
+    SX_FLOW_METRIC_FLIGHTS,
+    SX_FLOW_METRIC_JOINS,
+    SX_FLOW_METRIC_L2_HITS,
+    SX_FLOW_METRIC_L2_MISSES,
+    SX_FLOW_METRIC_REVALIDATED,
+    SX_FLOW_METRIC_LOADS,
+    SX_FLOW_METRIC_LOAD_FAILURES,
+    SX_FLOW_METRIC_FILLS_SUPERSEDED,
+    SX_FLOW_METRIC_FILLS_REFUSED,
+    SX_FLOW_METRIC_RESTARTS,
+    SX_FLOW_METRIC_TIMEOUTS,
+    SX_FLOW_METRIC_CORRUPT,
+    SX_FLOW_METRIC_UNKNOWN_KEYS, /* gauge */
+    SX_FLOW_METRIC_UNKNOWN_RESOLVED,
+    SX_FLOW_METRIC_COUNT
+};
+
+extern const sx_metric_row sx_session_metrics[SX_SESSION_METRIC_COUNT];
+extern const sx_metric_row sx_flow_metrics[SX_FLOW_METRIC_COUNT];
+
+#endif

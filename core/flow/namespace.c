@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Namespaces: named once, found again, alive as long as the engine. */
+#include <string.h>
+
+#include "core/flow/engine.h"
+
+static bool name_is_good(const char *name, size_t size) {
+    if (size == 0 || size > SX_NAMESPACE_BYTES_MAX) return false;
+    for (size_t i = 0; i < size; i++) {
+        char c = name[i];
+        bool good = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' ||
+                    c == '.' || c == '-';
+        if (!good) return false;
+    }
+    return true;
+}
+
+static strata_namespace *find_locked(strata *engine, const char *name, uint32_t version) {
+    for (uint32_t i = 0; i < engine->namespace_count; i++) {
+        strata_namespace *ns = engine->namespaces[i];
+        if (ns->version == version && strcmp(ns->name, name) == 0) return ns;
+    }
+    return NULL;
+}
+
+static int32_t add_locked(strata *engine, const char *name, size_t size, uint32_t version, strata_namespace **out) {
+    if (engine->namespace_count == SX_NAMESPACES_MAX) return STRATA_E_OVERLOADED;
+    strata_namespace *ns = sx_allocate_zero(&engine->alloc, sizeof *ns);
+    if (ns == NULL) return STRATA_E_NOMEM;
+    ns->engine = engine;
+    memcpy(ns->name, name, size);
+    ns->name_size = (uint32_t)size;
+    ns->version = version;
+    ns->index = (uint16_t)engine->namespace_count;
+    engine->namespaces[engine->namespace_count++] = ns;
+    *out = ns;
+    return STRATA_OK;
+}
+
+int32_t strata_namespace_open(strata *engine, const char *name, uint32_t version, strata_namespace **out) {
+    if (engine == NULL || name == NULL || out == NULL) return STRATA_E_INVALID;
+    int32_t status = sx_engine_alive(engine);
+    if (status != STRATA_OK) return status;
+    size_t size = strnlen(name, SX_NAMESPACE_BYTES_MAX + 1);
+    if (!name_is_good(name, size)) return STRATA_E_INVALID;
+    sx_lock_acquire(&engine->lock);
+    strata_namespace *found = find_locked(engine, name, version);
+    if (found != NULL) *out = found;
+    else status = add_locked(engine, name, size, version, out);
+    sx_lock_release(&engine->lock);
+    return status;
+}

@@ -1,0 +1,103 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Options: the list of all rooms' tables, flow's own, and those that may change while open. */
+#include <string.h>
+
+#include "core/flow/engine.h"
+
+static const sx_option flow_rows[] = {
+    {.name = "flow.deadline",
+     .type = SX_OPTION_DURATION,
+     .min = SX_NS_PER_MS,
+     .max = 3600 * SX_NS_PER_S,
+     .default_text = "1s",
+     .hot = true,
+     .doc = "how long an operation may take where its caller says nothing"},
+    {.name = "flow.ttl",
+     .type = SX_OPTION_DURATION,
+     .min = SX_NS_PER_MS,
+     .max = 366 * 24 * 3600 * SX_NS_PER_S,
+     .default_text = "5m",
+     .hot = true,
+     .doc = "time to live of a value where its writer says nothing"},
+    {.name = "flow.l2_timeout",
+     .type = SX_OPTION_DURATION,
+     .min = SX_NS_PER_MS,
+     .max = 3600 * SX_NS_PER_S,
+     .default_text = "500ms",
+     .hot = true,
+     .doc = "how long get_or_load waits for L2 before it goes to the loader, at most"},
+    {.name = "flow.load_timeout",
+     .type = SX_OPTION_DURATION,
+     .min = SX_NS_PER_MS,
+     .max = 24 * 3600 * SX_NS_PER_S,
+     .default_text = "30s",
+     .hot = true,
+     .doc = "when a load that has not finished is given up, so that its key can be loaded again"},
+    {.name = "flow.pending_max",
+     .type = SX_OPTION_INTEGER,
+     .min = 1,
+     .max = 1 << 30,
+     .default_text = "1048576",
+     .doc = "operations under way at once; more are refused as overloaded"},
+};
+static const sx_option_table flow_options = {flow_rows, sizeof flow_rows / sizeof *flow_rows};
+
+const sx_option_table *const sx_option_tables[] = {&sx_l1_options, &sx_store_options, &sx_redis_options,
+                                                   &sx_coherence_options, &flow_options};
+const size_t sx_option_table_count = sizeof sx_option_tables / sizeof *sx_option_tables;
+
+static void put(_Atomic int64_t *option, int64_t value) {
+    atomic_store_explicit(option, value, memory_order_relaxed); /* relaxed: a number that stands for itself */
+}
+
+void sx_engine_apply_hot(strata *engine) {
+    const sx_config *config = engine->config;
+    int64_t ttl_ms = sx_config_int(config, "flow.ttl") / SX_NS_PER_MS;
+    put(&engine->hot.deadline_ms, sx_config_int(config, "flow.deadline") / SX_NS_PER_MS);
+    put(&engine->hot.ttl_ms, ttl_ms);
+    put(&engine->hot.l2_timeout_ns, sx_config_int(config, "flow.l2_timeout"));
+    put(&engine->hot.load_timeout_ns, sx_config_int(config, "flow.load_timeout"));
+    put(&engine->hot.untrusted, sx_config_int(config, "coherence.untrusted"));
+    put(&engine->hot.serve_stale_max_ns, sx_config_int(config, "coherence.serve_stale_max"));
+    if (engine->l1 != NULL) sx_l1_resize(engine->l1, sx_config_int(config, "l1.bytes"));
+}
+
+int32_t strata_option_get(strata *engine, const char *name, char *text, size_t text_size) {
+    if (engine == NULL || name == NULL || text == NULL) return STRATA_E_INVALID;
+    if (sx_engine_forked(engine)) return STRATA_E_FORKED;
+    sx_lock_acquire(&engine->lock);
+    int32_t status = strata_config_get(engine->config, name, text, text_size, NULL);
+    sx_lock_release(&engine->lock);
+    return status;
+}
+
+static int32_t refuse(strata_error *error, const char *name, const char *why) {
+    if (error == NULL) return STRATA_E_CONFIG;
+    error->status = STRATA_E_CONFIG;
+    size_t at = 0;
+    const char *parts[] = {"option '", name, "' ", why};
+    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
+        for (const char *c = parts[i]; *c != 0 && at + 1 < sizeof error->text; c++) error->text[at++] = *c;
+    }
+    error->text[at] = 0;
+    return STRATA_E_CONFIG;
+}
+
+int32_t strata_option_set(strata *engine, const char *name, const char *value, strata_error *error) {
+    if (engine == NULL || name == NULL || value == NULL) return STRATA_E_INVALID;
+    int32_t status = sx_engine_alive(engine);
+    if (status != STRATA_OK) return status;
+    const sx_option *row = sx_option_find(name);
+    if (row == NULL) return refuse(error, name, "does not exist");
+    if (!row->hot) return refuse(error, name, "can't change while open");
+    char before[256] = "", after[256] = "";
+    sx_lock_acquire(&engine->lock);
+    (void)strata_config_get(engine->config, name, before, sizeof before, NULL);
+    status = strata_config_set(engine->config, name, value, error);
+    if (status == STRATA_OK) sx_engine_apply_hot(engine);
+    (void)strata_config_get(engine->config, name, after, sizeof after, NULL);
+    sx_lock_release(&engine->lock);
+    if (status == STRATA_OK)
+        sx_log_write(&engine->log, SX_LOG_INFO, "option %s changed from %s to %s", name, before, after);
+    return status;
+}

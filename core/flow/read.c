@@ -1,0 +1,209 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Reads: the L1 hit that takes no lock, and how a miss joins or starts its key's flight. */
+#include <string.h>
+
+#include "core/flow/engine.h"
+
+static void count(strata_session *session, uint32_t metric) { sx_counter_add(&session->counters[metric], 1); }
+
+int32_t sx_read_check(const strata_session *session, const strata_namespace *ns, strata_bytes key,
+                      const strata_op_options *options) {
+    if (session == NULL || ns == NULL) return STRATA_E_INVALID;
+    int32_t status = sx_engine_alive(session->engine);
+    if (status != STRATA_OK) return status;
+    if (key.data == NULL || key.size == 0 || key.size > STRATA_KEY_BYTES_MAX) return STRATA_E_KEY_SIZE;
+    if (ns->engine != session->engine) return STRATA_E_INVALID;
+    return options == NULL ? STRATA_OK : sx_options_check(options);
+}
+
+/* An item that can't be proven fresh now: served as stale where the policy says so, else left for revalidation. */
+static int32_t peek_unproven(strata_session *session, const sx_trust_word *word, bool trusted, bool same_generation,
+                             sx_item *item, int64_t now_ns, strata_result *out, sx_item **candidate) {
+    strata *engine = session->engine;
+    int64_t policy = sx_hot_read(&engine->hot.untrusted);
+    count(session, SX_SESSION_METRIC_L1_UNPROVEN);
+    /* relaxed: a bound that is shown and compared */
+    int64_t proven_ns = atomic_load_explicit(&word->proven_ns, memory_order_relaxed);
+    if (!trusted && same_generation && policy == SX_UNTRUSTED_SERVE_STALE && proven_ns != INT64_MIN &&
+        now_ns - proven_ns <= sx_hot_read(&engine->hot.serve_stale_max_ns)) {
+        count(session, SX_SESSION_METRIC_L1_STALE);
+        sx_result_pinned(engine, out, STRATA_STALE, item, now_ns, (now_ns - proven_ns) / SX_NS_PER_US);
+        return STRATA_STALE;
+    }
+    if (candidate != NULL && item->n != 0 && (trusted || policy != SX_UNTRUSTED_BYPASS)) {
+        sx_item_retain(item);
+        *candidate = item;
+    }
+    sx_epoch_unpin(session->record);
+    return STRATA_MISS;
+}
+
+int32_t sx_read_peek(strata_session *session, uint64_t hash, uint32_t partition, const strata_namespace *ns,
+                     strata_bytes key, strata_result *out, sx_item **candidate) {
+    strata *engine = session->engine;
+    int64_t lease_ns;
+    uint64_t generation;
+    const sx_trust_word *word = &engine->words[partition];
+    /* The words before the entry: a lease that is seen covers every removal it stands for. */
+    sx_trust_read(word, &lease_ns, &generation);
+    sx_epoch_pin(session->record);
+    sx_item *item = sx_l1_find_pinned(engine->l1, hash, ns->index, key.data, key.size);
+    int64_t now_ns = item == NULL ? 0 : sx_engine_now(engine);
+    if (item == NULL || now_ns >= item->expires_ns) {
+        sx_epoch_unpin(session->record);
+        count(session, SX_SESSION_METRIC_L1_MISSES);
+        return STRATA_MISS;
+    }
+    /* relaxed: compared with the generation that was acquired; restamping publishes nothing else */
+    bool same = atomic_load_explicit(&item->generation, memory_order_relaxed) == generation;
+    bool trusted = now_ns < lease_ns;
+    if (SX_UNLIKELY(!trusted || !same))
+        return peek_unproven(session, word, trusted, same, item, now_ns, out, candidate);
+    count(session, SX_SESSION_METRIC_L1_HITS);
+    int64_t staleness_us = 0;
+    if (engine->l2_on) /* the lease ends delta after its heartbeat was sent */
+        staleness_us = (now_ns - (lease_ns - sx_trust_max_staleness_ns(engine->trust))) / SX_NS_PER_US;
+    sx_result_pinned(engine, out, STRATA_OK, item, now_ns, staleness_us);
+    return STRATA_OK;
+}
+
+int32_t sx_read_slow(strata_session *session, strata_namespace *ns, strata_bytes key, uint64_t hash,
+                     uint32_t partition, sx_op *op, sx_item *candidate) {
+    strata *engine = session->engine;
+    bool fresh = false, post = false;
+    uint32_t stripe = sx_flight_stripe(hash);
+    op->stripe = stripe;
+    sx_flights_lock(engine->flights, stripe);
+    sx_flight *flight = sx_flight_find_locked(engine->flights, hash, ns->index, key.data, key.size);
+    if (flight == NULL) {
+        flight = sx_flight_create_locked(engine, ns, hash, partition, key.data, key.size);
+        fresh = flight != NULL;
+    } else {
+        sx_counter_add_shared(&engine->counters[SX_FLOW_METRIC_JOINS], 1);
+    }
+    if (flight != NULL) {
+        sx_flight_join_locked(flight, op);
+        if (fresh) {
+            flight->candidate = candidate;
+            candidate = NULL;
+            if (!engine->l2_on) flight->state = SX_FLIGHT_LOADING; /* nobody to ask first */
+        }
+        /* relaxed: a count for limits */
+        atomic_fetch_add_explicit(&engine->pending, 1, memory_order_relaxed);
+        if (op->deadline_ns < flight->earliest_ns) {
+            flight->earliest_ns = op->deadline_ns;
+            post = sx_flight_want_post_locked(flight);
+        }
+    }
+    sx_flights_unlock(engine->flights, stripe);
+    if (candidate != NULL) sx_item_release(candidate);
+    if (flight == NULL) {
+        sx_session_op_free(op);
+        return STRATA_E_NOMEM;
+    }
+    if (post) sx_loop_post(engine->loop, &flight->task);
+    /* A flight that loads, but has no load yet, can't end. */
+    if (fresh && !engine->l2_on) sx_load_start_on_caller(flight);
+    return STRATA_PENDING;
+}
+
+/* ---- public ------------------------------------------------------------------------------------------------- */
+
+int32_t strata_peek(strata_session *session, strata_namespace *ns, strata_bytes key, strata_result *out) {
+    int32_t status = sx_read_check(session, ns, key, NULL);
+    if (SX_UNLIKELY(status != STRATA_OK)) return status;
+    if (out == NULL) return STRATA_E_INVALID;
+    strata *engine = session->engine;
+    if (!engine->l1_on) return STRATA_MISS;
+    uint32_t partition = sx_key_partition(key.data, key.size, engine->partitions);
+    uint64_t hash = sx_l1_hash(&engine->secret, ns->index, key.data, key.size);
+    return sx_read_peek(session, hash, partition, ns, key, out, NULL);
+}
+
+typedef struct read_call {
+    sx_op_kind kind;
+    const strata_op_options *options;
+    strata_loader_fn loader;
+    void *loader_user;
+    strata_done_fn done;
+    void *user;
+    bool sync;
+} read_call;
+
+/* Answers at once, or hands over an op that is under way. */
+static int32_t read_key(strata_session *session, strata_namespace *ns, strata_bytes key, const read_call *call,
+                        strata_result *out, sx_op **under_way) {
+    int32_t status = sx_read_check(session, ns, key, call->options);
+    if (SX_UNLIKELY(status != STRATA_OK)) return status;
+    strata *engine = session->engine;
+    count(session, SX_SESSION_METRIC_GETS);
+    uint32_t flags = call->options == NULL ? 0 : call->options->flags;
+    uint32_t partition = sx_key_partition(key.data, key.size, engine->partitions);
+    uint64_t hash = sx_l1_hash(&engine->secret, ns->index, key.data, key.size);
+    sx_item *candidate = NULL;
+    if (engine->l1_on && (flags & STRATA_BYPASS_L1) == 0) {
+        status = sx_read_peek(session, hash, partition, ns, key, out, &candidate);
+        if (status != STRATA_MISS) return status;
+    }
+    if (!engine->l2_on && call->kind == SX_OP_GET) return STRATA_MISS;
+    sx_op *op = NULL;
+    /* relaxed: a limit that may be passed by as many as there are threads */
+    if (atomic_load_explicit(&engine->pending, memory_order_relaxed) >= engine->pending_max)
+        status = STRATA_E_OVERLOADED;
+    else if ((op = sx_session_op(session, call->kind, call->options, call->done, call->user)) == NULL)
+        status = STRATA_E_NOMEM;
+    if (op == NULL) {
+        if (candidate != NULL) sx_item_release(candidate);
+        return status;
+    }
+    op->loader = call->loader;
+    op->loader_user = call->loader_user;
+    op->sync = call->sync;
+    status = sx_read_slow(session, ns, key, hash, partition, op, candidate);
+    if (status == STRATA_PENDING) *under_way = op;
+    return status;
+}
+
+static int32_t read_wait(strata_session *session, strata_namespace *ns, strata_bytes key, const read_call *call,
+                         strata_result *out) {
+    if (out == NULL) return STRATA_E_INVALID;
+    sx_op *op = NULL;
+    int32_t status = read_key(session, ns, key, call, out, &op);
+    if (status != STRATA_PENDING) return status;
+    sx_session_await(session, &op->arrived);
+    status = op->status;
+    if (status == STRATA_OK || status == STRATA_STALE) sx_result_from_op(session->engine, out, op);
+    sx_session_op_free(op);
+    return status;
+}
+
+int32_t strata_get(strata_session *session, strata_namespace *ns, strata_bytes key, const strata_op_options *options,
+                   strata_result *out, strata_done_fn done, void *user) {
+    if (out == NULL || done == NULL) return STRATA_E_INVALID;
+    sx_op *op;
+    read_call call = {SX_OP_GET, options, NULL, NULL, done, user, false};
+    return read_key(session, ns, key, &call, out, &op);
+}
+
+int32_t strata_get_wait(strata_session *session, strata_namespace *ns, strata_bytes key,
+                        const strata_op_options *options, strata_result *out) {
+    read_call call = {SX_OP_GET, options, NULL, NULL, NULL, NULL, true};
+    return read_wait(session, ns, key, &call, out);
+}
+
+int32_t strata_get_or_load(strata_session *session, strata_namespace *ns, strata_bytes key,
+                           const strata_op_options *options, strata_loader_fn loader, void *loader_user,
+                           strata_result *out, strata_done_fn done, void *user) {
+    if (out == NULL || done == NULL || loader == NULL) return STRATA_E_INVALID;
+    sx_op *op;
+    read_call call = {SX_OP_LOAD, options, loader, loader_user, done, user, false};
+    return read_key(session, ns, key, &call, out, &op);
+}
+
+int32_t strata_get_or_load_wait(strata_session *session, strata_namespace *ns, strata_bytes key,
+                                const strata_op_options *options, strata_loader_fn loader, void *loader_user,
+                                strata_result *out) {
+    if (loader == NULL) return STRATA_E_INVALID;
+    read_call call = {SX_OP_LOAD, options, loader, loader_user, NULL, NULL, true};
+    return read_wait(session, ns, key, &call, out);
+}

@@ -1,0 +1,132 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Statistics: all rooms' metric tables as one list, read without stopping anyone. */
+#include <string.h>
+
+#include "core/flow/engine.h"
+
+const sx_metric_row sx_session_metrics[SX_SESSION_METRIC_COUNT] = {
+    [SX_SESSION_METRIC_L1_HITS] = {"l1.hits", "operations", "reads answered as fresh from L1", 0},
+    [SX_SESSION_METRIC_L1_MISSES] = {"l1.misses", "operations", "reads that found nothing in L1", 0},
+    [SX_SESSION_METRIC_L1_UNPROVEN] = {"l1.unproven", "operations", "reads that found an entry not proven fresh", 0},
+    [SX_SESSION_METRIC_L1_STALE] = {"l1.stale_served", "operations", "reads answered as stale, as the policy says", 0},
+    [SX_SESSION_METRIC_GETS] = {"flow.gets", "operations", "reads started, batches counted by key", 0},
+    [SX_SESSION_METRIC_SETS] = {"flow.sets", "operations", "sets started", 0},
+    [SX_SESSION_METRIC_INVALIDATES] = {"flow.invalidates", "operations", "invalidations started", 0},
+};
+
+const sx_metric_row sx_flow_metrics[SX_FLOW_METRIC_COUNT] = {
+    [SX_FLOW_METRIC_PENDING] = {"flow.pending", "operations", "operations under way", 1},
+    [SX_FLOW_METRIC_SESSIONS] = {"flow.sessions", "1", "sessions open", 1},
+    [SX_FLOW_METRIC_FLIGHTS] = {"flow.flights", "operations", "fetches and loads started", 0},
+    [SX_FLOW_METRIC_JOINS] = {"flow.joins", "operations", "reads that joined a flight under way", 0},
+    [SX_FLOW_METRIC_L2_HITS] = {"l2.hits", "operations", "values found in L2", 0},
+    [SX_FLOW_METRIC_L2_MISSES] = {"l2.misses", "operations", "keys that L2 does not hold", 0},
+    [SX_FLOW_METRIC_REVALIDATED] = {"l2.revalidated", "operations", "L1 entries proven again by their header", 0},
+    [SX_FLOW_METRIC_LOADS] = {"flow.loads", "operations", "loaders asked", 0},
+    [SX_FLOW_METRIC_LOAD_FAILURES] = {"flow.load_failures", "operations", "loads that failed", 0},
+    [SX_FLOW_METRIC_FILLS_SUPERSEDED] = {"flow.fills_superseded", "operations",
+                                         "results not cached because something newer happened to the key", 0},
+    [SX_FLOW_METRIC_FILLS_REFUSED] = {"flow.fills_refused", "operations",
+                                      "results not kept in L1 because their freshness can't be proven", 0},
+    [SX_FLOW_METRIC_RESTARTS] = {"flow.restarts", "operations", "flights that asked again for late joiners", 0},
+    [SX_FLOW_METRIC_TIMEOUTS] = {"flow.timeouts", "operations", "operations that ended at their deadline", 0},
+    [SX_FLOW_METRIC_CORRUPT] = {"l2.corrupt", "operations", "stored values that are malformed", 0},
+    [SX_FLOW_METRIC_UNKNOWN_KEYS] = {"flow.unknown_keys", "1", "keys with a write of unknown outcome", 1},
+    [SX_FLOW_METRIC_UNKNOWN_RESOLVED] = {"flow.unknown_resolved", "operations", "unknown outcomes resolved", 0},
+};
+
+static int64_t read_session(strata *engine, uint32_t metric) {
+    int64_t sum = engine->past[metric]; /* lock: engine */
+    for (const strata_session *s = engine->sessions; s != NULL; s = s->next)
+        sum += sx_counter_read(&s->counters[metric]);
+    return sum;
+}
+static int64_t read_flow(strata *engine, uint32_t metric) {
+    if (metric == SX_FLOW_METRIC_PENDING)
+        return atomic_load_explicit(&engine->pending, memory_order_relaxed); /* relaxed: statistic */
+    return sx_counter_read(&engine->counters[metric]);
+}
+static int64_t read_l1(strata *engine, uint32_t metric) {
+    return engine->l1 == NULL ? 0 : sx_l1_metric_read(engine->l1, metric);
+}
+static int64_t read_redis(strata *engine, uint32_t metric) {
+    return engine->cluster == NULL ? 0 : sx_redis_metric_read(engine->cluster, metric);
+}
+static int64_t read_store(strata *engine, uint32_t metric) {
+    return engine->store == NULL ? 0 : sx_store_metric_read(engine->store, metric);
+}
+static int64_t read_trust(strata *engine, uint32_t metric) {
+    return engine->trust == NULL ? 0 : sx_trust_metric_read(engine->trust, metric);
+}
+
+typedef struct source {
+    const sx_metric_row *rows;
+    uint32_t count;
+    int64_t (*read)(strata *engine, uint32_t metric);
+} source;
+
+static const source sources[] = {
+    {sx_session_metrics, SX_SESSION_METRIC_COUNT, read_session}, {sx_l1_metrics, SX_L1_METRIC_COUNT, read_l1},
+    {sx_flow_metrics, SX_FLOW_METRIC_COUNT, read_flow},          {sx_store_metrics, SX_STORE_METRIC_COUNT, read_store},
+    {sx_redis_metrics, SX_REDIS_METRIC_COUNT, read_redis},       {sx_trust_metrics, SX_TRUST_METRIC_COUNT, read_trust},
+};
+enum { SOURCES = sizeof sources / sizeof *sources };
+
+static const source *find(size_t index, uint32_t *row) {
+    for (uint32_t i = 0; i < SOURCES; i++) {
+        if (index < sources[i].count) {
+            *row = (uint32_t)index;
+            return &sources[i];
+        }
+        index -= sources[i].count;
+    }
+    return NULL;
+}
+
+size_t strata_metric_count(void) {
+    size_t count = 0;
+    for (uint32_t i = 0; i < SOURCES; i++) count += sources[i].count;
+    return count;
+}
+
+int32_t strata_metric_describe(size_t index, strata_metric *out) {
+    uint32_t row;
+    const source *from = find(index, &row);
+    if (from == NULL) return STRATA_E_END;
+    if (out == NULL) return STRATA_E_INVALID;
+    const sx_metric_row *metric = &from->rows[row];
+    out->name = metric->name;
+    out->unit = metric->unit;
+    out->doc = metric->doc;
+    out->gauge = metric->gauge;
+    return STRATA_OK;
+}
+
+int32_t strata_stats_read(strata *engine, int64_t *values, size_t count) {
+    if (engine == NULL || (values == NULL && count != 0)) return STRATA_E_INVALID;
+    if (sx_engine_forked(engine)) return STRATA_E_FORKED;
+    sx_lock_acquire(&engine->lock);
+    uint32_t row;
+    for (size_t i = 0; i < count; i++) {
+        const source *from = find(i, &row);
+        if (from == NULL) break;
+        values[i] = from->read(engine, row);
+    }
+    sx_lock_release(&engine->lock);
+    return STRATA_OK;
+}
+
+int32_t strata_stats_value(strata *engine, const char *name, int64_t *value) {
+    if (engine == NULL || name == NULL || value == NULL) return STRATA_E_INVALID;
+    if (sx_engine_forked(engine)) return STRATA_E_FORKED;
+    for (uint32_t i = 0; i < SOURCES; i++) {
+        for (uint32_t row = 0; row < sources[i].count; row++) {
+            if (strcmp(sources[i].rows[row].name, name) != 0) continue;
+            sx_lock_acquire(&engine->lock);
+            *value = sources[i].read(engine, row);
+            sx_lock_release(&engine->lock);
+            return STRATA_OK;
+        }
+    }
+    return STRATA_E_INVALID;
+}

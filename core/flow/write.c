@@ -1,0 +1,271 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Writes: set and invalidate, from the call through the script on the primary to this process's own L1. */
+#include <string.h>
+
+#include "core/flow/engine.h"
+
+/* ---- starting, on the caller's thread ------------------------------------------------------------------------ */
+
+static void write_free(sx_write *write) {
+    strata *engine = write->engine;
+    sx_command_deinit(&write->store_op.request.command);
+    sx_buf_deinit(&write->tail);
+    if (write->item != NULL) sx_item_release(write->item);
+    sx_release(&engine->alloc, write, sizeof *write);
+}
+
+static void run_write_on_loop(sx_task *task);
+
+/* The write with its own copy of key and value, the value already in its envelope. */
+static sx_write *write_create(strata *engine, strata_namespace *ns, strata_bytes key, const strata_bytes *value,
+                              int64_t ttl_ms, uint64_t app_version, int64_t deadline_ns) {
+    sx_write *write = sx_allocate_zero(&engine->alloc, sizeof *write);
+    if (write == NULL) return NULL;
+    write->task.run_on_loop = run_write_on_loop;
+    write->engine = engine;
+    write->ns = ns;
+    write->invalidate = value == NULL;
+    write->partition = sx_key_partition(key.data, key.size, engine->partitions);
+    write->hash = sx_l1_hash(&engine->secret, ns->index, key.data, key.size);
+    write->ttl_ms = ttl_ms;
+    write->deadline_ns = deadline_ns;
+    sx_command_init(&write->store_op.request.command, &engine->alloc);
+    sx_buf_init(&write->tail, &engine->alloc);
+    int64_t now_ns = sx_engine_now(engine);
+    sx_item_facts facts = {.app_version = app_version,
+                           .written_ms = now_ns / SX_NS_PER_MS,
+                           .expires_ns =
+                               ttl_ms == 0 ? SX_EXPIRES_NEVER : sx_time_add(now_ns, ttl_ms * SX_NS_PER_MS),
+                           .generation = 1,
+                           .ns = ns->index,
+                           .partition = (uint16_t)write->partition};
+    write->item = sx_item_create(engine->heap, key.data, key.size, value == NULL || value->size == 0 ? "" : value->data,
+                                 value == NULL ? 0 : value->size, &facts);
+    if (write->item == NULL) {
+        write_free(write);
+        return NULL;
+    }
+    return write;
+}
+
+/* Without L2 the write is this: L1 changed under the stripe's lock, loads under way barred from undoing it. */
+static int32_t write_here(strata_session *session, sx_write *write) {
+    strata *engine = write->engine;
+    sx_item *item = write->item;
+    int32_t status = STRATA_OK;
+    uint32_t stripe = sx_flight_stripe(write->hash);
+    sx_flights_lock(engine->flights, stripe);
+    sx_flights_mark_locked(engine->flights, write->hash, item->ns, sx_item_key(item), item->key_size, 0);
+    if (!engine->l1_on) {
+        /* nothing is kept anywhere */
+    } else if (write->invalidate) {
+        (void)sx_l1_remove(engine->l1, session->record, write->hash, item->ns, sx_item_key(item), item->key_size,
+                           UINT64_MAX);
+    } else {
+        status = sx_l1_put(engine->l1, session->record, write->hash, item, SX_L1_PUT_ALWAYS);
+    }
+    sx_flights_unlock(engine->flights, stripe);
+    write_free(write);
+    return status;
+}
+
+int32_t sx_write_start(strata_session *session, strata_namespace *ns, strata_bytes key, const strata_bytes *value,
+                       const strata_op_options *options, sx_op *op) {
+    strata *engine = session->engine;
+    sx_counter_add(&session->counters[value == NULL ? SX_SESSION_METRIC_INVALIDATES : SX_SESSION_METRIC_SETS], 1);
+    sx_write *write = write_create(engine, ns, key, value, op->ttl_ms, options == NULL ? 0 : options->app_version,
+                                   op->deadline_ns);
+    if (write == NULL) return STRATA_E_NOMEM;
+    if (!engine->l2_on) return write_here(session, write);
+    op->stripe = sx_flight_stripe(write->hash);
+    if (op->done != NULL || op->sync || op->batch != NULL) {
+        write->op = op;
+        op->write = write;
+    }
+    /* relaxed: a count for limits */
+    atomic_fetch_add_explicit(&engine->pending, 1, memory_order_relaxed);
+    sx_loop_post(engine->loop, &write->task);
+    return STRATA_PENDING;
+}
+
+/* ---- on the loop --------------------------------------------------------------------------------------------- */
+
+static sx_publish_key publish_key(const sx_write *write) {
+    sx_publish_key key = {write->partition,   write->ns->name,           write->ns->name_size,
+                          write->ns->version, sx_item_key(write->item), write->item->key_size};
+    return key;
+}
+
+void sx_write_end_on_loop(sx_write *write, int32_t status, uint64_t n) {
+    strata *engine = write->engine;
+    sx_loop_timer_cancel(engine->loop, &write->timer);
+    /* relaxed: a count that is polled */
+    atomic_fetch_sub_explicit(&engine->pending, 1, memory_order_relaxed);
+    uint32_t stripe = sx_flight_stripe(write->hash);
+    sx_flights_lock(engine->flights, stripe);
+    sx_write_mark_remove_locked(engine->flights, &write->seen);
+    sx_op *op = write->op;
+    write->op = NULL;
+    if (op != NULL) op->write = NULL;
+    sx_flights_unlock(engine->flights, stripe);
+    if (op != NULL) sx_op_complete_version(op, status, n, n == 0 ? 0 : write->id);
+    write_free(write);
+}
+
+/* The outcome is known: what we wrote is what this process sees from now on. */
+static void written(sx_write *write, uint64_t n) {
+    strata *engine = write->engine;
+    sx_item *item = write->item;
+    uint32_t stripe = sx_flight_stripe(write->hash);
+    item->n = n; /* nobody else has seen the item yet */
+    item->id = write->id;
+    item->generation = write->mark.generation;
+    sx_flights_lock(engine->flights, stripe);
+    bool newest = n >= write->seen.min_n;
+    sx_write_mark_remove_locked(engine->flights, &write->seen);
+    sx_apply_observed_locked(engine, write->hash, item->ns, sx_item_key(item), item->key_size, n);
+    if (engine->l1_on && !write->invalidate && newest &&
+        sx_trust_may_fill_on_loop(engine->trust, write->partition, &write->mark, write->store_op.request.identity) &&
+        !sx_unknown_holds_on_loop(engine, write->hash, item))
+        (void)sx_l1_put(engine->l1, engine->loop_record, write->hash, item, SX_L1_PUT_NEWER);
+    sx_flights_unlock(engine->flights, stripe);
+    sx_write_end_on_loop(write, STRATA_OK, n);
+}
+
+static void write_done(sx_store_op *op, int32_t status, const sx_resp *reply) {
+    sx_write *write = SX_CONTAINER(op, sx_write, store_op);
+    strata *engine = write->engine;
+    uint64_t n = 0;
+    int64_t server_ms;
+    sx_publish_verdict verdict = status == STRATA_OK ? sx_publish_decode(reply, &n, &server_ms) : SX_PUBLISH_DONE;
+    if (status == STRATA_OK && verdict == SX_PUBLISH_DONE) {
+        written(write, n);
+        return;
+    }
+    if (verdict == SX_PUBLISH_LATE || verdict == SX_PUBLISH_EARLY) status = STRATA_E_TIMEOUT; /* nothing was done */
+    else if (status == STRATA_OK) status = STRATA_E_UNKNOWN_OUTCOME; /* an answer that makes no sense */
+    if (status == STRATA_E_UNKNOWN_OUTCOME && sx_unknown_add_on_loop(engine, write) != STRATA_OK)
+        sx_log_write(&engine->log, SX_LOG_ERROR, "a write of unknown outcome could not be remembered: out of memory");
+    sx_write_end_on_loop(write, status, 0);
+}
+
+static void encode(sx_redis_request *request, const sx_redis_node *node) {
+    sx_store_op *op = SX_CONTAINER(request, sx_store_op, request);
+    sx_write *write = SX_CONTAINER(op, sx_write, store_op);
+    strata *engine = write->engine;
+    int64_t now_ns = sx_loop_now_ns(engine->loop);
+    int64_t server_ms = sx_redis_cluster_server_ms(engine->cluster, node, now_ns);
+    int64_t left_ms = (write->deadline_ns - now_ns) / SX_NS_PER_MS;
+    sx_publish_write command = {.key = publish_key(write),
+                                .id = write->id,
+                                .deadline_ms = server_ms < 0 ? 0 : server_ms + (left_ms > 0 ? left_ms : 0) + 1,
+                                .ttl_ms = write->ttl_ms,
+                                .tail = write->invalidate ? NULL : write->tail.data,
+                                .tail_size = write->tail.size};
+    if (command.deadline_ms > write->server_deadline_ms) write->server_deadline_ms = command.deadline_ms;
+    sx_command_clear(&request->command);
+    sx_publish_encode_write(&engine->publish, &command, &request->command);
+}
+
+void sx_write_submit_on_loop(sx_write *write) {
+    strata *engine = write->engine;
+    sx_loop_timer_cancel(engine->loop, &write->timer);
+    write->id = sx_key_random_next(&engine->random);
+    if (!write->invalidate) {
+        sx_envelope envelope = {.id = write->id,
+                                .app_version = write->item->app_version,
+                                .ttl_ms = write->ttl_ms,
+                                .payload = sx_item_value(write->item),
+                                .payload_size = write->item->value_size};
+        sx_envelope_encode_tail(&write->tail, &envelope);
+        if (write->tail.failed) {
+            sx_write_end_on_loop(write, STRATA_E_NOMEM, 0);
+            return;
+        }
+    }
+    sx_store_op *op = &write->store_op;
+    op->request.script = &engine->scripts.write;
+    op->request.slot = engine->tags->tags[write->partition].slot;
+    op->request.deadline_ns = write->deadline_ns;
+    op->request.encode = encode;
+    op->write = true;
+    op->done = write_done;
+    write->seen.hash = write->hash;
+    write->seen.item = write->item;
+    uint32_t stripe = sx_flight_stripe(write->hash);
+    sx_flights_lock(engine->flights, stripe);
+    sx_write_mark_add_locked(engine->flights, &write->seen);
+    sx_flights_unlock(engine->flights, stripe);
+    write->mark = sx_trust_mark_on_loop(engine->trust, write->partition);
+    sx_store_submit_on_loop(engine->store, op);
+}
+
+static void run_write_on_loop(sx_task *task) {
+    sx_write *write = SX_CONTAINER(task, sx_write, task);
+    strata *engine = write->engine;
+    int32_t refused = atomic_load_explicit(&engine->refused, memory_order_relaxed); /* relaxed: a status */
+    if (engine->stopping) refused = STRATA_E_CLOSED;
+    if (refused != STRATA_OK) {
+        sx_write_end_on_loop(write, refused, 0);
+        return;
+    }
+    if (!sx_unknown_queue_on_loop(write)) sx_write_submit_on_loop(write);
+}
+
+/* ---- public -------------------------------------------------------------------------------------------------- */
+
+static int32_t start(strata_session *session, strata_namespace *ns, strata_bytes key, const strata_bytes *value,
+                     const strata_op_options *options, strata_done_fn done, void *user, bool sync, sx_op **out) {
+    int32_t status = sx_read_check(session, ns, key, options);
+    if (status != STRATA_OK) return status;
+    strata *engine = session->engine;
+    if (value != NULL && value->size > (size_t)engine->value_bytes_max) return STRATA_E_VALUE_SIZE;
+    if (value != NULL && value->size != 0 && value->data == NULL) return STRATA_E_INVALID;
+    /* relaxed: a limit that may be passed by as many as there are threads */
+    if (atomic_load_explicit(&engine->pending, memory_order_relaxed) >= engine->pending_max)
+        return STRATA_E_OVERLOADED;
+    sx_op *op = sx_session_op(session, value == NULL ? SX_OP_INVALIDATE : SX_OP_SET, options, done, user);
+    if (op == NULL) return STRATA_E_NOMEM;
+    op->sync = sync;
+    status = sx_write_start(session, ns, key, value, options, op);
+    if (status != STRATA_PENDING || (done == NULL && !sync)) sx_session_op_free(op); /* nobody waits */
+    else *out = op;
+    return status;
+}
+
+static int32_t start_and_wait(strata_session *session, strata_namespace *ns, strata_bytes key,
+                              const strata_bytes *value, const strata_op_options *options, strata_result *out) {
+    sx_op *op = NULL;
+    int32_t status = start(session, ns, key, value, options, NULL, NULL, true, &op);
+    if (status != STRATA_PENDING) {
+        if (status == STRATA_OK && out != NULL) sx_result_init(out, STRATA_OK);
+        return status;
+    }
+    sx_session_await(session, &op->arrived);
+    status = op->status;
+    if (status == STRATA_OK && out != NULL) sx_result_from_op(session->engine, out, op);
+    sx_session_op_free(op);
+    return status;
+}
+
+int32_t strata_set(strata_session *session, strata_namespace *ns, strata_bytes key, strata_bytes value,
+                   const strata_op_options *options, strata_done_fn done, void *user) {
+    sx_op *op;
+    return start(session, ns, key, &value, options, done, user, false, &op);
+}
+
+int32_t strata_set_wait(strata_session *session, strata_namespace *ns, strata_bytes key, strata_bytes value,
+                        const strata_op_options *options, strata_result *out) {
+    return start_and_wait(session, ns, key, &value, options, out);
+}
+
+int32_t strata_invalidate(strata_session *session, strata_namespace *ns, strata_bytes key,
+                          const strata_op_options *options, strata_done_fn done, void *user) {
+    sx_op *op;
+    return start(session, ns, key, NULL, options, done, user, false, &op);
+}
+
+int32_t strata_invalidate_wait(strata_session *session, strata_namespace *ns, strata_bytes key,
+                               const strata_op_options *options) {
+    return start_and_wait(session, ns, key, NULL, options, NULL);
+}
