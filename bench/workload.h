@@ -14,7 +14,7 @@
 #include "bench/zipf.h"
 
 #define BENCH_KEY_BYTES 16u
-#define BENCH_KEYS_MAX 1000000000.0
+#define BENCH_KEYS_MAX 1e9
 
 typedef enum bench_operation_kind { BENCH_READ, BENCH_SET, BENCH_INVALIDATE } bench_operation_kind;
 

@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Reads /proc, uname and what the build told. */
+#include "bench/environment.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/utsname.h>
+#include <time.h>
+#include <unistd.h>
+
+#ifndef STRATA_BENCH_COMMIT
+#define STRATA_BENCH_COMMIT "unknown"
+#endif
+#ifndef STRATA_BENCH_FLAGS
+#define STRATA_BENCH_FLAGS "unknown"
+#endif
+
+/* The rest of the first line of a file that begins with prefix, after a colon and blanks. */
+static void read_line(const char *path, const char *prefix, char *out, size_t out_size) {
+    char line[512];
+    FILE *file = fopen(path, "r");
+    out[0] = '\0';
+    if (file == NULL) return;
+    while (fgets(line, sizeof line, file) != NULL) {
+        if (strncmp(line, prefix, strlen(prefix)) != 0) continue;
+        const char *value = line + strlen(prefix);
+        value += strspn(value, " \t:");
+        snprintf(out, out_size, "%.*s", (int)strcspn(value, "\n"), value);
+        break;
+    }
+    fclose(file);
+}
+
+void bench_environment_read(bench_environment *environment) {
+    struct utsname name;
+    time_t now = time(NULL);
+    struct tm utc;
+    char text[64];
+    *environment = (bench_environment){0};
+    read_line("/proc/cpuinfo", "model name", environment->cpu, sizeof environment->cpu);
+    if (environment->cpu[0] == '\0') snprintf(environment->cpu, sizeof environment->cpu, "unknown");
+    environment->cpus = (uint32_t)sysconf(_SC_NPROCESSORS_ONLN);
+    environment->memory_bytes = (int64_t)sysconf(_SC_PHYS_PAGES) * (int64_t)sysconf(_SC_PAGESIZE);
+    if (uname(&name) == 0)
+        snprintf(environment->kernel, sizeof environment->kernel, "%s %s %s", name.sysname, name.release, name.machine);
+    read_line("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor", "", environment->governor,
+              sizeof environment->governor);
+#if defined(__clang__)
+    snprintf(environment->compiler, sizeof environment->compiler, "%s", __VERSION__);
+#else
+    snprintf(environment->compiler, sizeof environment->compiler, "gcc %s", __VERSION__);
+#endif
+    snprintf(environment->flags, sizeof environment->flags, "%s", STRATA_BENCH_FLAGS);
+    snprintf(environment->commit, sizeof environment->commit, "%s", STRATA_BENCH_COMMIT);
+    read_line("/proc/loadavg", "", text, sizeof text);
+    environment->load_average = strtod(text, NULL);
+    if (gmtime_r(&now, &utc) != NULL)
+        strftime(environment->started_utc, sizeof environment->started_utc, "%Y-%m-%dT%H:%M:%SZ", &utc);
+}

@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Where a result was measured: machine, kernel, versions, build. */
+#ifndef BENCH_ENVIRONMENT_H
+#define BENCH_ENVIRONMENT_H
+
+#include <stdint.h>
+
+typedef struct bench_environment {
+    char cpu[128];
+    uint32_t cpus;
+    int64_t memory_bytes;
+    char kernel[256];
+    char governor[32]; /* "" where the machine does not say */
+    char compiler[128];
+    char flags[256];
+    char commit[64]; /* "unknown" where the build did not say */
+    char started_utc[32];
+    double load_average;
+} bench_environment;
+
+void bench_environment_read(bench_environment *environment);
+
+#endif

@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* strata-bench: one program, a subcommand per job. */
+#include <stdio.h>
+#include <string.h>
+#include <strata/strata.h>
+
+#include "bench/tiered.h"
+
+static int list_main(int argc, char **argv);
+
+static const struct {
+    const char *name;
+    const char *doc;
+    int (*main)(int argc, char **argv); /* without the program and subcommand */
+} commands[] = {
+    {"tiered", "processes over L1, L2 and a loader: throughput, hit ratio and latency per tier, every read checked",
+     bench_tiered_main},
+    {"list", "this list", list_main},
+};
+
+static void print_commands(FILE *out) {
+    for (size_t i = 0; i < sizeof commands / sizeof commands[0]; i++)
+        fprintf(out, "  %-10s %s\n", commands[i].name, commands[i].doc);
+}
+
+static int list_main(int argc, char **argv) {
+    if (argc > 0 && strcmp(argv[0], "--help") != 0) {
+        fprintf(stderr, "strata-bench list takes no options: '%s'\n", argv[0]);
+        return BENCH_EXIT_USAGE;
+    }
+    print_commands(stdout);
+    return BENCH_EXIT_GOOD;
+}
+
+int main(int argc, char **argv) {
+    if (argc >= 2 && strcmp(argv[1], "--version") == 0) {
+        printf("strata-bench %d.%d.%d\n", STRATA_VERSION_MAJOR, STRATA_VERSION_MINOR, STRATA_VERSION_PATCH);
+        return BENCH_EXIT_GOOD;
+    }
+    for (size_t i = 0; argc >= 2 && i < sizeof commands / sizeof commands[0]; i++)
+        if (strcmp(argv[1], commands[i].name) == 0) return commands[i].main(argc - 2, argv + 2);
+    int asked = argc >= 2 && (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0);
+    if (argc >= 2 && !asked) fprintf(stderr, "strata-bench: unknown subcommand '%s'\n", argv[1]);
+    fprintf(asked ? stdout : stderr, "usage: strata-bench SUBCOMMAND [options]\n\n");
+    print_commands(asked ? stdout : stderr);
+    fprintf(asked ? stdout : stderr, "\nstrata-bench SUBCOMMAND --help explains its options.\n");
+    return asked ? BENCH_EXIT_GOOD : BENCH_EXIT_USAGE;
+}

@@ -1,0 +1,283 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Adds up what the threads recorded, and prints one screen that says what happened. */
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strata/strata.h>
+
+#include "bench/tiered.h"
+
+const char *bench_outcome_word(bench_outcome outcome) {
+    static const char *const words[] = {
+#define WORD(name, word, title) word,
+        BENCH_OUTCOME_TABLE(WORD)
+#undef WORD
+    };
+    return words[outcome];
+}
+
+const char *bench_outcome_title(bench_outcome outcome) {
+    static const char *const titles[] = {
+#define TITLE(name, word, title) title,
+        BENCH_OUTCOME_TABLE(TITLE)
+#undef TITLE
+    };
+    return titles[outcome];
+}
+
+static void add_numbers(bench_numbers *into, const bench_numbers *from) {
+    for (int i = 0; i < BENCH_OUTCOME_COUNT; i++) {
+        bench_histogram_merge(&into->latency[i], &from->latency[i]);
+        bench_histogram_merge(&into->service[i], &from->service[i]);
+        for (uint32_t s = 0; s < BENCH_STATUSES_MAX; s++)
+            bench_count_add(&into->failures[i][s], bench_count_read(&from->failures[i][s]));
+    }
+    bench_histogram_merge(&into->send_lag, &from->send_lag);
+    for (int i = 0; i < BENCH_VERDICT_COUNT; i++)
+        bench_count_add(&into->verdicts[i], bench_count_read(&from->verdicts[i]));
+    bench_count_add(&into->value_bytes_read, bench_count_read(&from->value_bytes_read));
+    bench_count_add(&into->contended, bench_count_read(&from->contended));
+    bench_count_add(&into->declared_stale, bench_count_read(&from->declared_stale));
+    bench_count_add(&into->undrained, bench_count_read(&from->undrained));
+}
+
+void bench_totals_collect(bench_totals *totals, const bench_run *run) {
+    for (uint64_t i = 0; i < run->settings.processes * run->settings.threads; i++)
+        add_numbers(&totals->numbers, &run->shared->numbers[i]);
+    for (int i = 0; i < BENCH_OUTCOME_COUNT; i++) {
+        uint64_t count = bench_count_read(&totals->numbers.latency[i].count);
+        totals->operations += count;
+        if (i <= BENCH_OUTCOME_LOAD) totals->reads += count;
+        for (uint32_t s = 0; s < BENCH_STATUSES_MAX; s++)
+            totals->failures += bench_count_read(&totals->numbers.failures[i][s]);
+    }
+    for (int i = 1; i < BENCH_VERDICT_COUNT; i++) totals->mismatches += bench_count_read(&totals->numbers.verdicts[i]);
+    totals->seconds = (double)run->measured_ns / 1e9;
+}
+
+bool bench_report_is_good(const bench_run *run, const bench_totals *totals) {
+    if (totals->mismatches > 0 || run->crashed || totals->operations == 0) return false;
+    if (bench_count_read(&run->shared->probe.never_seen) > 0) return false;
+    return run->settings.allow_errors || (totals->failures == 0 && bench_count_read(&totals->numbers.undrained) == 0);
+}
+
+/* ---- printing ----------------------------------------------------------------------------------------------- */
+
+/* A duration with three digits and its unit, in 9 columns. */
+static const char *say_ns(double ns, char text[16]) {
+    static const char *const units[] = {"ns", "us", "ms", "s "};
+    int unit = 0;
+    for (; ns >= 999.5 && unit < 3; unit++) ns /= 1000;
+    snprintf(text, 16, "%6.*f %s", ns >= 99.95 || unit == 0 ? 0 : ns >= 9.995 ? 1 : 2, ns, units[unit]);
+    return text;
+}
+
+static void say_bytes(double bytes, char *text, size_t size) {
+    static const char *const units[] = {"B", "KiB", "MiB", "GiB", "TiB"};
+    int unit = 0;
+    for (; bytes >= 1024 && unit < 4; unit++) bytes /= 1024;
+    snprintf(text, size, unit == 0 ? "%.0f %s" : "%.4g %s", bytes, units[unit]);
+}
+
+static void print_setting(FILE *out, const bench_run *run, const bench_environment *environment) {
+    static const char *const modes[] = {"cluster", "standalone server", "none"};
+    const bench_settings *settings = &run->settings;
+    const bench_workload_settings *work = &settings->workload;
+    char l1[32], bound[32] = "none";
+    say_bytes((double)settings->l1_bytes, l1, sizeof l1);
+    int64_t staleness_ns = run->shared->processes[0].staleness_max_ns;
+    if (staleness_ns != INT64_MAX) snprintf(bound, sizeof bound, "%g ms", (double)staleness_ns / 1e6);
+    fprintf(out, "load      %" PRIu64 " processes x %" PRIu64 " threads, ", settings->processes, settings->threads);
+    if (settings->rate > 0)
+        fprintf(out, "open loop, %g op/s in all, latency from the intended start\n", settings->rate);
+    else
+        fprintf(out, "closed loop, %" PRIu64 " under way per thread\n", settings->outstanding);
+    if (work->trace_path != NULL) {
+        fprintf(out, "workload  trace %s (%s): %" PRIu64 " requests, %u keys, %s", work->trace_path,
+                bench_trace_format_name(run->workload.trace_format), run->workload.request_count, run->workload.keys,
+                run->workload.sizes != NULL ? "sizes of the trace" : "");
+    } else {
+        fprintf(out, "workload  %s over %u keys, ", work->distribution, run->workload.keys);
+    }
+    if (run->workload.sizes == NULL) fprintf(out, "values %" PRIu64 "-%" PRIu64 " bytes", work->value_bytes.min, work->value_bytes.max);
+    if (work->trace_operations)
+        fprintf(out, ", operations of the trace\n");
+    else
+        fprintf(out, ", %g %% sets, %g %% invalidations, seed %" PRIu64 "\n", work->set_percent, work->invalidate_percent,
+                work->seed);
+    fprintf(out, "tiers     L1 %s per process; L2 %s%s%s; loader %" PRIu64 " us; staleness bound %s\n", l1, modes[settings->l2],
+            run->server_version[0] != '\0' ? ", " : "", run->server_version, settings->loader_us, bound);
+    fprintf(out, "machine   %u x %s, %s, strata %s (%s)\n\n", environment->cpus, environment->cpu, environment->kernel,
+            environment->commit, environment->compiler);
+}
+
+static void print_row(FILE *out, const char *title, const bench_histogram *histogram, double seconds) {
+    static const double fractions[] = {0.5, 0.9, 0.99, 0.999, 1};
+    char text[16];
+    uint64_t count = bench_count_read(&histogram->count);
+    fprintf(out, "  %-26s %11" PRIu64 " %9.0f", title, count, (double)count / seconds);
+    if (count == 0) {
+        fputc('\n', out);
+        return;
+    }
+    fprintf(out, "  %s", say_ns(bench_histogram_mean_ns(histogram), text));
+    for (size_t i = 0; i < sizeof fractions / sizeof fractions[0]; i++)
+        fprintf(out, "  %s", say_ns((double)bench_histogram_quantile_ns(histogram, fractions[i]), text));
+    fputc('\n', out);
+}
+
+static void print_head(FILE *out, const char *title) {
+    fprintf(out, "%-28s %11s %9s  %9s  %9s  %9s  %9s  %9s  %9s\n", title, "count", "per s", "mean", "p50", "p90", "p99",
+            "p99.9", "max");
+}
+
+static void print_latencies(FILE *out, const bench_run *run, const bench_totals *totals) {
+    char text[16];
+    print_head(out, run->settings.rate > 0 ? "latency, intended start" : "latency");
+    for (int i = 0; i < BENCH_OUTCOME_COUNT; i++)
+        print_row(out, bench_outcome_title((bench_outcome)i), &totals->numbers.latency[i], totals->seconds);
+    if (run->settings.rate > 0) {
+        fprintf(out, "service time, from the call\n");
+        for (int i = 0; i < BENCH_OUTCOME_COUNT; i++)
+            print_row(out, bench_outcome_title((bench_outcome)i), &totals->numbers.service[i], totals->seconds);
+        print_row(out, "send lag (of the generator)", &totals->numbers.send_lag, totals->seconds);
+    }
+    fprintf(out, "  every latency contains one reading of the clock, %s here; nothing is subtracted\n\n",
+            say_ns((double)run->timer_ns, text) + strspn(text, " "));
+}
+
+static void print_probe(FILE *out, const bench_run *run, double seconds) {
+    const bench_probe_numbers *probe = &run->shared->probe;
+    if (run->settings.probe_rate <= 0) return;
+    print_head(out, "old value gone elsewhere");
+    print_row(out, "set, after its ack", &probe->after_ack[0], seconds);
+    print_row(out, "set, after its call", &probe->after_call[0], seconds);
+    print_row(out, "invalidate, after its ack", &probe->after_ack[1], seconds);
+    print_row(out, "invalidate, after its call", &probe->after_call[1], seconds);
+    uint64_t discarded = bench_count_read(&probe->discarded), failed = bench_count_read(&probe->failed);
+    uint64_t never = bench_count_read(&probe->never_seen);
+    if (discarded + failed + never > 0)
+        fprintf(out, "  samples discarded %" PRIu64 ", failed %" PRIu64 ", never seen %" PRIu64 "\n", discarded, failed, never);
+    fputc('\n', out);
+}
+
+static int64_t metric_of(const int64_t *values, const char *name) {
+    strata_metric metric;
+    for (size_t i = 0; i < BENCH_METRICS_MAX && strata_metric_describe(i, &metric) == STRATA_OK; i++)
+        if (strcmp(metric.name, name) == 0) return values[i];
+    return 0;
+}
+
+static void print_memory(FILE *out, const bench_run *run, const bench_totals *totals) {
+    int64_t entries = 0, used = 0, budget = 0, metadata = 0;
+    char used_text[32], budget_text[32];
+    for (uint64_t i = 0; i < run->settings.processes; i++) {
+        const int64_t *values = run->shared->processes[i].metrics_after;
+        entries += metric_of(values, "l1.entries");
+        used += metric_of(values, "l1.bytes_used");
+        budget += metric_of(values, "l1.bytes_max");
+        metadata += metric_of(values, "l1.bytes_metadata");
+    }
+    say_bytes((double)used, used_text, sizeof used_text);
+    say_bytes((double)budget, budget_text, sizeof budget_text);
+    fprintf(out, "memory    L1 holds %" PRId64 " entries in %s of %s (all processes)", entries, used_text, budget_text);
+    if (entries > 0)
+        fprintf(out, ": %.1f bytes per entry, %.1f of them not key or value", (double)used / (double)entries,
+                (double)metadata / (double)entries);
+    fputc('\n', out);
+    (void)totals;
+}
+
+static void print_effort(FILE *out, const bench_run *run, const bench_totals *totals) {
+    int64_t user_us = 0, system_us = 0, resident = 0, switches = 0;
+    char text[32];
+    for (uint64_t i = 0; i < run->settings.processes; i++) {
+        const bench_process_report *report = &run->shared->processes[i];
+        user_us += report->cpu_user_us;
+        system_us += report->cpu_system_us;
+        switches += report->switches;
+        resident += report->resident_bytes_max;
+    }
+    say_bytes((double)resident, text, sizeof text);
+    double operations = totals->operations > 0 ? (double)totals->operations : 1;
+    fprintf(out, "effort    %.2f us of CPU per operation (user %.2f, system %.2f), %.2f context switches; resident %s\n",
+            (double)(user_us + system_us) / operations, (double)user_us / operations, (double)system_us / operations,
+            (double)switches / operations, text);
+}
+
+/* Counts of the engine that say how it got there, summed over processes; zeros are left out. */
+static void print_engine(FILE *out, const bench_run *run) {
+    strata_metric metric;
+    uint32_t column = 0;
+    for (size_t i = 0; i < BENCH_METRICS_MAX && strata_metric_describe(i, &metric) == STRATA_OK; i++) {
+        int64_t sum = 0;
+        if (metric.gauge) continue;
+        for (uint64_t j = 0; j < run->settings.processes; j++)
+            sum += run->shared->processes[j].metrics_after[i] - run->shared->processes[j].metrics_before[i];
+        if (sum == 0) continue;
+        fprintf(out, column == 0 ? "engine    %-28s%13" PRId64 : column % 3 == 0 ? "\n          %-28s%13" PRId64
+                                                                                : "   %-28s%13" PRId64,
+                metric.name, sum);
+        column++;
+    }
+    if (column > 0) fputc('\n', out);
+}
+
+static void print_failures(FILE *out, const bench_totals *totals) {
+    uint64_t undrained = bench_count_read(&totals->numbers.undrained);
+    fprintf(out, "failures  ");
+    if (totals->failures == 0) fprintf(out, "none");
+    for (int i = BENCH_OUTCOME_LOAD; i < BENCH_OUTCOME_COUNT; i++)
+        for (int32_t s = 0; s < (int32_t)BENCH_STATUSES_MAX; s++) {
+            uint64_t count = bench_count_read(&totals->numbers.failures[i][s]);
+            if (count > 0)
+                fprintf(out, "%s %s %" PRIu64 "; ", i == BENCH_OUTCOME_LOAD ? "read" : bench_outcome_word((bench_outcome)i),
+                        s == 0 ? "unexpected status" : strata_status_name(-s), count);
+        }
+    if (undrained > 0) fprintf(out, " %" PRIu64 " operations never completed", undrained);
+    fputc('\n', out);
+}
+
+static void print_verification(FILE *out, const bench_run *run, const bench_totals *totals) {
+    uint64_t good = bench_count_read(&totals->numbers.verdicts[BENCH_VERDICT_GOOD]);
+    const bench_shared *shared = run->shared;
+    if (totals->mismatches == 0) {
+        fprintf(out, "checked   %" PRIu64 " reads, warm-up included: every one was what was promised\n", good);
+        return;
+    }
+    fprintf(out, "checked   %" PRIu64 " reads, of which WRONG: %" PRIu64 "\n", good + totals->mismatches, totals->mismatches);
+    for (int i = 1; i < BENCH_VERDICT_COUNT; i++) {
+        uint64_t count = bench_count_read(&totals->numbers.verdicts[i]);
+        if (count > 0)
+            fprintf(out, "          %-15s%9" PRIu64 "  %s\n", bench_verdict_word((bench_verdict)i), count,
+                    bench_verdict_text((bench_verdict)i));
+    }
+    for (uint32_t i = 0; i < BENCH_DETAILS_MAX && i < atomic_load(&shared->detail_count); i++)
+        fprintf(out, "          %s\n", shared->details[i]);
+}
+
+void bench_report_print(FILE *out, const bench_run *run, const bench_totals *totals, const bench_environment *environment) {
+    double reads = totals->reads > 0 ? (double)totals->reads : 1;
+    uint64_t contended = bench_count_read(&totals->numbers.contended);
+    uint64_t stale = bench_count_read(&totals->numbers.declared_stale);
+    fputc('\n', out);
+    print_setting(out, run, environment);
+    print_latencies(out, run, totals);
+    print_probe(out, run, totals->seconds);
+    fprintf(out, "result    %.0f op/s for %.1f s%s; reads: L1 %.2f %%, L2 %.2f %%, loaded %.2f %%\n",
+            (double)totals->operations / totals->seconds, totals->seconds, run->interrupted ? " (interrupted)" : "",
+            100 * (double)bench_count_read(&totals->numbers.latency[BENCH_OUTCOME_L1].count) / reads,
+            100 * (double)bench_count_read(&totals->numbers.latency[BENCH_OUTCOME_L2].count) / reads,
+            100 * (double)bench_count_read(&totals->numbers.latency[BENCH_OUTCOME_LOAD].count) / reads);
+    print_memory(out, run, totals);
+    print_effort(out, run, totals);
+    print_engine(out, run);
+    if (contended > 0) fprintf(out, "note      %" PRIu64 " writes met another writer of their key and became reads\n", contended);
+    if (stale > 0) fprintf(out, "note      %" PRIu64 " answers said of themselves that they may be stale\n", stale);
+    for (uint64_t i = 0; i < run->settings.processes; i++)
+        if (run->shared->processes[i].error[0] != '\0')
+            fprintf(out, "ERROR     process %" PRIu64 ": %s\n", i, run->shared->processes[i].error);
+    print_failures(out, totals);
+    print_verification(out, run, totals);
+    fflush(out);
+}

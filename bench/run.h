@@ -1,0 +1,159 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* One run of the tiered job: its settings, and the memory that its processes share. */
+#ifndef BENCH_RUN_H
+#define BENCH_RUN_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+#include <time.h>
+
+#include "bench/database.h"
+#include "bench/histogram.h"
+#include "bench/options.h"
+#include "bench/verify.h"
+#include "bench/workload.h"
+
+#define BENCH_NS_PER_US INT64_C(1000)
+#define BENCH_NS_PER_MS INT64_C(1000000)
+#define BENCH_NS_PER_S INT64_C(1000000000)
+
+#define BENCH_PROCESSES_MAX 64u
+#define BENCH_THREADS_MAX 64u
+#define BENCH_METRICS_MAX 256u
+#define BENCH_STATUSES_MAX 64u
+#define BENCH_DETAILS_MAX 10u
+#define BENCH_PROBE_KEYS 64u
+
+static inline int64_t bench_now_ns(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (int64_t)t.tv_sec * BENCH_NS_PER_S + (int64_t)t.tv_nsec;
+}
+
+typedef enum bench_l2_mode { BENCH_L2_CLUSTER, BENCH_L2_STANDALONE, BENCH_L2_NONE } bench_l2_mode;
+typedef enum bench_arrivals { BENCH_ARRIVALS_CONSTANT, BENCH_ARRIVALS_POISSON } bench_arrivals;
+
+typedef struct bench_settings {
+    bench_workload_settings workload;
+    uint32_t l2;       /* bench_l2_mode */
+    const char *nodes; /* NULL: servers of our own */
+    uint64_t primaries;
+    uint64_t processes, threads;
+    double seconds, warmup_seconds;
+    uint64_t passes;      /* 0: for seconds */
+    uint64_t outstanding; /* per thread; 0: 16, or 256 at a rate */
+    double rate;          /* operations per second of all threads together; 0: closed loop */
+    uint32_t arrivals;    /* bench_arrivals */
+    uint64_t deadline_ms; /* 0: the engine's */
+    uint64_t loader_us;
+    double probe_rate;
+    uint64_t l1_bytes;
+    bench_list config;
+    const char *config_file;
+    const char *json_path;
+    uint8_t standalone;
+    uint8_t allow_errors;
+    uint8_t quiet;
+} bench_settings;
+
+extern const bench_option_table bench_tiered_options;
+
+/* What an operation turned out to be; each has its own histograms. */
+#define BENCH_OUTCOME_TABLE(X)                                                                                         \
+    X(L1, "l1_hit", "L1 hit")                                                                                          \
+    X(L2, "l2_hit", "L2 hit")                                                                                          \
+    X(LOAD, "load", "load")                                                                                            \
+    X(SET, "set", "set")                                                                                               \
+    X(INVALIDATE, "invalidate", "invalidate")
+typedef enum bench_outcome {
+#define BENCH_OUTCOME_ENUM_(name, word, text) BENCH_OUTCOME_##name,
+    BENCH_OUTCOME_TABLE(BENCH_OUTCOME_ENUM_)
+#undef BENCH_OUTCOME_ENUM_
+        BENCH_OUTCOME_COUNT
+} bench_outcome;
+
+/* owner: one worker thread; others read. */
+typedef struct bench_numbers {
+    bench_histogram latency[BENCH_OUTCOME_COUNT]; /* from the intended start: in a closed loop, the call */
+    bench_histogram service[BENCH_OUTCOME_COUNT]; /* from the call; empty in a closed loop */
+    bench_histogram send_lag;                     /* from the intended start to the call; empty in a closed loop */
+    _Atomic uint64_t value_bytes_read;
+    _Atomic uint64_t contended;      /* writes done as reads, because the key's row had a writer */
+    _Atomic uint64_t declared_stale; /* answers that said of themselves that they may be old */
+    _Atomic uint64_t failures[BENCH_OUTCOME_COUNT][BENCH_STATUSES_MAX]; /* by -status; reads under LOAD */
+    _Atomic uint64_t verdicts[BENCH_VERDICT_COUNT];
+    _Atomic uint64_t undrained; /* operations that never completed */
+} bench_numbers;
+
+typedef struct bench_probe_numbers {
+    bench_histogram after_ack[2];  /* set, invalidate: until the other process has stopped answering the old value */
+    bench_histogram after_call[2];
+    _Atomic uint64_t discarded; /* samples whose old value was gone before the write */
+    _Atomic uint64_t failed;    /* not prepared in time, or the write failed */
+    _Atomic uint64_t never_seen; /* the old value was still answered after seconds */
+} bench_probe_numbers;
+
+/* owner: one process; read by the parent after it ended. */
+typedef struct bench_process_report {
+    int32_t pid;
+    _Atomic uint32_t ready, finished;
+    int32_t open_status;
+    int32_t close_status;
+    int64_t staleness_max_ns;
+    int64_t metrics_before[BENCH_METRICS_MAX], metrics_after[BENCH_METRICS_MAX];
+    int64_t cpu_user_us, cpu_system_us, resident_bytes_max, switches;
+    char error[512];
+} bench_process_report;
+
+/* The prober of process 0 asks the one of process 1 to hold a key, writes it, and learns when that process noticed. */
+typedef enum bench_probe_state { BENCH_PROBE_IDLE, BENCH_PROBE_PRIME, BENCH_PROBE_WATCHING, BENCH_PROBE_SEEN,
+                                 BENCH_PROBE_FAILED } bench_probe_state;
+typedef struct bench_probe_board {
+    _Atomic uint32_t state;
+    _Atomic uint32_t key, version;
+    _Atomic int64_t seen_ns;
+} bench_probe_board;
+
+typedef struct bench_shared {
+    _Atomic uint32_t go;   /* all engines are open: start */
+    _Atomic uint32_t stop; /* end now */
+    _Atomic int64_t start_ns, record_ns, end_ns; /* set before go */
+    _Atomic uint32_t detail_count;
+    char details[BENCH_DETAILS_MAX][256];
+    bench_probe_board probe_board;
+    bench_probe_numbers probe;
+    bench_process_report processes[BENCH_PROCESSES_MAX];
+    bench_numbers numbers[]; /* processes x threads */
+} bench_shared;
+
+typedef struct bench_run {
+    bench_settings settings;
+    bench_options_given given;
+    bench_workload workload;
+    bench_database database; /* each process has its own copy of this struct, over shared rows */
+    bench_shared *shared;
+    size_t shared_bytes;
+    char nodes[1024];        /* "" without L2 */
+    char namespace_name[48];
+    uint32_t value_bytes_max;
+    int64_t measured_ns;     /* after the run: how long was recorded */
+    int64_t timer_ns;        /* what one reading of the clock costs */
+    bool interrupted;
+    bool crashed;            /* a process ended other than by returning */
+    char server_version[64];
+    pid_t children[BENCH_PROCESSES_MAX]; /* 0 once it has ended */
+} bench_run;
+
+static inline bench_numbers *bench_run_numbers(const bench_run *run, uint32_t process, uint32_t thread) {
+    return &run->shared->numbers[(size_t)process * run->settings.threads + thread];
+}
+
+/* Notes what was wrong with a read; the first few are kept as text. */
+void bench_run_note(bench_run *run, const bench_read *read, bench_verdict verdict, uint32_t version, int source);
+
+/* Notes which processes have ended, and how; wait: until all have. */
+void bench_run_reap(bench_run *run, bool wait);
+
+#endif

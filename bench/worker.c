@@ -1,0 +1,251 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The load loops, and what happens when an operation ends. */
+#include "bench/worker.h"
+
+#include <math.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+
+/* How many operations are started between two looks at completions. */
+#define STARTS_PER_DISPATCH 8u
+#define DRAIN_SECONDS_MAX 15
+
+static void count_failure(bench_worker *worker, bench_outcome outcome, int32_t status) {
+    uint32_t index = status < 0 && status > -(int32_t)BENCH_STATUSES_MAX ? (uint32_t)-status : 0;
+    bench_count_add(&worker->numbers->failures[outcome][index], 1);
+}
+
+static void record(bench_worker *worker, const bench_slot *slot, bench_outcome outcome, int64_t end_ns) {
+    bench_histogram_add(&worker->numbers->latency[outcome], end_ns - slot->intended_ns);
+    if (worker->run->settings.rate > 0) bench_histogram_add(&worker->numbers->service[outcome], end_ns - slot->began_ns);
+}
+
+static void release_slot(bench_slot *slot) {
+    slot->next_free = slot->worker->free_slots;
+    slot->worker->free_slots = slot;
+    slot->worker->outstanding--;
+}
+
+static void judge(bench_worker *worker, const bench_slot *slot, const strata_result *result) {
+    bench_run *run = worker->run;
+    bench_read read = {.process = worker->process, .key = slot->key, .began_ns = slot->began_ns, .floor = slot->floor,
+                       .bytes = result->value.data, .size = result->value.size,
+                       .declared_stale = result->status == STRATA_STALE};
+    uint32_t version = 0;
+    bench_verdict verdict = BENCH_VERDICT_ABSENT;
+    if (result->status != STRATA_MISS)
+        verdict = bench_verify_read(&run->database, &read, bench_workload_value_bytes, &run->workload, &version);
+    bench_count_add(&worker->numbers->verdicts[verdict], 1);
+    if (verdict != BENCH_VERDICT_GOOD) bench_run_note(run, &read, verdict, version, result->source);
+}
+
+/* Ends a read: times it by the tier that answered, then judges it. */
+static void end_read(bench_slot *slot, const strata_result *result, int64_t end_ns) {
+    bench_worker *worker = slot->worker;
+    if (result->status < 0) {
+        count_failure(worker, BENCH_OUTCOME_LOAD, result->status);
+        return;
+    }
+    bench_outcome outcome = result->source == STRATA_FROM_L1   ? BENCH_OUTCOME_L1
+                            : result->source == STRATA_FROM_L2 ? BENCH_OUTCOME_L2
+                                                               : BENCH_OUTCOME_LOAD;
+    record(worker, slot, outcome, end_ns);
+    bench_count_add(&worker->numbers->value_bytes_read, result->value.size);
+    if (result->status == STRATA_STALE) bench_count_add(&worker->numbers->declared_stale, 1);
+    judge(worker, slot, result);
+}
+
+static void read_done(void *user, const strata_result *result) {
+    bench_slot *slot = user;
+    end_read(slot, result, bench_now_ns());
+    release_slot(slot);
+}
+
+static void end_write(bench_slot *slot, int32_t status, int64_t end_ns) {
+    bench_worker *worker = slot->worker;
+    bench_database_write_end(&worker->run->database, worker->process, slot->key, slot->version, status == STRATA_OK,
+                             end_ns);
+    if (status == STRATA_OK)
+        record(worker, slot, slot->outcome, end_ns);
+    else
+        count_failure(worker, slot->outcome, status);
+}
+
+static void write_done(void *user, const strata_result *result) {
+    bench_slot *slot = user;
+    end_write(slot, result->status, bench_now_ns());
+    release_slot(slot);
+}
+
+static void start_read(bench_slot *slot, strata_bytes key, const strata_op_options *options, int64_t intended_ns) {
+    bench_worker *worker = slot->worker;
+    strata_result result;
+    slot->floor = bench_database_floor(&worker->run->database, worker->process, slot->key);
+    slot->began_ns = bench_now_ns();
+    slot->intended_ns = intended_ns != 0 ? intended_ns : slot->began_ns;
+    int32_t status = strata_get_or_load(worker->session, worker->ns, key, options, bench_loader_load, worker->loader,
+                                        &result, read_done, slot);
+    if (status == STRATA_PENDING) return;
+    int64_t end_ns = bench_now_ns();
+    if (status == STRATA_OK || status == STRATA_STALE) {
+        end_read(slot, &result, end_ns);
+        strata_result_release(worker->session, &result);
+    } else {
+        end_read(slot, &(strata_result){.status = status}, end_ns);
+    }
+    release_slot(slot);
+}
+
+/* version is what write_begin gave. */
+static void start_write(bench_slot *slot, strata_bytes key, const strata_op_options *options, bool set,
+                        int64_t intended_ns) {
+    bench_worker *worker = slot->worker;
+    uint32_t size = bench_workload_value_bytes(&worker->run->workload, slot->key, slot->version);
+    if (set) bench_value_make(worker->value, slot->key, slot->version, size);
+    slot->outcome = set ? BENCH_OUTCOME_SET : BENCH_OUTCOME_INVALIDATE;
+    slot->began_ns = bench_now_ns();
+    slot->intended_ns = intended_ns != 0 ? intended_ns : slot->began_ns;
+    int32_t status = set ? strata_set(worker->session, worker->ns, key, (strata_bytes){worker->value, size}, options,
+                                      write_done, slot)
+                         : strata_invalidate(worker->session, worker->ns, key, options, write_done, slot);
+    if (status == STRATA_PENDING) return;
+    end_write(slot, status, bench_now_ns());
+    release_slot(slot);
+}
+
+/* Starts one operation in a free slot. intended_ns: 0 for now. */
+static void start(bench_worker *worker, const bench_operation *operation, int64_t intended_ns) {
+    char key_text[BENCH_KEY_BYTES];
+    strata_op_options options = {.struct_size = sizeof options, .deadline_ms = (uint32_t)worker->run->settings.deadline_ms,
+                                 .ttl_ms = operation->ttl_ms};
+    bench_slot *slot = worker->free_slots;
+    worker->free_slots = slot->next_free;
+    worker->outstanding++;
+    slot->key = operation->key;
+    bench_key_encode(operation->key, key_text);
+    strata_bytes key = {key_text, sizeof key_text};
+    if (operation->kind != BENCH_READ) {
+        slot->version = bench_database_write_begin(&worker->run->database, operation->key);
+        if (slot->version != 0) {
+            start_write(slot, key, &options, operation->kind == BENCH_SET, intended_ns);
+            return;
+        }
+        bench_count_add(&worker->numbers->contended, 1);
+    }
+    start_read(slot, key, &options, intended_ns);
+}
+
+static void clear_numbers(bench_numbers *numbers) {
+    for (int i = 0; i < BENCH_OUTCOME_COUNT; i++) {
+        bench_histogram_clear(&numbers->latency[i]);
+        bench_histogram_clear(&numbers->service[i]);
+    }
+    bench_histogram_clear(&numbers->send_lag);
+    atomic_store(&numbers->value_bytes_read, 0);
+    atomic_store(&numbers->contended, 0);
+}
+
+/* Whether the run goes on; also begins to record where the warm-up is over. */
+static bool goes_on(bench_worker *worker, int64_t now_ns) {
+    bench_shared *shared = worker->run->shared;
+    if (!worker->recording && now_ns >= atomic_load(&shared->record_ns)) {
+        worker->recording = true;
+        clear_numbers(worker->numbers);
+    }
+    return atomic_load(&shared->stop) == 0 && now_ns < atomic_load(&shared->end_ns);
+}
+
+static void run_closed(bench_worker *worker) {
+    bench_operation operation;
+    while (goes_on(worker, bench_now_ns())) {
+        for (uint32_t i = 0; i < STARTS_PER_DISPATCH && worker->free_slots != NULL; i++) {
+            if (!bench_stream_next(&worker->stream, &operation)) return;
+            start(worker, &operation, 0);
+        }
+        if (worker->free_slots == NULL)
+            (void)strata_session_wait(worker->session, 50);
+        else if (worker->outstanding > 0)
+            (void)strata_session_dispatch(worker->session, 0);
+    }
+}
+
+/* Sleeps until a time, or until completions are there. */
+static void wait_until(bench_worker *worker, int64_t until_ns) {
+    struct pollfd poll_on = {.fd = strata_session_fd(worker->session), .events = POLLIN};
+    int64_t left_ns = until_ns - bench_now_ns();
+    if (left_ns <= 0) return;
+    if (left_ns > 50 * BENCH_NS_PER_MS) left_ns = 50 * BENCH_NS_PER_MS;
+    struct timespec timeout = {left_ns / BENCH_NS_PER_S, left_ns % BENCH_NS_PER_S};
+    (void)ppoll(&poll_on, 1, &timeout, NULL);
+}
+
+static int64_t next_gap_ns(bench_worker *worker, double mean_gap_ns) {
+    if (worker->run->settings.arrivals == BENCH_ARRIVALS_CONSTANT) return (int64_t)mean_gap_ns;
+    return (int64_t)(-log(1 - bench_random_unit(&worker->arrivals)) * mean_gap_ns);
+}
+
+static void run_open(bench_worker *worker) {
+    const bench_settings *settings = &worker->run->settings;
+    uint64_t threads = settings->processes * settings->threads;
+    double gap_ns = (double)BENCH_NS_PER_S * (double)threads / settings->rate;
+    uint64_t rank = (uint64_t)worker->process * settings->threads + worker->thread;
+    /* Threads take turns instead of starting all at the same moment. */
+    int64_t due_ns = atomic_load(&worker->run->shared->start_ns) + (int64_t)(gap_ns * (double)rank / (double)threads);
+    bench_operation operation;
+    for (int64_t now_ns = bench_now_ns(); goes_on(worker, now_ns); now_ns = bench_now_ns()) {
+        if (worker->free_slots == NULL) {
+            (void)strata_session_wait(worker->session, 1);
+        } else if (now_ns < due_ns) {
+            wait_until(worker, due_ns);
+            (void)strata_session_dispatch(worker->session, 0);
+        } else {
+            if (!bench_stream_next(&worker->stream, &operation)) return;
+            bench_histogram_add(&worker->numbers->send_lag, now_ns - due_ns);
+            start(worker, &operation, due_ns);
+            due_ns += next_gap_ns(worker, gap_ns);
+            if (++worker->dispatch_count % STARTS_PER_DISPATCH == 0)
+                (void)strata_session_dispatch(worker->session, 0);
+        }
+    }
+}
+
+static int prepare(bench_worker *worker) {
+    bench_run *run = worker->run;
+    const bench_settings *settings = &run->settings;
+    uint32_t rank = worker->process * (uint32_t)settings->threads + worker->thread;
+    uint32_t slots = (uint32_t)settings->outstanding;
+    worker->numbers = bench_run_numbers(run, worker->process, worker->thread);
+    worker->slots = calloc(slots, sizeof *worker->slots);
+    worker->value = malloc(run->value_bytes_max);
+    if (worker->slots == NULL || worker->value == NULL) return STRATA_E_NOMEM;
+    for (uint32_t i = 0; i < slots; i++) {
+        worker->slots[i].worker = worker;
+        worker->slots[i].next_free = i + 1 < slots ? &worker->slots[i + 1] : NULL;
+    }
+    worker->free_slots = worker->slots;
+    bench_stream_init(&worker->stream, &run->workload, rank, (uint32_t)(settings->processes * settings->threads),
+                      settings->passes);
+    bench_random_init(&worker->arrivals, settings->workload.seed, rank + (UINT64_C(1) << 32));
+    return strata_session_open(worker->engine, &worker->session);
+}
+
+void *bench_worker_thread(void *argument) {
+    bench_worker *worker = argument;
+    prctl(PR_SET_TIMERSLACK, 1000ul); /* an open loop starts operations to the microsecond */
+    worker->failure = prepare(worker);
+    if (worker->failure == STRATA_OK) {
+        if (worker->run->settings.rate > 0)
+            run_open(worker);
+        else
+            run_closed(worker);
+        int64_t give_up_ns = bench_now_ns() + DRAIN_SECONDS_MAX * BENCH_NS_PER_S;
+        while (worker->outstanding > 0 && bench_now_ns() < give_up_ns) (void)strata_session_wait(worker->session, 50);
+        bench_count_add(&worker->numbers->undrained, worker->outstanding);
+        strata_session_close(worker->session);
+    }
+    free(worker->slots);
+    free(worker->value);
+    return NULL;
+}
