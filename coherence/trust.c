@@ -42,6 +42,8 @@ void sx_trust_gain(sx_trust *trust, uint32_t partition, uint64_t counter, int64_
 void sx_trust_extend(sx_trust *trust, uint32_t partition, int64_t lease_ns) {
     assert(trust->partitions[partition].stage == SX_TRUST_TRUSTED);
     sx_trust_word *word = &trust->words[partition];
+    /* relaxed: a bound that is shown and compared, nothing is read through it */
+    atomic_store_explicit(&word->proven_ns, lease_ns - sx_trust_delta_ns(trust), memory_order_relaxed);
     atomic_store_explicit(&word->lease_until_ns, lease_ns, memory_order_release); /* [order: trust-lease] */
 }
 
@@ -184,6 +186,7 @@ int32_t sx_trust_create(sx_loop *loop, const sx_alloc *alloc, const sx_log *log,
     for (uint32_t i = 0; i < settings->partitions; i++) {
         trust->partitions[i].absent = true;
         atomic_init(&words[i].lease_until_ns, INT64_MIN);
+        atomic_init(&words[i].proven_ns, INT64_MIN);
         atomic_init(&words[i].generation, 1);
     }
     *out = trust;
