@@ -80,7 +80,7 @@ int32_t sx_key_tags_create(const sx_alloc *alloc, uint32_t partitions, sx_key_ta
         return STRATA_E_NOMEM;
     }
     uint32_t missing = partitions;
-    for (uint32_t number = 0; missing != 0; number++) { /* every range has its tag among the first 66 000 */
+    for (uint32_t number = 0; missing != 0; number++) { /* 4096 ranges have theirs after 17 240 */
         struct sx_key_tag tag = {.size = 0};
         tag.size = candidate_text(number, tag.text);
         tag.slot = (uint16_t)(crc16((const uint8_t *)tag.text, tag.size) % SX_SLOTS);

@@ -1,0 +1,164 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Items and heaps: layout, counts, and values that outlive their engine. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include <cmocka.h>
+#include <pthread.h>
+
+#include <strata/status.h>
+#include <strata/value.h>
+
+#include "core/memory/item.h"
+#include "tests/support/alloc.h"
+
+static const sx_item_facts facts = {.n = 1,
+                                    .id = 2,
+                                    .app_version = 3,
+                                    .written_ms = 4,
+                                    .expires_ns = 5,
+                                    .generation = 6,
+                                    .ns = 7,
+                                    .partition = 8};
+
+static void test_layout(void **state) {
+    (void)state;
+    test_alloc alloc;
+    test_alloc_init(&alloc);
+    sx_heap *heap = NULL;
+    assert_int_equal(sx_heap_create(&alloc.table, &heap), STRATA_OK);
+    sx_item *item = sx_item_create(heap, "key", 3, "value", 5, &facts);
+    assert_non_null(item);
+    assert_int_equal((uintptr_t)sx_item_value(item) % 8, 0);
+    assert_memory_equal(sx_item_value(item), "value", 5);
+    assert_memory_equal(sx_item_key(item), "key", 3);
+    assert_int_equal(item->n, 1);
+    assert_int_equal(item->id, 2);
+    assert_int_equal(item->app_version, 3);
+    assert_int_equal(item->written_ms, 4);
+    assert_int_equal(item->expires_ns, 5);
+    assert_int_equal(atomic_load(&item->generation), 6);
+    assert_int_equal(item->ns, 7);
+    assert_int_equal(item->partition, 8);
+    assert_int_equal(sx_item_size(item), sizeof(sx_item) + 8);
+    assert_true(sx_item_footprint(item) >= sx_item_size(item));
+    sx_item_retain(item);
+    sx_item_release(item);
+    assert_memory_equal(sx_item_value(item), "value", 5);
+    sx_item_release(item);
+    sx_item *empty = sx_item_create(heap, "k", 1, NULL, 0, &facts);
+    sx_item_release(empty);
+    test_alloc_fail_at(&alloc, 1);
+    assert_null(sx_item_create(heap, "k", 1, NULL, 100, &facts));
+    assert_null(sx_item_create(heap, "k", (size_t)UINT16_MAX + 1, NULL, 0, &facts));
+    sx_heap_release(heap);
+    test_alloc_check_empty(&alloc);
+}
+
+/* The engine's reference goes first, as in a close with a value still held. */
+static void outlive(const sx_alloc *injected) {
+    sx_heap *heap = NULL;
+    assert_int_equal(sx_heap_create(injected, &heap), STRATA_OK);
+    sx_item *item = sx_item_create(heap, "k", 1, "kept", 4, &facts);
+    sx_item_retain_outside(item); /* the program's */
+    sx_item_retain_outside(item); /* once more: one heap reference for both */
+    assert_int_equal(atomic_load(&heap->refs), 2);
+    sx_item_release(item); /* the table's */
+    sx_heap_release(heap); /* the engine's */
+    assert_memory_equal(sx_item_value(item), "kept", 4);
+    sx_item_release(item);
+    strata_bytes bytes = strata_value_bytes(item);
+    assert_int_equal(bytes.size, 4);
+    assert_memory_equal(bytes.data, "kept", 4);
+    strata_value_release(item);
+}
+
+static void test_outlives_engine(void **state) {
+    (void)state;
+    test_alloc alloc;
+    test_alloc_init(&alloc);
+    outlive(&alloc.table);
+    test_alloc_check_empty(&alloc);
+    outlive(NULL);
+}
+
+static void test_heap_failures(void **state) {
+    (void)state;
+    test_alloc alloc;
+    test_alloc_init(&alloc);
+    test_alloc_fail_at(&alloc, 1);
+    sx_heap *heap = NULL;
+    assert_int_equal(sx_heap_create(&alloc.table, &heap), STRATA_E_NOMEM);
+    assert_null(heap);
+    assert_ptr_equal(sx_heap_default(), sx_heap_default());
+}
+
+static void *retain_and_release(void *argument) {
+    sx_item *item = argument;
+    for (int i = 0; i < 50000; i++) {
+        if (i % 2 == 0) {
+            sx_item_retain(item);
+        } else {
+            sx_item_retain_outside(item);
+        }
+        if (*sx_item_value(item) != 'v') return item;
+        sx_item_release(item);
+    }
+    sx_item_release(item);
+    return NULL;
+}
+
+static void test_threads(void **state) {
+    (void)state;
+    test_alloc alloc;
+    test_alloc_init(&alloc);
+    sx_heap *heap = NULL;
+    assert_int_equal(sx_heap_create(&alloc.table, &heap), STRATA_OK);
+    sx_item *item = sx_item_create(heap, "k", 1, "v", 1, &facts);
+    pthread_t threads[3];
+    for (int i = 0; i < 3; i++) {
+        sx_item_retain(item);
+        assert_int_equal(pthread_create(&threads[i], NULL, retain_and_release, item), 0);
+    }
+    sx_item_release(item);
+    for (int i = 0; i < 3; i++) {
+        void *failed = NULL;
+        assert_int_equal(pthread_join(threads[i], &failed), 0);
+        assert_null(failed);
+    }
+    assert_int_equal(atomic_load(&heap->refs), 1);
+    sx_heap_release(heap);
+    test_alloc_check_empty(&alloc);
+}
+
+static void test_values(void **state) {
+    (void)state;
+    strata_value *value = NULL;
+    assert_int_equal(strata_value_create((strata_bytes){"abc", 3}, &value), STRATA_OK);
+    assert_ptr_equal(strata_value_retain(value), value);
+    strata_value_release(value);
+    strata_bytes bytes = strata_value_bytes(value);
+    assert_int_equal(bytes.size, 3);
+    assert_memory_equal(bytes.data, "abc", 3);
+    strata_value_release(value);
+    strata_value_release(NULL);
+    value = NULL;
+    assert_int_equal(strata_value_create((strata_bytes){NULL, 3}, &value), STRATA_E_INVALID);
+    assert_int_equal(strata_value_create((strata_bytes){"", (512u << 20) + 1}, &value), STRATA_E_VALUE_SIZE);
+    assert_null(value);
+    assert_int_equal(strata_value_create((strata_bytes){NULL, 0}, &value), STRATA_OK);
+    assert_int_equal(strata_value_bytes(value).size, 0);
+    strata_value_release(value);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_layout),        cmocka_unit_test(test_outlives_engine),
+        cmocka_unit_test(test_heap_failures), cmocka_unit_test(test_threads),
+        cmocka_unit_test(test_values),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
