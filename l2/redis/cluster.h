@@ -80,7 +80,7 @@ typedef struct sx_redis_request {
     sx_redis_conn *conn;
     uint64_t ticket;
     sx_redis_cluster *cluster;
-    uint8_t redirects, state, flags;
+    uint8_t redirects, state, flags, outcome;
 } sx_redis_request;
 
 typedef struct sx_redis_cluster_events {

@@ -1,0 +1,168 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The cluster's inside, shared by the files that make it up: peers, requests, the map and how it is read. */
+#ifndef SX_L2_REDIS_CLUSTER_PRIVATE_H
+#define SX_L2_REDIS_CLUSTER_PRIVATE_H
+
+#include "core/key/key.h"
+#include "l2/redis/cluster.h"
+#include "l2/redis/conn_private.h"
+
+#define SX_REDIS_SEEDS_MAX 64
+#define SX_REDIS_REDIRECTS_MAX 16
+
+/* Requests in the order of their coming, linked through themselves. */
+typedef struct sx_redis_queue {
+    sx_redis_request *first, *last;
+    uint32_t ops;
+    size_t bytes;
+} sx_redis_queue;
+
+/* A question to other primaries about one node. */
+typedef struct sx_redis_confirm {
+    struct sx_redis_confirm *next; /* among those that end soon */
+    sx_redis_cluster *cluster;
+    struct sx_redis_peer *subject;
+    struct sx_redis_peer *asked;
+    sx_redis_conn *conn;
+    uint64_t ticket;
+    sx_timer timer;
+    void (*fn)(void *context, int32_t status);
+    void *context;
+    int32_t status;
+    uint32_t tries;
+    bool busy;
+    bool embedded;
+} sx_redis_confirm;
+
+/* A node with all that we keep about it. */
+typedef struct sx_redis_peer {
+    sx_redis_node node; /* first: the public part */
+    sx_redis_cluster *cluster;
+    sx_redis_conn *conn;   /* NULL between attempts */
+    bool was_ready;        /* conn has been ready */
+    bool failing;          /* the last attempt failed */
+    uint32_t attempts;     /* failed in a row */
+    int64_t ready_ns;      /* when conn became ready */
+    int64_t failed_ns;     /* when the last attempt failed */
+    sx_timer backoff;
+    int64_t offset_ns;     /* INT64_MIN unknown */
+    int64_t silent_read_ns; /* last_read_ns at the first timeout without bytes since; INT64_MIN none */
+    int64_t silent_since_ns;
+    sx_redis_queue waiting; /* for conn to be ready */
+    sx_redis_confirm confirm;
+} sx_redis_peer;
+
+/* How the map is read: one question at a time, to a live peer or through a probe to a seed. */
+typedef struct sx_redis_refresh {
+    sx_timer timer;      /* the next reading */
+    sx_timer limit;      /* an answer's */
+    bool asking;
+    bool again;          /* asked for while one was under way */
+    sx_redis_conn *conn; /* asked; NULL while the probe connects */
+    uint64_t ticket;
+    sx_redis_conn *probe;
+    sx_redis_address asked;
+    uint32_t tries;      /* live peers asked in vain */
+    uint32_t candidate;  /* next of seeds, then peers, to probe */
+    uint32_t failures;   /* rounds in a row over all candidates */
+} sx_redis_refresh;
+
+/* owner: loop, unless said. */
+struct sx_redis_cluster {
+    sx_loop *loop;                     /* const after create, as the next five */
+    const sx_redis_settings *settings;
+    sx_redis_mode mode;
+    sx_redis_cluster_events events;
+    sx_redis_address *seeds;
+    uint32_t seed_count;
+    bool started, stopping;
+    bool has_map, is_cluster, has_server;
+    sx_redis_server server;
+    sx_key_random random;
+    sx_redis_peer *peers[SX_REDIS_NODES_MAX];
+    uint32_t peer_count;
+    uint16_t owner[SX_SLOTS];   /* index + 1; 0 nobody */
+    uint16_t scratch[SX_SLOTS]; /* a map being read */
+    sx_redis_refresh refresh;
+    sx_redis_queue waiting;     /* for a map */
+    sx_redis_queue ending;      /* their outcomes are told by task */
+    sx_redis_confirm *confirms_ending;
+    sx_task task;
+    bool task_posted;
+    void (*stopped)(void *context);
+    void *stopped_context;
+    int32_t error_status;
+    char error[SX_REDIS_REASON_MAX];
+    sx_counter counters[SX_REDIS_METRIC_COUNT]; /* written on the loop, read anywhere */
+};
+
+static inline void sx_redis_cluster_note(sx_redis_cluster *cluster, uint32_t metric, int64_t more) {
+    sx_counter_add(&cluster->counters[metric], more);
+}
+
+/* cluster.c */
+void sx_redis_cluster_set_error(sx_redis_cluster *cluster, int32_t status, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+void sx_redis_cluster_wake(sx_redis_cluster *cluster); /* runs the task soon: ends what waits to be ended */
+/* Uniform in [0, bound_ns). */
+int64_t sx_redis_cluster_jitter(sx_redis_cluster *cluster, int64_t bound_ns);
+
+/* outcome.c: which outcome an error reply is. NOSCRIPT, MOVED and ASK are dealt with before. */
+sx_redis_outcome sx_redis_outcome_of_error(const sx_resp *error);
+bool sx_redis_error_begins(const sx_resp *error, const char *word);
+
+/* slots.c: topology texts, read without trust. */
+typedef struct sx_redis_range {
+    uint16_t first, last;
+    sx_redis_address address;
+    char id[SX_REDIS_ID_MAX];
+    bool primary;
+} sx_redis_range;
+/* Calls fn for each node of each range of a CLUSTER SLOTS reply, a range's primary first. False where it is malformed,
+   or fn refused. */
+bool sx_redis_slots_read(const sx_resp *reply, const sx_redis_address *asked,
+                         bool (*fn)(void *context, const sx_redis_range *range), void *context);
+/* "host:port", "[::1]:port", "::1:port"; ":port" means asked's host (NULL: refused). */
+bool sx_redis_address_read(const char *text, size_t size, const char *asked_host, sx_redis_address *out);
+/* "MOVED 3999 127.0.0.1:6381" or "ASK ...". */
+bool sx_redis_redirect_read(const sx_resp *error, const char *asked_host, bool *asking, uint16_t *slot,
+                            sx_redis_address *out);
+/* Whether CLUSTER NODES calls id a primary that has not failed and owns every slot for which owned says so. */
+bool sx_redis_nodes_confirm(const char *text, size_t size, const char *id, const uint16_t owner[SX_SLOTS],
+                            uint16_t owned_by);
+
+/* peers.c */
+sx_redis_peer *sx_redis_peer_get(sx_redis_cluster *cluster, const char *id, const sx_redis_address *address);
+sx_redis_peer *sx_redis_peer_at(sx_redis_cluster *cluster, const sx_redis_address *address);
+void sx_redis_peer_move(sx_redis_peer *peer, const sx_redis_address *address);
+/* Connects now, unless connected, connecting or in backoff. */
+void sx_redis_peer_connect(sx_redis_peer *peer);
+/* Requests want it while it is in backoff: the next attempt is not put off for longer than a second. */
+void sx_redis_peer_hurry(sx_redis_peer *peer);
+sx_redis_peer *sx_redis_peer_random_ready(sx_redis_cluster *cluster, const sx_redis_peer *except, bool primary);
+void sx_redis_peer_note_timeout(sx_redis_peer *peer);
+
+/* request.c */
+void sx_redis_queue_add(sx_redis_queue *queue, sx_redis_request *request);
+void sx_redis_queue_remove(sx_redis_queue *queue, sx_redis_request *request);
+/* Sends again what waits in queue, each wherever it belongs now. */
+void sx_redis_queue_dispatch(sx_redis_cluster *cluster, sx_redis_queue *queue);
+void sx_redis_queue_end(sx_redis_queue *queue, sx_redis_outcome outcome);
+/* Those of a peer's queue whose slot has another owner now. */
+void sx_redis_queue_reroute(sx_redis_peer *peer);
+void sx_redis_requests_end_due(sx_redis_cluster *cluster);
+
+/* refresh.c */
+void sx_redis_refresh_start(sx_redis_cluster *cluster);
+void sx_redis_refresh_soon(sx_redis_cluster *cluster);
+void sx_redis_refresh_stop(sx_redis_cluster *cluster);
+
+/* map.c */
+bool sx_redis_map_apply(sx_redis_cluster *cluster, const sx_resp *reply, const sx_redis_address *asked);
+void sx_redis_map_standalone(sx_redis_cluster *cluster, const sx_redis_address *address);
+void sx_redis_map_moved(sx_redis_cluster *cluster, uint16_t slot, sx_redis_peer *to);
+
+/* confirm.c */
+void sx_redis_confirms_end_due(sx_redis_cluster *cluster);
+
+#endif

@@ -1,0 +1,181 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Reading topology from what servers say: CLUSTER SLOTS, redirects, addresses, CLUSTER NODES; nothing in them is trusted. */
+#include "l2/redis/cluster_private.h"
+
+/* ---- addresses ---- */
+
+static bool read_port(const char *text, size_t size, uint16_t *out) {
+    sx_resp digits = {.type = SX_RESP_STRING, .size = size, .text = text};
+    uint64_t port;
+    if (!sx_resp_to_uint(&digits, &port) || port == 0 || port > UINT16_MAX) return false;
+    *out = (uint16_t)port;
+    return true;
+}
+
+static bool set_host(sx_redis_address *address, const char *host, size_t size) {
+    if (size == 0 || size >= SX_REDIS_HOST_MAX) return false;
+    for (size_t i = 0; i < size; i++) {
+        unsigned char c = (unsigned char)host[i];
+        if (c <= ' ' || c >= 127) return false;
+    }
+    memset(address->host, 0, sizeof address->host);
+    memcpy(address->host, host, size);
+    return true;
+}
+
+bool sx_redis_address_read(const char *text, size_t size, const char *asked_host, sx_redis_address *out) {
+    const char *colon = size == 0 ? NULL : memrchr(text, ':', size);
+    if (colon == NULL || !read_port(colon + 1, size - (size_t)(colon + 1 - text), &out->port)) return false;
+    size_t host = (size_t)(colon - text);
+    if (host == 0) return asked_host != NULL && set_host(out, asked_host, strlen(asked_host));
+    if (text[0] == '[') {
+        if (host < 3 || text[host - 1] != ']') return false;
+        return set_host(out, text + 1, host - 2);
+    }
+    if (host == 1 && text[0] == '?') return false;
+    return set_host(out, text, host);
+}
+
+bool sx_redis_redirect_read(const sx_resp *error, const char *asked_host, bool *asking, uint16_t *slot,
+                            sx_redis_address *out) {
+    bool moved = sx_redis_error_begins(error, "MOVED");
+    if (!moved && !sx_redis_error_begins(error, "ASK")) return false;
+    const char *at = error->text + (moved ? 5 : 3);
+    const char *end = error->text + error->size;
+    if (at == end) return false;
+    at++;
+    const char *space = memchr(at, ' ', (size_t)(end - at));
+    if (space == NULL) return false;
+    sx_resp digits = {.type = SX_RESP_STRING, .size = (size_t)(space - at), .text = at};
+    uint64_t number;
+    if (!sx_resp_to_uint(&digits, &number) || number >= SX_SLOTS) return false;
+    *slot = (uint16_t)number;
+    *asking = !moved;
+    return sx_redis_address_read(space + 1, (size_t)(end - space - 1), asked_host, out);
+}
+
+/* ---- CLUSTER SLOTS ---- */
+
+/* [endpoint, port, id, metadata]: NULL and "" mean the host that was asked; "?" is one the server doesn't know, then
+   metadata may hold an address. False: malformed. *usable: whether there is an address. */
+static bool read_node(const sx_resp *node, const sx_redis_address *asked, sx_redis_range *range, bool *usable) {
+    *usable = false;
+    if (node->type != SX_RESP_ARRAY || node->count < 3) return false;
+    const sx_resp *host = &node->items[0], *port = &node->items[1], *id = &node->items[2];
+    uint64_t number;
+    if (!sx_resp_to_uint(port, &number) || number > UINT16_MAX) return false;
+    if (id->type != SX_RESP_STRING || id->size == 0 || id->size >= SX_REDIS_ID_MAX) return false;
+    if (memchr(id->text, '\0', id->size) != NULL) return false;
+    range->address.port = (uint16_t)number;
+    memset(range->id, 0, sizeof range->id);
+    memcpy(range->id, id->text, id->size);
+    if (number == 0) return true;
+    if (host->type == SX_RESP_NULL || (host->type == SX_RESP_STRING && host->size == 0)) {
+        memcpy(range->address.host, asked->host, sizeof range->address.host);
+        *usable = true;
+        return true;
+    }
+    if (host->type != SX_RESP_STRING) return false;
+    if (sx_resp_is_text(host, "?")) {
+        host = node->count > 3 ? sx_resp_map_get(&node->items[3], "ip") : NULL;
+        if (host == NULL || host->type != SX_RESP_STRING) return true;
+    }
+    *usable = set_host(&range->address, host->text, host->size);
+    return true;
+}
+
+bool sx_redis_slots_read(const sx_resp *reply, const sx_redis_address *asked,
+                         bool (*fn)(void *context, const sx_redis_range *range), void *context) {
+    if (reply->type != SX_RESP_ARRAY) return false;
+    for (uint32_t i = 0; i < reply->count; i++) {
+        const sx_resp *item = &reply->items[i];
+        if (item->type != SX_RESP_ARRAY || item->count < 3) return false;
+        uint64_t first, last;
+        if (!sx_resp_to_uint(&item->items[0], &first) || !sx_resp_to_uint(&item->items[1], &last)) return false;
+        if (first > last || last >= SX_SLOTS) return false;
+        for (uint32_t n = 2; n < item->count; n++) {
+            sx_redis_range range = {.first = (uint16_t)first, .last = (uint16_t)last, .primary = n == 2};
+            bool usable;
+            if (!read_node(&item->items[n], asked, &range, &usable)) return false;
+            if (usable && !fn(context, &range)) return false;
+        }
+    }
+    return true;
+}
+
+/* ---- CLUSTER NODES ---- */
+
+typedef struct cursor {
+    const char *at, *end;
+} cursor;
+
+/* The next word of a line; size 0 at its end. */
+static const char *next_word(cursor *line, size_t *size) {
+    while (line->at < line->end && *line->at == ' ') line->at++;
+    const char *word = line->at;
+    while (line->at < line->end && *line->at != ' ') line->at++;
+    *size = (size_t)(line->at - word);
+    return word;
+}
+
+/* Whether one of the comma-separated flags is exactly flag. */
+static bool has_flag(const char *flags, size_t size, const char *flag) {
+    size_t wanted = strlen(flag);
+    for (size_t at = 0; at <= size;) {
+        const char *comma = at < size ? memchr(flags + at, ',', size - at) : NULL;
+        size_t stop = comma == NULL ? size : (size_t)(comma - flags);
+        if (stop - at == wanted && memcmp(flags + at, flag, wanted) == 0) return true;
+        at = stop + 1;
+    }
+    return false;
+}
+
+/* Sets bits for "5461-10922" or "3"; false for anything else (migrations in brackets among it). */
+static bool read_slots(const char *word, size_t size, uint8_t bits[SX_SLOTS / 8]) {
+    const char *dash = memchr(word, '-', size);
+    sx_resp from = {.type = SX_RESP_STRING, .size = dash == NULL ? size : (size_t)(dash - word), .text = word};
+    sx_resp to = from;
+    if (dash != NULL) to = (sx_resp){.type = SX_RESP_STRING, .size = size - from.size - 1, .text = dash + 1};
+    uint64_t first, last;
+    if (!sx_resp_to_uint(&from, &first) || !sx_resp_to_uint(&to, &last) || first > last || last >= SX_SLOTS) return false;
+    for (uint64_t slot = first; slot <= last; slot++) bits[slot / 8] |= (uint8_t)(1u << (slot % 8));
+    return true;
+}
+
+/* "<id> <address> <flags> <primary> <ping> <pong> <epoch> <link> <slot> ..." */
+static bool line_confirms(cursor line, const uint16_t owner[SX_SLOTS], uint16_t owned_by) {
+    size_t size;
+    (void)next_word(&line, &size); /* address */
+    const char *flags = next_word(&line, &size);
+    if (!has_flag(flags, size, "master") || has_flag(flags, size, "fail") || has_flag(flags, size, "fail?") ||
+        has_flag(flags, size, "noaddr") || has_flag(flags, size, "handshake")) {
+        return false;
+    }
+    for (int skipped = 0; skipped < 5; skipped++) (void)next_word(&line, &size);
+    uint8_t bits[SX_SLOTS / 8] = {0};
+    for (;;) {
+        const char *word = next_word(&line, &size);
+        if (size == 0) break;
+        if (word[0] != '[' && !read_slots(word, size, bits)) return false;
+    }
+    for (uint32_t slot = 0; slot < SX_SLOTS; slot++) {
+        if (owner[slot] == owned_by && (bits[slot / 8] >> (slot % 8) & 1) == 0) return false;
+    }
+    return true;
+}
+
+bool sx_redis_nodes_confirm(const char *text, size_t size, const char *id, const uint16_t owner[SX_SLOTS],
+                            uint16_t owned_by) {
+    const char *at = text, *end = text + size;
+    size_t id_size = strlen(id);
+    while (at < end && id_size > 0) {
+        const char *stop = memchr(at, '\n', (size_t)(end - at));
+        if (stop == NULL) stop = end;
+        cursor line = {at, stop > at && stop[-1] == '\r' ? stop - 1 : stop};
+        size_t word_size;
+        const char *word = next_word(&line, &word_size);
+        if (word_size == id_size && memcmp(word, id, id_size) == 0) return line_confirms(line, owner, owned_by);
+        at = stop + 1;
+    }
+    return false;
+}
