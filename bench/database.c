@@ -8,7 +8,8 @@
 /* Accesses are sequentially consistent where nothing else is said: a referee must be above suspicion before it is fast. */
 
 void *bench_shared_allocate(size_t size) {
-    void *memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    void *memory =
+        mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     return memory == MAP_FAILED ? NULL : memory;
 }
 
@@ -16,9 +17,11 @@ void bench_shared_release(void *memory, size_t size) {
     if (memory != NULL) munmap(memory, size);
 }
 
-int bench_database_create(bench_database *database, uint32_t count, uint32_t processes, int64_t staleness_max_ns) {
+int bench_database_create(bench_database *database, uint32_t count, uint32_t processes,
+                          int64_t staleness_max_ns) {
     size_t rows = sizeof(bench_row) * count, floors = sizeof(bench_floor) * count * processes;
-    *database = (bench_database){.count = count, .processes = processes, .staleness_max_ns = staleness_max_ns};
+    *database =
+        (bench_database){.count = count, .processes = processes, .staleness_max_ns = staleness_max_ns};
     database->mapped_bytes = rows + floors;
     char *memory = bench_shared_allocate(database->mapped_bytes);
     if (memory == NULL) return -1;
@@ -61,11 +64,12 @@ void bench_database_write_end(bench_database *database, uint32_t process, uint32
     if (acknowledged) {
         raise(floor_of(database, process, key), version, 0);
         atomic_fetch_add(&row->sequence, 1);
-        int64_t latest_ns = atomic_load(&row->latest_ns);
-        if (atomic_load(&row->settled_version) == 0 ||
-            now_ns - atomic_load(&row->settled_ns) >= database->staleness_max_ns) {
-            atomic_store(&row->settled_version, atomic_load(&row->latest_version));
-            atomic_store(&row->settled_ns, latest_ns);
+        bool aged = now_ns - atomic_load(&row->middle_ns) >= database->staleness_max_ns;
+        if (atomic_load(&row->middle_version) == 0 || aged) {
+            atomic_store(&row->settled_version, atomic_load(&row->middle_version));
+            atomic_store(&row->settled_ns, atomic_load(&row->middle_ns));
+            atomic_store(&row->middle_version, atomic_load(&row->latest_version));
+            atomic_store(&row->middle_ns, atomic_load(&row->latest_ns));
         }
         atomic_store(&row->latest_version, version);
         atomic_store(&row->latest_ns, now_ns);
@@ -78,10 +82,13 @@ uint32_t bench_database_acknowledged(const bench_database *database, uint32_t ke
     const bench_row *row = &database->rows[key];
     for (uint32_t tries = 0; tries < 1000; tries++) { /* a writer may have died in the middle */
         uint32_t sequence = atomic_load(&row->sequence);
-        uint32_t latest = atomic_load(&row->latest_version), settled = atomic_load(&row->settled_version);
-        int64_t latest_ns = atomic_load(&row->latest_ns), settled_ns = atomic_load(&row->settled_ns);
+        uint32_t latest = atomic_load(&row->latest_version), middle = atomic_load(&row->middle_version);
+        uint32_t settled = atomic_load(&row->settled_version);
+        int64_t latest_ns = atomic_load(&row->latest_ns), middle_ns = atomic_load(&row->middle_ns);
+        int64_t settled_ns = atomic_load(&row->settled_ns);
         if ((sequence & 1) != 0 || sequence != atomic_load(&row->sequence)) continue;
         if (latest != 0 && latest_ns <= by_ns) return latest;
+        if (middle != 0 && middle_ns <= by_ns) return middle;
         return settled != 0 && settled_ns <= by_ns ? settled : 0;
     }
     return 0;

@@ -43,7 +43,8 @@ void bench_environment_read(bench_environment *environment) {
     environment->cpus = (uint32_t)sysconf(_SC_NPROCESSORS_ONLN);
     environment->memory_bytes = (int64_t)sysconf(_SC_PHYS_PAGES) * (int64_t)sysconf(_SC_PAGESIZE);
     if (uname(&name) == 0)
-        snprintf(environment->kernel, sizeof environment->kernel, "%s %s %s", name.sysname, name.release, name.machine);
+        snprintf(environment->kernel, sizeof environment->kernel, "%s %s %s", name.sysname, name.release,
+                 name.machine);
     read_line("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor", "", environment->governor,
               sizeof environment->governor);
 #if defined(__clang__)

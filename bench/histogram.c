@@ -26,7 +26,8 @@ void bench_histogram_merge(bench_histogram *into, const bench_histogram *from) {
     bench_count_add(&into->count, bench_count_read(&from->count));
     bench_count_add(&into->sum_ns, bench_count_read(&from->sum_ns));
     uint64_t max = bench_count_read(&from->max_ns);
-    if (max > bench_count_read(&into->max_ns)) atomic_store_explicit(&into->max_ns, max, memory_order_relaxed);
+    if (max > bench_count_read(&into->max_ns))
+        atomic_store_explicit(&into->max_ns, max, memory_order_relaxed);
 }
 
 void bench_histogram_clear(bench_histogram *histogram) {

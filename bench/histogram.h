@@ -9,9 +9,10 @@
 /* Values below 2^SUB_BITS are exact. Above, each power of two is cut into 2^SUB_BITS equal buckets, so that a bucket is at most
    1/128 of its values wide, and its middle at most 0.4 % from any of them. Values from 2^VALUE_BITS ns (18 minutes) on share the
    last bucket; max and sum stay exact. */
-#define BENCH_HISTOGRAM_SUB_BITS 7
+#define BENCH_HISTOGRAM_SUB_BITS   7
 #define BENCH_HISTOGRAM_VALUE_BITS 40
-#define BENCH_HISTOGRAM_BUCKETS ((BENCH_HISTOGRAM_VALUE_BITS - BENCH_HISTOGRAM_SUB_BITS + 1) << BENCH_HISTOGRAM_SUB_BITS)
+#define BENCH_HISTOGRAM_BUCKETS \
+    ((BENCH_HISTOGRAM_VALUE_BITS - BENCH_HISTOGRAM_SUB_BITS + 1) << BENCH_HISTOGRAM_SUB_BITS)
 
 /* All zero is an empty histogram. One thread writes; others may read at the same time and see some moment's numbers.
    All relaxed accesses: statistics with a single writer. */

@@ -5,7 +5,9 @@
 #include <inttypes.h>
 #include <math.h>
 
-void bench_json_init(bench_json *json, FILE *file) { *json = (bench_json){.file = file}; }
+void bench_json_init(bench_json *json, FILE *file) {
+    *json = (bench_json){.file = file};
+}
 
 static void put_text(bench_json *json, const char *text) {
     fputc('"', json->file);
@@ -44,10 +46,18 @@ static void close_with(bench_json *json, char bracket) {
     if (json->depth == 0) fputc('\n', json->file);
 }
 
-void bench_json_object_begin(bench_json *json, const char *name) { open_with(json, name, '{'); }
-void bench_json_object_end(bench_json *json) { close_with(json, '}'); }
-void bench_json_array_begin(bench_json *json, const char *name) { open_with(json, name, '['); }
-void bench_json_array_end(bench_json *json) { close_with(json, ']'); }
+void bench_json_object_begin(bench_json *json, const char *name) {
+    open_with(json, name, '{');
+}
+void bench_json_object_end(bench_json *json) {
+    close_with(json, '}');
+}
+void bench_json_array_begin(bench_json *json, const char *name) {
+    open_with(json, name, '[');
+}
+void bench_json_array_end(bench_json *json) {
+    close_with(json, ']');
+}
 
 void bench_json_text(bench_json *json, const char *name, const char *value) {
     begin_value(json, name);

@@ -8,8 +8,8 @@ static void finish(bench_loader *loader, const bench_loader_job *job) {
     uint32_t size = bench_workload_value_bytes(&loader->run->workload, job->key, job->version);
     void *value = malloc(size);
     if (value != NULL) bench_value_make(value, job->key, job->version, size);
-    (void)strata_load_finish(job->load, value != NULL ? STRATA_OK : STRATA_E_NOMEM, (strata_bytes){value, value != NULL ? size : 0},
-                             NULL);
+    (void)strata_load_finish(job->load, value != NULL ? STRATA_OK : STRATA_E_NOMEM,
+                             (strata_bytes){value, value != NULL ? size : 0}, NULL);
     free(value);
 }
 

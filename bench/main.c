@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* strata-bench: one program, a subcommand per job. */
 #include <stdio.h>
-#include <string.h>
 #include <strata/strata.h>
+#include <string.h>
 
 #include "bench/tiered.h"
 
@@ -13,7 +13,8 @@ static const struct {
     const char *doc;
     int (*main)(int argc, char **argv); /* without the program and subcommand */
 } commands[] = {
-    {"tiered", "processes over L1, L2 and a loader: throughput, hit ratio and latency per tier, every read checked",
+    {"tiered",
+     "processes over L1, L2 and a loader: throughput, hit ratio and latency per tier, every read checked",
      bench_tiered_main},
     {"list", "this list", list_main},
 };

@@ -14,9 +14,8 @@ static const struct {
     double factor;
     int bytes;
 } units[] = {
-    {"", 1, 0},           {"k", 1e3, 0},        {"m", 1e6, 0},           {"B", 1, 1},
-    {"KiB", 1024, 1},     {"MiB", 1048576, 1},  {"GiB", 1073741824, 1},  {"KB", 1e3, 1},
-    {"MB", 1e6, 1},       {"GB", 1e9, 1},
+    {"", 1, 0},          {"k", 1e3, 0},          {"m", 1e6, 0},  {"B", 1, 1},    {"KiB", 1024, 1},
+    {"MiB", 1048576, 1}, {"GiB", 1073741824, 1}, {"KB", 1e3, 1}, {"MB", 1e6, 1}, {"GB", 1e9, 1},
 };
 
 /* A number and its unit from text[0 .. size - 1]; 0 on success. */
@@ -37,7 +36,9 @@ static int parse_number(const char *text, size_t size, int bytes, double *out) {
     return -1;
 }
 
-static int in_range(const bench_option *row, double value) { return value >= row->min && value <= row->max; }
+static int in_range(const bench_option *row, double value) {
+    return value >= row->min && value <= row->max;
+}
 
 static int parse_range(const bench_option *row, const char *text, bench_range *out) {
     const char *dash = strchr(text, '-');
@@ -118,13 +119,17 @@ static size_t find(const bench_option_table *table, const char *name, size_t siz
     return table->count;
 }
 
-static void *field_of(const bench_option *row, void *settings) { return (char *)settings + row->offset; }
+static void *field_of(const bench_option *row, void *settings) {
+    return (char *)settings + row->offset;
+}
 
-static int check_rules(const bench_option_table *table, const bench_options_given *given, char *error, size_t size) {
+static int check_rules(const bench_option_table *table, const bench_options_given *given, char *error,
+                       size_t size) {
     for (size_t i = 0; i < table->rule_count; i++) {
         const bench_option_rule *rule = &table->rules[i];
         int other = bench_options_was_given(table, given, rule->other);
-        if (!bench_options_was_given(table, given, rule->name) || other == (rule->rule == BENCH_RULE_NEEDS)) continue;
+        if (!bench_options_was_given(table, given, rule->name) || other == (rule->rule == BENCH_RULE_NEEDS))
+            continue;
         snprintf(error, size,
                  rule->rule == BENCH_RULE_NEEDS ? "--%s means nothing without --%s"
                                                 : "--%s and --%s contradict each other",
@@ -137,11 +142,13 @@ static int check_rules(const bench_option_table *table, const bench_options_give
 static void fill_defaults(const bench_option_table *table, void *settings) {
     for (size_t i = 0; i < table->count; i++)
         if (table->rows[i].default_text != NULL)
-            (void)parse_value(&table->rows[i], table->rows[i].default_text, field_of(&table->rows[i], settings));
+            (void)parse_value(&table->rows[i], table->rows[i].default_text,
+                              field_of(&table->rows[i], settings));
 }
 
-bench_options_outcome bench_options_parse(const bench_option_table *table, int argc, char *const *argv, void *settings,
-                                          bench_options_given *given, char *error, size_t error_size) {
+bench_options_outcome bench_options_parse(const bench_option_table *table, int argc, char *const *argv,
+                                          void *settings, bench_options_given *given, char *error,
+                                          size_t error_size) {
     given->bits = 0;
     fill_defaults(table, settings);
     for (int i = 0; i < argc; i++) {
@@ -180,7 +187,8 @@ bench_options_outcome bench_options_parse(const bench_option_table *table, int a
     return check_rules(table, given, error, error_size) == 0 ? BENCH_OPTIONS_OK : BENCH_OPTIONS_WRONG;
 }
 
-int bench_options_was_given(const bench_option_table *table, const bench_options_given *given, const char *name) {
+int bench_options_was_given(const bench_option_table *table, const bench_options_given *given,
+                            const char *name) {
     size_t index = find(table, name, strlen(name));
     return index < table->count && (given->bits >> index & 1) != 0;
 }
@@ -205,7 +213,9 @@ void bench_options_help(const bench_option_table *table, FILE *out) {
 void bench_options_print(const bench_option *row, const void *settings, char *text, size_t text_size) {
     const void *field = (const char *)settings + row->offset;
     switch (row->kind) {
-    case BENCH_OPTION_FLAG: snprintf(text, text_size, "%s", *(const uint8_t *)field ? "true" : "false"); return;
+    case BENCH_OPTION_FLAG:
+        snprintf(text, text_size, "%s", *(const uint8_t *)field ? "true" : "false");
+        return;
     case BENCH_OPTION_COUNT:
     case BENCH_OPTION_BYTES: snprintf(text, text_size, "%" PRIu64, *(const uint64_t *)field); return;
     case BENCH_OPTION_NUMBER: snprintf(text, text_size, "%g", *(const double *)field); return;

@@ -31,7 +31,7 @@ typedef enum bench_option_kind {
 } bench_option_kind;
 
 typedef struct bench_option {
-    const char *name;         /* without the dashes */
+    const char *name; /* without the dashes */
     bench_option_kind kind;
     const char *argument;     /* unit or form of the value, as --help shows it; NULL for a flag */
     const char *default_text; /* parsed like a given value; NULL for none */
@@ -39,7 +39,7 @@ typedef struct bench_option {
     const char *choices;      /* "a|b|c" */
     size_t offset;            /* of the field in the settings */
     const char *doc;
-    const char *section;      /* printed above the row; NULL to stay in the last one */
+    const char *section; /* printed above the row; NULL to stay in the last one */
 } bench_option;
 
 /* Two options that contradict each other, or of which the first means nothing without the second. */
@@ -64,13 +64,19 @@ typedef struct bench_options_given {
     uint64_t bits;
 } bench_options_given;
 
-typedef enum bench_options_outcome { BENCH_OPTIONS_OK, BENCH_OPTIONS_HELP, BENCH_OPTIONS_WRONG } bench_options_outcome;
+typedef enum bench_options_outcome {
+    BENCH_OPTIONS_OK,
+    BENCH_OPTIONS_HELP,
+    BENCH_OPTIONS_WRONG
+} bench_options_outcome;
 
 /* Fills settings with defaults and then with argv[0 .. argc - 1], "--name value" or "--name=value". On WRONG error says which
    option, what was found and what is allowed; strings point into argv. */
-bench_options_outcome bench_options_parse(const bench_option_table *table, int argc, char *const *argv, void *settings,
-                                          bench_options_given *given, char *error, size_t error_size);
-int bench_options_was_given(const bench_option_table *table, const bench_options_given *given, const char *name);
+bench_options_outcome bench_options_parse(const bench_option_table *table, int argc, char *const *argv,
+                                          void *settings, bench_options_given *given, char *error,
+                                          size_t error_size);
+int bench_options_was_given(const bench_option_table *table, const bench_options_given *given,
+                            const char *name);
 void bench_options_help(const bench_option_table *table, FILE *out);
 /* Prints the value an option has now. */
 void bench_options_print(const bench_option *row, const void *settings, char *text, size_t text_size);

@@ -7,7 +7,7 @@
 
 #define PRIME_TIMEOUT_NS (2 * BENCH_NS_PER_S)
 #define WATCH_TIMEOUT_NS (10 * BENCH_NS_PER_S)
-#define SPIN_NS (3 * BENCH_NS_PER_MS) /* the watcher spins this long, then sleeps between looks */
+#define SPIN_NS          (3 * BENCH_NS_PER_MS) /* the watcher spins this long, then sleeps between looks */
 
 static void sleep_ns(int64_t ns) {
     struct timespec time = {ns / BENCH_NS_PER_S, ns % BENCH_NS_PER_S};
@@ -41,8 +41,9 @@ static written write_key(bench_probe *probe, uint32_t key, bool set) {
     uint32_t size = bench_workload_value_bytes(&probe->run->workload, key, outcome.version);
     if (set) bench_value_make(probe->value, key, outcome.version, size);
     outcome.called_ns = bench_now_ns();
-    outcome.status = set ? strata_set_wait(probe->session, probe->ns, name, (strata_bytes){probe->value, size}, NULL, NULL)
-                         : strata_invalidate_wait(probe->session, probe->ns, name, NULL);
+    outcome.status =
+        set ? strata_set_wait(probe->session, probe->ns, name, (strata_bytes){probe->value, size}, NULL, NULL)
+            : strata_invalidate_wait(probe->session, probe->ns, name, NULL);
     outcome.acknowledged_ns = bench_now_ns();
     bench_database_write_end(database, probe->process, key, outcome.version, outcome.status == STRATA_OK,
                              outcome.acknowledged_ns);
@@ -53,7 +54,8 @@ static written write_key(bench_probe *probe, uint32_t key, bool set) {
 static uint32_t wait_while(bench_probe *probe, uint32_t state, int64_t timeout_ns) {
     bench_probe_board *board = &probe->run->shared->probe_board;
     int64_t give_up_ns = bench_now_ns() + timeout_ns;
-    while (atomic_load(&board->state) == state && bench_now_ns() < give_up_ns && !over(probe)) sleep_ns(100000);
+    while (atomic_load(&board->state) == state && bench_now_ns() < give_up_ns && !over(probe))
+        sleep_ns(100000);
     return atomic_load(&board->state);
 }
 
@@ -86,7 +88,8 @@ static void sample(bench_probe *probe, uint32_t key, bool set) {
         bench_histogram_add(&numbers->after_call[set ? 0 : 1], seen_ns - second.called_ns);
     }
     /* The watcher leaves WATCHING by itself, if only at its timeout; the board is free then. */
-    while (wait_while(probe, BENCH_PROBE_WATCHING, WATCH_TIMEOUT_NS) == BENCH_PROBE_WATCHING && !over(probe)) {}
+    while (wait_while(probe, BENCH_PROBE_WATCHING, WATCH_TIMEOUT_NS) == BENCH_PROBE_WATCHING &&
+           !over(probe)) {}
     atomic_store(&board->state, BENCH_PROBE_IDLE);
 }
 
@@ -132,8 +135,8 @@ static bool prime(bench_probe *probe, strata_bytes key, uint32_t version) {
     int64_t give_up_ns = bench_now_ns() + PRIME_TIMEOUT_NS / 2;
     while (bench_now_ns() < give_up_ns && !over(probe)) {
         strata_result result;
-        int32_t status = strata_get_or_load_wait(probe->session, probe->ns, key, NULL, bench_loader_load, probe->loader,
-                                                 &result);
+        int32_t status = strata_get_or_load_wait(probe->session, probe->ns, key, NULL, bench_loader_load,
+                                                 probe->loader, &result);
         if (status == STRATA_OK || status == STRATA_STALE) strata_result_release(probe->session, &result);
         if (peek_version(probe, key) == version) return true;
         sleep_ns(BENCH_NS_PER_MS);

@@ -20,8 +20,8 @@ int64_t bench_duration_ns(const char *text) {
     static const struct {
         const char *unit;
         int64_t ns;
-    } units[] = {{"ns", 1}, {"us", 1000}, {"ms", 1000000}, {"s", 1000000000}, {"m", 60000000000}, {"h", 3600000000000},
-                 {"d", 86400000000000}};
+    } units[] = {{"ns", 1},          {"us", 1000},         {"ms", 1000000},      {"s", 1000000000},
+                 {"m", 60000000000}, {"h", 3600000000000}, {"d", 86400000000000}};
     char *end;
     double number = strtod(text, &end);
     for (size_t i = 0; end != text && i < sizeof units / sizeof units[0]; i++)
@@ -31,7 +31,8 @@ int64_t bench_duration_ns(const char *text) {
 
 /* ---- the engine --------------------------------------------------------------------------------------------- */
 
-static void set_option(strata_config *config, const char *name, const char *value, int32_t *status, strata_error *error) {
+static void set_option(strata_config *config, const char *name, const char *value, int32_t *status,
+                       strata_error *error) {
     if (*status == STRATA_OK) *status = strata_config_set(config, name, value, error);
 }
 
@@ -72,16 +73,19 @@ static void log_line(void *context, strata_log_level level, const char *line) {
     if (level <= STRATA_LOG_WARN) fprintf(stderr, "[%d] %s\n", report->pid, line);
 }
 
-static int32_t open_engine(bench_run *run, bench_process_report *report, strata **engine, strata_namespace **ns) {
+static int32_t open_engine(bench_run *run, bench_process_report *report, strata **engine,
+                           strata_namespace **ns) {
     strata_config *config = NULL;
     strata_error error = {0};
     char text[64];
     int32_t status = configure(run, &config, &error);
-    strata_open_options options = {.struct_size = sizeof options, .config = config, .log = log_line, .log_context = report};
+    strata_open_options options = {
+        .struct_size = sizeof options, .config = config, .log = log_line, .log_context = report};
     if (status == STRATA_OK) status = strata_open(&options, engine, &error);
     strata_config_destroy(config);
     if (status != STRATA_OK) {
-        snprintf(report->error, sizeof report->error, "%s", error.text[0] != '\0' ? error.text : strata_status_text(status));
+        snprintf(report->error, sizeof report->error, "%s",
+                 error.text[0] != '\0' ? error.text : strata_status_text(status));
         return status;
     }
     report->staleness_max_ns = INT64_MAX;
@@ -113,18 +117,26 @@ static int32_t run_threads(process *self) {
     int32_t status = STRATA_OK;
     for (; started < threads; started++) {
         bench_worker *worker = &self->workers[started];
-        *worker = (bench_worker){.run = run, .engine = self->engine, .ns = self->ns, .loader = &self->loader,
-                                 .process = self->index, .thread = started};
+        *worker = (bench_worker){.run = run,
+                                 .engine = self->engine,
+                                 .ns = self->ns,
+                                 .loader = &self->loader,
+                                 .process = self->index,
+                                 .thread = started};
         if (pthread_create(&worker->handle, NULL, bench_worker_thread, worker) != 0) break;
     }
     if (started < threads) status = STRATA_E_SYSTEM;
     self->probing = run->settings.probe_rate > 0 && run->settings.processes >= 2 && self->index < 2;
     if (self->probing) {
-        self->probe = (bench_probe){.run = run, .engine = self->engine, .ns = self->ns, .loader = &self->loader,
+        self->probe = (bench_probe){.run = run,
+                                    .engine = self->engine,
+                                    .ns = self->ns,
+                                    .loader = &self->loader,
                                     .process = self->index};
-        self->probing = pthread_create(&self->probe.handle, NULL, self->index == 0 ? bench_probe_writer_thread
-                                                                                  : bench_probe_watcher_thread,
-                                       &self->probe) == 0;
+        self->probing =
+            pthread_create(&self->probe.handle, NULL,
+                           self->index == 0 ? bench_probe_writer_thread : bench_probe_watcher_thread,
+                           &self->probe) == 0;
     }
     for (uint32_t i = 0; i < started; i++) {
         pthread_join(self->workers[i].handle, NULL);
@@ -159,7 +171,8 @@ int bench_process_main(bench_run *run, uint32_t index) {
     signal(SIGTERM, SIG_IGN);
     report->pid = (int32_t)getpid();
     report->open_status = open_engine(run, report, &self.engine, &self.ns);
-    if (report->open_status == STRATA_OK && bench_loader_start(&self.loader, run) != 0) report->open_status = STRATA_E_SYSTEM;
+    if (report->open_status == STRATA_OK && bench_loader_start(&self.loader, run) != 0)
+        report->open_status = STRATA_E_SYSTEM;
     atomic_store(&report->ready, 1);
     if (report->open_status != STRATA_OK) {
         if (self.engine != NULL) (void)strata_close(self.engine, CLOSE_DEADLINE_MS);

@@ -21,9 +21,11 @@ static moment look(const bench_run *run, bench_histogram *l2_latency) {
         const bench_numbers *numbers = &run->shared->numbers[i];
         for (int j = 0; j < BENCH_OUTCOME_COUNT; j++) {
             now.counts[j] += bench_count_read(&numbers->latency[j].count);
-            for (uint32_t s = 0; s < BENCH_STATUSES_MAX; s++) now.failures += bench_count_read(&numbers->failures[j][s]);
+            for (uint32_t s = 0; s < BENCH_STATUSES_MAX; s++)
+                now.failures += bench_count_read(&numbers->failures[j][s]);
         }
-        for (int j = 1; j < BENCH_VERDICT_COUNT; j++) now.mismatches += bench_count_read(&numbers->verdicts[j]);
+        for (int j = 1; j < BENCH_VERDICT_COUNT; j++)
+            now.mismatches += bench_count_read(&numbers->verdicts[j]);
         bench_histogram_merge(l2_latency, &numbers->latency[BENCH_OUTCOME_L2]);
     }
     return now;
@@ -35,7 +37,8 @@ static uint64_t grown(const moment *before, const moment *after, int outcome) {
 }
 
 static void add_point(bench_series *series, double seconds, const moment *now) {
-    if (series->count > 0 && seconds - series->points[series->count - 1].seconds < series->step_s - 0.5) return;
+    if (series->count > 0 && seconds - series->points[series->count - 1].seconds < series->step_s - 0.5)
+        return;
     if (series->count == BENCH_SERIES_MAX) {
         for (uint32_t i = 0; i < BENCH_SERIES_MAX / 2; i++) series->points[i] = series->points[2 * i + 1];
         series->count /= 2;
@@ -47,19 +50,20 @@ static void add_point(bench_series *series, double seconds, const moment *now) {
     point->failures = now->failures;
 }
 
-static void show(const bench_run *run, const moment *before, const moment *after, double step_s, double seconds,
-                 bool terminal, const bench_histogram *l2_latency) {
+static void show(const bench_run *run, const moment *before, const moment *after, double step_s,
+                 double seconds, bool terminal, const bench_histogram *l2_latency) {
     uint64_t all = 0, reads = 0;
     double share[3];
     for (int i = 0; i < BENCH_OUTCOME_COUNT; i++) all += grown(before, after, i);
     for (int i = 0; i < 3; i++) reads += grown(before, after, i);
-    for (int i = 0; i < 3; i++) share[i] = reads == 0 ? 0 : 100.0 * (double)grown(before, after, i) / (double)reads;
+    for (int i = 0; i < 3; i++)
+        share[i] = reads == 0 ? 0 : 100.0 * (double)grown(before, after, i) / (double)reads;
     const char *colour = terminal && getenv("NO_COLOR") == NULL && after->mismatches > 0 ? "\033[31m" : "";
     fprintf(stderr,
-            "%s%s%6.0f s%s  %9.0f op/s  L1 %5.1f %%  L2 %5.1f %%  loaded %5.1f %%  L2 p99 %.3f ms  failed %" PRIu64
-            "  wrong %" PRIu64 "%s%s",
-            terminal ? "\r\033[K" : "", colour, seconds < 0 ? -seconds : seconds, seconds < 0 ? " warm-up" : "",
-            (double)all / step_s, share[0], share[1], share[2],
+            "%s%s%6.0f s%s  %9.0f op/s  L1 %5.1f %%  L2 %5.1f %%  loaded %5.1f %%  L2 p99 %.3f ms  failed "
+            "%" PRIu64 "  wrong %" PRIu64 "%s%s",
+            terminal ? "\r\033[K" : "", colour, seconds < 0 ? -seconds : seconds,
+            seconds < 0 ? " warm-up" : "", (double)all / step_s, share[0], share[1], share[2],
             (double)bench_histogram_quantile_ns(l2_latency, 0.99) / 1e6, after->failures, after->mismatches,
             colour[0] != '\0' ? "\033[0m" : "", terminal ? "" : "\n");
     fflush(stderr);
@@ -91,8 +95,8 @@ void bench_progress_run(bench_run *run, bench_series *series, const volatile int
         bench_run_reap(run, false);
         if (now_ns - shown_ns < show_gap_ns) continue;
         if (!run->settings.quiet)
-            show(run, &before, &after, (double)(now_ns - shown_ns) / 1e9, (double)(now_ns - record_ns) / 1e9, terminal,
-                 l2_latency);
+            show(run, &before, &after, (double)(now_ns - shown_ns) / 1e9, (double)(now_ns - record_ns) / 1e9,
+                 terminal, l2_latency);
         before = after;
         shown_ns = now_ns;
     }

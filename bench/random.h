@@ -46,7 +46,8 @@ static inline uint64_t bench_scale(uint64_t bits, uint64_t limit) {
     return limit <= UINT32_MAX ? ((bits >> 32) * limit) >> 32 : bits % limit;
 }
 static inline uint64_t bench_random_below(bench_random *random, uint64_t limit) {
-    return limit <= UINT32_MAX ? bench_scale(bench_random_next(random), limit) : bench_random_next(random) % limit;
+    return limit <= UINT32_MAX ? bench_scale(bench_random_next(random), limit)
+                               : bench_random_next(random) % limit;
 }
 
 #endif

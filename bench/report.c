@@ -2,8 +2,8 @@
 /* Adds up what the threads recorded, and prints one screen that says what happened. */
 #include <inttypes.h>
 #include <stdlib.h>
-#include <string.h>
 #include <strata/strata.h>
+#include <string.h>
 
 #include "bench/tiered.h"
 
@@ -51,14 +51,16 @@ void bench_totals_collect(bench_totals *totals, const bench_run *run) {
         for (uint32_t s = 0; s < BENCH_STATUSES_MAX; s++)
             totals->failures += bench_count_read(&totals->numbers.failures[i][s]);
     }
-    for (int i = 1; i < BENCH_VERDICT_COUNT; i++) totals->mismatches += bench_count_read(&totals->numbers.verdicts[i]);
+    for (int i = 1; i < BENCH_VERDICT_COUNT; i++)
+        totals->mismatches += bench_count_read(&totals->numbers.verdicts[i]);
     totals->seconds = (double)run->measured_ns / 1e9;
 }
 
 bool bench_report_is_good(const bench_run *run, const bench_totals *totals) {
     if (totals->mismatches > 0 || run->crashed || totals->operations == 0) return false;
     if (bench_count_read(&run->shared->probe.never_seen) > 0) return false;
-    return run->settings.allow_errors || (totals->failures == 0 && bench_count_read(&totals->numbers.undrained) == 0);
+    return run->settings.allow_errors ||
+           (totals->failures == 0 && bench_count_read(&totals->numbers.undrained) == 0);
 }
 
 /* ---- printing ----------------------------------------------------------------------------------------------- */
@@ -87,28 +89,31 @@ static void print_setting(FILE *out, const bench_run *run, const bench_environme
     say_bytes((double)settings->l1_bytes, l1, sizeof l1);
     int64_t staleness_ns = run->shared->processes[0].staleness_max_ns;
     if (staleness_ns != INT64_MAX) snprintf(bound, sizeof bound, "%g ms", (double)staleness_ns / 1e6);
-    fprintf(out, "load      %" PRIu64 " processes x %" PRIu64 " threads, ", settings->processes, settings->threads);
+    fprintf(out, "load      %" PRIu64 " processes x %" PRIu64 " threads, ", settings->processes,
+            settings->threads);
     if (settings->rate > 0)
         fprintf(out, "open loop, %g op/s in all, latency from the intended start\n", settings->rate);
     else
         fprintf(out, "closed loop, %" PRIu64 " under way per thread\n", settings->outstanding);
     if (work->trace_path != NULL) {
         fprintf(out, "workload  trace %s (%s): %" PRIu64 " requests, %u keys, %s", work->trace_path,
-                bench_trace_format_name(run->workload.trace_format), run->workload.request_count, run->workload.keys,
-                run->workload.sizes != NULL ? "sizes of the trace" : "");
+                bench_trace_format_name(run->workload.trace_format), run->workload.request_count,
+                run->workload.keys, run->workload.sizes != NULL ? "sizes of the trace" : "");
     } else {
         fprintf(out, "workload  %s over %u keys, ", work->distribution, run->workload.keys);
     }
-    if (run->workload.sizes == NULL) fprintf(out, "values %" PRIu64 "-%" PRIu64 " bytes", work->value_bytes.min, work->value_bytes.max);
+    if (run->workload.sizes == NULL)
+        fprintf(out, "values %" PRIu64 "-%" PRIu64 " bytes", work->value_bytes.min, work->value_bytes.max);
     if (work->trace_operations)
         fprintf(out, ", operations of the trace\n");
     else
-        fprintf(out, ", %g %% sets, %g %% invalidations, seed %" PRIu64 "\n", work->set_percent, work->invalidate_percent,
-                work->seed);
-    fprintf(out, "tiers     L1 %s per process; L2 %s%s%s; loader %" PRIu64 " us; staleness bound %s\n", l1, modes[settings->l2],
-            run->server_version[0] != '\0' ? ", " : "", run->server_version, settings->loader_us, bound);
-    fprintf(out, "machine   %u x %s, %s, strata %s (%s)\n\n", environment->cpus, environment->cpu, environment->kernel,
-            environment->commit, environment->compiler);
+        fprintf(out, ", %g %% sets, %g %% invalidations, seed %" PRIu64 "\n", work->set_percent,
+                work->invalidate_percent, work->seed);
+    fprintf(out, "tiers     L1 %s per process; L2 %s%s%s; loader %" PRIu64 " us; staleness bound %s\n", l1,
+            modes[settings->l2], run->server_version[0] != '\0' ? ", " : "", run->server_version,
+            settings->loader_us, bound);
+    fprintf(out, "machine   %u x %s, %s, strata %s (%s)\n\n", environment->cpus, environment->cpu,
+            environment->kernel, environment->commit, environment->compiler);
 }
 
 static void print_row(FILE *out, const char *title, const bench_histogram *histogram, double seconds) {
@@ -127,8 +132,8 @@ static void print_row(FILE *out, const char *title, const bench_histogram *histo
 }
 
 static void print_head(FILE *out, const char *title) {
-    fprintf(out, "%-28s %11s %9s  %9s  %9s  %9s  %9s  %9s  %9s\n", title, "count", "per s", "mean", "p50", "p90", "p99",
-            "p99.9", "max");
+    fprintf(out, "%-28s %11s %9s  %9s  %9s  %9s  %9s  %9s  %9s\n", title, "count", "per s", "mean", "p50",
+            "p90", "p99", "p99.9", "max");
 }
 
 static void print_latencies(FILE *out, const bench_run *run, const bench_totals *totals) {
@@ -139,7 +144,8 @@ static void print_latencies(FILE *out, const bench_run *run, const bench_totals 
     if (run->settings.rate > 0) {
         fprintf(out, "service time, from the call\n");
         for (int i = 0; i < BENCH_OUTCOME_COUNT; i++)
-            print_row(out, bench_outcome_title((bench_outcome)i), &totals->numbers.service[i], totals->seconds);
+            print_row(out, bench_outcome_title((bench_outcome)i), &totals->numbers.service[i],
+                      totals->seconds);
         print_row(out, "send lag (of the generator)", &totals->numbers.send_lag, totals->seconds);
     }
     fprintf(out, "  every latency contains one reading of the clock, %s here; nothing is subtracted\n\n",
@@ -157,7 +163,8 @@ static void print_probe(FILE *out, const bench_run *run, double seconds) {
     uint64_t discarded = bench_count_read(&probe->discarded), failed = bench_count_read(&probe->failed);
     uint64_t never = bench_count_read(&probe->never_seen);
     if (discarded + failed + never > 0)
-        fprintf(out, "  samples discarded %" PRIu64 ", failed %" PRIu64 ", never seen %" PRIu64 "\n", discarded, failed, never);
+        fprintf(out, "  samples discarded %" PRIu64 ", failed %" PRIu64 ", never seen %" PRIu64 "\n",
+                discarded, failed, never);
     fputc('\n', out);
 }
 
@@ -180,7 +187,8 @@ static void print_memory(FILE *out, const bench_run *run, const bench_totals *to
     }
     say_bytes((double)used, used_text, sizeof used_text);
     say_bytes((double)budget, budget_text, sizeof budget_text);
-    fprintf(out, "memory    L1 holds %" PRId64 " entries in %s of %s (all processes)", entries, used_text, budget_text);
+    fprintf(out, "memory    L1 holds %" PRId64 " entries in %s of %s (all processes)", entries, used_text,
+            budget_text);
     if (entries > 0)
         fprintf(out, ": %.1f bytes per entry, %.1f of them not key or value", (double)used / (double)entries,
                 (double)metadata / (double)entries);
@@ -200,9 +208,11 @@ static void print_effort(FILE *out, const bench_run *run, const bench_totals *to
     }
     say_bytes((double)resident, text, sizeof text);
     double operations = totals->operations > 0 ? (double)totals->operations : 1;
-    fprintf(out, "effort    %.2f us of CPU per operation (user %.2f, system %.2f), %.2f context switches; resident %s\n",
-            (double)(user_us + system_us) / operations, (double)user_us / operations, (double)system_us / operations,
-            (double)switches / operations, text);
+    fprintf(out,
+            "effort    %.2f us of CPU per operation (user %.2f, system %.2f), %.2f context switches; "
+            "resident %s\n",
+            (double)(user_us + system_us) / operations, (double)user_us / operations,
+            (double)system_us / operations, (double)switches / operations, text);
 }
 
 /* Counts of the engine that say how it got there, summed over processes; zeros are left out. */
@@ -215,8 +225,10 @@ static void print_engine(FILE *out, const bench_run *run) {
         for (uint64_t j = 0; j < run->settings.processes; j++)
             sum += run->shared->processes[j].metrics_after[i] - run->shared->processes[j].metrics_before[i];
         if (sum == 0) continue;
-        fprintf(out, column == 0 ? "engine    %-28s%13" PRId64 : column % 3 == 0 ? "\n          %-28s%13" PRId64
-                                                                                : "   %-28s%13" PRId64,
+        fprintf(out,
+                column == 0       ? "engine    %-28s%13" PRId64
+                : column % 3 == 0 ? "\n          %-28s%13" PRId64
+                                  : "   %-28s%13" PRId64,
                 metric.name, sum);
         column++;
     }
@@ -231,7 +243,8 @@ static void print_failures(FILE *out, const bench_totals *totals) {
         for (int32_t s = 0; s < (int32_t)BENCH_STATUSES_MAX; s++) {
             uint64_t count = bench_count_read(&totals->numbers.failures[i][s]);
             if (count > 0)
-                fprintf(out, "%s %s %" PRIu64 "; ", i == BENCH_OUTCOME_LOAD ? "read" : bench_outcome_word((bench_outcome)i),
+                fprintf(out, "%s %s %" PRIu64 "; ",
+                        i == BENCH_OUTCOME_LOAD ? "read" : bench_outcome_word((bench_outcome)i),
                         s == 0 ? "unexpected status" : strata_status_name(-s), count);
         }
     if (undrained > 0) fprintf(out, " %" PRIu64 " operations never completed", undrained);
@@ -242,10 +255,12 @@ static void print_verification(FILE *out, const bench_run *run, const bench_tota
     uint64_t good = bench_count_read(&totals->numbers.verdicts[BENCH_VERDICT_GOOD]);
     const bench_shared *shared = run->shared;
     if (totals->mismatches == 0) {
-        fprintf(out, "checked   %" PRIu64 " reads, warm-up included: every one was what was promised\n", good);
+        fprintf(out, "checked   %" PRIu64 " reads, warm-up included: every one was what was promised\n",
+                good);
         return;
     }
-    fprintf(out, "checked   %" PRIu64 " reads, of which WRONG: %" PRIu64 "\n", good + totals->mismatches, totals->mismatches);
+    fprintf(out, "checked   %" PRIu64 " reads, of which WRONG: %" PRIu64 "\n", good + totals->mismatches,
+            totals->mismatches);
     for (int i = 1; i < BENCH_VERDICT_COUNT; i++) {
         uint64_t count = bench_count_read(&totals->numbers.verdicts[i]);
         if (count > 0)
@@ -256,7 +271,8 @@ static void print_verification(FILE *out, const bench_run *run, const bench_tota
         fprintf(out, "          %s\n", shared->details[i]);
 }
 
-void bench_report_print(FILE *out, const bench_run *run, const bench_totals *totals, const bench_environment *environment) {
+void bench_report_print(FILE *out, const bench_run *run, const bench_totals *totals,
+                        const bench_environment *environment) {
     double reads = totals->reads > 0 ? (double)totals->reads : 1;
     uint64_t contended = bench_count_read(&totals->numbers.contended);
     uint64_t stale = bench_count_read(&totals->numbers.declared_stale);
@@ -265,15 +281,19 @@ void bench_report_print(FILE *out, const bench_run *run, const bench_totals *tot
     print_latencies(out, run, totals);
     print_probe(out, run, totals->seconds);
     fprintf(out, "result    %.0f op/s for %.1f s%s; reads: L1 %.2f %%, L2 %.2f %%, loaded %.2f %%\n",
-            (double)totals->operations / totals->seconds, totals->seconds, run->interrupted ? " (interrupted)" : "",
+            (double)totals->operations / totals->seconds, totals->seconds,
+            run->interrupted ? " (interrupted)" : "",
             100 * (double)bench_count_read(&totals->numbers.latency[BENCH_OUTCOME_L1].count) / reads,
             100 * (double)bench_count_read(&totals->numbers.latency[BENCH_OUTCOME_L2].count) / reads,
             100 * (double)bench_count_read(&totals->numbers.latency[BENCH_OUTCOME_LOAD].count) / reads);
     print_memory(out, run, totals);
     print_effort(out, run, totals);
     print_engine(out, run);
-    if (contended > 0) fprintf(out, "note      %" PRIu64 " writes met another writer of their key and became reads\n", contended);
-    if (stale > 0) fprintf(out, "note      %" PRIu64 " answers said of themselves that they may be stale\n", stale);
+    if (contended > 0)
+        fprintf(out, "note      %" PRIu64 " writes met another writer of their key and became reads\n",
+                contended);
+    if (stale > 0)
+        fprintf(out, "note      %" PRIu64 " answers said of themselves that they may be stale\n", stale);
     for (uint64_t i = 0; i < run->settings.processes; i++)
         if (run->shared->processes[i].error[0] != '\0')
             fprintf(out, "ERROR     process %" PRIu64 ": %s\n", i, run->shared->processes[i].error);

@@ -10,7 +10,8 @@
 
 static void put_environment(bench_json *json, const bench_run *run, const bench_environment *environment) {
     char version[32];
-    snprintf(version, sizeof version, "%d.%d.%d", STRATA_VERSION_MAJOR, STRATA_VERSION_MINOR, STRATA_VERSION_PATCH);
+    snprintf(version, sizeof version, "%d.%d.%d", STRATA_VERSION_MAJOR, STRATA_VERSION_MINOR,
+             STRATA_VERSION_PATCH);
     bench_json_object_begin(json, "environment");
     bench_json_text(json, "started_utc", environment->started_utc);
     bench_json_text(json, "cpu", environment->cpu);
@@ -55,7 +56,8 @@ static void put_histogram(bench_json *json, const char *name, const bench_histog
     bench_json_integer(json, "count", (int64_t)bench_count_read(&histogram->count));
     bench_json_number(json, "mean_ns", bench_histogram_mean_ns(histogram));
     for (size_t i = 0; i < sizeof quantiles / sizeof quantiles[0]; i++)
-        bench_json_integer(json, quantiles[i].name, (int64_t)bench_histogram_quantile_ns(histogram, quantiles[i].fraction));
+        bench_json_integer(json, quantiles[i].name,
+                           (int64_t)bench_histogram_quantile_ns(histogram, quantiles[i].fraction));
     /* Buckets as pairs of their highest value and their count, empty ones left out. */
     bench_json_array_begin(json, "buckets");
     for (uint32_t i = 0; i < BENCH_HISTOGRAM_BUCKETS; i++) {
@@ -80,7 +82,9 @@ static void put_result(bench_json *json, const bench_run *run, const bench_total
     bench_json_object_begin(json, "read_share");
     for (int i = 0; i <= BENCH_OUTCOME_LOAD; i++)
         bench_json_number(json, bench_outcome_word((bench_outcome)i),
-                          totals->reads == 0 ? 0 : (double)bench_count_read(&numbers->latency[i].count) / (double)totals->reads);
+                          totals->reads == 0
+                              ? 0
+                              : (double)bench_count_read(&numbers->latency[i].count) / (double)totals->reads);
     bench_json_object_end(json);
     bench_json_integer(json, "value_bytes_read", (int64_t)bench_count_read(&numbers->value_bytes_read));
     bench_json_integer(json, "contended_writes", (int64_t)bench_count_read(&numbers->contended));
@@ -89,10 +93,12 @@ static void put_result(bench_json *json, const bench_run *run, const bench_total
     bench_json_integer(json, "failure_count", (int64_t)totals->failures);
     bench_json_object_begin(json, "failures");
     for (int i = BENCH_OUTCOME_LOAD; i < BENCH_OUTCOME_COUNT; i++) {
-        bench_json_object_begin(json, i == BENCH_OUTCOME_LOAD ? "read" : bench_outcome_word((bench_outcome)i));
+        bench_json_object_begin(json,
+                                i == BENCH_OUTCOME_LOAD ? "read" : bench_outcome_word((bench_outcome)i));
         for (int32_t s = 0; s < (int32_t)BENCH_STATUSES_MAX; s++) {
             uint64_t count = bench_count_read(&numbers->failures[i][s]);
-            if (count > 0) bench_json_integer(json, s == 0 ? "unexpected" : strata_status_name(-s), (int64_t)count);
+            if (count > 0)
+                bench_json_integer(json, s == 0 ? "unexpected" : strata_status_name(-s), (int64_t)count);
         }
         bench_json_object_end(json);
     }
@@ -130,9 +136,11 @@ static void put_verification(bench_json *json, const bench_run *run, const bench
     bench_json_object_begin(json, "verification");
     bench_json_integer(json, "wrong", (int64_t)totals->mismatches);
     int64_t bound_ns = run->shared->processes[0].staleness_max_ns;
-    bench_json_number(json, "staleness_bound_ms", bound_ns == INT64_MAX ? (double)INFINITY : (double)bound_ns / 1e6);
+    bench_json_number(json, "staleness_bound_ms",
+                      bound_ns == INT64_MAX ? (double)INFINITY : (double)bound_ns / 1e6);
     for (int i = 0; i < BENCH_VERDICT_COUNT; i++)
-        bench_json_integer(json, bench_verdict_word((bench_verdict)i), (int64_t)bench_count_read(&totals->numbers.verdicts[i]));
+        bench_json_integer(json, bench_verdict_word((bench_verdict)i),
+                           (int64_t)bench_count_read(&totals->numbers.verdicts[i]));
     bench_json_array_begin(json, "details");
     for (uint32_t i = 0; i < BENCH_DETAILS_MAX && i < atomic_load(&run->shared->detail_count); i++)
         bench_json_text(json, NULL, run->shared->details[i]);
@@ -153,7 +161,8 @@ static void put_process(bench_json *json, const bench_process_report *report) {
     bench_json_object_begin(json, "metrics");
     for (size_t i = 0; i < BENCH_METRICS_MAX && strata_metric_describe(i, &metric) == STRATA_OK; i++)
         bench_json_integer(json, metric.name,
-                           metric.gauge ? report->metrics_after[i] : report->metrics_after[i] - report->metrics_before[i]);
+                           metric.gauge ? report->metrics_after[i]
+                                        : report->metrics_after[i] - report->metrics_before[i]);
     bench_json_object_end(json);
     bench_json_object_end(json);
 }

@@ -17,14 +17,14 @@
 
 #define BENCH_NS_PER_US INT64_C(1000)
 #define BENCH_NS_PER_MS INT64_C(1000000)
-#define BENCH_NS_PER_S INT64_C(1000000000)
+#define BENCH_NS_PER_S  INT64_C(1000000000)
 
 #define BENCH_PROCESSES_MAX 64u
-#define BENCH_THREADS_MAX 64u
-#define BENCH_METRICS_MAX 256u
-#define BENCH_STATUSES_MAX 64u
-#define BENCH_DETAILS_MAX 10u
-#define BENCH_PROBE_KEYS 64u
+#define BENCH_THREADS_MAX   64u
+#define BENCH_METRICS_MAX   256u
+#define BENCH_STATUSES_MAX  64u
+#define BENCH_DETAILS_MAX   10u
+#define BENCH_PROBE_KEYS    64u
 
 static inline int64_t bench_now_ns(void) {
     struct timespec t;
@@ -61,11 +61,11 @@ typedef struct bench_settings {
 extern const bench_option_table bench_tiered_options;
 
 /* What an operation turned out to be; each has its own histograms. */
-#define BENCH_OUTCOME_TABLE(X)                                                                                         \
-    X(L1, "l1_hit", "L1 hit")                                                                                          \
-    X(L2, "l2_hit", "L2 hit")                                                                                          \
-    X(LOAD, "load", "load")                                                                                            \
-    X(SET, "set", "set")                                                                                               \
+#define BENCH_OUTCOME_TABLE(X) \
+    X(L1, "l1_hit", "L1 hit")  \
+    X(L2, "l2_hit", "L2 hit")  \
+    X(LOAD, "load", "load")    \
+    X(SET, "set", "set")       \
     X(INVALIDATE, "invalidate", "invalidate")
 typedef enum bench_outcome {
 #define BENCH_OUTCOME_ENUM_(name, word, text) BENCH_OUTCOME_##name,
@@ -78,7 +78,7 @@ typedef enum bench_outcome {
 typedef struct bench_numbers {
     bench_histogram latency[BENCH_OUTCOME_COUNT]; /* from the intended start: in a closed loop, the call */
     bench_histogram service[BENCH_OUTCOME_COUNT]; /* from the call; empty in a closed loop */
-    bench_histogram send_lag;                     /* from the intended start to the call; empty in a closed loop */
+    bench_histogram send_lag; /* from the intended start to the call; empty in a closed loop */
     _Atomic uint64_t value_bytes_read;
     _Atomic uint64_t contended;      /* writes done as reads, because the key's row had a writer */
     _Atomic uint64_t declared_stale; /* answers that said of themselves that they may be old */
@@ -88,10 +88,11 @@ typedef struct bench_numbers {
 } bench_numbers;
 
 typedef struct bench_probe_numbers {
-    bench_histogram after_ack[2];  /* set, invalidate: until the other process has stopped answering the old value */
+    bench_histogram
+        after_ack[2]; /* set, invalidate: until the other process has stopped answering the old value */
     bench_histogram after_call[2];
-    _Atomic uint64_t discarded; /* samples whose old value was gone before the write */
-    _Atomic uint64_t failed;    /* not prepared in time, or the write failed */
+    _Atomic uint64_t discarded;  /* samples whose old value was gone before the write */
+    _Atomic uint64_t failed;     /* not prepared in time, or the write failed */
     _Atomic uint64_t never_seen; /* the old value was still answered after seconds */
 } bench_probe_numbers;
 
@@ -108,8 +109,13 @@ typedef struct bench_process_report {
 } bench_process_report;
 
 /* The prober of process 0 asks the one of process 1 to hold a key, writes it, and learns when that process noticed. */
-typedef enum bench_probe_state { BENCH_PROBE_IDLE, BENCH_PROBE_PRIME, BENCH_PROBE_WATCHING, BENCH_PROBE_SEEN,
-                                 BENCH_PROBE_FAILED } bench_probe_state;
+typedef enum bench_probe_state {
+    BENCH_PROBE_IDLE,
+    BENCH_PROBE_PRIME,
+    BENCH_PROBE_WATCHING,
+    BENCH_PROBE_SEEN,
+    BENCH_PROBE_FAILED
+} bench_probe_state;
 typedef struct bench_probe_board {
     _Atomic uint32_t state;
     _Atomic uint32_t key, version;
@@ -117,8 +123,8 @@ typedef struct bench_probe_board {
 } bench_probe_board;
 
 typedef struct bench_shared {
-    _Atomic uint32_t go;   /* all engines are open: start */
-    _Atomic uint32_t stop; /* end now */
+    _Atomic uint32_t go;                         /* all engines are open: start */
+    _Atomic uint32_t stop;                       /* end now */
     _Atomic int64_t start_ns, record_ns, end_ns; /* set before go */
     _Atomic uint32_t detail_count;
     char details[BENCH_DETAILS_MAX][256];
@@ -135,13 +141,13 @@ typedef struct bench_run {
     bench_database database; /* each process has its own copy of this struct, over shared rows */
     bench_shared *shared;
     size_t shared_bytes;
-    char nodes[1024];        /* "" without L2 */
+    char nodes[1024]; /* "" without L2 */
     char namespace_name[48];
     uint32_t value_bytes_max;
-    int64_t measured_ns;     /* after the run: how long was recorded */
-    int64_t timer_ns;        /* what one reading of the clock costs */
+    int64_t measured_ns; /* after the run: how long was recorded */
+    int64_t timer_ns;    /* what one reading of the clock costs */
     bool interrupted;
-    bool crashed;            /* a process ended other than by returning */
+    bool crashed; /* a process ended other than by returning */
     char server_version[64];
     pid_t children[BENCH_PROCESSES_MAX]; /* 0 once it has ended */
 } bench_run;
@@ -151,7 +157,8 @@ static inline bench_numbers *bench_run_numbers(const bench_run *run, uint32_t pr
 }
 
 /* Notes what was wrong with a read; the first few are kept as text. */
-void bench_run_note(bench_run *run, const bench_read *read, bench_verdict verdict, uint32_t version, int source);
+void bench_run_note(bench_run *run, const bench_read *read, bench_verdict verdict, uint32_t version,
+                    int source);
 
 /* Notes which processes have ended, and how; wait: until all have. */
 void bench_run_reap(bench_run *run, bool wait);

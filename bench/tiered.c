@@ -4,8 +4,8 @@
 
 #include <signal.h>
 #include <stdlib.h>
-#include <string.h>
 #include <strata/strata.h>
+#include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -13,7 +13,7 @@
 #include "bench/process.h"
 
 #define READY_SECONDS_MAX 60
-#define END_SECONDS_MAX 45
+#define END_SECONDS_MAX   45
 
 static volatile int interrupted;
 
@@ -22,18 +22,22 @@ static void on_signal(int number) {
     interrupted = 1;
 }
 
-void bench_run_note(bench_run *run, const bench_read *read, bench_verdict verdict, uint32_t version, int source) {
+void bench_run_note(bench_run *run, const bench_read *read, bench_verdict verdict, uint32_t version,
+                    int source) {
     static const char *const sources[] = {"nowhere", "L1", "L2", "the loader"};
     bench_shared *shared = run->shared;
     uint32_t index = atomic_fetch_add(&shared->detail_count, 1);
     if (index >= BENCH_DETAILS_MAX) return;
-    int64_t by_ns = run->database.staleness_max_ns == INT64_MAX ? 0 : read->began_ns - run->database.staleness_max_ns;
+    int64_t by_ns =
+        run->database.staleness_max_ns == INT64_MAX ? 0 : read->began_ns - run->database.staleness_max_ns;
     snprintf(shared->details[index], sizeof shared->details[index],
-             "%s: key %u in process %u from %s: version %u of %zu bytes; database %u, acknowledged in time %u, own %u, seen "
+             "%s: key %u in process %u from %s: version %u of %zu bytes; database %u, acknowledged in time "
+             "%u, own %u, seen "
              "%u; read took %.3f ms",
              bench_verdict_word(verdict), read->key, read->process, sources[source & 3], version, read->size,
-             bench_database_version(&run->database, read->key), bench_database_acknowledged(&run->database, read->key, by_ns),
-             bench_floor_own(read->floor), bench_floor_seen(read->floor), (double)(bench_now_ns() - read->began_ns) / 1e6);
+             bench_database_version(&run->database, read->key),
+             bench_database_acknowledged(&run->database, read->key, by_ns), bench_floor_own(read->floor),
+             bench_floor_seen(read->floor), (double)(bench_now_ns() - read->began_ns) / 1e6);
 }
 
 /* ---- setting up --------------------------------------------------------------------------------------------- */
@@ -46,14 +50,16 @@ static int start_servers(bench_run *run, sx_cluster **cluster, char *error, size
         snprintf(run->server_version, sizeof run->server_version, "as given by --nodes");
         return 0;
     }
-    sx_cluster_options options = {.primaries = settings->l2 == BENCH_L2_CLUSTER ? (uint32_t)settings->primaries : 0};
+    sx_cluster_options options = {.primaries =
+                                      settings->l2 == BENCH_L2_CLUSTER ? (uint32_t)settings->primaries : 0};
     if (sx_cluster_start(&options, cluster, error, error_size) != 0) return -1;
     snprintf(run->nodes, sizeof run->nodes, "%s", sx_cluster_seeds(*cluster));
     char *info = sx_cluster_command(*cluster, 0, "INFO server");
     const char *version = info != NULL ? strstr(info, "redis_version:") : NULL;
     if (version != NULL) {
         version += strlen("redis_version:");
-        snprintf(run->server_version, sizeof run->server_version, "Redis %.*s", (int)strcspn(version, "\r\n"), version);
+        snprintf(run->server_version, sizeof run->server_version, "Redis %.*s", (int)strcspn(version, "\r\n"),
+                 version);
     }
     free(info);
     return 0;
@@ -79,8 +85,8 @@ static int allocate(bench_run *run, char *error, size_t error_size) {
     }
     struct timespec wall;
     clock_gettime(CLOCK_REALTIME, &wall);
-    snprintf(run->namespace_name, sizeof run->namespace_name, "bench.%llx", (unsigned long long)wall.tv_sec << 20 |
-                                                                                (unsigned long long)wall.tv_nsec >> 10);
+    snprintf(run->namespace_name, sizeof run->namespace_name, "bench.%llx",
+             (unsigned long long)wall.tv_sec << 20 | (unsigned long long)wall.tv_nsec >> 10);
     run->timer_ns = measure_timer();
     return 0;
 }
@@ -104,7 +110,9 @@ static int fork_processes(bench_run *run, char *error, size_t error_size) {
 void bench_run_reap(bench_run *run, bool wait) {
     for (uint64_t i = 0; i < run->settings.processes; i++) {
         int status;
-        if (run->children[i] <= 0 || waitpid(run->children[i], &status, wait ? 0 : WNOHANG) != run->children[i]) continue;
+        if (run->children[i] <= 0 ||
+            waitpid(run->children[i], &status, wait ? 0 : WNOHANG) != run->children[i])
+            continue;
         bench_process_report *report = &run->shared->processes[i];
         run->children[i] = 0;
         if (WIFSIGNALED(status)) {
@@ -129,7 +137,8 @@ static bool any_child(const bench_run *run) {
 static void end_processes(bench_run *run) {
     int64_t give_up_ns = bench_now_ns() + END_SECONDS_MAX * BENCH_NS_PER_S;
     atomic_store(&run->shared->stop, 1);
-    for (bench_run_reap(run, false); any_child(run) && bench_now_ns() < give_up_ns; bench_run_reap(run, false))
+    for (bench_run_reap(run, false); any_child(run) && bench_now_ns() < give_up_ns;
+         bench_run_reap(run, false))
         usleep(10000);
     for (uint64_t i = 0; i < run->settings.processes; i++)
         if (run->children[i] > 0) kill(run->children[i], SIGKILL);
@@ -142,8 +151,8 @@ static int wait_until_ready(bench_run *run, char *error, size_t error_size) {
         bench_process_report *report = &run->shared->processes[i];
         if (atomic_load(&report->ready) != 0) {
             if (report->open_status != STRATA_OK || report->error[0] != '\0') {
-                snprintf(error, error_size, "process %u: %s: %s", (unsigned)i, strata_status_name(report->open_status),
-                         report->error);
+                snprintf(error, error_size, "process %u: %s: %s", (unsigned)i,
+                         strata_status_name(report->open_status), report->error);
                 return -1;
             }
             i++;
@@ -168,7 +177,8 @@ static void start_clock(bench_run *run) {
     int64_t record_ns = start_ns + (int64_t)(settings->warmup_seconds * 1e9);
     atomic_store(&shared->start_ns, start_ns);
     atomic_store(&shared->record_ns, record_ns);
-    atomic_store(&shared->end_ns, settings->passes > 0 ? INT64_MAX : record_ns + (int64_t)(settings->seconds * 1e9));
+    atomic_store(&shared->end_ns,
+                 settings->passes > 0 ? INT64_MAX : record_ns + (int64_t)(settings->seconds * 1e9));
     atomic_store(&shared->go, 1);
 }
 
@@ -193,7 +203,8 @@ static int run_all(bench_run *run, bench_series *series, char *error, size_t err
     int outcome = BENCH_EXIT_SETUP;
     bench_environment_read(&environment);
     if (allocate(run, error, error_size) == 0 && start_servers(run, &cluster, error, error_size) == 0) {
-        bool ready = fork_processes(run, error, error_size) == 0 && wait_until_ready(run, error, error_size) == 0;
+        bool ready =
+            fork_processes(run, error, error_size) == 0 && wait_until_ready(run, error, error_size) == 0;
         if (ready) {
             start_clock(run);
             bench_progress_run(run, series, &interrupted);
@@ -215,19 +226,21 @@ int bench_tiered_main(int argc, char **argv) {
     bench_series *series = calloc(1, sizeof *series);
     int outcome = BENCH_EXIT_SETUP;
     if (run == NULL || series == NULL) goto done;
-    bench_options_outcome parsed =
-        bench_options_parse(&bench_tiered_options, argc, argv, &run->settings, &run->given, error, sizeof error);
+    bench_options_outcome parsed = bench_options_parse(&bench_tiered_options, argc, argv, &run->settings,
+                                                       &run->given, error, sizeof error);
     if (parsed == BENCH_OPTIONS_HELP) {
         bench_options_help(&bench_tiered_options, stdout);
         outcome = BENCH_EXIT_GOOD;
         goto done;
     }
-    if (parsed == BENCH_OPTIONS_WRONG || bench_tiered_settle(&run->settings, &run->given, error, sizeof error) != 0) {
+    if (parsed == BENCH_OPTIONS_WRONG ||
+        bench_tiered_settle(&run->settings, &run->given, error, sizeof error) != 0) {
         fprintf(stderr, "strata-bench tiered: %s\nTry strata-bench tiered --help.\n", error);
         outcome = BENCH_EXIT_USAGE;
         goto done;
     }
-    struct sigaction action = {.sa_handler = on_signal, .sa_flags = (int)SA_RESETHAND}; /* the second time ends us at once */
+    struct sigaction action = {.sa_handler = on_signal,
+                               .sa_flags = (int)SA_RESETHAND}; /* the second time ends us at once */
     sigaction(SIGINT, &action, NULL);
     sigaction(SIGTERM, &action, NULL);
     outcome = run_all(run, series, error, sizeof error);

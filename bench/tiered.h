@@ -15,7 +15,8 @@ enum { BENCH_EXIT_GOOD = 0, BENCH_EXIT_BAD = 1, BENCH_EXIT_USAGE = 2, BENCH_EXIT
 
 int bench_tiered_main(int argc, char **argv);
 /* What the option table alone can't say; 0, or -1 with a text. Completes defaults that depend on others. */
-int bench_tiered_settle(bench_settings *settings, const bench_options_given *given, char *error, size_t error_size);
+int bench_tiered_settle(bench_settings *settings, const bench_options_given *given, char *error,
+                        size_t error_size);
 
 #define BENCH_SERIES_MAX 1800u
 /* Counts over time; when it is full, every second point goes and the step doubles. */
@@ -39,7 +40,8 @@ void bench_totals_collect(bench_totals *totals, const bench_run *run);
 /* Shows what is going on, about once a second, until all processes have finished or the run is over. */
 void bench_progress_run(bench_run *run, bench_series *series, const volatile int *interrupted);
 
-void bench_report_print(FILE *out, const bench_run *run, const bench_totals *totals, const bench_environment *environment);
+void bench_report_print(FILE *out, const bench_run *run, const bench_totals *totals,
+                        const bench_environment *environment);
 /* 0 or -1. */
 int bench_report_json(const char *path, const bench_run *run, const bench_totals *totals,
                       const bench_environment *environment, const bench_series *series);

@@ -5,19 +5,20 @@
 #include "bench/tiered.h"
 
 #define FIELD(member) offsetof(bench_settings, member)
-#define WORK(member) offsetof(bench_settings, workload.member)
+#define WORK(member)  offsetof(bench_settings, workload.member)
 
 static const bench_option rows[] = {
-    {"dist", BENCH_OPTION_TEXT, "zipf:THETA|uniform", "zipf:0.99", 0, 0, NULL, WORK(distribution), "popularity of keys",
-     "What is asked for"},
+    {"dist", BENCH_OPTION_TEXT, "zipf:THETA|uniform", "zipf:0.99", 0, 0, NULL, WORK(distribution),
+     "popularity of keys", "What is asked for"},
     {"keys", BENCH_OPTION_COUNT, "N", "200k", 1, BENCH_KEYS_MAX, NULL, WORK(keys), "keys there are", NULL},
     {"value-bytes", BENCH_OPTION_RANGE, "BYTES|MIN-MAX", "100", 1, 536870912, NULL, WORK(value_bytes),
      "size of values, at least 32; a range is uniform", NULL},
     {"value-bytes-max", BENCH_OPTION_BYTES, "BYTES", "64KiB", 32, 536870912, NULL, WORK(value_bytes_max),
      "cuts sizes, also a trace's", NULL},
-    {"ttl", BENCH_OPTION_RANGE, "MS|MIN-MAX", NULL, 1, 1e12, NULL, WORK(ttl_ms), "of every load and set, else the engine's",
-     NULL},
-    {"set-percent", BENCH_OPTION_NUMBER, "PERCENT", "3", 0, 100, NULL, WORK(set_percent), "operations that are sets", NULL},
+    {"ttl", BENCH_OPTION_RANGE, "MS|MIN-MAX", NULL, 1, 1e12, NULL, WORK(ttl_ms),
+     "of every load and set, else the engine's", NULL},
+    {"set-percent", BENCH_OPTION_NUMBER, "PERCENT", "3", 0, 100, NULL, WORK(set_percent),
+     "operations that are sets", NULL},
     {"invalidate-percent", BENCH_OPTION_NUMBER, "PERCENT", "1", 0, 100, NULL, WORK(invalidate_percent),
      "operations that are invalidations; the rest is get_or_load", NULL},
     {"seed", BENCH_OPTION_COUNT, "N", "1", 0, 9e15, NULL, WORK(seed), "same seed, same operations", NULL},
@@ -27,35 +28,42 @@ static const bench_option rows[] = {
      "instead of telling it by name and content", NULL},
     {"trace-operations", BENCH_OPTION_FLAG, NULL, NULL, 0, 0, NULL, WORK(trace_operations),
      "do the writes and deletes of the trace instead of shares of our own", NULL},
-    {"passes", BENCH_OPTION_COUNT, "N", NULL, 1, 1e9, NULL, FIELD(passes), "through the trace, instead of --seconds", NULL},
+    {"passes", BENCH_OPTION_COUNT, "N", NULL, 1, 1e9, NULL, FIELD(passes),
+     "through the trace, instead of --seconds", NULL},
     {"processes", BENCH_OPTION_COUNT, "N", "2", 1, BENCH_PROCESSES_MAX, NULL, FIELD(processes),
      "processes, each with its own L1", "Load"},
-    {"threads", BENCH_OPTION_COUNT, "N", "1", 1, BENCH_THREADS_MAX, NULL, FIELD(threads), "threads of each process", NULL},
+    {"threads", BENCH_OPTION_COUNT, "N", "1", 1, BENCH_THREADS_MAX, NULL, FIELD(threads),
+     "threads of each process", NULL},
     {"seconds", BENCH_OPTION_NUMBER, "S", "30", 0.1, 1e7, NULL, FIELD(seconds), "how long to record", NULL},
     {"warmup", BENCH_OPTION_NUMBER, "S", "0", 0, 1e6, NULL, FIELD(warmup_seconds),
      "load before recording; reads are checked already", NULL},
     {"rate", BENCH_OPTION_NUMBER, "OPS", "20k", 0, 1e9, NULL, FIELD(rate),
      "operations per second of all threads; latency counts from the intended start. 0: closed loop", NULL},
-    {"arrivals", BENCH_OPTION_CHOICE, "KIND", "constant", 0, 0, "constant|poisson", FIELD(arrivals), "spacing at a rate",
-     NULL},
+    {"arrivals", BENCH_OPTION_CHOICE, "KIND", "constant", 0, 0, "constant|poisson", FIELD(arrivals),
+     "spacing at a rate", NULL},
     {"outstanding", BENCH_OPTION_COUNT, "N", NULL, 1, 65536, NULL, FIELD(outstanding),
      "operations under way per thread, at most [16, or 256 at a rate]", NULL},
-    {"deadline", BENCH_OPTION_COUNT, "MS", NULL, 1, 3600000, NULL, FIELD(deadline_ms), "of each operation, else the engine's",
+    {"deadline", BENCH_OPTION_COUNT, "MS", NULL, 1, 3600000, NULL, FIELD(deadline_ms),
+     "of each operation, else the engine's", NULL},
+    {"loader-us", BENCH_OPTION_COUNT, "US", "0", 0, 6e7, NULL, FIELD(loader_us), "latency of the loader",
      NULL},
-    {"loader-us", BENCH_OPTION_COUNT, "US", "0", 0, 6e7, NULL, FIELD(loader_us), "latency of the loader", NULL},
     {"probe-rate", BENCH_OPTION_NUMBER, "PER_SECOND", "50", 0, 500, NULL, FIELD(probe_rate),
      "samples of the invalidation lag between two processes; 0: none", NULL},
     {"l2", BENCH_OPTION_CHOICE, "MODE", "cluster", 0, 0, "cluster|standalone|none", FIELD(l2),
      "what stands behind L1; servers of our own unless --nodes", "Tiers"},
-    {"standalone", BENCH_OPTION_FLAG, NULL, NULL, 0, 0, NULL, FIELD(standalone), "the same as --l2 standalone", NULL},
-    {"nodes", BENCH_OPTION_TEXT, "HOST:PORT,...", NULL, 0, 0, NULL, FIELD(nodes), "running servers to use; what is written stays",
-     NULL},
+    {"standalone", BENCH_OPTION_FLAG, NULL, NULL, 0, 0, NULL, FIELD(standalone),
+     "the same as --l2 standalone", NULL},
+    {"nodes", BENCH_OPTION_TEXT, "HOST:PORT,...", NULL, 0, 0, NULL, FIELD(nodes),
+     "running servers to use; what is written stays", NULL},
     {"primaries", BENCH_OPTION_COUNT, "N", "3", 1, 32, NULL, FIELD(primaries), "of our own cluster", NULL},
-    {"l1-bytes", BENCH_OPTION_BYTES, "BYTES", "16MiB", 1048576, 1e15, NULL, FIELD(l1_bytes), "budget of each process's L1",
-     NULL},
-    {"config", BENCH_OPTION_LIST, "NAME=VALUE", NULL, 0, 0, NULL, FIELD(config), "any option of the engine; repeatable", NULL},
-    {"config-file", BENCH_OPTION_TEXT, "FILE", NULL, 0, 0, NULL, FIELD(config_file), "the engine's configuration", NULL},
-    {"json", BENCH_OPTION_TEXT, "FILE", NULL, 0, 0, NULL, FIELD(json_path), "write everything there", "Result"},
+    {"l1-bytes", BENCH_OPTION_BYTES, "BYTES", "16MiB", 1048576, 1e15, NULL, FIELD(l1_bytes),
+     "budget of each process's L1", NULL},
+    {"config", BENCH_OPTION_LIST, "NAME=VALUE", NULL, 0, 0, NULL, FIELD(config),
+     "any option of the engine; repeatable", NULL},
+    {"config-file", BENCH_OPTION_TEXT, "FILE", NULL, 0, 0, NULL, FIELD(config_file),
+     "the engine's configuration", NULL},
+    {"json", BENCH_OPTION_TEXT, "FILE", NULL, 0, 0, NULL, FIELD(json_path), "write everything there",
+     "Result"},
     {"allow-errors", BENCH_OPTION_FLAG, NULL, NULL, 0, 0, NULL, FIELD(allow_errors),
      "failed operations don't fail the run; wrong values always do", NULL},
     {"quiet", BENCH_OPTION_FLAG, NULL, NULL, 0, 0, NULL, FIELD(quiet), "no progress lines", NULL},
@@ -78,9 +86,12 @@ static const bench_option_rule rules[] = {
 
 const bench_option_table bench_tiered_options = {
     .command = "strata-bench tiered",
-    .about = "Processes that share a key space and an L2 do get_or_load, set and invalidate. Every value read is checked: its\n"
-             "key, size and checksum, that its version exists, that it is no older than the staleness bound allows, and that\n"
-             "no process misses its own writes or sees a key go back. Exit status: 0 fine, 1 wrong values or failed\n"
+    .about = "Processes that share a key space and an L2 do get_or_load, set and invalidate. Every value "
+             "read is checked: its\n"
+             "key, size and checksum, that its version exists, that it is no older than the staleness bound "
+             "allows, and that\n"
+             "no process misses its own writes or sees a key go back. Exit status: 0 fine, 1 wrong values or "
+             "failed\n"
              "operations, 2 wrong command line, 3 could not run. Defaults are in brackets.",
     .rows = rows,
     .count = sizeof rows / sizeof rows[0],
@@ -93,7 +104,8 @@ static int refuse(char *error, size_t error_size, const char *text) {
     return -1;
 }
 
-int bench_tiered_settle(bench_settings *settings, const bench_options_given *given, char *error, size_t error_size) {
+int bench_tiered_settle(bench_settings *settings, const bench_options_given *given, char *error,
+                        size_t error_size) {
     const bench_option_table *table = &bench_tiered_options;
     if (settings->standalone) settings->l2 = BENCH_L2_STANDALONE;
     if (settings->outstanding == 0) settings->outstanding = settings->rate > 0 ? 256 : 16;
@@ -111,7 +123,8 @@ int bench_tiered_settle(bench_settings *settings, const bench_options_given *giv
             return refuse(error, error_size, "--value-bytes is above --value-bytes-max");
         settings->workload.value_bytes_max = settings->workload.value_bytes.max;
     }
-    if (settings->workload.trace_operations) settings->workload.set_percent = settings->workload.invalidate_percent = 0;
+    if (settings->workload.trace_operations)
+        settings->workload.set_percent = settings->workload.invalidate_percent = 0;
     if (settings->processes < 2 || settings->l2 == BENCH_L2_NONE) {
         if (settings->probe_rate > 0 && bench_options_was_given(table, given, "probe-rate"))
             return refuse(error, error_size, "--probe-rate needs two processes and an L2 between them");

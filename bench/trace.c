@@ -11,10 +11,10 @@
 #include "bench/random.h"
 #include "bench/trace_stream.h"
 
-#define COLUMNS_MAX 32
+#define COLUMNS_MAX    32
 #define LINE_BYTES_MAX ((size_t)16 * 1024)
-#define NO_COLUMN UINT32_MAX
-#define ACCEPTED "accepted are kv12, oracleGeneral, csv with a header, Twitter csv, each plain or as .zst"
+#define NO_COLUMN      UINT32_MAX
+#define ACCEPTED       "accepted are kv12, oracleGeneral, csv with a header, Twitter csv, each plain or as .zst"
 
 struct bench_trace {
     bench_stream_bytes *bytes;
@@ -30,12 +30,16 @@ const char *bench_trace_format_name(bench_trace_format format) {
     return names[format];
 }
 
-bench_trace_format bench_trace_format_of(const bench_trace *trace) { return trace->format; }
+bench_trace_format bench_trace_format_of(const bench_trace *trace) {
+    return trace->format;
+}
 
 static uint32_t u32_at(const uint8_t *at) {
     return (uint32_t)at[0] | (uint32_t)at[1] << 8 | (uint32_t)at[2] << 16 | (uint32_t)at[3] << 24;
 }
-static uint64_t u64_at(const uint8_t *at) { return (uint64_t)u32_at(at) | (uint64_t)u32_at(at + 4) << 32; }
+static uint64_t u64_at(const uint8_t *at) {
+    return (uint64_t)u32_at(at) | (uint64_t)u32_at(at + 4) << 32;
+}
 
 /* ---- telling formats apart ---------------------------------------------------------------------------------- */
 
@@ -48,7 +52,8 @@ static bench_trace_format format_by_name(const char *path) {
 
 static int looks_like_text(const uint8_t *bytes, size_t size) {
     for (size_t i = 0; i < size && i < 4096; i++)
-        if ((bytes[i] < 0x20 && bytes[i] != '\n' && bytes[i] != '\r' && bytes[i] != '\t') || bytes[i] == 0x7f) return 0;
+        if ((bytes[i] < 0x20 && bytes[i] != '\n' && bytes[i] != '\r' && bytes[i] != '\t') || bytes[i] == 0x7f)
+            return 0;
     return size > 0;
 }
 
@@ -135,7 +140,7 @@ static bench_trace_format format_by_content(const uint8_t *bytes, size_t size) {
     if (looks_like_text(bytes, size)) {
         size_t length = line_size(bytes, size);
         const char *line = (const char *)bytes;
-        return looks_like_twitter(line, length) ? BENCH_TRACE_TWITTER
+        return looks_like_twitter(line, length)  ? BENCH_TRACE_TWITTER
                : looks_like_header(line, length) ? BENCH_TRACE_CSV
                                                  : BENCH_TRACE_AUTO;
     }
@@ -145,7 +150,8 @@ static bench_trace_format format_by_content(const uint8_t *bytes, size_t size) {
 
 /* ---- opening ------------------------------------------------------------------------------------------------ */
 
-static uint32_t column_named(const char *const *fields, const size_t *sizes, uint32_t count, const char *names) {
+static uint32_t column_named(const char *const *fields, const size_t *sizes, uint32_t count,
+                             const char *names) {
     for (const char *at = names; *at != '\0';) {
         size_t length = strcspn(at, "|");
         for (uint32_t i = 0; i < count; i++)
@@ -167,20 +173,24 @@ static void describe(const uint8_t *bytes, size_t size, char *text, size_t text_
 }
 
 /* Reads the header of a csv; 0, or -1 with a text. */
-static int read_header(bench_trace *trace, const uint8_t *bytes, size_t size, char *error, size_t error_size) {
+static int read_header(bench_trace *trace, const uint8_t *bytes, size_t size, char *error,
+                       size_t error_size) {
     const char *fields[COLUMNS_MAX];
     size_t sizes[COLUMNS_MAX], length = line_size(bytes, size);
     uint32_t count = split((const char *)bytes, length, fields, sizes, COLUMNS_MAX);
     if (count <= COLUMNS_MAX) {
         trace->column_count = count;
-        trace->key_column = column_named(fields, sizes, count, "lbn|key|obj_id|object_id|objectid|id|block|address");
-        trace->size_column = column_named(fields, sizes, count, "size|value_size|obj_size|size_bytes|bytes|length");
+        trace->key_column =
+            column_named(fields, sizes, count, "lbn|key|obj_id|object_id|objectid|id|block|address");
+        trace->size_column =
+            column_named(fields, sizes, count, "size|value_size|obj_size|size_bytes|bytes|length");
         trace->operation_column = column_named(fields, sizes, count, "op|operation|type");
     }
     if (count > COLUMNS_MAX || trace->key_column == NO_COLUMN) {
         char found[256];
         describe(bytes, size, found, sizeof found);
-        snprintf(error, error_size, "%s: found %s: no column of keys (lbn, key, obj_id, id, block)", trace->path, found);
+        snprintf(error, error_size, "%s: found %s: no column of keys (lbn, key, obj_id, id, block)",
+                 trace->path, found);
         return -1;
     }
     const uint8_t *newline = memchr(bytes, '\n', size);
@@ -254,7 +264,8 @@ static int next_binary(bench_trace *trace, bench_trace_record *record, char *mat
         return -1;
     }
     int oracle = trace->format == BENCH_TRACE_ORACLE_GENERAL;
-    *record = (bench_trace_record){.key = u64_at(bytes + (oracle ? 4 : 0)), .size_bytes = u32_at(bytes + (oracle ? 12 : 8))};
+    *record = (bench_trace_record){.key = u64_at(bytes + (oracle ? 4 : 0)),
+                                   .size_bytes = u32_at(bytes + (oracle ? 12 : 8))};
     bench_stream_bytes_skip(trace->bytes, wanted);
     return 1;
 }
@@ -268,8 +279,9 @@ static uint64_t key_of(const char *text, size_t size) {
 }
 
 static bench_trace_operation operation_of(const char *text, size_t size) {
-    static const char *const writes[] = {"set", "add", "replace", "cas", "append", "prepend", "incr", "decr", "write", "w",
-                                         "2a"}; /* 2a: SCSI WRITE(10), as the block traces have it */
+    static const char *const writes[] = {
+        "set",  "add",  "replace", "cas", "append", "prepend",
+        "incr", "decr", "write",   "w",   "2a"}; /* 2a: SCSI WRITE(10), as the block traces have it */
     static const char *const deletes[] = {"delete", "del", "remove", "invalidate"};
     for (size_t i = 0; i < sizeof writes / sizeof writes[0]; i++)
         if (strlen(writes[i]) == size && strncasecmp(writes[i], text, size) == 0) return BENCH_TRACE_WRITE;
@@ -278,18 +290,19 @@ static bench_trace_operation operation_of(const char *text, size_t size) {
     return BENCH_TRACE_READ;
 }
 
-static int decode_line(const bench_trace *trace, const char *line, size_t length, bench_trace_record *record, char *matter,
-                       size_t matter_size) {
+static int decode_line(const bench_trace *trace, const char *line, size_t length, bench_trace_record *record,
+                       char *matter, size_t matter_size) {
     const char *fields[COLUMNS_MAX];
     size_t sizes[COLUMNS_MAX];
     int twitter = trace->format == BENCH_TRACE_TWITTER;
-    uint32_t wanted = twitter ? 7 : trace->column_count, count = split(line, length, fields, sizes, COLUMNS_MAX);
+    uint32_t wanted = twitter ? 7 : trace->column_count,
+             count = split(line, length, fields, sizes, COLUMNS_MAX);
     uint32_t key = twitter ? 1 : trace->key_column, value = twitter ? 3 : trace->size_column;
     uint32_t operation = twitter ? 5 : trace->operation_column;
     uint64_t bytes = 1;
     if (count != wanted) {
-        snprintf(matter, matter_size, "line %llu has %u fields instead of %u", (unsigned long long)trace->line_number, count,
-                 wanted);
+        snprintf(matter, matter_size, "line %llu has %u fields instead of %u",
+                 (unsigned long long)trace->line_number, count, wanted);
         return -1;
     }
     if (sizes[key] == 0) {
@@ -314,12 +327,13 @@ static int next_line(bench_trace *trace, bench_trace_record *record, char *matte
         const uint8_t *newline = memchr(bytes, '\n', (size_t)size);
         trace->line_number++;
         if (newline == NULL && (size_t)size >= LINE_BYTES_MAX) {
-            snprintf(matter, matter_size, "line %llu is longer than %zu bytes", (unsigned long long)trace->line_number,
-                     LINE_BYTES_MAX);
+            snprintf(matter, matter_size, "line %llu is longer than %zu bytes",
+                     (unsigned long long)trace->line_number, LINE_BYTES_MAX);
             return -1;
         }
         size_t length = line_size(bytes, (size_t)size);
-        int outcome = length == 0 ? 0 : decode_line(trace, (const char *)bytes, length, record, matter, matter_size);
+        int outcome =
+            length == 0 ? 0 : decode_line(trace, (const char *)bytes, length, record, matter, matter_size);
         bench_stream_bytes_skip(trace->bytes, newline != NULL ? (size_t)(newline - bytes) + 1 : (size_t)size);
         if (outcome != 0) return outcome;
     }
@@ -332,7 +346,8 @@ int bench_trace_next(bench_trace *trace, bench_trace_record *record, char *error
                          : next_line(trace, record, matter, sizeof matter);
     if (outcome == 1) trace->record_number++;
     if (outcome < 0)
-        snprintf(error, error_size, "%s: %s record %llu: %s", trace->path, bench_trace_format_name(trace->format),
-                 (unsigned long long)trace->record_number + 1, matter);
+        snprintf(error, error_size, "%s: %s record %llu: %s", trace->path,
+                 bench_trace_format_name(trace->format), (unsigned long long)trace->record_number + 1,
+                 matter);
     return outcome;
 }

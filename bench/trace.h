@@ -7,11 +7,12 @@
 #include <stdint.h>
 
 typedef enum bench_trace_format {
-    BENCH_TRACE_AUTO = 0,           /* by name, else by content */
-    BENCH_TRACE_KV12 = 1,           /* records of u64 key, u32 size, little endian */
-    BENCH_TRACE_ORACLE_GENERAL = 2, /* records of u32 seconds, u64 key, u32 size, i64 next access, little endian */
-    BENCH_TRACE_CSV = 3,            /* a header names the columns: lbn or key, and size, time, op where there are such */
-    BENCH_TRACE_TWITTER = 4         /* timestamp,key,key_size,value_size,client_id,operation,ttl without a header */
+    BENCH_TRACE_AUTO = 0, /* by name, else by content */
+    BENCH_TRACE_KV12 = 1, /* records of u64 key, u32 size, little endian */
+    BENCH_TRACE_ORACLE_GENERAL =
+        2,               /* records of u32 seconds, u64 key, u32 size, i64 next access, little endian */
+    BENCH_TRACE_CSV = 3, /* a header names the columns: lbn or key, and size, time, op where there are such */
+    BENCH_TRACE_TWITTER = 4 /* timestamp,key,key_size,value_size,client_id,operation,ttl without a header */
 } bench_trace_format;
 #define BENCH_TRACE_FORMATS "auto|kv12|oracleGeneral|csv|twitter"
 

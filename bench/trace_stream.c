@@ -8,7 +8,7 @@
 #include <string.h>
 #include <zstd.h>
 
-#define INPUT_BYTES ((size_t)128 * 1024)
+#define INPUT_BYTES  ((size_t)128 * 1024)
 #define OUTPUT_BYTES ((size_t)256 * 1024)
 
 struct bench_stream_bytes {
@@ -114,7 +114,9 @@ long bench_stream_bytes_peek(bench_stream_bytes *stream, size_t wanted, const ui
     return (long)(stream->end - stream->begin);
 }
 
-void bench_stream_bytes_skip(bench_stream_bytes *stream, size_t count) { stream->begin += count; }
+void bench_stream_bytes_skip(bench_stream_bytes *stream, size_t count) {
+    stream->begin += count;
+}
 
 void bench_stream_bytes_close(bench_stream_bytes *stream) {
     if (stream == NULL) return;

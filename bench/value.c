@@ -6,7 +6,7 @@
 
 #include "bench/random.h"
 
-#define MAGIC UINT32_C(0x61727453) /* "Stra" */
+#define MAGIC           UINT32_C(0x61727453) /* "Stra" */
 #define CHECKSUM_OFFSET 24u
 
 static uint64_t word_at(const unsigned char *bytes, size_t offset) {
@@ -57,5 +57,6 @@ bench_value_fault bench_value_check(const void *value, size_t size, bench_value_
     memcpy(&header->key, bytes + 8, sizeof header->key);
     memcpy(&header->version, bytes + 16, sizeof header->version);
     if (header->size_bytes != size) return BENCH_VALUE_WRONG_SIZE;
-    return word_at(bytes, CHECKSUM_OFFSET) == checksum(bytes, size) ? BENCH_VALUE_GOOD : BENCH_VALUE_WRONG_CHECKSUM;
+    return word_at(bytes, CHECKSUM_OFFSET) == checksum(bytes, size) ? BENCH_VALUE_GOOD
+                                                                    : BENCH_VALUE_WRONG_CHECKSUM;
 }

@@ -45,7 +45,8 @@ bench_verdict bench_verify_read(bench_database *database, const bench_read *read
     if (header.key != read->key) return BENCH_VERDICT_WRONG_KEY;
     if (header.version > UINT32_MAX) return BENCH_VERDICT_FUTURE;
     *version = (uint32_t)header.version;
-    if (size_of != NULL && size_of(context, read->key, *version) != read->size) return BENCH_VERDICT_WRONG_SIZE;
+    if (size_of != NULL && size_of(context, read->key, *version) != read->size)
+        return BENCH_VERDICT_WRONG_SIZE;
     bench_verdict verdict = judge_version(database, read, header.version);
     if (verdict == BENCH_VERDICT_GOOD && !read->declared_stale && *version > bench_floor_seen(read->floor))
         bench_database_saw(database, read->process, read->key, *version);

@@ -9,16 +9,16 @@
 #include "bench/value.h"
 
 /* X(NAME, word for tables and JSON, what it means) */
-#define BENCH_VERDICT_TABLE(X)                                                                                         \
-    X(GOOD, "good", "the read is what was promised")                                                                   \
-    X(MALFORMED, "malformed", "not a value of this benchmark")                                                         \
-    X(WRONG_KEY, "wrong_key", "another key's value")                                                                   \
-    X(WRONG_SIZE, "wrong_size", "not as long as it was written")                                                       \
-    X(WRONG_CHECKSUM, "wrong_checksum", "changed bytes")                                                               \
-    X(FUTURE, "future", "a version that nobody wrote")                                                                 \
-    X(STALE, "stale", "older than a write acknowledged more than the staleness bound before the read began")           \
-    X(OWN_WRITE, "own_write", "older than a write this process had completed before the read began")                   \
-    X(WENT_BACK, "went_back", "older than what this process had read before")                                          \
+#define BENCH_VERDICT_TABLE(X)                                                                               \
+    X(GOOD, "good", "the read is what was promised")                                                         \
+    X(MALFORMED, "malformed", "not a value of this benchmark")                                               \
+    X(WRONG_KEY, "wrong_key", "another key's value")                                                         \
+    X(WRONG_SIZE, "wrong_size", "not as long as it was written")                                             \
+    X(WRONG_CHECKSUM, "wrong_checksum", "changed bytes")                                                     \
+    X(FUTURE, "future", "a version that nobody wrote")                                                       \
+    X(STALE, "stale", "older than a write acknowledged more than the staleness bound before the read began") \
+    X(OWN_WRITE, "own_write", "older than a write this process had completed before the read began")         \
+    X(WENT_BACK, "went_back", "older than what this process had read before")                                \
     X(ABSENT, "absent", "a miss, though the loader always has a value")
 
 typedef enum bench_verdict {
@@ -35,11 +35,11 @@ const char *bench_verdict_text(bench_verdict verdict);
 typedef struct bench_read {
     uint32_t process;
     uint32_t key;
-    int64_t began_ns;         /* before the call */
-    uint64_t floor;           /* bench_database_floor, before the call */
+    int64_t began_ns; /* before the call */
+    uint64_t floor;   /* bench_database_floor, before the call */
     const void *bytes;
     size_t size;
-    bool declared_stale;      /* the result said that it may be older: only this process's own writes bind it */
+    bool declared_stale; /* the result said that it may be older: only this process's own writes bind it */
 } bench_read;
 
 /* How long a key's value of some version is; NULL where the header's word is enough. */

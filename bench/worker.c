@@ -10,7 +10,7 @@
 
 /* How many operations are started between two looks at completions. */
 #define STARTS_PER_DISPATCH 8u
-#define DRAIN_SECONDS_MAX 15
+#define DRAIN_SECONDS_MAX   15
 
 static void count_failure(bench_worker *worker, bench_outcome outcome, int32_t status) {
     uint32_t index = status < 0 && status > -(int32_t)BENCH_STATUSES_MAX ? (uint32_t)-status : 0;
@@ -19,7 +19,8 @@ static void count_failure(bench_worker *worker, bench_outcome outcome, int32_t s
 
 static void record(bench_worker *worker, const bench_slot *slot, bench_outcome outcome, int64_t end_ns) {
     bench_histogram_add(&worker->numbers->latency[outcome], end_ns - slot->intended_ns);
-    if (worker->run->settings.rate > 0) bench_histogram_add(&worker->numbers->service[outcome], end_ns - slot->began_ns);
+    if (worker->run->settings.rate > 0)
+        bench_histogram_add(&worker->numbers->service[outcome], end_ns - slot->began_ns);
 }
 
 static void release_slot(bench_slot *slot) {
@@ -30,13 +31,18 @@ static void release_slot(bench_slot *slot) {
 
 static void judge(bench_worker *worker, const bench_slot *slot, const strata_result *result) {
     bench_run *run = worker->run;
-    bench_read read = {.process = worker->process, .key = slot->key, .began_ns = slot->began_ns, .floor = slot->floor,
-                       .bytes = result->value.data, .size = result->value.size,
+    bench_read read = {.process = worker->process,
+                       .key = slot->key,
+                       .began_ns = slot->began_ns,
+                       .floor = slot->floor,
+                       .bytes = result->value.data,
+                       .size = result->value.size,
                        .declared_stale = result->status == STRATA_STALE};
     uint32_t version = 0;
     bench_verdict verdict = BENCH_VERDICT_ABSENT;
     if (result->status != STRATA_MISS)
-        verdict = bench_verify_read(&run->database, &read, bench_workload_value_bytes, &run->workload, &version);
+        verdict =
+            bench_verify_read(&run->database, &read, bench_workload_value_bytes, &run->workload, &version);
     bench_count_add(&worker->numbers->verdicts[verdict], 1);
     if (verdict != BENCH_VERDICT_GOOD) bench_run_note(run, &read, verdict, version, result->source);
 }
@@ -65,8 +71,8 @@ static void read_done(void *user, const strata_result *result) {
 
 static void end_write(bench_slot *slot, int32_t status, int64_t end_ns) {
     bench_worker *worker = slot->worker;
-    bench_database_write_end(&worker->run->database, worker->process, slot->key, slot->version, status == STRATA_OK,
-                             end_ns);
+    bench_database_write_end(&worker->run->database, worker->process, slot->key, slot->version,
+                             status == STRATA_OK, end_ns);
     if (status == STRATA_OK)
         record(worker, slot, slot->outcome, end_ns);
     else
@@ -79,14 +85,15 @@ static void write_done(void *user, const strata_result *result) {
     release_slot(slot);
 }
 
-static void start_read(bench_slot *slot, strata_bytes key, const strata_op_options *options, int64_t intended_ns) {
+static void start_read(bench_slot *slot, strata_bytes key, const strata_op_options *options,
+                       int64_t intended_ns) {
     bench_worker *worker = slot->worker;
     strata_result result;
     slot->floor = bench_database_floor(&worker->run->database, worker->process, slot->key);
     slot->began_ns = bench_now_ns();
     slot->intended_ns = intended_ns != 0 ? intended_ns : slot->began_ns;
-    int32_t status = strata_get_or_load(worker->session, worker->ns, key, options, bench_loader_load, worker->loader,
-                                        &result, read_done, slot);
+    int32_t status = strata_get_or_load(worker->session, worker->ns, key, options, bench_loader_load,
+                                        worker->loader, &result, read_done, slot);
     if (status == STRATA_PENDING) return;
     int64_t end_ns = bench_now_ns();
     if (status == STRATA_OK || status == STRATA_STALE) {
@@ -107,8 +114,8 @@ static void start_write(bench_slot *slot, strata_bytes key, const strata_op_opti
     slot->outcome = set ? BENCH_OUTCOME_SET : BENCH_OUTCOME_INVALIDATE;
     slot->began_ns = bench_now_ns();
     slot->intended_ns = intended_ns != 0 ? intended_ns : slot->began_ns;
-    int32_t status = set ? strata_set(worker->session, worker->ns, key, (strata_bytes){worker->value, size}, options,
-                                      write_done, slot)
+    int32_t status = set ? strata_set(worker->session, worker->ns, key, (strata_bytes){worker->value, size},
+                                      options, write_done, slot)
                          : strata_invalidate(worker->session, worker->ns, key, options, write_done, slot);
     if (status == STRATA_PENDING) return;
     end_write(slot, status, bench_now_ns());
@@ -118,7 +125,8 @@ static void start_write(bench_slot *slot, strata_bytes key, const strata_op_opti
 /* Starts one operation in a free slot. intended_ns: 0 for now. */
 static void start(bench_worker *worker, const bench_operation *operation, int64_t intended_ns) {
     char key_text[BENCH_KEY_BYTES];
-    strata_op_options options = {.struct_size = sizeof options, .deadline_ms = (uint32_t)worker->run->settings.deadline_ms,
+    strata_op_options options = {.struct_size = sizeof options,
+                                 .deadline_ms = (uint32_t)worker->run->settings.deadline_ms,
                                  .ttl_ms = operation->ttl_ms};
     bench_slot *slot = worker->free_slots;
     worker->free_slots = slot->next_free;
@@ -192,7 +200,8 @@ static void run_open(bench_worker *worker) {
     double gap_ns = (double)BENCH_NS_PER_S * (double)threads / settings->rate;
     uint64_t rank = (uint64_t)worker->process * settings->threads + worker->thread;
     /* Threads take turns instead of starting all at the same moment. */
-    int64_t due_ns = atomic_load(&worker->run->shared->start_ns) + (int64_t)(gap_ns * (double)rank / (double)threads);
+    int64_t due_ns =
+        atomic_load(&worker->run->shared->start_ns) + (int64_t)(gap_ns * (double)rank / (double)threads);
     bench_operation operation;
     for (int64_t now_ns = bench_now_ns(); goes_on(worker, now_ns); now_ns = bench_now_ns()) {
         if (worker->free_slots == NULL) {
@@ -225,8 +234,8 @@ static int prepare(bench_worker *worker) {
         worker->slots[i].next_free = i + 1 < slots ? &worker->slots[i + 1] : NULL;
     }
     worker->free_slots = worker->slots;
-    bench_stream_init(&worker->stream, &run->workload, rank, (uint32_t)(settings->processes * settings->threads),
-                      settings->passes);
+    bench_stream_init(&worker->stream, &run->workload, rank,
+                      (uint32_t)(settings->processes * settings->threads), settings->passes);
     bench_random_init(&worker->arrivals, settings->workload.seed, rank + (UINT64_C(1) << 32));
     return strata_session_open(worker->engine, &worker->session);
 }
@@ -241,7 +250,8 @@ void *bench_worker_thread(void *argument) {
         else
             run_closed(worker);
         int64_t give_up_ns = bench_now_ns() + DRAIN_SECONDS_MAX * BENCH_NS_PER_S;
-        while (worker->outstanding > 0 && bench_now_ns() < give_up_ns) (void)strata_session_wait(worker->session, 50);
+        while (worker->outstanding > 0 && bench_now_ns() < give_up_ns)
+            (void)strata_session_wait(worker->session, 50);
         bench_count_add(&worker->numbers->undrained, worker->outstanding);
         strata_session_close(worker->session);
     }

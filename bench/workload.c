@@ -39,8 +39,8 @@ int bench_workload_create(bench_workload *workload, const bench_workload_setting
     workload->invalidate_below = below(settings->set_percent + settings->invalidate_percent);
     if (settings->trace_path != NULL) {
         bench_trace_table table;
-        if (bench_trace_table_load(&table, settings->trace_path, (bench_trace_format)settings->trace_format, error,
-                                   error_size) != 0)
+        if (bench_trace_table_load(&table, settings->trace_path, (bench_trace_format)settings->trace_format,
+                                   error, error_size) != 0)
             return -1;
         workload->requests = table.requests;
         workload->request_count = table.request_count;
@@ -98,7 +98,9 @@ uint32_t bench_key_decode(const void *bytes, size_t size) {
     if (size != BENCH_KEY_BYTES || memcmp(text, key_prefix, sizeof key_prefix - 1) != 0) return UINT32_MAX;
     for (uint32_t i = 8; i < BENCH_KEY_BYTES; i++) {
         char c = text[i];
-        uint32_t digit = c >= '0' && c <= '9' ? (uint32_t)(c - '0') : c >= 'a' && c <= 'f' ? (uint32_t)(c - 'a') + 10 : 16;
+        uint32_t digit = c >= '0' && c <= '9'   ? (uint32_t)(c - '0')
+                         : c >= 'a' && c <= 'f' ? (uint32_t)(c - 'a') + 10
+                                                : 16;
         if (digit == 16) return UINT32_MAX;
         key = key << 4 | digit;
     }
@@ -142,10 +144,12 @@ bool bench_stream_next(bench_stream *stream, bench_operation *out) {
     } else if (workload->uniform) {
         out->key = (uint32_t)bench_random_below(&stream->random, workload->keys);
     } else {
-        out->key = (uint32_t)bench_permutation_map(&workload->scatter, bench_zipf_draw(&workload->zipf, &stream->random));
+        out->key = (uint32_t)bench_permutation_map(&workload->scatter,
+                                                   bench_zipf_draw(&workload->zipf, &stream->random));
     }
     out->ttl_ms = (int64_t)settings->ttl_ms.min;
     if (settings->ttl_ms.max > settings->ttl_ms.min)
-        out->ttl_ms += (int64_t)bench_random_below(&stream->random, settings->ttl_ms.max - settings->ttl_ms.min + 1);
+        out->ttl_ms +=
+            (int64_t)bench_random_below(&stream->random, settings->ttl_ms.max - settings->ttl_ms.min + 1);
     return true;
 }

@@ -14,7 +14,7 @@
 #include "bench/zipf.h"
 
 #define BENCH_KEY_BYTES 16u
-#define BENCH_KEYS_MAX 1e9
+#define BENCH_KEYS_MAX  1e9
 
 typedef enum bench_operation_kind { BENCH_READ, BENCH_SET, BENCH_INVALIDATE } bench_operation_kind;
 
@@ -25,8 +25,8 @@ typedef struct bench_operation {
 } bench_operation;
 
 typedef struct bench_workload_settings {
-    const char *trace_path; /* NULL for a distribution */
-    uint32_t trace_format;  /* bench_trace_format */
+    const char *trace_path;   /* NULL for a distribution */
+    uint32_t trace_format;    /* bench_trace_format */
     uint8_t trace_operations; /* what the trace calls a write or delete is one */
     const char *distribution; /* "zipf:0.99", "uniform" */
     uint64_t keys;
@@ -51,7 +51,7 @@ typedef struct bench_workload {
     bench_permutation scatter;
     bench_request *requests; /* of the trace, in order; NULL for a distribution */
     uint64_t request_count;
-    uint32_t *sizes;         /* of each key's value, as the trace has them; NULL where it has none */
+    uint32_t *sizes; /* of each key's value, as the trace has them; NULL where it has none */
     bench_trace_format trace_format;
     uint64_t set_below, invalidate_below; /* of 64 random bits */
 } bench_workload;

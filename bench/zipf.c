@@ -6,10 +6,16 @@
 #include <math.h>
 
 /* expm1(x) / x and log1p(x) / x, without the hole at 0: that makes theta = 1 an ordinary case. */
-static double expm1_ratio(double x) { return fabs(x) > 1e-8 ? expm1(x) / x : 1 + x * 0.5 * (1 + x / 3); }
-static double log1p_ratio(double x) { return fabs(x) > 1e-8 ? log1p(x) / x : 1 - x * (0.5 - x / 3); }
+static double expm1_ratio(double x) {
+    return fabs(x) > 1e-8 ? expm1(x) / x : 1 + x * 0.5 * (1 + x / 3);
+}
+static double log1p_ratio(double x) {
+    return fabs(x) > 1e-8 ? log1p(x) / x : 1 - x * (0.5 - x / 3);
+}
 
-static double density(const bench_zipf *zipf, double x) { return exp(-zipf->theta * log(x)); }
+static double density(const bench_zipf *zipf, double x) {
+    return exp(-zipf->theta * log(x));
+}
 
 static double integral(const bench_zipf *zipf, double x) {
     double logarithm = log(x);
@@ -30,8 +36,8 @@ void bench_zipf_init(bench_zipf *zipf, uint64_t count, double theta) {
 
 uint64_t bench_zipf_draw(const bench_zipf *zipf, bench_random *random) {
     for (;;) {
-        double y = zipf->integral_last +
-                   bench_random_unit(random) * (zipf->integral_first - zipf->integral_last);
+        double y =
+            zipf->integral_last + bench_random_unit(random) * (zipf->integral_first - zipf->integral_last);
         double x = integral_inverse(zipf, y);
         double rank = floor(x + 0.5);
         if (rank < 1) rank = 1;
@@ -45,7 +51,8 @@ void bench_permutation_init(bench_permutation *permutation, uint64_t count, uint
     *permutation = (bench_permutation){.count = count, .half_bits = 1};
     while (permutation->half_bits < 32 && UINT64_C(1) << (2 * permutation->half_bits) < count)
         permutation->half_bits++;
-    for (uint64_t i = 0; i < 4; i++) permutation->rounds[i] = bench_mix(seed + i * UINT64_C(0x632be59bd9b4e019));
+    for (uint64_t i = 0; i < 4; i++)
+        permutation->rounds[i] = bench_mix(seed + i * UINT64_C(0x632be59bd9b4e019));
 }
 
 /* The network permutes the next power of four; walking on until the image is inside keeps it a bijection. */

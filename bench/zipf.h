@@ -11,7 +11,8 @@
 typedef struct bench_zipf {
     uint64_t count;
     double theta;
-    double integral_first, integral_last, shortcut; /* bounds of the inverted integral, and of free acceptance */
+    double integral_first, integral_last,
+        shortcut; /* bounds of the inverted integral, and of free acceptance */
 } bench_zipf;
 
 /* count >= 1, 0 <= theta < 100. */
