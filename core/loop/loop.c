@@ -39,6 +39,7 @@ struct sx_loop {
     sx_turn_hook **hooks_end;
     sx_task stop_task;
     sx_thread thread;
+    bool started; /* owner: who starts and stops it */
     bool ran; /* tasks or timers, since it was last cleared */
     sx_wheel wheel;
 };
@@ -187,10 +188,17 @@ static void loop_main(void *argument) {
 }
 
 int32_t sx_loop_start(sx_loop *loop) {
-    return sx_thread_start(&loop->thread, "strata-loop", loop_main, loop);
+    /* From here on it isn't ours, even before the new thread has said that it is its. relaxed: as in become_owner */
+    atomic_store_explicit(&loop->owner, (pthread_t)0, memory_order_relaxed);
+    int32_t status = sx_thread_start(&loop->thread, "strata-loop", loop_main, loop);
+    loop->started = status == STRATA_OK;
+    if (!loop->started) become_owner(loop);
+    return status;
 }
 
 void sx_loop_stop(sx_loop *loop) {
+    if (!loop->started) return;
+    loop->started = false;
     loop->stop_task.run_on_loop = stop_on_loop;
     sx_loop_post(loop, &loop->stop_task);
     sx_thread_join(&loop->thread);

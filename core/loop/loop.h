@@ -39,7 +39,7 @@ int32_t sx_loop_create(const sx_alloc *alloc, const sx_clock *clock, const sx_lo
 /* Starts the thread (all signals blocked in it, named "strata-loop"). */
 int32_t sx_loop_start(sx_loop *loop);
 /* Ends and joins the thread, after having run what was posted before. All handles others opened on the uv loop must
-   have been closed by tasks posted earlier; stop runs turns until they are. Never from the loop thread. */
+   have been closed by tasks posted earlier; stop runs turns until they are. Nothing to do where it was not started. Never from the loop thread. */
 void sx_loop_stop(sx_loop *loop);
 void sx_loop_destroy(sx_loop *loop);
 
