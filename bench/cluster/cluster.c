@@ -205,6 +205,15 @@ static bool form_primaries(sx_cluster *cluster, char *error, size_t size) {
     return false;
 }
 
+/* How many replicas a node has heard of. */
+static uint32_t replicas_known(sx_cluster *cluster, uint32_t index) {
+    char *nodes = sx_cluster_command(cluster, index, "CLUSTER NODES");
+    uint32_t count = 0;
+    for (const char *at = nodes; (at = strstr(at, "slave ")) != NULL; at++) count++;
+    free(nodes);
+    return count;
+}
+
 static bool form_replicas(sx_cluster *cluster, char *error, size_t size) {
     char line[128];
     for (uint32_t i = cluster->options.primaries; i < cluster->count; i++) {
@@ -219,6 +228,16 @@ static bool form_replicas(sx_cluster *cluster, char *error, size_t size) {
     if (!all_nodes(cluster, "INFO replication", "master_link_status:up", cluster->options.primaries, FORM_MS)) {
         snprintf(error, size, "the replicas were not in sync within %d ms", FORM_MS);
         return false;
+    }
+    int64_t until = now_ms() + FORM_MS; /* replication is known at once, roles by gossip */
+    for (uint32_t i = 0; i < cluster->count; i++) {
+        while (replicas_known(cluster, i) < cluster->count - cluster->options.primaries) {
+            if (now_ms() > until) {
+                snprintf(error, size, "node %u did not hear of the replicas within %d ms", i, FORM_MS);
+                return false;
+            }
+            sleep_ms(20);
+        }
     }
     return true;
 }
