@@ -48,7 +48,8 @@ bench_verdict bench_verify_read(bench_database *database, const bench_read *read
     if (size_of != NULL && size_of(context, read->key, *version) != read->size)
         return BENCH_VERDICT_WRONG_SIZE;
     bench_verdict verdict = judge_version(database, read, header.version);
-    if (verdict == BENCH_VERDICT_GOOD && !read->declared_stale && *version > bench_floor_seen(read->floor))
+    if (verdict == BENCH_VERDICT_GOOD && read->cached && !read->declared_stale &&
+        *version > bench_floor_seen(read->floor))
         bench_database_saw(database, read->process, read->key, *version);
     return verdict;
 }

@@ -40,6 +40,9 @@ typedef struct bench_read {
     const void *bytes;
     size_t size;
     bool declared_stale; /* the result said that it may be older: only this process's own writes bind it */
+    /* A loader's value that a write overtook goes to its waiters and into no cache. It may be newer than what the caches hold,
+       because the database is written first; so it does not oblige later reads. */
+    bool cached;
 } bench_read;
 
 /* How long a key's value of some version is; NULL where the header's word is enough. */

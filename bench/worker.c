@@ -37,7 +37,8 @@ static void judge(bench_worker *worker, const bench_slot *slot, const strata_res
                        .floor = slot->floor,
                        .bytes = result->value.data,
                        .size = result->value.size,
-                       .declared_stale = result->status == STRATA_STALE};
+                       .declared_stale = result->status == STRATA_STALE,
+                       .cached = result->source != STRATA_FROM_LOADER || result->version_n != 0};
     uint32_t version = 0;
     bench_verdict verdict = BENCH_VERDICT_ABSENT;
     if (result->status != STRATA_MISS)

@@ -39,7 +39,8 @@ static bench_verdict judge_at(uint32_t version, int64_t began_ns, uint64_t floor
                        .floor = floor,
                        .bytes = value,
                        .size = size,
-                       .declared_stale = declared_stale};
+                       .declared_stale = declared_stale,
+                       .cached = true};
     return bench_verify_read(&database, &read, size_of, NULL, &found);
 }
 
@@ -145,6 +146,25 @@ static void test_going_back(void **state) {
     assert_int_equal(judge_at(1, SECOND_NS, after, false), BENCH_VERDICT_WENT_BACK);
 }
 
+/* A superseded load obliges nobody, but is itself bound by what was seen. */
+static void test_uncached_loads(void **state) {
+    (void)state;
+    unsigned char value[512];
+    uint32_t found;
+    commit(0, KEY, true, SECOND_NS);
+    commit(0, KEY, false, SECOND_NS);
+    bench_read read = {
+        .process = 1, .key = KEY, .began_ns = SECOND_NS, .bytes = value, .size = size_of(NULL, KEY, 3)};
+    bench_value_make(value, KEY, 3, (uint32_t)read.size);
+    assert_int_equal(bench_verify_read(&database, &read, size_of, NULL, &found), BENCH_VERDICT_GOOD);
+    assert_int_equal(judge_at(2, SECOND_NS, bench_database_floor(&database, 1, KEY), false),
+                     BENCH_VERDICT_GOOD);
+    read.size = size_of(NULL, KEY, 1);
+    read.floor = bench_database_floor(&database, 1, KEY);
+    bench_value_make(value, KEY, 1, (uint32_t)read.size);
+    assert_int_equal(bench_verify_read(&database, &read, size_of, NULL, &found), BENCH_VERDICT_WENT_BACK);
+}
+
 static void test_one_writer_per_key(void **state) {
     (void)state;
     uint32_t version = bench_database_write_begin(&database, KEY);
@@ -165,6 +185,7 @@ int main(void) {
         CASE(test_unacknowledged_writes_bind_nobody),
         CASE(test_own_writes),
         CASE(test_going_back),
+        CASE(test_uncached_loads),
         CASE(test_one_writer_per_key),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
