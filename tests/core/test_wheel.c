@@ -145,6 +145,9 @@ static void set_with(probe *p, int64_t due_ns, void (*fn)(sx_timer *)) {
 static void test_callbacks(void **state) {
     (void)state;
     reset(0);
+    set_with(&probes[0], SX_NS_PER_S, cancel_victim); /* a cancelled one leaves nothing to wake for */
+    sx_wheel_cancel(&wheel, &probes[0].timer);
+    assert_int_equal(sx_wheel_nearest_ns(&wheel), INT64_MAX);
     victim = &probes[1]; /* of two that are due together, the first cancels the other */
     set_with(&probes[0], 5, cancel_victim);
     set_with(&probes[1], 5, cancel_victim);
