@@ -1,0 +1,106 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Two processes over one cluster: a set in one is seen by the other within the bound, also across a killed subscription. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <signal.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "bench/cluster/cluster.h"
+#include "tests/support/engine.h"
+
+#define STALENESS_MS 500
+
+/* The child obeys one-byte orders and answers each with one byte. */
+typedef struct child {
+    pid_t pid;
+    int orders[2], answers[2];
+} child;
+
+static void child_main(child *c, const char *seeds) {
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    strata *engine = test_engine_open(TEST_OPTIONS("l2.nodes", seeds, "l2.open_wait", "5s"), NULL);
+    strata_session *session = test_engine_session(engine);
+    strata_namespace *ns = test_engine_ns(engine, "shared");
+    char order, text[16];
+    for (int round = 0; read(c->orders[0], &order, 1) == 1 && order != 'q'; round++) {
+        int32_t status;
+        snprintf(text, sizeof text, "%c", order);
+        if (order == '-') status = strata_invalidate_wait(session, ns, test_bytes("k"), NULL);
+        else status = test_set(session, ns, "k", text);
+        char answer = status == STRATA_OK ? '+' : '!';
+        if (write(c->answers[1], &answer, 1) != 1) break;
+    }
+    strata_session_close(session);
+    _exit(strata_close(engine, 1000) == STRATA_OK ? 0 : 1);
+}
+
+static void child_start(child *c, const char *seeds) {
+    assert_int_equal(pipe(c->orders), 0);
+    assert_int_equal(pipe(c->answers), 0);
+    c->pid = fork();
+    if (c->pid != 0) return;
+    child_main(c, seeds);
+}
+
+static void child_do(child *c, char order) {
+    char answer = 0;
+    assert_int_equal(write(c->orders[1], &order, 1), 1);
+    assert_int_equal(read(c->answers[0], &answer, 1), 1);
+    assert_int_equal(answer, '+');
+}
+
+static void one_process_sees_the_writes_of_another(void **state) {
+    (void)state;
+    char error[256];
+    sx_cluster *cluster;
+    child c;
+    sx_cluster_options options = {.primaries = 3};
+    if (sx_cluster_start(&options, &cluster, error, sizeof error) != 0) fail_msg("%s", error);
+    child_start(&c, sx_cluster_seeds(cluster));
+    strata *engine = test_engine_open(TEST_OPTIONS("l2.nodes", sx_cluster_seeds(cluster), "l2.open_wait", "5s"), NULL);
+    strata_session *session = test_engine_session(engine);
+    strata_namespace *ns = test_engine_ns(engine, "shared");
+    int64_t worst_ms = 0;
+    char old[2] = "";
+    for (int i = 0; i < 200; i++) {
+        char order[2] = {i % 10 == 9 ? '-' : (char)('a' + i % 26), 0};
+        bool cut = i % 50 == 25;
+        for (uint32_t n = 0; cut && n < 3; n++) free(sx_cluster_command(cluster, n, "CLIENT KILL TYPE pubsub"));
+        child_do(&c, order[0]);
+        int64_t acked_ms = test_now_ms();
+        for (;;) { /* until L1 no longer answers the old value */
+            const char *now = test_peek(session, ns, "k");
+            if (now == NULL || strcmp(now, old) != 0) break;
+            assert_true(test_now_ms() - acked_ms <= STALENESS_MS);
+        }
+        if (test_now_ms() - acked_ms > worst_ms) worst_ms = test_now_ms() - acked_ms;
+        const char *got = test_get(session, ns, "k");
+        if (order[0] == '-') assert_null(got);
+        else assert_string_equal(got, order);
+        snprintf(old, sizeof old, "%s", got == NULL ? "" : got);
+    }
+    fprintf(stderr, "worst invalidation lag %lld ms\n", (long long)worst_ms);
+    assert_true(test_metric(engine, "l1.inserts") > 100);
+    strata_session_close(session);
+    assert_int_equal(strata_close(engine, 1000), STRATA_OK);
+    int status = 1;
+    assert_int_equal(write(c.orders[1], "q", 1), 1);
+    waitpid(c.pid, &status, 0);
+    assert_int_equal(status, 0);
+    sx_cluster_stop(cluster);
+}
+
+int main(void) {
+    if (!sx_cluster_available()) return 77;
+    const struct CMUnitTest tests[] = {cmocka_unit_test(one_process_sees_the_writes_of_another)};
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
