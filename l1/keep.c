@@ -11,9 +11,10 @@
 
 /* The upper half of a group, where it was split in this round, else NULL. The caller is pinned. */
 static sx_l1_group *upper_half(const sx_l1_root *root, uint64_t index) {
+    if (root->top == root->base) return NULL;
     /* [order: group-level] observes the upper half */
     uint32_t control = atomic_load_explicit(&sx_l1_group_at(root, index)->buckets[0].control, memory_order_acquire);
-    if (root->top == root->base || (control & SX_L1_LEVEL_MASK) != root->top) return NULL;
+    if ((control & SX_L1_LEVEL_MASK) != root->top) return NULL;
     return sx_l1_group_at(root, index + (UINT64_C(1) << root->base));
 }
 
