@@ -40,7 +40,7 @@ struct sx_loop {
     sx_task stop_task;
     sx_thread thread;
     bool started; /* owner: who starts and stops it */
-    bool ran; /* tasks or timers, since it was last cleared */
+    bool ran;     /* tasks or timers, since it was last cleared */
     sx_wheel wheel;
 };
 

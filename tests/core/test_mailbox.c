@@ -15,7 +15,7 @@
 
 static void test_order_and_wake(void **state) {
     (void)state;
-    sx_mailbox box = {0};
+    sx_mailbox box = {NULL};
     sx_mail a, b, c;
     assert_true(sx_mailbox_is_empty(&box));
     assert_null(sx_mailbox_drain_mpsc(&box));
@@ -63,7 +63,7 @@ static letter memory[POSTERS][MAILS];
 
 static void test_many_posters(void **state) {
     (void)state;
-    post p = {0};
+    post p = {.wakes = 0};
     poster posters[POSTERS];
     pthread_t threads[POSTERS];
     for (uint32_t i = 0; i < POSTERS; i++) {
