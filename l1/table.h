@@ -193,6 +193,10 @@ static inline void sx_l1_latch_release(_Atomic uint8_t *latch) {
     atomic_store_explicit(latch, 0, memory_order_release);          /* [order: group-lock] */
 }
 
+static inline bool sx_l1_is_latched(sx_l1_group *group) {
+    return atomic_load_explicit(&group->latch, memory_order_relaxed) == 1; /* relaxed: for assertions by the holder */
+}
+
 /* Budget. */
 static inline sx_l1_shard *sx_l1_shard_of(sx_l1 *l1, const sx_epoch_record *record) {
     return &l1->shards[((uint64_t)(uintptr_t)record * UINT64_C(0x9E3779B97F4A7C15)) >> 60];

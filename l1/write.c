@@ -32,10 +32,6 @@ void sx_l1_retire(sx_epoch_record *record, sx_l1_harvest *harvest) {
     harvest->count = 0;
 }
 
-static bool is_latched(sx_l1_group *group) {
-    return atomic_load_explicit(&group->latch, memory_order_relaxed) == 1; /* relaxed: for assertions by the holder */
-}
-
 sx_l1_group *sx_l1_group_lock(sx_l1 *l1, uint64_t hash) {
     for (;;) {
         const sx_l1_root *root = sx_l1_root_get(l1);
@@ -64,7 +60,7 @@ uint32_t sx_l1_free_position_locked(sx_l1_group *group, uint32_t home) {
 }
 
 void sx_l1_place_locked(sx_l1_group *group, uint32_t position, uint64_t slot, uint8_t policy) {
-    assert(is_latched(group));
+    assert(sx_l1_is_latched(group));
     uint32_t home = sx_l1_home(slot);
     if (position / SX_L1_SLOTS != home) {
         uint32_t control = sx_l1_control_get_locked(group, home);
@@ -88,7 +84,7 @@ void sx_l1_overflow_locked(sx_l1_group *group) {
 }
 
 void sx_l1_clear_locked(sx_l1_group *group, uint32_t position) {
-    assert(is_latched(group));
+    assert(sx_l1_is_latched(group));
     uint64_t slot = sx_l1_slot_get_locked(group, position);
     sx_l1_slot_set_locked(group, position, 0);
     if (sx_l1_home(slot) != position / SX_L1_SLOTS) sx_l1_overflow_locked(group);
