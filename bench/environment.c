@@ -32,6 +32,32 @@ static void read_line(const char *path, const char *prefix, char *out, size_t ou
     fclose(file);
 }
 
+static int64_t ticks_as_us(unsigned long long ticks) {
+    return (int64_t)(ticks * 1000000ull / (unsigned long long)sysconf(_SC_CLK_TCK));
+}
+
+int64_t bench_cpu_busy_us(void) {
+    unsigned long long user, nice, system, idle, wait, hard, soft, steal;
+    char line[256];
+    read_line("/proc/stat", "cpu ", line, sizeof line);
+    if (sscanf(line, "%llu %llu %llu %llu %llu %llu %llu %llu", &user, &nice, &system, &idle, &wait, &hard,
+               &soft, &steal) != 8)
+        return 0;
+    return ticks_as_us(user + nice + system + hard + soft + steal);
+}
+
+int64_t bench_cpu_of_us(int64_t pid) {
+    unsigned long long user = 0, system = 0;
+    char path[64], line[512];
+    snprintf(path, sizeof path, "/proc/%lld/stat", (long long)pid);
+    read_line(path, "", line, sizeof line);
+    const char *at = strrchr(line, ')'); /* the name before may hold anything */
+    if (at == NULL ||
+        sscanf(at + 1, " %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %llu %llu", &user, &system) != 2)
+        return 0;
+    return ticks_as_us(user + system);
+}
+
 void bench_environment_read(bench_environment *environment) {
     struct utsname name;
     time_t now = time(NULL);

@@ -19,5 +19,9 @@ typedef struct bench_environment {
 } bench_environment;
 
 void bench_environment_read(bench_environment *environment);
+/* CPU time that the whole machine has spent on anything since it started. */
+int64_t bench_cpu_busy_us(void);
+/* CPU time of one process; 0 where it is gone. */
+int64_t bench_cpu_of_us(int64_t pid);
 
 #endif

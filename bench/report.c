@@ -36,6 +36,7 @@ static void add_numbers(bench_numbers *into, const bench_numbers *from) {
     for (int i = 0; i < BENCH_VERDICT_COUNT; i++)
         bench_count_add(&into->verdicts[i], bench_count_read(&from->verdicts[i]));
     bench_count_add(&into->value_bytes_read, bench_count_read(&from->value_bytes_read));
+    bench_count_add(&into->completed, bench_count_read(&from->completed));
     bench_count_add(&into->contended, bench_count_read(&from->contended));
     bench_count_add(&into->declared_stale, bench_count_read(&from->declared_stale));
     bench_count_add(&into->undrained, bench_count_read(&from->undrained));
@@ -85,7 +86,8 @@ static void print_setting(FILE *out, const bench_run *run, const bench_environme
     static const char *const modes[] = {"cluster", "standalone server", "none"};
     const bench_settings *settings = &run->settings;
     const bench_workload_settings *work = &settings->workload;
-    char l1[32], bound[32] = "none";
+    char l1[32], bound[32] = "none", mode[48];
+    snprintf(mode, sizeof mode, "%s", modes[settings->l2]);
     say_bytes((double)settings->l1_bytes, l1, sizeof l1);
     int64_t staleness_ns = run->shared->processes[0].staleness_max_ns;
     if (staleness_ns != INT64_MAX) snprintf(bound, sizeof bound, "%g ms", (double)staleness_ns / 1e6);
@@ -109,9 +111,11 @@ static void print_setting(FILE *out, const bench_run *run, const bench_environme
     else
         fprintf(out, ", %g %% sets, %g %% invalidations, seed %" PRIu64 "\n", work->set_percent,
                 work->invalidate_percent, work->seed);
+    if (settings->nodes == NULL && settings->l2 == BENCH_L2_CLUSTER)
+        snprintf(mode, sizeof mode, "cluster of %" PRIu64 " primaries", settings->primaries);
     fprintf(out, "tiers     L1 %s per process; L2 %s%s%s; loader %" PRIu64 " us; staleness bound %s\n", l1,
-            modes[settings->l2], run->server_version[0] != '\0' ? ", " : "", run->server_version,
-            settings->loader_us, bound);
+            mode, run->server_version[0] != '\0' ? ", " : "", run->server_version, settings->loader_us,
+            bound);
     fprintf(out, "machine   %u x %s, %s, strata %s (%s)\n\n", environment->cpus, environment->cpu,
             environment->kernel, environment->commit, environment->compiler);
 }
@@ -175,7 +179,7 @@ static int64_t metric_of(const int64_t *values, const char *name) {
     return 0;
 }
 
-static void print_memory(FILE *out, const bench_run *run, const bench_totals *totals) {
+static void print_memory(FILE *out, const bench_run *run) {
     int64_t entries = 0, used = 0, budget = 0, metadata = 0;
     char used_text[32], budget_text[32];
     for (uint64_t i = 0; i < run->settings.processes; i++) {
@@ -193,7 +197,6 @@ static void print_memory(FILE *out, const bench_run *run, const bench_totals *to
         fprintf(out, ": %.1f bytes per entry, %.1f of them not key or value", (double)used / (double)entries,
                 (double)metadata / (double)entries);
     fputc('\n', out);
-    (void)totals;
 }
 
 static void print_effort(FILE *out, const bench_run *run, const bench_totals *totals) {
@@ -207,12 +210,35 @@ static void print_effort(FILE *out, const bench_run *run, const bench_totals *to
         resident += report->resident_bytes_max;
     }
     say_bytes((double)resident, text, sizeof text);
-    double operations = totals->operations > 0 ? (double)totals->operations : 1;
+    double operations = (double)bench_count_read(&totals->numbers.completed) + 1e-9;
     fprintf(out,
             "effort    %.2f us of CPU per operation (user %.2f, system %.2f), %.2f context switches; "
             "resident %s\n",
             (double)(user_us + system_us) / operations, (double)user_us / operations,
             (double)system_us / operations, (double)switches / operations, text);
+}
+
+/* What else the machine did, and whether the generator itself kept up: only a quiet machine gives latencies. */
+static void print_trust(FILE *out, const bench_run *run, const bench_totals *totals,
+                        const bench_environment *environment) {
+    int64_t own_us = 0;
+    char text[16];
+    for (uint64_t i = 0; i < run->settings.processes; i++)
+        own_us += run->shared->processes[i].cpu_user_us + run->shared->processes[i].cpu_system_us;
+    double all_us = (double)run->cpu_elapsed_us * environment->cpus;
+    double other_us = (double)(run->cpu_machine_us - own_us - run->cpu_servers_us);
+    if (all_us <= 0) return;
+    fprintf(out, "cpus      of %u: this program %.0f %%, its servers %.0f %%, anything else %.0f %%\n",
+            environment->cpus, 100 * (double)own_us / all_us, 100 * (double)run->cpu_servers_us / all_us,
+            other_us > 0 ? 100 * other_us / all_us : 0);
+    if (other_us > all_us * BENCH_OTHERS_MAX)
+        fprintf(out, "CAUTION   the machine was not quiet: don't quote these latencies\n");
+    uint64_t lag_ns = bench_histogram_quantile_ns(&totals->numbers.send_lag, 0.99);
+    if (run->settings.rate > 0 && lag_ns > BENCH_SEND_LAG_MAX_NS)
+        fprintf(out,
+                "CAUTION   the generator lagged behind its rate (p99 %s): latencies from the intended start "
+                "include that\n",
+                say_ns((double)lag_ns, text) + strspn(text, " "));
 }
 
 /* Counts of the engine that say how it got there, summed over processes; zeros are left out. */
@@ -286,8 +312,9 @@ void bench_report_print(FILE *out, const bench_run *run, const bench_totals *tot
             100 * (double)bench_count_read(&totals->numbers.latency[BENCH_OUTCOME_L1].count) / reads,
             100 * (double)bench_count_read(&totals->numbers.latency[BENCH_OUTCOME_L2].count) / reads,
             100 * (double)bench_count_read(&totals->numbers.latency[BENCH_OUTCOME_LOAD].count) / reads);
-    print_memory(out, run, totals);
+    print_memory(out, run);
     print_effort(out, run, totals);
+    print_trust(out, run, totals, environment);
     print_engine(out, run);
     if (contended > 0)
         fprintf(out, "note      %" PRIu64 " writes met another writer of their key and became reads\n",

@@ -87,10 +87,14 @@ static void put_result(bench_json *json, const bench_run *run, const bench_total
                               : (double)bench_count_read(&numbers->latency[i].count) / (double)totals->reads);
     bench_json_object_end(json);
     bench_json_integer(json, "value_bytes_read", (int64_t)bench_count_read(&numbers->value_bytes_read));
+    bench_json_integer(json, "operations_with_warmup", (int64_t)bench_count_read(&numbers->completed));
     bench_json_integer(json, "contended_writes", (int64_t)bench_count_read(&numbers->contended));
     bench_json_integer(json, "declared_stale", (int64_t)bench_count_read(&numbers->declared_stale));
     bench_json_integer(json, "never_completed", (int64_t)bench_count_read(&numbers->undrained));
     bench_json_integer(json, "failure_count", (int64_t)totals->failures);
+    bench_json_integer(json, "cpu_elapsed_us", run->cpu_elapsed_us);
+    bench_json_integer(json, "cpu_machine_us", run->cpu_machine_us);
+    bench_json_integer(json, "cpu_servers_us", run->cpu_servers_us);
     bench_json_object_begin(json, "failures");
     for (int i = BENCH_OUTCOME_LOAD; i < BENCH_OUTCOME_COUNT; i++) {
         bench_json_object_begin(json,

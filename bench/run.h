@@ -24,6 +24,7 @@
 #define BENCH_METRICS_MAX   256u
 #define BENCH_STATUSES_MAX  64u
 #define BENCH_DETAILS_MAX   10u
+#define BENCH_SERVERS_MAX   64u
 #define BENCH_PROBE_KEYS    64u
 
 static inline int64_t bench_now_ns(void) {
@@ -80,6 +81,7 @@ typedef struct bench_numbers {
     bench_histogram service[BENCH_OUTCOME_COUNT]; /* from the call; empty in a closed loop */
     bench_histogram send_lag; /* from the intended start to the call; empty in a closed loop */
     _Atomic uint64_t value_bytes_read;
+    _Atomic uint64_t completed;      /* operations of all kinds, warm-up included */
     _Atomic uint64_t contended;      /* writes done as reads, because the key's row had a writer */
     _Atomic uint64_t declared_stale; /* answers that said of themselves that they may be old */
     _Atomic uint64_t failures[BENCH_OUTCOME_COUNT][BENCH_STATUSES_MAX]; /* by -status; reads under LOAD */
@@ -149,6 +151,10 @@ typedef struct bench_run {
     bool interrupted;
     bool crashed; /* a process ended other than by returning */
     char server_version[64];
+    pid_t servers[BENCH_SERVERS_MAX]; /* our own */
+    uint32_t server_count;
+    /* CPU time during the run, warm-up included, of the whole machine and of our own servers. */
+    int64_t cpu_machine_us, cpu_servers_us, cpu_elapsed_us;
     pid_t children[BENCH_PROCESSES_MAX]; /* 0 once it has ended */
 } bench_run;
 

@@ -54,6 +54,10 @@ static int start_servers(bench_run *run, sx_cluster **cluster, char *error, size
                                       settings->l2 == BENCH_L2_CLUSTER ? (uint32_t)settings->primaries : 0};
     if (sx_cluster_start(&options, cluster, error, error_size) != 0) return -1;
     snprintf(run->nodes, sizeof run->nodes, "%s", sx_cluster_seeds(*cluster));
+    while (run->server_count < sx_cluster_node_count(*cluster) && run->server_count < BENCH_SERVERS_MAX) {
+        run->servers[run->server_count] = sx_cluster_pid(*cluster, run->server_count);
+        run->server_count++;
+    }
     char *info = sx_cluster_command(*cluster, 0, "INFO server");
     const char *version = info != NULL ? strstr(info, "redis_version:") : NULL;
     if (version != NULL) {
@@ -182,6 +186,14 @@ static void start_clock(bench_run *run) {
     atomic_store(&shared->go, 1);
 }
 
+/* Adds what was spent until now, with sign -1 at the start and 1 at the end. */
+static void read_cpu(bench_run *run, int sign) {
+    run->cpu_machine_us += sign * bench_cpu_busy_us();
+    run->cpu_elapsed_us += sign * (bench_now_ns() / BENCH_NS_PER_US);
+    for (uint32_t i = 0; i < run->server_count; i++)
+        run->cpu_servers_us += sign * bench_cpu_of_us(run->servers[i]);
+}
+
 static int conclude(bench_run *run, const bench_environment *environment, const bench_series *series) {
     bench_totals *totals = calloc(1, sizeof *totals);
     if (totals == NULL) return BENCH_EXIT_SETUP;
@@ -207,7 +219,9 @@ static int run_all(bench_run *run, bench_series *series, char *error, size_t err
             fork_processes(run, error, error_size) == 0 && wait_until_ready(run, error, error_size) == 0;
         if (ready) {
             start_clock(run);
+            read_cpu(run, -1);
             bench_progress_run(run, series, &interrupted);
+            read_cpu(run, 1);
         }
         run->interrupted = interrupted != 0;
         end_processes(run);

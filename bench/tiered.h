@@ -18,6 +18,10 @@ int bench_tiered_main(int argc, char **argv);
 int bench_tiered_settle(bench_settings *settings, const bench_options_given *given, char *error,
                         size_t error_size);
 
+/* A share of the CPUs spent on other things, and a lag of the generator, above which a result warns of itself. */
+#define BENCH_OTHERS_MAX      0.05
+#define BENCH_SEND_LAG_MAX_NS (BENCH_NS_PER_MS / 2)
+
 #define BENCH_SERIES_MAX 1800u
 /* Counts over time; when it is full, every second point goes and the step doubles. */
 typedef struct bench_series {

@@ -10,7 +10,7 @@
 static const bench_option rows[] = {
     {"dist", BENCH_OPTION_TEXT, "zipf:THETA|uniform", "zipf:0.99", 0, 0, NULL, WORK(distribution),
      "popularity of keys", "What is asked for"},
-    {"keys", BENCH_OPTION_COUNT, "N", "200k", 1, BENCH_KEYS_MAX, NULL, WORK(keys), "keys there are", NULL},
+    {"keys", BENCH_OPTION_COUNT, "N", "100k", 1, BENCH_KEYS_MAX, NULL, WORK(keys), "keys there are", NULL},
     {"value-bytes", BENCH_OPTION_RANGE, "BYTES|MIN-MAX", "100", 1, 536870912, NULL, WORK(value_bytes),
      "size of values, at least 32; a range is uniform", NULL},
     {"value-bytes-max", BENCH_OPTION_BYTES, "BYTES", "64KiB", 32, 536870912, NULL, WORK(value_bytes_max),
@@ -35,8 +35,8 @@ static const bench_option rows[] = {
     {"threads", BENCH_OPTION_COUNT, "N", "1", 1, BENCH_THREADS_MAX, NULL, FIELD(threads),
      "threads of each process", NULL},
     {"seconds", BENCH_OPTION_NUMBER, "S", "30", 0.1, 1e7, NULL, FIELD(seconds), "how long to record", NULL},
-    {"warmup", BENCH_OPTION_NUMBER, "S", "0", 0, 1e6, NULL, FIELD(warmup_seconds),
-     "load before recording; reads are checked already", NULL},
+    {"warmup", BENCH_OPTION_NUMBER, "S", "2", 0, 1e6, NULL, FIELD(warmup_seconds),
+     "load before recording, reads are checked already; none with --passes", NULL},
     {"rate", BENCH_OPTION_NUMBER, "OPS", "20k", 0, 1e9, NULL, FIELD(rate),
      "operations per second of all threads; latency counts from the intended start. 0: closed loop", NULL},
     {"arrivals", BENCH_OPTION_CHOICE, "KIND", "constant", 0, 0, "constant|poisson", FIELD(arrivals),
@@ -56,7 +56,7 @@ static const bench_option rows[] = {
     {"nodes", BENCH_OPTION_TEXT, "HOST:PORT,...", NULL, 0, 0, NULL, FIELD(nodes),
      "running servers to use; what is written stays", NULL},
     {"primaries", BENCH_OPTION_COUNT, "N", "3", 1, 32, NULL, FIELD(primaries), "of our own cluster", NULL},
-    {"l1-bytes", BENCH_OPTION_BYTES, "BYTES", "16MiB", 1048576, 1e15, NULL, FIELD(l1_bytes),
+    {"l1-bytes", BENCH_OPTION_BYTES, "BYTES", "8MiB", 1048576, 1e15, NULL, FIELD(l1_bytes),
      "budget of each process's L1", NULL},
     {"config", BENCH_OPTION_LIST, "NAME=VALUE", NULL, 0, 0, NULL, FIELD(config),
      "any option of the engine; repeatable", NULL},
@@ -109,6 +109,7 @@ int bench_tiered_settle(bench_settings *settings, const bench_options_given *giv
     const bench_option_table *table = &bench_tiered_options;
     if (settings->standalone) settings->l2 = BENCH_L2_STANDALONE;
     if (settings->outstanding == 0) settings->outstanding = settings->rate > 0 ? 256 : 16;
+    if (settings->passes > 0) settings->warmup_seconds = 0;
     if (settings->l2 == BENCH_L2_NONE && settings->nodes != NULL)
         return refuse(error, error_size, "--nodes and --l2 none contradict each other");
     if (settings->l2 != BENCH_L2_CLUSTER && bench_options_was_given(table, given, "primaries"))

@@ -27,6 +27,7 @@ static void release_slot(bench_slot *slot) {
     slot->next_free = slot->worker->free_slots;
     slot->worker->free_slots = slot;
     slot->worker->outstanding--;
+    bench_count_add(&slot->worker->numbers->completed, 1);
 }
 
 static void judge(bench_worker *worker, const bench_slot *slot, const strata_result *result) {
