@@ -8,7 +8,7 @@ set(STRATA_TEST_ENVIRONMENT
     "ASAN_OPTIONS=detect_stack_use_after_return=1:strict_string_checks=1:abort_on_error=0"
     "UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1"
     "TSAN_OPTIONS=suppressions=${PROJECT_SOURCE_DIR}/tests/tsan.supp:second_deadlock_stack=1:halt_on_error=0"
-    "STRATA_SOURCE_DIR=${PROJECT_SOURCE_DIR}" "STRATA_BINARY_DIR=${PROJECT_BINARY_DIR}")
+    "STRATA_TEST_SOURCE_DIR=${PROJECT_SOURCE_DIR}" "STRATA_TEST_BINARY_DIR=${PROJECT_BINARY_DIR}")
 
 # strata_test_wishes(out source): the wishes of a source file, as one string; empty when it has none.
 function(strata_test_wishes out source)
