@@ -208,17 +208,15 @@ static int32_t open_aggregate(sx_resp_parser *parser, uint8_t kind, int64_t coun
     if (count < 0) return lose(parser, STRATA_E_PROTOCOL, "aggregate of negative size %lld", (long long)count);
     uint64_t children = (uint64_t)count;
     if (kind == '%' || kind == '|') children = children > most ? children : children * 2;
-    if (children > most || parser->elements > most - children) {
+    uint64_t cost = children + (kind == '|' ? 1 : 0); /* empty ones count too: any number may precede a value */
+    if (cost > most || parser->elements > most - cost) {
         return lose(parser, STRATA_E_PROTOCOL, "aggregate of %lld: a message may hold %u values", (long long)count, most);
     }
     if (parser->depth >= parser->limits.depth_max) {
         return lose(parser, STRATA_E_PROTOCOL, "nested deeper than %u", parser->limits.depth_max);
     }
     if (kind == '>' && parser->depth > 0) return lose(parser, STRATA_E_PROTOCOL, "push inside another value");
-    if (kind == '|') children++; /* counts even if empty: any number of them may precede a value */
-    if (parser->elements > most - children) return lose(parser, STRATA_E_PROTOCOL, "more than %u values", most);
-    parser->elements += (uint32_t)children;
-    if (kind == '|') children--;
+    parser->elements += (uint32_t)cost;
     frame *f = &parser->frames[parser->depth++];
     f->type = kind == '*' ? SX_RESP_ARRAY : kind == '~' ? SX_RESP_SET : kind == '>' ? SX_RESP_PUSH : SX_RESP_MAP;
     f->attribute = kind == '|';

@@ -58,7 +58,7 @@ static void submit(test_drive *drive, sx_store *store, operation *o, bool write,
 static int32_t wait(test_drive *drive, operation *o) {
     for (int i = 0; i < 4000 && o->ends == 0; i++) sx_loop_turn(drive->loop, 5);
     assert_int_equal(o->ends, 1);
-    assert_true(o->ended_ns <= o->op.request.deadline_ns + 10 * SX_NS_PER_MS);
+    assert_true(o->ended_ns <= o->op.request.deadline_ns + TEST_DEADLINE_SLACK_NS);
     sx_command_deinit(&o->op.request.command);
     return o->status;
 }

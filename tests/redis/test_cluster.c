@@ -53,7 +53,11 @@ static void reads_the_map(void **state) {
     (void)state;
     test_drive drive;
     open_it(&drive);
-    assert_int_equal(drive.topologies, 1);
+    for (int i = 0; i < 100 && sx_redis_cluster_node_count(drive.cluster) < 6; i++) {
+        sx_redis_cluster_refresh(drive.cluster); /* a replica is listed once its offset has gone round */
+        test_drive_turn(&drive, 100);
+    }
+    assert_int_equal(drive.topologies, 1); /* owners are the same all the time */
     assert_int_equal(sx_redis_cluster_node_count(drive.cluster), 6);
     for (uint32_t slot = 0; slot < SX_SLOTS; slot++) assert_non_null(sx_redis_cluster_owner(drive.cluster, (uint16_t)slot));
     sx_redis_node *first = sx_redis_cluster_owner(drive.cluster, 0);

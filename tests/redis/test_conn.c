@@ -368,13 +368,17 @@ static void pushes_and_forgetting(void **state) {
     turn_until(&drive, &w.replies, 1);
     assert_int_equal(w.pushes, 3);
     assert_true(sx_redis_conn_identity(conn)->token == token);
+    send_words(&drive, conn, &w, "SUBSCRIBE a", false);
+    send_words(&drive, conn, &w, "GET", true); /* refused by an error: not the subscription's */
+    turn_until(&drive, &w.replies, 2);
+    assert_int_equal(w.pushes, 4);
     send_words(&drive, conn, &w, "SUBSCRIBE", false); /* refused by an error: comes where pushes come */
     send_words(&drive, conn, &w, "UNSUBSCRIBE a", false);
     send_words(&drive, conn, &w, "PING", true);
-    turn_until(&drive, &w.replies, 2);
-    assert_int_equal(w.pushes, 5);
+    turn_until(&drive, &w.replies, 3);
+    assert_int_equal(w.pushes, 6);
     free(sx_cluster_command(server, 0, "PUBLISH b hello"));
-    turn_until(&drive, &w.pushes, 6);
+    turn_until(&drive, &w.pushes, 7);
 
     /* Forgotten before the turn's end: never executed, and the next reply is the next command's. */
     test_request made;
@@ -384,7 +388,7 @@ static void pushes_and_forgetting(void **state) {
     assert_false(sx_redis_conn_forget(conn, ticket));
     test_request_deinit(&made);
     send_words(&drive, conn, &w, "PING", true);
-    turn_until(&drive, &w.replies, 3);
+    turn_until(&drive, &w.replies, 4);
     assert_true(sx_cluster_answers(server, 0, "0", "EXISTS forgotten"));
     sx_redis_conn_close(conn, STRATA_OK, "done");
     turn_until(&drive, &w.closed, 1);

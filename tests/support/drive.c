@@ -118,7 +118,7 @@ sx_redis_outcome test_request_wait(test_drive *drive, test_request *request) {
     while (!request->ended && before(drive, until)) sx_loop_turn(drive->loop, 5);
     assert_true(request->ended);
     assert_int_equal(request->ends, 1);
-    assert_true(request->ended_ns <= request->request.deadline_ns + 10 * SX_NS_PER_MS);
+    assert_true(request->ended_ns <= request->request.deadline_ns + TEST_DEADLINE_SLACK_NS);
     return request->outcome;
 }
 
