@@ -1,0 +1,183 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Leases of trust against a scripted node: from when they count, until when, and who must confirm the node first. */
+#include "tests/coherence/scripted.h"
+
+/* ---- leases ---- */
+
+static void a_lease_counts_from_sending(void **state) {
+    (void)state;
+    gain_all();
+    w.hold_beats = true;
+    int64_t sent_ns = held_beat()->at_ns;
+    int64_t before = lease(0);
+    pass(200);
+    assert_int_equal(lease(0), before); /* nothing but an answer extends */
+    answer_held();
+    assert_int_equal(lease(0), sent_ns + DELTA);
+    assert_true(lease(0) < now() + DELTA - 190 * MS);
+}
+
+static void one_heartbeat_at_a_time(void **state) {
+    (void)state;
+    gain_all();
+    w.hold_beats = true;
+    (void)held_beat();
+    pass(250);
+    assert_int_equal(w.conn->tail - w.conn->head, 1);
+}
+
+static void a_late_answer_does_not_extend(void **state) {
+    (void)state;
+    gain_all();
+    uint64_t before = generation(0);
+    uint32_t confirms = w.confirms;
+    w.hold_beats = w.hold_confirm = true;
+    (void)held_beat();
+    test_clock_advance(&w.clock, DELTA); /* no timer of ours ran meanwhile: the process was paused */
+    assert_int_equal(count_trusted(), 0);
+    answer_held();
+    assert_int_equal(count_trusted(), 0);
+    assert_true(lease(0) == INT64_MIN);
+    assert_int_equal(metric(SX_TRUST_METRIC_BEATS_LATE), 1);
+    w.hold_beats = false;
+    pass(300); /* heartbeats are answered, but another primary has not confirmed the node */
+    assert_int_equal(count_trusted(), 0);
+    assert_int_equal(w.confirms, confirms + 1);
+    /* The heartbeat under way when the confirmation comes doesn't count. */
+    w.hold_beats = true;
+    (void)held_beat();
+    w.hold_confirm = false;
+    finish_confirm(STRATA_OK);
+    w.hold_confirm = true;
+    answer_held();
+    assert_int_equal(count_trusted(), 0);
+    w.hold_confirm = false;
+    w.hold_beats = false;
+    gain_all();
+    assert_int_equal(generation(0), before);
+}
+
+static void a_lapse_is_noticed_without_an_answer(void **state) {
+    (void)state;
+    gain_all();
+    w.hold_beats = true;
+    pass(600);
+    assert_true(lease(0) == INT64_MIN);
+    assert_int_equal(metric(SX_TRUST_METRIC_PARTITIONS_TRUSTED), 0);
+    sx_trust_mark mark = sx_trust_mark_on_loop(w.trust, 0);
+    assert_int_equal(mark.term, 0);
+}
+
+static void a_refused_confirmation_is_no_trust(void **state) {
+    (void)state;
+    gain_all();
+    w.confirm_status = STRATA_E_REFUSED;
+    w.hold_beats = true;
+    pass(600);
+    w.hold_beats = false;
+    uint32_t refreshed = w.refreshed;
+    pass(500);
+    assert_int_equal(count_trusted(), 0);
+    assert_true(w.refreshed > refreshed);
+    w.confirm_status = STRATA_E_UNAVAILABLE;
+    pass(500);
+    assert_int_equal(count_trusted(), 0);
+    w.confirm_status = STRATA_OK;
+    gain_all();
+}
+
+static void the_first_lease_begins_with_the_confirmation(void **state) {
+    (void)state;
+    w.hold_confirm = true;
+    pass(100);
+    int64_t asked_ns = w.confirm_at_ns;
+    assert_int_equal(count_trusted(), 0);
+    pass(100);
+    w.hold_beats = true;
+    while (w.conn->head < w.conn->tail) answer_held();
+    finish_confirm(STRATA_OK);
+    pass(5);
+    (void)held_beat();
+    answer_held();
+    assert_int_equal(lease(0), asked_ns + DELTA);
+}
+
+static void a_confirmation_grows_old(void **state) {
+    (void)state;
+    w.hold_beats = true;
+    pass(50);
+    assert_int_equal(w.confirms, 1);
+    (void)held_beat();
+    pass(600);
+    answer_held(); /* asked after the confirmation, answered too long after it */
+    assert_int_equal(count_trusted(), 0);
+    w.hold_beats = false;
+    gain_all();
+    assert_true(w.confirms >= 2);
+}
+
+static void a_quick_reconnect_needs_no_confirmation(void **state) {
+    (void)state;
+    gain_all();
+    uint32_t confirms = w.confirms;
+    uint64_t before = generation(0);
+    w.conn->closing = true;
+    settle();
+    gain_all();
+    assert_int_equal(w.confirms, confirms);
+    assert_int_equal(w.opened, 2);
+    assert_int_equal(generation(0), before);
+    /* After the lease is over it does. */
+    w.conn->closing = true;
+    test_clock_advance(&w.clock, DELTA + MS);
+    settle();
+    gain_all();
+    assert_int_equal(w.confirms, confirms + 1);
+    assert_int_equal(generation(0), before);
+}
+
+static void an_unanswered_heartbeat_closes(void **state) {
+    (void)state;
+    gain_all();
+    w.hold_beats = true;
+    (void)held_beat();
+    pass(900);
+    assert_int_equal(w.closed, 0);
+    pass(150);
+    assert_int_equal(w.closed, 1);
+}
+
+static void marks_follow_terms(void **state) {
+    (void)state;
+    gain_all();
+    sx_trust_mark mark = sx_trust_mark_on_loop(w.trust, 1);
+    assert_true(sx_trust_may_fill_on_loop(w.trust, 1, &mark, 77));
+    assert_false(sx_trust_may_fill_on_loop(w.trust, 1, &mark, 78));
+    assert_int_equal(w.reidentified, 1);
+    w.hold_beats = true;
+    (void)held_beat();
+    test_clock_advance(&w.clock, DELTA); /* over, though nobody noticed */
+    assert_false(sx_trust_may_fill_on_loop(w.trust, 1, &mark, 77));
+    w.hold_beats = false;
+    gain_all();
+    assert_false(sx_trust_may_fill_on_loop(w.trust, 1, &mark, 77)); /* another term of the same generation */
+    mark = sx_trust_mark_on_loop(w.trust, 1);
+    assert_true(sx_trust_may_fill_on_loop(w.trust, 1, &mark, 77));
+}
+
+int main(int argc, char **argv) {
+    if (argc > 1) cmocka_set_test_filter(argv[1]);
+    const struct CMUnitTest tests[] = {
+        CASE(a_lease_counts_from_sending),
+        CASE(one_heartbeat_at_a_time),
+        CASE(a_late_answer_does_not_extend),
+        CASE(a_lapse_is_noticed_without_an_answer),
+        CASE(a_refused_confirmation_is_no_trust),
+        CASE(the_first_lease_begins_with_the_confirmation),
+        CASE(a_confirmation_grows_old),
+        CASE(a_quick_reconnect_needs_no_confirmation),
+        CASE(an_unanswered_heartbeat_closes),
+        CASE(marks_follow_terms),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
