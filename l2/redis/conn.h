@@ -66,7 +66,8 @@ typedef void (*sx_redis_reply_fn)(void *context, int32_t status, const sx_resp *
 typedef struct sx_redis_conn_events {
     void *context;
     void (*on_ready)(void *context, sx_redis_conn *conn); /* handshake done: identity and server are known */
-    void (*on_push)(void *context, sx_redis_conn *conn, const sx_resp *push); /* PUSH messages */
+    /* PUSH messages; and an ERROR, the refusal of the oldest command that was sent with fn == NULL. */
+    void (*on_push)(void *context, sx_redis_conn *conn, const sx_resp *push);
     /* Exactly once, after all pending replies failed; the connection is freed when it returns. */
     void (*on_closed)(void *context, sx_redis_conn *conn, int32_t status, const char *reason);
 } sx_redis_conn_events;
@@ -89,9 +90,10 @@ const sx_redis_address *sx_redis_conn_address(const sx_redis_conn *conn);
    Returns STRATA_OK; STRATA_E_OVERLOADED; STRATA_E_UNAVAILABLE where not ready; STRATA_E_NOMEM: then fn is not called. */
 int32_t sx_redis_conn_send(sx_redis_conn *conn, const sx_command *command, const sx_redis_script *script,
                            bool read_only, bool asking, sx_redis_reply_fn fn, void *context, uint64_t *ticket);
-/* Its reply, when it comes, goes nowhere. Answers whether any byte of it may have been written. */
+/* Its reply, when it comes, goes nowhere. Answers whether any byte of it may have been written; if not, none ever is. */
 bool sx_redis_conn_forget(sx_redis_conn *conn, uint64_t ticket);
-/* Reads run id, replid and role again, in order with other commands; then(context) runs after the identity is updated. */
+/* Reads run id, replid and role again, in order with other commands; then(context) runs after the identity is updated,
+   and not at all where the connection closes first. */
 void sx_redis_conn_identify(sx_redis_conn *conn, void (*then)(void *context, sx_redis_conn *conn), void *context);
 /* Server wall clock minus our clock, in ns, as of the handshake or the last note; INT64_MIN unknown. */
 int64_t sx_redis_conn_offset_ns(const sx_redis_conn *conn);
