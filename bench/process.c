@@ -142,6 +142,7 @@ static int32_t run_threads(process *self) {
         pthread_join(self->workers[i].handle, NULL);
         if (self->workers[i].failure != STRATA_OK) status = self->workers[i].failure;
     }
+    atomic_store(&self->report->finished_ns, bench_now_ns());
     atomic_store(&self->report->finished, 1);
     /* With passes there is no end in time: the probe ends when the parent saw every process finish. */
     if (self->probing) pthread_join(self->probe.handle, NULL);

@@ -76,6 +76,17 @@ static bool all_finished(const bench_run *run) {
     return true;
 }
 
+/* When the last process finished; now, where one has not. */
+static int64_t when_it_ended(const bench_run *run) {
+    int64_t last_ns = 0;
+    for (uint64_t i = 0; i < run->settings.processes; i++) {
+        int64_t finished_ns = atomic_load(&run->shared->processes[i].finished_ns);
+        if (finished_ns == 0) return bench_now_ns();
+        if (finished_ns > last_ns) last_ns = finished_ns;
+    }
+    return last_ns;
+}
+
 void bench_progress_run(bench_run *run, bench_series *series, const volatile int *interrupted) {
     bench_shared *shared = run->shared;
     bench_histogram *l2_latency = calloc(1, sizeof *l2_latency);
@@ -101,8 +112,8 @@ void bench_progress_run(bench_run *run, bench_series *series, const volatile int
         shown_ns = now_ns;
     }
     if (terminal && !run->settings.quiet) fputs("\r\033[K", stderr);
-    int64_t now_ns = bench_now_ns(), end_ns = atomic_load(&shared->end_ns);
-    run->measured_ns = (now_ns < end_ns ? now_ns : end_ns) - record_ns;
+    int64_t stop_ns = when_it_ended(run), end_ns = atomic_load(&shared->end_ns);
+    run->measured_ns = (stop_ns < end_ns ? stop_ns : end_ns) - record_ns;
     if (run->measured_ns < 1) run->measured_ns = 1;
     free(l2_latency);
 }

@@ -102,6 +102,8 @@ typedef struct bench_probe_numbers {
 typedef struct bench_process_report {
     int32_t pid;
     _Atomic uint32_t ready, finished;
+    _Atomic int64_t
+        finished_ns; /* when the last worker of the process had started its last operation and seen it end */
     int32_t open_status;
     int32_t close_status;
     int64_t staleness_max_ns;
