@@ -12,7 +12,7 @@
 
 #include "coherence/trust_state.h"
 
-#define CONFIRM_WAIT_NS (100 * SX_NS_PER_MS)
+#define CONFIRM_WAIT_NS (25 * SX_NS_PER_MS)
 #define CONFIRM_DEADLINE_NS (1 * SX_NS_PER_S)
 #define ABSENT_WAIT_NS (50 * SX_NS_PER_MS)
 #define RESTART_GAP 65536 /* as for messages: a jump of a counter made anew */
@@ -87,7 +87,9 @@ static void on_confirmed(void *context, int32_t status) {
         } else {
             node->confirm_ns = now_ns + CONFIRM_WAIT_NS;
             if (status == STRATA_E_REFUSED) sx_redis_cluster_refresh(trust->cluster);
-            if (status != STRATA_OK) log_gated(node, "ownership not confirmed by another primary", "", 0);
+            /* At the very start the others are not connected yet. */
+            if (status == STRATA_E_REFUSED || (status != STRATA_OK && node->lease_ns != INT64_MIN))
+                log_gated(node, "ownership not confirmed by another primary", "", 0);
         }
         sx_trust_node_step(node);
     }
