@@ -2,6 +2,7 @@
 /* Sets a run up, forks its processes, watches over them, and takes it all down again. */
 #include "bench/tiered.h"
 
+#include <errno.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <strata/strata.h>
@@ -234,6 +235,15 @@ static int run_all(bench_run *run, bench_series *series, char *error, size_t err
     return outcome;
 }
 
+/* Better now than after the run; 0 or -1. */
+static int check_writable(const char *path, char *error, size_t error_size) {
+    if (path == NULL) return 0;
+    FILE *file = fopen(path, "a");
+    if (file != NULL && fclose(file) == 0) return 0;
+    snprintf(error, error_size, "--json: %s can't be written: %s", path, strerror(errno));
+    return -1;
+}
+
 int bench_tiered_main(int argc, char **argv) {
     char error[1024] = "";
     bench_run *run = calloc(1, sizeof *run);
@@ -257,7 +267,8 @@ int bench_tiered_main(int argc, char **argv) {
                                .sa_flags = (int)SA_RESETHAND}; /* the second time ends us at once */
     sigaction(SIGINT, &action, NULL);
     sigaction(SIGTERM, &action, NULL);
-    outcome = run_all(run, series, error, sizeof error);
+    if (check_writable(run->settings.json_path, error, sizeof error) == 0)
+        outcome = run_all(run, series, error, sizeof error);
     if (outcome == BENCH_EXIT_SETUP && error[0] != '\0') fprintf(stderr, "strata-bench tiered: %s\n", error);
 done:
     free(series);
