@@ -37,7 +37,7 @@ static const bench_option rows[] = {
     {"seconds", BENCH_OPTION_NUMBER, "S", "30", 0.1, 1e7, NULL, FIELD(seconds), "how long to record", NULL},
     {"warmup", BENCH_OPTION_NUMBER, "S", "2", 0, 1e6, NULL, FIELD(warmup_seconds),
      "load before recording, reads are checked already; none with --passes", NULL},
-    {"rate", BENCH_OPTION_NUMBER, "OPS", "20k", 0, 1e9, NULL, FIELD(rate),
+    {"rate", BENCH_OPTION_NUMBER, "OPS", "10k", 0, 1e9, NULL, FIELD(rate),
      "operations per second of all threads; latency counts from the intended start. 0: closed loop", NULL},
     {"arrivals", BENCH_OPTION_CHOICE, "KIND", "constant", 0, 0, "constant|poisson", FIELD(arrivals),
      "spacing at a rate", NULL},
