@@ -35,6 +35,7 @@
 #define SX_BATCH_MAX 65536
 #define SX_UNKNOWN_BUCKETS 1024
 #define SX_SESSION_FREE_OPS_MAX 4096
+#define SX_TTL_MS_MAX (INT64_C(100) * 366 * 24 * 3600 * 1000)
 
 #define SX_CONTAINER(pointer, type, member) ((type *)(void *)((char *)(pointer)-offsetof(type, member)))
 
@@ -92,6 +93,7 @@ struct strata {
     _Atomic int64_t pending;     /* atomic: relaxed count for limits and close, which only polls it */
     _Atomic int64_t refs;        /* atomic: acq_rel on release [order: engine-free]; owner, sessions, loads */
     _Atomic int32_t refused;     /* atomic: relaxed; status that L2 operations end with, 0 for none */
+    _Atomic uint32_t posters;    /* atomic: loads' posts release, close acquires [order: loop-posters] */
 
     /* lock: engine */
     sx_lock lock;
@@ -238,6 +240,9 @@ typedef struct sx_batch {
     uint32_t count;
     strata_result *results; /* sync: the caller's; else behind this struct */
 } sx_batch;
+
+/* A time to live as it is kept: 0 for never, and for what is so long that nobody will see its end. */
+static inline int64_t sx_ttl_ms(int64_t ttl_ms) { return ttl_ms > SX_TTL_MS_MAX ? 0 : ttl_ms; }
 
 static inline int64_t sx_engine_now(const strata *engine) { return sx_clock_now_ns(&engine->clock); }
 

@@ -110,10 +110,8 @@ static bool insert_locked(sx_flight *flight, sx_item *item, uint64_t identity) {
 void sx_fetch_insert_on_loop(sx_flight *flight, sx_item *item) {
     strata *engine = flight->engine;
     sx_flights_lock(engine->flights, flight->stripe);
-    if (item->n > flight->min_n) flight->min_n = item->n;
-    if (engine->l1_on) /* also where the insertion is then refused */
-        (void)sx_l1_remove(engine->l1, engine->loop_record, flight->hash, flight->ns->index, flight->key,
-                           flight->key_size, item->n);
+    /* Also where the insertion is then refused; an own write in progress learns of it too. */
+    sx_apply_observed_locked(engine, flight->hash, flight->ns->index, flight->key, flight->key_size, item->n);
     (void)insert_locked(flight, item, flight->store_op.request.identity);
     sx_flights_unlock(engine->flights, flight->stripe);
 }
@@ -133,8 +131,8 @@ static void hit(sx_flight *flight, const sx_envelope *envelope) {
                            .app_version = envelope->app_version,
                            .written_ms = server_ms < 0 ? INT64_MIN
                                                        : now_ns / SX_NS_PER_MS - (server_ms - envelope->written_ms),
-                           .expires_ns = left_ms == INT64_MAX ? SX_EXPIRES_NEVER
-                                                              : sx_time_add(now_ns, left_ms * SX_NS_PER_MS),
+                           .expires_ns = left_ms > SX_TTL_MS_MAX ? SX_EXPIRES_NEVER
+                                                               : sx_time_add(now_ns, left_ms * SX_NS_PER_MS),
                            .generation = flight->mark.generation,
                            .ns = flight->ns->index,
                            .partition = (uint16_t)flight->partition};
@@ -198,19 +196,23 @@ static void lease_done(sx_store_op *op, int32_t status, const sx_resp *reply) {
     }
 }
 
-/* The same version still stands there: the entry is proven again, no payload moved. */
-static bool proven(sx_flight *flight, uint64_t identity) {
+/* The same version still stands there, no payload moved. STRATA_FROM_L1: the entry is proven again; STRATA_FROM_L2: it is
+   what this answer says, no more; STRATA_FROM_NONE: something happened to the key since it was asked. */
+static strata_source proven(sx_flight *flight, uint64_t identity) {
     strata *engine = flight->engine;
     sx_item *item = flight->candidate;
-    bool good = false;
+    strata_source source = STRATA_FROM_NONE;
     sx_flights_lock(engine->flights, flight->stripe);
-    good = item->n >= flight->min_n && flight->barrier <= flight->phase_seq;
-    if (good && sx_trust_may_fill_on_loop(engine->trust, flight->partition, &flight->mark, identity) &&
-        !sx_unknown_holds_on_loop(engine, flight->hash, item))
+    if (item->n >= flight->min_n && flight->barrier <= flight->phase_seq) source = STRATA_FROM_L2;
+    if (source != STRATA_FROM_NONE &&
+        sx_trust_may_fill_on_loop(engine->trust, flight->partition, &flight->mark, identity) &&
+        !sx_unknown_holds_on_loop(engine, flight->hash, item)) {
         /* relaxed: readers compare it with the generation they acquired; nothing is published through it */
         atomic_store_explicit(&item->generation, flight->mark.generation, memory_order_relaxed);
+        source = STRATA_FROM_L1;
+    }
     sx_flights_unlock(engine->flights, flight->stripe);
-    return good;
+    return source;
 }
 
 static void front_done(sx_store_op *op, int32_t status, const sx_resp *reply) {
@@ -225,12 +227,12 @@ static void front_done(sx_store_op *op, int32_t status, const sx_resp *reply) {
     }
     bool same = reply->type == SX_RESP_STRING &&
                 sx_envelope_decode_front(reply->text, reply->size, &front) == SX_ENVELOPE_VALUE &&
-                front.n == item->n && front.id == item->id && sx_loop_now_ns(engine->loop) < item->expires_ns &&
-                proven(flight, op->request.identity);
+                front.n == item->n && front.id == item->id && sx_loop_now_ns(engine->loop) < item->expires_ns;
+    strata_source source = same ? proven(flight, op->request.identity) : STRATA_FROM_NONE;
     flight->candidate = NULL;
-    if (same) {
+    if (source != STRATA_FROM_NONE) {
         add(engine, SX_FLOW_METRIC_REVALIDATED);
-        sx_flight_answer_on_loop(flight, SX_FLIGHT_EVERYONE, STRATA_OK, STRATA_FROM_L1, item);
+        sx_flight_answer_on_loop(flight, SX_FLIGHT_EVERYONE, STRATA_OK, source, item);
         sx_item_release(item);
         sx_flight_round_over_on_loop(flight);
         return;
@@ -250,15 +252,19 @@ void sx_fetch_missed_on_loop(sx_flight *flight, int32_t status) {
         sx_flight_fail_on_loop(flight, STRATA_E_CLOSED);
         return;
     }
-    sx_flight_answer_on_loop(flight, SX_FLIGHT_READERS, told, STRATA_FROM_NONE, NULL);
+    bool late = status == STRATA_E_TIMEOUT; /* of those who waited when it was sent; who joined later may have time left */
+    if (late) sx_flight_time_out_on_loop(flight);
+    else sx_flight_answer_on_loop(flight, SX_FLIGHT_READERS, told, STRATA_FROM_NONE, NULL);
     sx_flights_lock(engine->flights, flight->stripe);
     bool wants_load = false;
     for (const sx_op *op = flight->waiters; op != NULL; op = op->wait_next) wants_load |= op->loader != NULL;
     sx_flights_unlock(engine->flights, flight->stripe);
     /* A plain miss without our lease: somebody who wants to load joined after the request was sent. */
     bool ask_lease = wants_load && status == STRATA_MISS && engine->l2_on && !flight->leased;
-    if (!wants_load && status < 0) sx_flight_fail_on_loop(flight, told);
-    else if (!wants_load && flight->leased) sx_load_abandon_on_loop(flight);
-    else if (!wants_load || ask_lease) sx_flight_round_over_on_loop(flight);
-    else if (!sx_load_start(flight)) sx_flight_fail_on_loop(flight, STRATA_E_NOMEM);
+    int32_t started = wants_load && !ask_lease ? sx_load_start(flight) : STRATA_MISS;
+    if (started == STRATA_OK) return;
+    if (started < 0) sx_flight_fail_on_loop(flight, started);
+    else if (flight->leased) sx_load_abandon_on_loop(flight);
+    else if (ask_lease || wants_load || late || status >= 0) sx_flight_round_over_on_loop(flight);
+    else sx_flight_fail_on_loop(flight, told);
 }

@@ -51,6 +51,7 @@ typedef struct sx_flight {
     int64_t earliest_ns; /* least deadline among the waiters, as armed */
     struct strata_load *load; /* unfinished, still wanted */
     const struct sx_op *asker; /* whose loader it runs; NULL once that op has left */
+    int64_t asked_ttl_ms;      /* the asker's */
     bool loaded;        /* the fields below hold a loader's answer */
     int32_t loaded_status;
     sx_item *loaded_item;
@@ -118,6 +119,8 @@ void sx_flight_answer_on_loop(sx_flight *flight, sx_flight_whom whom, int32_t st
                               sx_item *item);
 /* After the last answer of a round: ends the flight, or starts over for those who joined too late for it. */
 void sx_flight_round_over_on_loop(sx_flight *flight);
+/* Answers those whose deadline has passed. */
+void sx_flight_time_out_on_loop(sx_flight *flight);
 /* Answers everyone left, then ends. */
 void sx_flight_fail_on_loop(sx_flight *flight, int32_t status);
 void sx_flight_end_on_loop(sx_flight *flight);
@@ -134,12 +137,13 @@ void sx_fetch_submit_on_loop(sx_flight *flight, const sx_redis_script *script, i
 sx_publish_key sx_flight_publish_key(const sx_flight *flight);
 
 /* load.c */
-/* Asks the first waiter's loader. False where no waiter has one, or no memory is left. Any thread; no lock held. */
-bool sx_load_start(sx_flight *flight);
+/* Asks the first waiter's loader. STRATA_OK; STRATA_MISS where no waiter has one; STRATA_E_NOMEM. Any thread; no lock
+   held. */
+int32_t sx_load_start(sx_flight *flight);
 /* The same for a flight that was created as loading; a failure reaches the waiters through the loop. */
 void sx_load_start_on_caller(sx_flight *flight);
 void sx_load_run(struct strata_load *load);
-void sx_load_drop(struct strata_load *load); /* its session closes before running it */
+void sx_load_drop(struct strata_load *load); /* it is not to be run: its session closes, or its asker has left */
 /* The flight no longer wants its load. Stripe lock held. */
 void sx_load_forget_locked(sx_flight *flight);
 void sx_load_loaded_on_loop(sx_flight *flight);

@@ -141,17 +141,23 @@ static void check_load(sx_flight *flight, int64_t now_ns) {
     }
     sx_flights_unlock(engine->flights, flight->stripe);
     if (!take_back && !give_up) return;
-    if (!give_up && sx_load_start(flight)) return;
-    complete_all(take_waiters(flight, everyone, NULL), STRATA_E_TIMEOUT, STRATA_FROM_NONE, NULL);
+    int32_t status = give_up ? STRATA_E_TIMEOUT : sx_load_start(flight);
+    if (status == STRATA_OK) return;
+    if (status != STRATA_MISS) /* else only readers are left, who ask L2 again */
+        complete_all(take_waiters(flight, everyone, NULL), status, STRATA_FROM_NONE, NULL);
     sx_load_abandon_on_loop(flight);
+}
+
+void sx_flight_time_out_on_loop(sx_flight *flight) {
+    int64_t now_ns = sx_loop_now_ns(flight->engine->loop);
+    complete_all(take_waiters(flight, is_due, &now_ns), STRATA_E_TIMEOUT, STRATA_FROM_NONE, NULL);
 }
 
 static void due_on_loop(sx_timer *timer) {
     sx_flight *flight = SX_CONTAINER(timer, sx_flight, timer);
-    int64_t now_ns = sx_loop_now_ns(flight->engine->loop);
-    complete_all(take_waiters(flight, is_due, &now_ns), STRATA_E_TIMEOUT, STRATA_FROM_NONE, NULL);
+    sx_flight_time_out_on_loop(flight);
     arm(flight);
-    check_load(flight, now_ns); /* may free the flight */
+    check_load(flight, sx_loop_now_ns(flight->engine->loop)); /* may free the flight */
 }
 
 static void arm(sx_flight *flight) {

@@ -16,11 +16,11 @@ static void load_free(strata_load *load) {
 
 static void run_task(void *argument) { sx_load_run(argument); }
 
-bool sx_load_start(sx_flight *flight) {
+int32_t sx_load_start(sx_flight *flight) {
     strata *engine = flight->engine;
     assert(sx_lock_none_held());
     strata_load *load = sx_allocate_zero(&engine->alloc, sizeof *load + flight->key_size);
-    if (load == NULL) return false;
+    if (load == NULL) return STRATA_E_NOMEM;
     load->letter.kind = SX_MAIL_LOAD;
     load->engine = engine;
     load->ns = flight->ns->index;
@@ -38,6 +38,7 @@ bool sx_load_start(sx_flight *flight) {
         load->flight = flight;
         flight->load = load;
         flight->asker = asked;
+        flight->asked_ttl_ms = asked->ttl_ms;
         flight->state = SX_FLIGHT_LOADING;
         flight->phase_seq = flight->seq;
         flight->load_deadline_ns =
@@ -51,41 +52,53 @@ bool sx_load_start(sx_flight *flight) {
     sx_engine_retain(engine);
     if (asked == NULL) {
         load_free(load);
-        return false;
+        return STRATA_MISS;
     }
     add(engine, SX_FLOW_METRIC_LOADS);
     /* From here on the load may be finished, and the flight gone, at any moment. */
     if (executor) engine->executor.execute(engine->executor.context, run_task, load);
     else sx_session_post_announced(session, &load->letter);
-    return true;
+    return STRATA_OK;
 }
 
-/* Hands an outcome to the flight; true where the caller must post it. */
+/* Hands an outcome to the flight; true where the caller must post it by post_announced, which it is announced for: the
+   flight, and with it the loop, is there now, but once the lock is released close may end both. */
 static bool hand_over_locked(sx_flight *flight, int32_t status, sx_item *item) {
     flight->load = NULL;
     flight->loaded = true;
     flight->loaded_status = status;
     flight->loaded_item = item;
-    return sx_flight_want_post_locked(flight);
+    if (!sx_flight_want_post_locked(flight)) return false;
+    /* relaxed: the loop can't stop before the decrement, which comes after */
+    atomic_fetch_add_explicit(&flight->engine->posters, 1, memory_order_relaxed);
+    return true;
+}
+
+static void post_announced(strata *engine, sx_flight *flight) {
+    sx_loop_post(engine->loop, &flight->task);
+    atomic_fetch_sub_explicit(&engine->posters, 1, memory_order_release); /* [order: loop-posters] */
 }
 
 void sx_load_start_on_caller(sx_flight *flight) {
     strata *engine = flight->engine;
-    if (sx_load_start(flight)) return;
+    int32_t status = sx_load_start(flight);
+    if (status == STRATA_OK) return;
+    if (status == STRATA_MISS) status = STRATA_E_CANCELLED; /* they have left: nobody is told */
     sx_flights_lock(engine->flights, flight->stripe);
-    bool post = hand_over_locked(flight, STRATA_E_NOMEM, NULL);
+    bool post = hand_over_locked(flight, status, NULL);
     sx_flights_unlock(engine->flights, flight->stripe);
-    if (post) sx_loop_post(engine->loop, &flight->task);
+    if (post) post_announced(engine, flight);
 }
 
 void sx_load_run(strata_load *load) {
     strata *engine = load->engine;
     sx_flights_lock(engine->flights, load->stripe);
-    bool wanted = load->flight != NULL;
-    load->started = true;
+    /* Whose loader it is has not been answered yet: from then on loader_user may be gone. */
+    load->started = load->flight != NULL && load->flight->asker != NULL;
+    bool started = load->started;
     sx_flights_unlock(engine->flights, load->stripe);
-    if (wanted) load->loader(load, load->loader_user);
-    else load_free(load);
+    if (started) load->loader(load, load->loader_user);
+    else sx_load_drop(load);
 }
 
 void sx_load_drop(strata_load *load) {
@@ -94,7 +107,7 @@ void sx_load_drop(strata_load *load) {
     sx_flight *flight = load->flight;
     bool post = flight != NULL && hand_over_locked(flight, STRATA_E_CANCELLED, NULL);
     sx_flights_unlock(engine->flights, load->stripe);
-    if (post) sx_loop_post(engine->loop, &flight->task);
+    if (post) post_announced(engine, flight);
     load_free(load);
 }
 
@@ -149,7 +162,7 @@ int32_t strata_load_finish(strata_load *load, int32_t status, strata_bytes value
         item = NULL;
     }
     sx_flights_unlock(engine->flights, load->stripe);
-    if (post) sx_loop_post(engine->loop, &flight->task);
+    if (post) post_announced(engine, flight);
     if (item != NULL) sx_item_release(item);
     load_free(load);
     return answer;
@@ -157,20 +170,10 @@ int32_t strata_load_finish(strata_load *load, int32_t status, strata_bytes value
 
 /* ---- filling ------------------------------------------------------------------------------------------------- */
 
-/* Time to live of the loaded value in ms, 0 for never: the loader's word, else what the first waiter asked for. */
-static int64_t loaded_ttl_ms(sx_flight *flight) {
-    if (flight->loaded_ttl_ms == STRATA_EXPIRES_NEVER) return 0;
-    if (flight->loaded_ttl_ms != 0) return flight->loaded_ttl_ms;
-    strata *engine = flight->engine;
-    int64_t ttl_ms = sx_hot_read(&engine->hot.ttl_ms);
-    sx_flights_lock(engine->flights, flight->stripe);
-    for (const sx_op *op = flight->waiters; op != NULL; op = op->wait_next) {
-        if (op->loader == NULL) continue;
-        ttl_ms = op->ttl_ms;
-        break;
-    }
-    sx_flights_unlock(engine->flights, flight->stripe);
-    return ttl_ms;
+/* Time to live of the loaded value in ms, 0 for never: the loader's word, else that of the operation whose loader it is,
+   also where that one has left. */
+static int64_t loaded_ttl_ms(const sx_flight *flight) {
+    return flight->loaded_ttl_ms != 0 ? sx_ttl_ms(flight->loaded_ttl_ms) : flight->asked_ttl_ms;
 }
 
 static void answer_loaded(sx_flight *flight, int32_t status, sx_item *item) {

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Opening an engine: its rooms created from the ground floor up, connected, and taken down again where one fails. */
+#include <sched.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <time.h>
@@ -186,6 +187,9 @@ static int32_t create_rooms(strata *engine, const strata_open_options *options, 
 /* Takes down what create_rooms left behind; what sessions may still need goes with the last reference. */
 void sx_engine_take_down(strata *engine) {
     sx_keeper_stop(engine);
+    /* The loop knows no flight any more, but a load that was finished before may still be about to post its own. */
+    while (atomic_load_explicit(&engine->posters, memory_order_acquire) != 0) /* [order: loop-posters] */
+        sched_yield();
     if (engine->loop != NULL) sx_loop_stop(engine->loop);
     if (engine->trust != NULL) sx_trust_destroy(engine->trust);
     if (engine->store != NULL) sx_store_destroy(engine->store);

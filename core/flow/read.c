@@ -11,6 +11,7 @@ int32_t sx_read_check(const strata_session *session, const strata_namespace *ns,
     if (session == NULL || ns == NULL) return STRATA_E_INVALID;
     int32_t status = sx_engine_alive(session->engine);
     if (status != STRATA_OK) return status;
+    if (SX_UNLIKELY(session->closing)) return STRATA_E_CLOSED; /* from a callback inside its close */
     if (key.data == NULL || key.size == 0 || key.size > STRATA_KEY_BYTES_MAX) return STRATA_E_KEY_SIZE;
     if (ns->engine != session->engine) return STRATA_E_INVALID;
     return options == NULL ? STRATA_OK : sx_options_check(options);

@@ -59,8 +59,10 @@ static void cancel_outstanding(strata_session *session) {
         sx_flights_lock(engine->flights, op->stripe);
         bool linked = op->flight != NULL || op->write != NULL;
         if (op->flight != NULL) sx_flight_leave_locked(op);
-        if (op->write != NULL) op->write->op = NULL;
-        op->write = NULL;
+        if (op->write != NULL) { /* an op that is on its way already isn't ours to touch */
+            op->write->op = NULL;
+            op->write = NULL;
+        }
         sx_flights_unlock(engine->flights, op->stripe);
         if (linked) sx_op_complete(op, STRATA_E_CANCELLED, STRATA_FROM_NONE, NULL);
     }
@@ -140,7 +142,7 @@ sx_op *sx_session_op(strata_session *session, sx_op_kind kind, const strata_op_o
     if (options != NULL) {
         op->flags = options->flags;
         if (options->deadline_ms != 0) deadline_ms = options->deadline_ms;
-        if (options->ttl_ms != 0) op->ttl_ms = options->ttl_ms == STRATA_EXPIRES_NEVER ? 0 : options->ttl_ms;
+        if (options->ttl_ms != 0) op->ttl_ms = sx_ttl_ms(options->ttl_ms);
     }
     op->deadline_ns = sx_time_add(sx_engine_now(engine), deadline_ms * SX_NS_PER_MS);
     op->out_next = session->outstanding;
@@ -218,12 +220,17 @@ static void arrived(sx_op *op) {
     sx_session_op_free(op);
 }
 
-/* Empties the mailbox into the backlog; what a waiting call waits for is dealt with at once. */
-static void collect(strata_session *session) {
+/* Takes a wake back. Before the mailbox is looked at: what is posted after the look wakes anew. */
+static void clear_fd(const strata_session *session) {
     uint64_t count;
-    if (sx_mailbox_is_empty(&session->mailbox)) return;
     ssize_t got = read(session->fd, &count, sizeof count);
     (void)got; /* EAGAIN: the poster has not written yet; a spurious wake follows */
+}
+
+/* Empties the mailbox into the backlog; what a waiting call waits for is dealt with at once. */
+static void collect(strata_session *session) {
+    if (sx_mailbox_is_empty(&session->mailbox)) return;
+    clear_fd(session);
     sx_mail *next;
     for (sx_mail *mail = sx_mailbox_drain_mpsc(&session->mailbox); mail != NULL; mail = next) {
         next = mail->next;
@@ -287,6 +294,10 @@ int32_t strata_session_dispatch(strata_session *session, uint32_t max) {
     if (sx_engine_forked(session->engine)) return STRATA_E_FORKED;
     int32_t ran = 0;
     collect(session);
+    if (session->backlog_head == NULL) { /* called for a wake whose mail was taken already */
+        clear_fd(session);
+        collect(session);
+    }
     while (max == 0 || (uint32_t)ran < max) {
         sx_letter *letter = pop_backlog(session);
         if (letter == NULL) break;
@@ -313,11 +324,6 @@ int32_t strata_session_wait(strata_session *session, uint32_t timeout_ms) {
             int64_t left_ns = end_ns - sx_clock_now_ns(&clock);
             if (left_ns <= 0) return 0;
             wait_fd(session, (left_ns + SX_NS_PER_MS - 1) / SX_NS_PER_MS);
-            if (sx_mailbox_is_empty(&session->mailbox)) { /* a wake for mail that was taken already */
-                uint64_t count;
-                ssize_t got = read(session->fd, &count, sizeof count);
-                (void)got;
-            }
         }
         int32_t ran = strata_session_dispatch(session, 0);
         if (ran != 0) return ran;
@@ -335,11 +341,7 @@ void sx_session_await(strata_session *session, const bool *flag) {
             continue;
         }
         wait_fd(session, 1000);
-        if (sx_mailbox_is_empty(&session->mailbox)) {
-            uint64_t count;
-            ssize_t got = read(session->fd, &count, sizeof count);
-            (void)got;
-        }
+        if (sx_mailbox_is_empty(&session->mailbox)) clear_fd(session);
     }
     session->depth--;
     if (session->backlog_head != NULL) signal_fd(session->fd);

@@ -6,6 +6,7 @@
 
 #define UNKNOWN_MAX 65536
 #define RETRY_NS (50 * SX_NS_PER_MS)
+#define RETRY_MAX_NS (400 * SX_NS_PER_MS)
 #define ATTEMPT_NS (2 * SX_NS_PER_S)
 
 /* One key. owner: loop. */
@@ -17,7 +18,8 @@ typedef struct sx_unknown {
     uint64_t hash;
     uint32_t partition;
     int64_t not_before_ms; /* server time after which the write can't happen any more */
-    int64_t attempt_deadline_ns;
+    int64_t attempted_ms; /* not_before_ms as the attempt under way says it */
+    int64_t retry_ns;     /* doubles: many keys may wait for one node */
     sx_write *queue, *queue_tail; /* later writes of the key */
     sx_store_op store_op;
     bool in_store;
@@ -118,14 +120,22 @@ static void resolved(sx_unknown *unknown, uint64_t n) {
     }
 }
 
+static int64_t longer(sx_unknown *unknown) {
+    unknown->retry_ns = unknown->retry_ns == 0 ? RETRY_NS : 2 * unknown->retry_ns;
+    if (unknown->retry_ns > RETRY_MAX_NS) unknown->retry_ns = RETRY_MAX_NS;
+    return unknown->retry_ns;
+}
+
 static void attempt_done(sx_store_op *op, int32_t status, const sx_resp *reply) {
     sx_unknown *unknown = SX_CONTAINER(op, sx_unknown, store_op);
     unknown->in_store = false;
     uint64_t n;
     int64_t server_ms;
     if (unknown->engine->stopping) unknown_free(unknown); /* the cut-off has ended its queue */
-    else if (status == STRATA_OK && sx_publish_decode(reply, &n, &server_ms) == SX_PUBLISH_DONE) resolved(unknown, n);
-    else again(unknown, RETRY_NS);
+    else if (status != STRATA_OK) again(unknown, longer(unknown));
+    else if (sx_publish_decode(reply, &n, &server_ms) != SX_PUBLISH_DONE) again(unknown, RETRY_NS);
+    else if (unknown->not_before_ms > unknown->attempted_ms) again(unknown, 0); /* another write became unknown meanwhile */
+    else resolved(unknown, n);
 }
 
 static void encode(sx_redis_request *request, const sx_redis_node *node) {
@@ -139,6 +149,7 @@ static void encode(sx_redis_request *request, const sx_redis_node *node) {
                                         unknown->ns->version, sx_item_key(key), key->key_size},
                                 .id = sx_key_random_next(&engine->random),
                                 .not_before_ms = unknown->not_before_ms};
+    unknown->attempted_ms = unknown->not_before_ms;
     sx_command_clear(&request->command);
     sx_publish_encode_write(&engine->publish, &command, &request->command);
 }
@@ -167,6 +178,7 @@ int32_t sx_unknown_add_on_loop(strata *engine, const sx_write *write) {
         (void)sx_l1_remove(engine->l1, engine->loop_record, write->hash, key->ns, sx_item_key(key), key->key_size,
                            UINT64_MAX);
     sx_flights_unlock(engine->flights, stripe);
+    if (engine->stopping) return STRATA_OK; /* nobody reads here any more, and nothing is sent */
     sx_unknown *unknown = find(engine, write->hash, write->item);
     if (unknown != NULL) {
         if (write->server_deadline_ms > unknown->not_before_ms) unknown->not_before_ms = write->server_deadline_ms;

@@ -49,7 +49,7 @@ typedef void (*strata_log_fn)(void *context, strata_log_level level, const char 
 /* Memory for everything but the event loop's own. Called from any thread, at the same time. */
 typedef struct strata_allocator {
     void *context;
-    void *(*allocate)(void *context, size_t size, size_t alignment); /* NULL when out of memory; alignment <= 64 */
+    void *(*allocate)(void *context, size_t size, size_t alignment); /* NULL when out of memory; alignment <= 128 */
     void (*release)(void *context, void *memory, size_t size);       /* size as it was asked for */
 } strata_allocator;
 
@@ -366,7 +366,8 @@ typedef void (*strata_loader_fn)(strata_load *load, void *user);
  *   user     handed to done
  * Returns: as strata_get; a completion may also carry STRATA_E_LOAD_FAILED, and STRATA_MISS where the loader found
  *          nothing.
- * Owns:    the caller owns a result: strata_result_release, soon. loader_user must live until done.
+ * Owns:    the caller owns a result: strata_result_release, soon. loader_user must live until done, and until the loader
+ *          has finished where it was started before that: after done it is not started.
  * Threads: the session's.
  * Blocks:  on a lock held for a few instructions, not on an L1 hit.
  * Since:   0.1
@@ -383,7 +384,8 @@ STRATA_API int32_t strata_get_or_load(strata_session *session, strata_namespace 
  *   key      1 .. STRATA_KEY_BYTES_MAX bytes
  *   options  how, or NULL
  *   loader   produces the value; without an executor it runs inside this call
- *   loader_user  handed to loader; must live until the loader has finished, which may be after a timeout
+ *   loader_user  handed to loader; must live until a loader that was started has finished, which may be after a timeout
+ *                (after the return it is not started)
  *   out      receives the result on STRATA_OK and STRATA_STALE
  * Returns: STRATA_OK; STRATA_STALE; STRATA_MISS; STRATA_E_LOAD_FAILED; a failure.
  * Owns:    the caller owns a result: strata_result_release.

@@ -11,7 +11,7 @@
 
 #include <strata/status.h>
 
-#define HEAD_BYTES 64 /* keeps every alignment up to itself */
+#define HEAD_BYTES 128 /* keeps every alignment up to itself */
 #define MAGIC      UINT64_C(0x5bd1e995c0ffee11)
 
 typedef struct head {
