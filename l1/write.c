@@ -214,6 +214,8 @@ int32_t sx_l1_put(sx_l1 *l1, sx_epoch_record *record, uint64_t hash, sx_item *it
     sx_l1_shard *shard = sx_l1_shard_of(l1, record);
     sx_l1_harvest harvest;
     harvest.count = 0;
+    /* Writers that outrun the keeper help it before they are refused. */
+    if ((int64_t)sx_epoch_retired_bytes(l1->epoch) > sx_l1_retired_max(l1) / 2) (void)sx_epoch_reclaim(l1->epoch);
     sx_epoch_pin(record);
     int32_t status = STRATA_PENDING;
     for (uint32_t i = 0; status == STRATA_PENDING; i++) {

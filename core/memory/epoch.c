@@ -60,8 +60,9 @@ struct sx_epoch {
     _Atomic size_t retired_bytes;                  /* atomic: relaxed; a statistic and a hint */
     _Alignas(SX_CACHE_LINE) sx_lock lock;
     sx_epoch_record *records; /* lock: epoch */
-    size_t waiting;           /* owner: keeper; batches that ck has */
-    ck_epoch_record_t keeper; /* owner: keeper; never pinned */
+    _Atomic bool reclaiming;  /* atomic: acquire, release [order: reclaim-turn]; somebody is at it */
+    size_t waiting;           /* owner: who reclaims; batches that ck has */
+    ck_epoch_record_t keeper; /* owner: who reclaims; never pinned */
 };
 
 int32_t sx_epoch_create(const sx_alloc *alloc, sx_epoch **out) {
@@ -153,7 +154,7 @@ static size_t advance(sx_epoch *epoch) {
     return bytes;
 }
 
-size_t sx_epoch_reclaim(sx_epoch *epoch) {
+static size_t reclaim(sx_epoch *epoch) {
     for (batch *b = collect(epoch); b != NULL;) {
         batch *next = b->next;
         ck_epoch_call(&epoch->keeper, &b->entry, never_called);
@@ -163,6 +164,14 @@ size_t sx_epoch_reclaim(sx_epoch *epoch) {
     /* Three steps are a whole grace period where pinned threads keep unpinning; one is enough where none is pinned. */
     size_t bytes = 0;
     for (int step = 0; step < 3 && epoch->waiting > 0; step++) bytes += advance(epoch);
+    return bytes;
+}
+
+size_t sx_epoch_reclaim(sx_epoch *epoch) {
+    /* [order: reclaim-turn] observes what the last one left in the keeper's record */
+    if (atomic_exchange_explicit(&epoch->reclaiming, true, memory_order_acquire)) return 0;
+    size_t bytes = reclaim(epoch);
+    atomic_store_explicit(&epoch->reclaiming, false, memory_order_release); /* [order: reclaim-turn] */
     return bytes;
 }
 

@@ -34,7 +34,8 @@ bool sx_epoch_is_pinned(const sx_epoch_record *record);
 void sx_epoch_retire(sx_epoch_record *record, void *memory, size_t bytes, void (*free_fn)(void *memory));
 
 /* Frees what may be freed, also what idle threads retired: everything retired is freed within a few calls once the
-   pins that could see it have ended. Keeper only. Returns bytes freed. */
+   pins that could see it have ended. Any thread, pinned or not; one at a time, the others return 0 at once. The keeper
+   sees to it in the end; whoever needs the memory now may help. Returns bytes freed. */
 size_t sx_epoch_reclaim(sx_epoch *epoch);
 /* Bytes retired and not yet freed. Any thread. */
 size_t sx_epoch_retired_bytes(const sx_epoch *epoch);

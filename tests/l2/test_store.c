@@ -127,14 +127,14 @@ static void error_replies_have_their_status(void **state) {
     assert_int_equal(call(&drive, store, true, 1000, "SET", "k", "w"), STRATA_E_L2_FULL);
     free(sx_cluster_command(server, 0, "CONFIG SET maxmemory 0"));
     free(sx_cluster_command(server, 0, "CONFIG SET min-replicas-to-write 1"));
-    assert_int_equal(call(&drive, store, true, 150, "SET", "k", "w"), STRATA_E_L2_DOWN); /* NOREPLICAS, retried in vain */
+    assert_int_equal(call(&drive, store, true, 600, "SET", "k", "w"), STRATA_E_L2_DOWN); /* NOREPLICAS, retried in vain */
     assert_true(sx_store_metric_read(store, SX_STORE_METRIC_RETRIES) >= 1);
     free(sx_cluster_command(server, 0, "CONFIG SET min-replicas-to-write 0"));
     free(sx_cluster_command(server, 0, "ACL SETUSER default -set"));
     assert_int_equal(call(&drive, store, true, 1000, "SET", "k", "w"), STRATA_E_AUTH); /* NOPERM */
     free(sx_cluster_command(server, 0, "ACL SETUSER default +set"));
     free(sx_cluster_command(server, 0, "REPLICAOF 127.0.0.1 1"));
-    assert_int_equal(call(&drive, store, true, 150, "SET", "k", "w"), STRATA_E_L2_DOWN); /* READONLY */
+    assert_int_equal(call(&drive, store, true, 600, "SET", "k", "w"), STRATA_E_L2_DOWN); /* READONLY */
     free(sx_cluster_command(server, 0, "REPLICAOF NO ONE"));
     assert_int_equal(call(&drive, store, true, 1000, "SET", "k", "w"), STRATA_OK);
     close_store(&drive, store);
