@@ -13,7 +13,7 @@ static const sx_option rows[] = {
      .default_text = "15s",
      .doc = "cluster-node-timeout of the servers, where they do not let us read it"},
     {.name = "coherence.beat_counters", .type = SX_OPTION_INTEGER, .min = 1, .max = SX_PARTITIONS_MAX,
-     .default_text = "128", .doc = "partition counters read with each heartbeat, in rotation"},
+     .default_text = "256", .doc = "partition counters read with each heartbeat, in rotation"},
     {.name = "coherence.lease", .type = SX_OPTION_DURATION, .min = 10 * SX_NS_PER_MS, .max = 3600 * SX_NS_PER_S,
      .default_text = "10s", .doc = "how long a loader may take before another process may load the key too"},
     {.name = "coherence.untrusted", .type = SX_OPTION_CHOICE, .min = 0, .max = 2, .default_text = "revalidate",

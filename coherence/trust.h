@@ -40,11 +40,13 @@ typedef struct sx_trust sx_trust;
 
 typedef struct sx_trust_events {
     void *context;
-    /* Applies one sequenced message, or FILLED. On the loop, in channel order, before any later lease. */
+    /* Applies one sequenced message, FILLED or UNTRUST. On the loop, in channel order, before any later lease. */
     void (*on_message)(void *context, uint32_t partition, const sx_message *message);
     /* This L2 can't be used as configured: layout, permissions, cluster-allow-reads-when-down, version. On the loop, at
        most once per distinct text; trust is not gained until a later check passes. */
     void (*on_refused)(void *context, int32_t status, const char *text);
+    /* L2's layout is ours: only from here on may anything be written there. On the loop, again after each check. */
+    void (*on_agreed)(void *context);
 } sx_trust_events;
 
 typedef struct sx_trust_settings {

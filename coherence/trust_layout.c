@@ -80,6 +80,7 @@ static void compare_layout(sx_trust *trust, const sx_resp *reply) {
         trust->layout = trust->layout_again ? SX_TRUST_LAYOUT_UNKNOWN : SX_TRUST_LAYOUT_AGREED;
         trust->layout_again = false;
         trust->layout_failures = 0;
+        if (trust->events.on_agreed != NULL) trust->events.on_agreed(trust->events.context);
         step_all(trust);
         return;
     }

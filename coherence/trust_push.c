@@ -67,7 +67,6 @@ static void receive(sx_trust_node *node, uint32_t partition, const sx_resp *payl
         trust->partitions[partition].hole = true;
         sx_trust_lose(trust, partition);
         sx_trust_node_kick(node);
-        return;
     }
     if (message.sequenced) follow(node, partition, message.n);
     trust->events.on_message(trust->events.context, partition, &message);

@@ -4,6 +4,8 @@
 
 #include "core/time/clock.h"
 
+#define SAME_FAULT_NS (5 * SX_NS_PER_MS)
+
 sx_breaker_verdict sx_breaker_ask(sx_breaker *breaker, int64_t now_ns) {
     if (breaker->state == SX_BREAKER_CLOSED) return SX_BREAKER_PASS;
     if (breaker->state == SX_BREAKER_OPEN) {
@@ -31,6 +33,9 @@ bool sx_breaker_result(sx_breaker *breaker, const sx_store_settings *settings, b
             breaker->failures = 0;
             return false;
         }
+        /* A connection that is lost, or hangs, fails all that was sent on it: one fault, not as many as there were. */
+        if (breaker->failures > 0 && now_ns - breaker->fault_ns < SAME_FAULT_NS) return false;
+        breaker->fault_ns = now_ns;
         if (++breaker->failures < settings->breaker_failures) return false;
         open_until(breaker, half_open_ns);
         return true;

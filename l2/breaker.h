@@ -12,6 +12,7 @@
 typedef struct sx_breaker {
     sx_breaker_state state;
     uint32_t failures;    /* in a row, while closed */
+    int64_t fault_ns;     /* when the last of them was counted */
     int64_t half_open_ns; /* when a probe may go */
     bool probing;         /* half open: the probe is under way */
 } sx_breaker;

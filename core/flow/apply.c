@@ -61,6 +61,10 @@ void sx_apply_message_on_loop(void *context, uint32_t partition, const sx_messag
         apply_wide(engine, partition, NULL, message->n);
         return;
     }
+    if (message->kind == SX_MESSAGE_UNTRUST) {
+        sx_flights_mark_wide(engine->flights, partition, NULL, 0);
+        return;
+    }
     if (!message->sequenced) return;
     const strata_namespace *ns = find_namespace(engine, message);
     if (ns == NULL) return; /* nothing of it can be here */

@@ -222,6 +222,7 @@ typedef struct sx_write {
     int64_t ttl_ms;             /* 0: none */
     int64_t deadline_ns;
     uint64_t id;
+    uint64_t done_n;            /* executed at n, but told only when an unknown outcome before it is settled */
     int64_t server_deadline_ms; /* latest one sent */
     sx_trust_mark mark;
     sx_write_mark seen;         /* lock: stripe */
@@ -258,6 +259,16 @@ static inline bool sx_engine_forked(const strata *engine) {
 }
 static inline int64_t sx_hot_read(const _Atomic int64_t *option) {
     return atomic_load_explicit(option, memory_order_relaxed); /* relaxed: a number that stands for itself */
+}
+
+/* Whether a caller's struct can be read as ours: a newer header's is longer, its fields that we don't know being zero. */
+static inline bool sx_struct_fits(const void *given, uint32_t given_size, size_t known_size) {
+    if (given_size < known_size || given_size > 4096) return false;
+    const unsigned char *bytes = given;
+    for (size_t i = known_size; i < given_size; i++) {
+        if (bytes[i] != 0) return false;
+    }
+    return true;
 }
 
 /* open.c */

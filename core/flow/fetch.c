@@ -68,7 +68,7 @@ void sx_fetch_begin_on_loop(sx_flight *flight) {
     if (flight->candidate != NULL) {
         sx_publish_encode_front(&engine->publish, &key, command);
         sx_fetch_submit_on_loop(flight, NULL, deadline_ns, front_done);
-    } else if (wants_load && !flight->leased) {
+    } else if (wants_load && !flight->leased && !flight->no_lease) {
         flight->token = sx_key_random_next(&engine->random);
         sx_publish_encode_lease(&engine->publish, &engine->scripts, &key, flight->token, engine->lease_ms, command,
                                 &script);
@@ -191,6 +191,9 @@ static void lease_done(sx_store_op *op, int32_t status, const sx_resp *reply) {
         sx_fetch_missed_on_loop(flight, STRATA_MISS);
     } else if (status == STRATA_OK) {
         stored(flight, reply);
+    } else if (status == STRATA_E_L2_FULL) {
+        flight->no_lease = true; /* but a value may be there, and be read */
+        sx_fetch_begin_on_loop(flight);
     } else {
         sx_fetch_missed_on_loop(flight, status);
     }
@@ -260,7 +263,7 @@ void sx_fetch_missed_on_loop(sx_flight *flight, int32_t status) {
     for (const sx_op *op = flight->waiters; op != NULL; op = op->wait_next) wants_load |= op->loader != NULL;
     sx_flights_unlock(engine->flights, flight->stripe);
     /* A plain miss without our lease: somebody who wants to load joined after the request was sent. */
-    bool ask_lease = wants_load && status == STRATA_MISS && engine->l2_on && !flight->leased;
+    bool ask_lease = wants_load && status == STRATA_MISS && engine->l2_on && !flight->leased && !flight->no_lease;
     int32_t started = wants_load && !ask_lease ? sx_load_start(flight) : STRATA_MISS;
     if (started == STRATA_OK) return;
     if (started < 0) sx_flight_fail_on_loop(flight, started);

@@ -64,6 +64,7 @@ typedef struct sx_flight {
     sx_store_op store_op;
     bool in_store;      /* store_op is under way */
     bool leased;        /* our token is in L2 */
+    bool no_lease;      /* L2 has no memory for one: what is loaded is not cached */
     uint64_t token;
     int64_t load_deadline_ns;
     sx_trust_mark mark;

@@ -144,7 +144,7 @@ int32_t strata_load_finish(strata_load *load, int32_t status, strata_bytes value
     int32_t answer = STRATA_OK;
     sx_item *item = NULL;
     if (details != NULL &&
-        (details->struct_size != sizeof *details || details->reserved != 0 || details->ttl_ms < 0))
+        (!sx_struct_fits(details, details->struct_size, sizeof *details) || details->reserved != 0 || details->ttl_ms < 0))
         answer = STRATA_E_INVALID;
     else if (status == STRATA_OK)
         answer = loaded_item(load, value, details == NULL ? 0 : details->app_version, &item);

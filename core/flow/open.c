@@ -65,6 +65,11 @@ static void on_refused(void *context, int32_t status, const char *text) {
     sx_lock_release(&engine->lock);
 }
 
+static void on_agreed(void *context) {
+    strata *engine = context;
+    atomic_store_explicit(&engine->refused, STRATA_OK, memory_order_relaxed); /* relaxed: a status */
+}
+
 static void at_thread_exit(void *sessions) {
     for (strata_session *session = sessions, *next; session != NULL; session = next) {
         next = session->thread_next;
@@ -154,7 +159,9 @@ static int32_t create_l2(strata *engine, strata_error *error) {
                                .max_staleness_ns = sx_config_int(config, "coherence.max_staleness"),
                                .node_timeout_ns = sx_config_int(config, "coherence.node_timeout"),
                                .beat_counters = (uint32_t)sx_config_int(config, "coherence.beat_counters")};
-    sx_trust_events trust_events = {engine, sx_apply_message_on_loop, on_refused};
+    sx_trust_events trust_events = {engine, sx_apply_message_on_loop, on_refused, on_agreed};
+    /* Until L2 has said that its layout is ours, nothing is written there. */
+    atomic_init(&engine->refused, STRATA_E_UNAVAILABLE);
     return sx_trust_create(engine->loop, &engine->alloc, &engine->log, engine->cluster, engine->tags, &engine->publish,
                            &engine->scripts, &trust, &trust_events, engine->words, &engine->trust);
 }
@@ -217,7 +224,8 @@ static int32_t copy_config(strata *engine, const strata_open_options *options, s
 static int32_t check_options(const strata_open_options *options, strata_error *error) {
     const strata_allocator *allocator = &options->allocator;
     const char *wrong = NULL;
-    if (options->struct_size != sizeof *options) wrong = "strata_open_options.struct_size is not its size";
+    if (!sx_struct_fits(options, options->struct_size, sizeof *options))
+        wrong = "strata_open_options.struct_size is too small, or fields beyond those known are not zero";
     else if (options->reserved != 0) wrong = "strata_open_options.reserved is not 0";
     else if ((allocator->allocate == NULL) != (allocator->release == NULL))
         wrong = "strata_open_options.allocator has only one of its two functions";

@@ -114,7 +114,7 @@ void strata_session_close(strata_session *session) {
 
 int32_t sx_options_check(const strata_op_options *options) {
     if (options == NULL) return STRATA_OK;
-    if (options->struct_size != sizeof *options || options->reserved != 0 || options->ttl_ms < 0 ||
+    if (!sx_struct_fits(options, options->struct_size, sizeof *options) || options->reserved != 0 || options->ttl_ms < 0 ||
         (options->flags & ~(STRATA_BYPASS_L1 | STRATA_ON_LOOP)) != 0)
         return STRATA_E_INVALID;
     return STRATA_OK;

@@ -55,7 +55,8 @@ static void unqueue(sx_unknown *unknown, sx_write *write) {
 static void queued_too_long(sx_timer *timer) {
     sx_write *write = SX_CONTAINER(timer, sx_write, timer);
     unqueue(find(write->engine, write->hash, write->item), write);
-    sx_write_end_on_loop(write, STRATA_E_TIMEOUT, 0); /* it was never sent */
+    /* Never sent; or executed, but perhaps undone by the one before it. */
+    sx_write_end_on_loop(write, write->done_n == 0 ? STRATA_E_TIMEOUT : STRATA_E_UNKNOWN_OUTCOME, 0);
 }
 
 bool sx_unknown_queue_on_loop(sx_write *write) {
@@ -63,7 +64,7 @@ bool sx_unknown_queue_on_loop(sx_write *write) {
     if (engine->unknown_count == 0) return false;
     sx_unknown *unknown = find(engine, write->hash, write->item);
     if (unknown == NULL) {
-        if (engine->unknown_count < UNKNOWN_MAX) return false;
+        if (write->done_n != 0 || engine->unknown_count < UNKNOWN_MAX) return false;
         sx_write_end_on_loop(write, STRATA_E_OVERLOADED, 0); /* it might need a place that isn't there */
         return true;
     }
@@ -116,7 +117,8 @@ static void resolved(sx_unknown *unknown, uint64_t n) {
     for (sx_write *next; queue != NULL; queue = next) {
         next = queue->next;
         queue->next = queue->previous = NULL;
-        sx_write_submit_on_loop(queue);
+        if (queue->done_n == 0) sx_write_submit_on_loop(queue);
+        else sx_write_end_on_loop(queue, STRATA_OK, queue->done_n);
     }
 }
 
@@ -205,7 +207,7 @@ int32_t sx_unknown_add_on_loop(strata *engine, const sx_write *write) {
 static void cut_off(sx_unknown *unknown) {
     for (sx_write *write; (write = unknown->queue) != NULL;) {
         unqueue(unknown, write);
-        sx_write_end_on_loop(write, STRATA_E_CLOSED, 0);
+        sx_write_end_on_loop(write, write->done_n == 0 ? STRATA_E_CLOSED : STRATA_E_UNKNOWN_OUTCOME, 0);
     }
     if (!unknown->in_store) unknown_free(unknown);
 }

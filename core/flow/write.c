@@ -129,7 +129,9 @@ static void written(sx_write *write, uint64_t n) {
         !sx_unknown_holds_on_loop(engine, write->hash, item))
         (void)sx_l1_put(engine->l1, engine->loop_record, write->hash, item, SX_L1_PUT_NEWER);
     sx_flights_unlock(engine->flights, stripe);
-    sx_write_end_on_loop(write, STRATA_OK, n);
+    /* An own write of unknown outcome may still happen after this one: done is what is settled. */
+    write->done_n = n;
+    if (!sx_unknown_queue_on_loop(write)) sx_write_end_on_loop(write, STRATA_OK, n);
 }
 
 static void write_done(sx_store_op *op, int32_t status, const sx_resp *reply) {

@@ -11,9 +11,7 @@
 /* A thread may take a lock only while every lock it holds has a lower rank. Callbacks run with none held. */
 enum {
     SX_RANK_ENGINE = 10,   /* sessions and namespaces of an engine */
-    SX_RANK_SESSION = 20,  /* one session's waiting */
     SX_RANK_FLIGHT = 30,   /* a stripe of flights */
-    SX_RANK_L1 = 40,       /* a group or shard of L1 */
     SX_RANK_EPOCH = 50,    /* records and retired batches */
     SX_RANK_LOG = 60
 };

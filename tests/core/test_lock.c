@@ -94,7 +94,7 @@ static void test_order_is_checked(void **state) {
 
 static int setup(void **state) {
     (void)state;
-    return sx_lock_init(&low, SX_RANK_ENGINE) == STRATA_OK && sx_lock_init(&high, SX_RANK_L1) == STRATA_OK
+    return sx_lock_init(&low, SX_RANK_ENGINE) == STRATA_OK && sx_lock_init(&high, SX_RANK_EPOCH) == STRATA_OK
                ? 0
                : -1;
 }

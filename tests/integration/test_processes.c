@@ -72,7 +72,7 @@ static void one_process_sees_the_writes_of_another(void **state) {
     int64_t worst_ms = 0;
     char old[2] = "";
     for (int i = 0; i < 200; i++) {
-        char order[2] = {i % 10 == 9 ? '-' : (char)('A' + i % 26), 0};
+        char order[2] = {(char)(i % 10 == 9 ? '-' : 'A' + i % 26), 0};
         bool cut = i % 50 == 25;
         for (uint32_t n = 0; cut && n < 3; n++) free(sx_cluster_command(cluster, n, "CLIENT KILL TYPE pubsub"));
         child_do(&c, order[0]);

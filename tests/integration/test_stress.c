@@ -158,7 +158,7 @@ static void no_read_goes_back(void **state) {
     memset(workers, 0, sizeof workers);
     for (int i = 0; i < 2; i++) {
         w->engines[i] = test_engine_open(TEST_OPTIONS("l2.nodes", sx_cluster_seeds(server), "l2.open_wait",
-                                                      "5s", "l2.breaker_failures", "0"),
+                                                      "5s", "l2.breaker_failures", "5"),
                                          NULL); /* no breaker: L2 is asked all the while */
         w->ns[i] = test_engine_ns(w->engines[i], "stress");
     }

@@ -8,7 +8,10 @@
 
 #include "l2/breaker.h"
 
-static const sx_store_settings SETTINGS = {.breaker_failures = 3, .breaker_open_ns = 1000};
+/* Faults that count are further apart than what one lost connection brings. */
+#define T (10 * SX_NS_PER_MS)
+
+static const sx_store_settings SETTINGS = {.breaker_failures = 3, .breaker_open_ns = 100 * T};
 
 static void fault(sx_breaker *b, bool probe, int64_t now, bool turns) {
     assert_int_equal(sx_breaker_result(b, &SETTINGS, probe, true, now), turns);
@@ -22,38 +25,48 @@ static void only_failures_in_a_row_open_it(void **state) {
     sx_breaker b = {0};
     for (int round = 0; round < 5; round++) {
         fault(&b, false, 0, false);
-        fault(&b, false, 0, false);
-        success(&b, false, 0, false);
+        fault(&b, false, T, false);
+        success(&b, false, T, false);
     }
-    assert_int_equal(sx_breaker_ask(&b, 0), SX_BREAKER_PASS);
-    fault(&b, false, 10, false);
-    fault(&b, false, 10, false);
-    fault(&b, false, 10, true);
+    assert_int_equal(sx_breaker_ask(&b, T), SX_BREAKER_PASS);
+    fault(&b, false, 2 * T, false);
+    fault(&b, false, 3 * T, false);
+    fault(&b, false, 4 * T, true);
     assert_int_equal(b.state, SX_BREAKER_OPEN);
-    assert_int_equal(sx_breaker_ask(&b, 10), SX_BREAKER_REFUSE);
-    assert_int_equal(sx_breaker_ask(&b, 1009), SX_BREAKER_REFUSE);
+    assert_int_equal(sx_breaker_ask(&b, 4 * T), SX_BREAKER_REFUSE);
+    assert_int_equal(sx_breaker_ask(&b, 104 * T - 1), SX_BREAKER_REFUSE);
+}
+
+static void one_lost_connection_is_one_fault(void **state) {
+    (void)state;
+    sx_breaker b = {0};
+    for (int event = 0; event < 2; event++) { /* each fails a hundred requests at once */
+        for (int i = 0; i < 100; i++) fault(&b, false, event * T + i, false);
+    }
+    assert_int_equal(b.state, SX_BREAKER_CLOSED);
+    fault(&b, false, 2 * T, true);
 }
 
 static void one_probe_decides(void **state) {
     (void)state;
     sx_breaker b = {0};
-    for (int i = 0; i < 3; i++) fault(&b, false, 0, i == 2);
-    assert_int_equal(sx_breaker_ask(&b, 1000), SX_BREAKER_PROBE);
+    for (int i = 0; i < 3; i++) fault(&b, false, i * T - 2 * T, i == 2);
+    assert_int_equal(sx_breaker_ask(&b, 100 * T), SX_BREAKER_PROBE);
     assert_int_equal(b.state, SX_BREAKER_HALF_OPEN);
-    assert_int_equal(sx_breaker_ask(&b, 1000), SX_BREAKER_REFUSE); /* only one */
-    success(&b, false, 1001, false);                               /* one sent before it opened proves nothing */
-    fault(&b, false, 1001, false);
-    assert_int_equal(sx_breaker_ask(&b, 1001), SX_BREAKER_REFUSE);
-    fault(&b, true, 1100, true);
-    assert_int_equal(sx_breaker_ask(&b, 2099), SX_BREAKER_REFUSE);
-    assert_int_equal(sx_breaker_ask(&b, 2100), SX_BREAKER_PROBE);
+    assert_int_equal(sx_breaker_ask(&b, 100 * T), SX_BREAKER_REFUSE); /* only one */
+    success(&b, false, 101 * T, false);                               /* one sent before it opened proves nothing */
+    fault(&b, false, 101 * T, false);
+    assert_int_equal(sx_breaker_ask(&b, 101 * T), SX_BREAKER_REFUSE);
+    fault(&b, true, 110 * T, true);
+    assert_int_equal(sx_breaker_ask(&b, 210 * T - 1), SX_BREAKER_REFUSE);
+    assert_int_equal(sx_breaker_ask(&b, 210 * T), SX_BREAKER_PROBE);
     sx_breaker_probe_cancel(&b);
-    assert_int_equal(sx_breaker_ask(&b, 2100), SX_BREAKER_PROBE); /* it said nothing: another */
-    success(&b, true, 2200, true);
+    assert_int_equal(sx_breaker_ask(&b, 210 * T), SX_BREAKER_PROBE); /* it said nothing: another */
+    success(&b, true, 220 * T, true);
     assert_int_equal(b.state, SX_BREAKER_CLOSED);
-    assert_int_equal(sx_breaker_ask(&b, 2200), SX_BREAKER_PASS);
-    fault(&b, false, 2200, false); /* and counts from nought again */
-    fault(&b, false, 2200, false);
+    assert_int_equal(sx_breaker_ask(&b, 220 * T), SX_BREAKER_PASS);
+    fault(&b, false, 220 * T, false); /* and counts from nought again */
+    fault(&b, false, 220 * T, false);
     assert_int_equal(b.state, SX_BREAKER_CLOSED);
 }
 
@@ -61,13 +74,14 @@ static void zero_failures_means_never(void **state) {
     (void)state;
     const sx_store_settings never = {.breaker_failures = 0, .breaker_open_ns = 1000};
     sx_breaker b = {0};
-    for (int i = 0; i < 100; i++) assert_false(sx_breaker_result(&b, &never, false, true, i));
+    for (int i = 0; i < 100; i++) assert_false(sx_breaker_result(&b, &never, false, true, i * T));
     assert_int_equal(sx_breaker_ask(&b, 5), SX_BREAKER_PASS);
 }
 
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(only_failures_in_a_row_open_it),
+        cmocka_unit_test(one_lost_connection_is_one_fault),
         cmocka_unit_test(one_probe_decides),
         cmocka_unit_test(zero_failures_means_never),
     };
