@@ -10,6 +10,7 @@
 
 #define FRONT_LAST 28  /* GETRANGE's inclusive end: format, n, written_at and id */
 #define LEASE_BYTES 12 /* 0x93 0x02 0xcf token(8) awaited */
+#define HEAD_BYTES 20
 
 /* An argument whose bytes are written by parts into a scratch buffer first. */
 static void arg_of(sx_command *command, sx_buf *scratch) {
@@ -50,6 +51,15 @@ static void lease_bytes(uint8_t out[LEASE_BYTES], uint64_t token) {
     out[11] = 0xc2;
 }
 
+/* A value as the scripts take it: an empty head, to be patched where it is stored, then the tail. */
+static void value_arg(sx_command *command, const uint8_t *tail, size_t tail_size) {
+    static const uint8_t head[HEAD_BYTES] = {[0] = 0x9b, [1] = 0x01, [2] = 0xcf, [11] = 0xcf};
+    uint8_t *space = sx_command_arg_space(command, sizeof head + tail_size);
+    if (space == NULL) return;
+    memcpy(space, head, sizeof head);
+    if (tail_size != 0) memcpy(space + sizeof head, tail, tail_size);
+}
+
 void sx_publish_encode_write(const sx_publish *publish, const sx_publish_write *write, sx_command *command) {
     assert(write->ttl_ms >= 0);
     const sx_publish_key *key = &write->key;
@@ -66,7 +76,7 @@ void sx_publish_encode_write(const sx_publish *publish, const sx_publish_write *
     arg_of(command, &scratch);
     sx_message_encode_key_rest(&scratch, write->id, key->ns, key->ns_size, key->ns_version, key->key, key->key_size);
     arg_of(command, &scratch);
-    if (write->tail != NULL) sx_command_arg(command, write->tail, write->tail_size);
+    if (write->tail != NULL) value_arg(command, write->tail, write->tail_size);
     sx_buf_deinit(&scratch);
 }
 
@@ -106,7 +116,7 @@ void sx_publish_encode_fill(const sx_publish *publish, const sx_publish_key *key
     sx_command_arg(command, lease, LEASE_BYTES - 1);
     arg_channel(publish, key->partition, command, &scratch);
     arg_filled(key, token, command, &scratch);
-    sx_command_arg(command, tail, tail_size);
+    value_arg(command, tail, tail_size);
     sx_buf_deinit(&scratch);
 }
 

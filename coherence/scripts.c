@@ -12,11 +12,12 @@
 /* A counter is usable while a double holds it exactly. */
 #define LUA_USABLE "local function usable(n) return n and n >= 1 and n < 9007199254740992 end\n"
 
-/* Front of a stored value: format 1, n, written_at. */
-#define LUA_VALUE "'\\155\\1\\207' .. struct.pack('>I8', n) .. '\\207' .. struct.pack('>I8', ms)"
+/* A value comes with an empty head and is patched where it lies: n at 3, written_at at 12. Putting the two together in
+   Lua would cost a second pass over every byte of it (Redis' Lua hashes each string it makes, all of it). */
+#define LUA_PATCH "redis.pcall('SETRANGE', KEYS[1], 3, struct.pack('>I8', n) .. '\\207' .. struct.pack('>I8', ms))"
 
 /* KEYS value, counter.  ARGV deadline_ms, not_before_ms, ttl_ms, publish command, channel, message before n, message
-   after n, [tail]: without a tail it is an invalidation.
+   after n, [value with an empty head]: without a value it is an invalidation.
    The invalidation's UNLINK comes first: memory limits can't refuse it, and having written once, the script is not
    refused its INCR for lack of memory either. Where it is refused all the same, the message can't have a number:
    UNTRUST makes every holder prove its entries anew. Once the counter has moved, whatever fails must be published too. */
@@ -25,22 +26,24 @@ static const char write_text[] =
     "local deadline, after = tonumber(ARGV[1]), tonumber(ARGV[2])\n"
     "if deadline > 0 and ms > deadline then return -1 end\n"
     "if after > 0 and ms <= after then return -2 end\n"
-    "local tail = ARGV[8]\n"
-    "if not tail then redis.call('UNLINK', KEYS[1]) end\n"
+    "local value = ARGV[8]\n"
+    "if not value then redis.call('UNLINK', KEYS[1]) end\n"
     "local n = redis.pcall('INCR', KEYS[2])\n"
     "if type(n) == 'table' then\n"
-    "  if not tail then redis.call(ARGV[4], ARGV[5], '\\146\\8\\0') end\n"
+    "  if not value then redis.call(ARGV[4], ARGV[5], '\\146\\8\\0') end\n"
     "  return n\n"
     "end\n"
     "if n == 1 or not usable(n) then\n"
     "  n = us\n"
     "  redis.call('SET', KEYS[2], string.format('%.0f', n))\n"
     "end\n"
-    "if tail then\n"
-    "  local v, r = " LUA_VALUE " .. tail\n"
-    "  if tonumber(ARGV[3]) > 0 then r = redis.pcall('SET', KEYS[1], v, 'PX', ARGV[3])\n"
-    "  else r = redis.pcall('SET', KEYS[1], v) end\n"
-    "  if r.err then\n"
+    "if value then\n"
+    "  local r\n"
+    "  if tonumber(ARGV[3]) > 0 then r = redis.pcall('SET', KEYS[1], value, 'PX', ARGV[3])\n"
+    "  else r = redis.pcall('SET', KEYS[1], value) end\n"
+    "  if type(r) ~= 'table' or not r.err then r = " LUA_PATCH " end\n"
+    "  if type(r) == 'table' and r.err then\n"
+    "    redis.pcall('UNLINK', KEYS[1])\n"
     "    redis.call(ARGV[4], ARGV[5], '\\146\\8\\0')\n"
     "    return r\n"
     "  end\n"
@@ -56,7 +59,7 @@ static const char lease_text[] =
     "return false\n";
 
 /* KEYS value, counter.  ARGV deadline_ms, ttl_ms, the lease but for its last byte, publish command, channel, FILLED
-   message, tail. */
+   message, value with an empty head. */
 static const char fill_text[] =
     LUA_TIME LUA_USABLE
     "local deadline = tonumber(ARGV[1])\n"
@@ -68,9 +71,13 @@ static const char fill_text[] =
     "  n = us\n"
     "  redis.call('SET', KEYS[2], string.format('%.0f', n))\n"
     "end\n"
-    "local v = " LUA_VALUE " .. ARGV[7]\n"
-    "if tonumber(ARGV[2]) > 0 then redis.call('SET', KEYS[1], v, 'PX', ARGV[2])\n"
-    "else redis.call('SET', KEYS[1], v) end\n"
+    "if tonumber(ARGV[2]) > 0 then redis.call('SET', KEYS[1], ARGV[7], 'PX', ARGV[2])\n"
+    "else redis.call('SET', KEYS[1], ARGV[7]) end\n"
+    "local r = " LUA_PATCH "\n"
+    "if type(r) == 'table' and r.err then\n"
+    "  redis.call('UNLINK', KEYS[1])\n"
+    "  return r\n"
+    "end\n"
     "if string.byte(lease, 12) == 195 then redis.call(ARGV[4], ARGV[5], ARGV[6]) end\n"
     "return {n, ms}\n";
 
@@ -112,6 +119,7 @@ static const char probe_text[] =
     "redis.call('SET', KEYS[1], '1', 'PX', 1000)\n"
     "redis.call('GET', KEYS[1])\n"
     "redis.call('GETRANGE', KEYS[1], 0, 12)\n"
+    "redis.call('SETRANGE', KEYS[1], 0, '1')\n"
     "redis.call('INCR', KEYS[1])\n"
     "redis.call('UNLINK', KEYS[1])\n"
     "return 1\n";
