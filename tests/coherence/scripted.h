@@ -120,8 +120,9 @@ void sx_redis_conn_identify(sx_redis_conn *conn, void (*then)(void *context, sx_
 
 /* The next argument of an encoded command, copied. */
 static inline const char *next_arg(const char *at, char *out, size_t room) {
-    size_t size = (size_t)strtoul(at + 1, NULL, 10);
-    at = strchr(at, '\n') + 1;
+    size_t size = 0; /* the bytes are not zero-terminated: no string function may see them */
+    for (at++; *at != '\r'; at++) size = size * 10 + (size_t)(*at - '0');
+    at += 2;
     assert_true(size < room);
     memcpy(out, at, size);
     out[size] = '\0';

@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <stdatomic.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
 #include <signal.h>
@@ -100,8 +102,80 @@ static void one_process_sees_the_writes_of_another(void **state) {
     sx_cluster_stop(cluster);
 }
 
+/* ---- a process that was paused ---------------------------------------------------------------------------------- */
+
+/* What parent and child share: the parent's acknowledged writes, the child's verdict. */
+typedef struct shared {
+    _Atomic int64_t acked;    /* newest value acknowledged */
+    _Atomic int64_t acked_ms; /* when */
+    _Atomic int64_t hits, beyond;
+    _Atomic int stop;
+} shared;
+
+/* Reads from L1 without a rest, so that a resumed process answers before its own loop has noticed anything. */
+static void watcher_main(shared *s, const char *seeds) {
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    strata *engine = test_engine_open(TEST_OPTIONS("l2.nodes", seeds, "l2.open_wait", "5s"), NULL);
+    strata_session *session = test_engine_session(engine);
+    strata_namespace *ns = test_engine_ns(engine, "shared");
+    while (!atomic_load(&s->stop)) {
+        (void)test_get(session, ns, "paused");
+        for (int i = 0; i < 2000; i++) {
+            int64_t acked_ms = atomic_load(&s->acked_ms), acked = atomic_load(&s->acked), start_ms = test_now_ms();
+            const char *text = test_peek(session, ns, "paused");
+            if (text == NULL) break;
+            atomic_fetch_add(&s->hits, 1);
+            if (atoll(text) < acked && acked_ms + STALENESS_MS < start_ms) atomic_fetch_add(&s->beyond, 1);
+        }
+    }
+    strata_session_close(session);
+    _exit(strata_close(engine, 1000) == STRATA_OK ? 0 : 1);
+}
+
+static void a_paused_process_does_not_trust_what_it_held(void **state) {
+    (void)state;
+    char error[256], text[32];
+    sx_cluster *cluster;
+    sx_cluster_options options = {.primaries = 3};
+    if (sx_cluster_start(&options, &cluster, error, sizeof error) != 0) fail_msg("%s", error);
+    shared *s = mmap(NULL, sizeof *s, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    assert_ptr_not_equal(s, MAP_FAILED);
+    pid_t watcher = fork();
+    if (watcher == 0) watcher_main(s, sx_cluster_seeds(cluster));
+    strata *engine = test_engine_open(TEST_OPTIONS("l2.nodes", sx_cluster_seeds(cluster), "l2.open_wait", "5s"), NULL);
+    strata_session *session = test_engine_session(engine);
+    strata_namespace *ns = test_engine_ns(engine, "shared");
+    assert_int_equal(test_set(session, ns, "paused", "0"), STRATA_OK);
+    for (int64_t value = 1; value <= 12; value++) {
+        int64_t hits = atomic_load(&s->hits);
+        for (int i = 0; i < 1000 && atomic_load(&s->hits) < hits + 1000; i++) test_sleep_ms(5);
+        assert_true(atomic_load(&s->hits) >= hits + 1000);
+        kill(watcher, SIGSTOP);
+        test_sleep_ms(20);
+        snprintf(text, sizeof text, "%lld", (long long)value);
+        assert_int_equal(test_set(session, ns, "paused", text), STRATA_OK);
+        atomic_store(&s->acked_ms, test_now_ms());
+        atomic_store(&s->acked, value);
+        test_sleep_ms(STALENESS_MS + 60);
+        kill(watcher, SIGCONT);
+        test_sleep_ms(20);
+    }
+    atomic_store(&s->stop, 1);
+    int status = 1;
+    waitpid(watcher, &status, 0);
+    assert_int_equal(status, 0);
+    assert_int_equal(atomic_load(&s->beyond), 0);
+    munmap(s, sizeof *s);
+    strata_session_close(session);
+    assert_int_equal(strata_close(engine, 1000), STRATA_OK);
+    sx_cluster_stop(cluster);
+}
+
 int main(void) {
     if (!sx_cluster_available()) return 77;
-    const struct CMUnitTest tests[] = {cmocka_unit_test(one_process_sees_the_writes_of_another)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(one_process_sees_the_writes_of_another),
+        cmocka_unit_test(a_paused_process_does_not_trust_what_it_held),
+    };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

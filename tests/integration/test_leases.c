@@ -1,0 +1,404 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Loads across processes: one loader runs, the others wait for its lease; and what ends that wait when it goes wrong. */
+// ctest: timeout=180
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "bench/cluster/cluster.h"
+#include "tests/support/engine.h"
+
+#define PROCESSES 8
+#define THREADS   4
+#define ROUNDS    24
+
+static sx_cluster *cluster;
+
+static int setup(void **state) {
+    (void)state;
+    char error[256];
+    sx_cluster_options options = {.primaries = 3};
+    if (sx_cluster_start(&options, &cluster, error, sizeof error) != 0) fail_msg("%s", error);
+    return 0;
+}
+
+static int teardown(void **state) {
+    (void)state;
+    sx_cluster_stop(cluster);
+    return 0;
+}
+
+static strata *open_engine(const char *lease) {
+    return test_engine_open(TEST_OPTIONS("l2.nodes", sx_cluster_seeds(cluster), "l2.open_wait", "10s",
+                                         "coherence.lease", lease), NULL);
+}
+
+/* ---- many processes at once ------------------------------------------------------------------------------------ */
+
+/* Shared by all processes. */
+typedef struct shared {
+    _Atomic int ready, round, done, loads[ROUNDS], wrong, failed;
+} shared;
+
+typedef struct misser {
+    shared *s;
+    strata *engine;
+    pthread_t thread;
+    int round;
+} misser;
+
+static void load_once(strata_load *load, void *user) {
+    misser *me = user;
+    char text[32];
+    snprintf(text, sizeof text, "%d-%d", me->round, atomic_fetch_add(&me->s->loads[me->round], 1));
+    test_sleep_ms(30);
+    strata_load_finish(load, STRATA_OK, test_bytes(text), NULL);
+}
+
+static void *miss_all(void *argument) {
+    misser *me = argument;
+    strata_session *session = test_engine_session(me->engine);
+    strata_namespace *ns = test_engine_ns(me->engine, "leases");
+    strata_op_options options = {.struct_size = sizeof options, .deadline_ms = 5000};
+    for (me->round = 0; me->round < ROUNDS; me->round++) {
+        atomic_fetch_add(&me->s->ready, 1);
+        while (atomic_load(&me->s->round) <= me->round) test_sleep_ms(1);
+        char key[32], expected[32];
+        snprintf(key, sizeof key, "round%d", me->round);
+        snprintf(expected, sizeof expected, "%d-0", me->round);
+        strata_result result;
+        if (strata_get_or_load_wait(session, ns, test_bytes(key), &options, load_once, me, &result) != STRATA_OK) {
+            atomic_fetch_add(&me->s->failed, 1);
+        } else {
+            if (result.value.size != strlen(expected) || memcmp(result.value.data, expected, result.value.size) != 0)
+                atomic_fetch_add(&me->s->wrong, 1);
+            strata_result_release(session, &result);
+        }
+        atomic_fetch_add(&me->s->done, 1);
+    }
+    strata_session_close(session);
+    return NULL;
+}
+
+static void child_main(shared *s) {
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    misser missers[THREADS];
+    strata *engine = open_engine("10s");
+    for (int i = 0; i < THREADS; i++) {
+        missers[i] = (misser){.s = s, .engine = engine};
+        pthread_create(&missers[i].thread, NULL, miss_all, &missers[i]);
+    }
+    for (int i = 0; i < THREADS; i++) pthread_join(missers[i].thread, NULL);
+    _exit(strata_close(engine, 1000) == STRATA_OK ? 0 : 1);
+}
+
+static shared *share(void) {
+    shared *s = mmap(NULL, sizeof *s, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    assert_true(s != MAP_FAILED);
+    return s;
+}
+
+static void processes_that_miss_at_once_load_once(void **state) {
+    (void)state;
+    shared *s = share();
+    pid_t pids[PROCESSES];
+    for (int i = 0; i < PROCESSES; i++) {
+        pids[i] = fork();
+        assert_true(pids[i] >= 0);
+        if (pids[i] == 0) child_main(s);
+    }
+    int64_t worst_ms = 0;
+    for (int round = 0; round < ROUNDS; round++) {
+        int all = (round + 1) * PROCESSES * THREADS;
+        for (int i = 0; i < 60000 && atomic_load(&s->ready) < all; i++) test_sleep_ms(1);
+        assert_int_equal(atomic_load(&s->ready), all);
+        int64_t start_ms = test_now_ms();
+        atomic_store(&s->round, round + 1);
+        for (int i = 0; i < 30000 && atomic_load(&s->done) < all; i++) test_sleep_ms(1);
+        assert_int_equal(atomic_load(&s->done), all);
+        if (test_now_ms() - start_ms > worst_ms) worst_ms = test_now_ms() - start_ms;
+    }
+    for (int i = 0; i < PROCESSES; i++) {
+        int status = 1;
+        waitpid(pids[i], &status, 0);
+        assert_int_equal(status, 0);
+    }
+    fprintf(stderr, "%d threads answered in at most %lld ms after a load of 30 ms\n", PROCESSES * THREADS,
+            (long long)worst_ms);
+    for (int round = 0; round < ROUNDS; round++) assert_int_equal(atomic_load(&s->loads[round]), 1);
+    assert_int_equal(atomic_load(&s->failed), 0);
+    assert_int_equal(atomic_load(&s->wrong), 0);
+    munmap(s, sizeof *s);
+}
+
+/* ---- sides: engines in this process ---------------------------------------------------------------------------- */
+
+/* One engine, and one get_or_load under way in it. */
+typedef struct side {
+    strata *engine;
+    strata_namespace *ns;
+    strata_session *session;
+    const char *value;  /* what its loader answers; NULL: it keeps the load */
+    strata_load *kept;
+    int calls, answers;
+    int32_t status;
+    char answer[32];
+    int64_t at_ms;
+} side;
+
+static void open_side(side *s, const char *lease, const char *value) {
+    *s = (side){.engine = open_engine(lease), .value = value};
+    s->ns = test_engine_ns(s->engine, "leases");
+    s->session = test_engine_session(s->engine);
+    assert_true(test_metric_wait(s->engine, "coherence.partitions_trusted", 256, 10000));
+}
+
+static void close_side(side *s) {
+    strata_session_close(s->session);
+    assert_int_equal(strata_close(s->engine, 2000), STRATA_OK);
+}
+
+static void side_load(strata_load *load, void *user) {
+    side *s = user;
+    s->calls++;
+    if (s->value == NULL) s->kept = load;
+    else strata_load_finish(load, STRATA_OK, test_bytes(s->value), NULL);
+}
+
+static void side_done(void *user, const strata_result *result) {
+    side *s = user;
+    s->answers++;
+    s->status = result->status;
+    s->at_ms = test_now_ms();
+    if (result->status != STRATA_OK) return;
+    assert_true(result->value.size < sizeof s->answer);
+    memcpy(s->answer, result->value.data, result->value.size);
+    s->answer[result->value.size] = 0;
+}
+
+static void side_start(side *s, const char *key) {
+    strata_op_options options = {.struct_size = sizeof options, .deadline_ms = 8000};
+    strata_result result;
+    assert_int_equal(strata_get_or_load(s->session, s->ns, test_bytes(key), &options, side_load, s, &result, side_done, s),
+                     STRATA_PENDING);
+}
+
+/* Starts, and has the loader keep its load: the lease stands. */
+static void side_hold(side *s, const char *key) {
+    side_start(s, key);
+    for (int i = 0; i < 500 && s->calls == 0; i++) strata_session_wait(s->session, 10);
+    assert_non_null(s->kept);
+}
+
+/* Starts behind another's lease: no loader runs. */
+static void side_wait_behind(side *s, const char *key) {
+    int64_t awaited = test_metric(s->engine, "flow.leases_awaited");
+    side_start(s, key);
+    assert_true(test_metric_wait(s->engine, "flow.leases_awaited", awaited + 1, 2000));
+    for (int i = 0; i < 5; i++) strata_session_wait(s->session, 10);
+    assert_int_equal(s->calls, 0);
+    assert_int_equal(s->answers, 0);
+}
+
+static void side_answered(side *s, const char *value, int64_t since_ms, int64_t within_ms) {
+    for (int i = 0; i < 1000 && s->answers == 0; i++) strata_session_wait(s->session, 10);
+    assert_int_equal(s->answers, 1);
+    assert_int_equal(s->status, STRATA_OK);
+    assert_string_equal(s->answer, value);
+    if (s->at_ms - since_ms > within_ms)
+        fail_msg("answered after %lld ms", (long long)(s->at_ms - since_ms));
+}
+
+static void a_fill_wakes_who_waits(void **state) {
+    (void)state;
+    side a, b;
+    open_side(&a, "10s", NULL);
+    open_side(&b, "10s", "b");
+    side_hold(&a, "filled");
+    side_wait_behind(&b, "filled");
+    test_sleep_ms(700); /* longer than the bound: nothing is asked for while messages can be trusted */
+    int64_t start_ms = test_now_ms();
+    strata_load_finish(a.kept, STRATA_OK, test_bytes("a"), NULL);
+    side_answered(&b, "a", start_ms, 90); /* before the next look at the lease, which would come after 100 ms */
+    assert_int_equal(b.calls, 0);
+    assert_string_equal(test_peek(b.session, b.ns, "filled"), "a");
+    side_answered(&a, "a", start_ms, 1000);
+    close_side(&a);
+    close_side(&b);
+}
+
+static void after_a_failed_load_the_next_loads_at_once(void **state) {
+    (void)state;
+    side a, b;
+    open_side(&a, "10s", NULL);
+    open_side(&b, "10s", "b");
+    side_hold(&a, "failed");
+    side_wait_behind(&b, "failed");
+    int64_t start_ms = test_now_ms();
+    strata_load_finish(a.kept, STRATA_E_UNAVAILABLE, test_bytes(""), NULL);
+    side_answered(&b, "b", start_ms, 90);
+    assert_int_equal(b.calls, 1);
+    assert_string_equal(test_peek(b.session, b.ns, "failed"), "b");
+    close_side(&a);
+    close_side(&b);
+}
+
+static void an_invalidation_ends_the_wait_for_what_it_made_old(void **state) {
+    (void)state;
+    side a, b, c;
+    open_side(&a, "10s", NULL);
+    open_side(&b, "10s", NULL);
+    open_side(&c, "10s", "new");
+    side_hold(&a, "overtaken");
+    side_wait_behind(&c, "overtaken");
+    int64_t start_ms = test_now_ms();
+    assert_int_equal(strata_invalidate_wait(b.session, b.ns, test_bytes("overtaken"), NULL), STRATA_OK);
+    side_answered(&c, "new", start_ms, 90);
+    strata_load_finish(a.kept, STRATA_OK, test_bytes("old"), NULL);
+    test_sleep_ms(100);
+    assert_string_equal(test_peek(c.session, c.ns, "overtaken"), "new");
+    assert_string_equal(test_get(b.session, b.ns, "overtaken"), "new");
+    close_side(&a);
+    close_side(&b);
+    close_side(&c);
+}
+
+static void a_set_answers_who_waits(void **state) {
+    (void)state;
+    side a, b;
+    open_side(&a, "10s", NULL);
+    open_side(&b, "10s", "b");
+    side_hold(&a, "set");
+    side_wait_behind(&b, "set");
+    int64_t start_ms = test_now_ms();
+    assert_int_equal(test_set(a.session, a.ns, "set", "written"), STRATA_OK);
+    side_answered(&b, "written", start_ms, 90);
+    assert_int_equal(b.calls, 0);
+    strata_load_finish(a.kept, STRATA_OK, test_bytes("old"), NULL);
+    close_side(&a);
+    close_side(&b);
+}
+
+/* ---- messages that don't arrive -------------------------------------------------------------------------------- */
+
+static _Atomic int cutting;
+
+static void *cut_subscriptions(void *argument) {
+    (void)argument;
+    while (atomic_load(&cutting)) {
+        for (uint32_t i = 0; i < 3; i++) free(sx_cluster_command(cluster, i, "CLIENT KILL TYPE pubsub"));
+        test_sleep_ms(2);
+    }
+    return NULL;
+}
+
+static void who_hears_no_messages_asks(void **state) {
+    (void)state;
+    side a, b;
+    pthread_t cutter;
+    open_side(&a, "10s", NULL);
+    open_side(&b, "10s", "b");
+    side_hold(&a, "deaf");
+    side_wait_behind(&b, "deaf");
+    atomic_store(&cutting, 1);
+    pthread_create(&cutter, NULL, cut_subscriptions, NULL);
+    assert_true(test_metric_wait(b.engine, "coherence.lost", 256, 3000));
+    test_sleep_ms(100);
+    int64_t start_ms = test_now_ms();
+    strata_load_finish(a.kept, STRATA_OK, test_bytes("a"), NULL);
+    side_answered(&b, "a", start_ms, 1000);
+    assert_int_equal(b.calls, 0);
+    atomic_store(&cutting, 0);
+    pthread_join(cutter, NULL);
+    close_side(&a);
+    close_side(&b);
+}
+
+static void hold_forever(strata_load *load, void *user) {
+    (void)load;
+    atomic_store((_Atomic int *)user, 1);
+    for (;;) pause();
+}
+
+static void the_lease_of_a_killed_process_is_taken_over(void **state) {
+    (void)state;
+    shared *s = share();
+    pid_t holder = fork();
+    assert_true(holder >= 0);
+    if (holder == 0) {
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
+        strata *engine = open_engine("1500ms");
+        strata_session *session = test_engine_session(engine);
+        strata_result result;
+        (void)strata_get_or_load_wait(session, test_engine_ns(engine, "leases"), test_bytes("dead"), NULL, hold_forever,
+                                      &s->ready, &result);
+        _exit(1);
+    }
+    side b, c;
+    open_side(&b, "10s", "taken over");
+    open_side(&c, "10s", "taken over");
+    for (int i = 0; i < 10000 && atomic_load(&s->ready) == 0; i++) test_sleep_ms(1);
+    int64_t start_ms = test_now_ms();
+    side_wait_behind(&b, "dead");
+    side_wait_behind(&c, "dead");
+    kill(holder, SIGKILL);
+    waitpid(holder, NULL, 0);
+    for (int i = 0; i < 1000 && b.answers + c.answers < 2; i++) {
+        strata_session_wait(b.session, 5);
+        strata_session_wait(c.session, 5);
+    }
+    side_answered(&b, "taken over", start_ms, 2500);
+    side_answered(&c, "taken over", start_ms, 2500);
+    assert_int_equal(b.calls + c.calls, 1); /* by one of them */
+    close_side(&b);
+    close_side(&c);
+    munmap(s, sizeof *s);
+}
+
+static void who_waits_keeps_its_deadline(void **state) {
+    (void)state;
+    side a, b;
+    open_side(&a, "10s", NULL);
+    open_side(&b, "10s", "b");
+    side_hold(&a, "deadline");
+    strata_op_options options = {.struct_size = sizeof options, .deadline_ms = 150};
+    strata_result result;
+    int64_t start_ms = test_now_ms();
+    assert_int_equal(strata_get_or_load_wait(b.session, b.ns, test_bytes("deadline"), &options, side_load, &b, &result),
+                     STRATA_E_TIMEOUT);
+    assert_in_range(test_now_ms() - start_ms, 140, 400);
+    assert_int_equal(b.calls, 0);
+    side_wait_behind(&b, "deadline");
+    strata_session_close(b.session); /* its flight ends with it */
+    assert_int_equal(strata_close(b.engine, 2000), STRATA_OK);
+    strata_load_finish(a.kept, STRATA_OK, test_bytes("a"), NULL);
+    close_side(&a);
+}
+
+int main(void) {
+    if (!sx_cluster_available()) return 77;
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(processes_that_miss_at_once_load_once),
+        cmocka_unit_test(a_fill_wakes_who_waits),
+        cmocka_unit_test(after_a_failed_load_the_next_loads_at_once),
+        cmocka_unit_test(an_invalidation_ends_the_wait_for_what_it_made_old),
+        cmocka_unit_test(a_set_answers_who_waits),
+        cmocka_unit_test(who_hears_no_messages_asks),
+        cmocka_unit_test(the_lease_of_a_killed_process_is_taken_over),
+        cmocka_unit_test(who_waits_keeps_its_deadline),
+    };
+    return cmocka_run_group_tests(tests, setup, teardown);
+}
