@@ -35,6 +35,7 @@ CLEAN = {
     "core/flow/get.c": TOP + '#include "l1/l1.h"\n',
     "bench/main.c": TOP + '#include <strata/strata.h>\n#include "bench/cluster/cluster.h"\nint main(void) {\n'
                     '    printf("x");\n}\n',
+    "bench/l2/wire.c": TOP + '#include "l2/redis/conn.h"\n',
     "docs/CONCURRENCY.md": DOC,
 }
 LONG = "void long_one(int a) {\n" + "    a++; /* { */\n" * 80 + "}\n"

@@ -1,0 +1,280 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* strata-bench-l2: what an answer from L2 costs, beside a peer, in rounds that take turns; medians over the rounds. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strata/status.h>
+
+#include "bench/cluster/cluster.h"
+#include "bench/json.h"
+#include "bench/l2/l2.h"
+#include "bench/options.h"
+#include "bench/run.h"
+#include "bench/tiered.h"
+#include "core/key/key.h"
+
+#define ROUNDS_MAX 64
+
+typedef struct l2_settings {
+    uint64_t rounds, keys, value_bytes, primaries;
+    double seconds;
+    uint32_t only;
+    const char *json_path;
+    bench_list config;
+} l2_settings;
+
+enum { ONLY_ALL, ONLY_WIRE, ONLY_PATH };
+
+#define FIELD(member) offsetof(l2_settings, member)
+static const bench_option option_rows[] = {
+    {"rounds", BENCH_OPTION_COUNT, "N", "5", 1, ROUNDS_MAX, NULL, FIELD(rounds), "of all measurements, in turns",
+     "How much"},
+    {"seconds", BENCH_OPTION_NUMBER, "S", "0.5", 0.05, 600, NULL, FIELD(seconds), "of one measurement", NULL},
+    {"keys", BENCH_OPTION_COUNT, "N", "50k", 10000, 10000000, NULL, FIELD(keys),
+     "asked one after the other, more than the engine's L1 of 1 MiB holds", "What"},
+    {"value-bytes", BENCH_OPTION_BYTES, "BYTES", "100", 1, 16777216, NULL, FIELD(value_bytes), "of every value", NULL},
+    {"primaries", BENCH_OPTION_COUNT, "N", "3", 0, BENCH_L2_NODES_MAX, NULL, FIELD(primaries),
+     "of the cluster that is started; 0: one standalone server", NULL},
+    {"only", BENCH_OPTION_CHOICE, "PART", "all", 0, 0, "all|wire|path", FIELD(only),
+     "the client beside the peer, or the whole engine", NULL},
+    {"config", BENCH_OPTION_LIST, "NAME=VALUE", NULL, 0, 0, NULL, FIELD(config),
+     "any option of the engine; repeatable", NULL},
+    {"json", BENCH_OPTION_TEXT, "FILE", NULL, 0, 0, NULL, FIELD(json_path), "write every sample there", "Result"},
+};
+static const bench_option_table options = {
+    .command = "strata-bench-l2",
+    .about = "What an answer from L2 costs. 'wire': our client alone, GETs with so many outstanding on one thread, beside "
+             "hiredis.\n'path': the engine from session to completion, every get an L1 miss, beside blocking round trips.\n"
+             "Links the engine's rooms: what it measures is not all visible from outside.",
+    .rows = option_rows,
+    .count = sizeof option_rows / sizeof option_rows[0],
+};
+
+/* ---- what is measured ---- */
+
+typedef struct l2_case {
+    const char *name;
+    enum { SIDE_WIRE, SIDE_PEER, SIDE_PEER_BLOCKING, SIDE_PATH, SIDE_PATH_COUNTED } side;
+    uint32_t outstanding;
+    double rate;
+} l2_case;
+
+static const l2_case cases[] = {
+    {"client, 16 outstanding", SIDE_WIRE, 16, 0},
+    {"peer,   16 outstanding", SIDE_PEER, 16, 0},
+    {"client, 64 outstanding", SIDE_WIRE, 64, 0},
+    {"peer,   64 outstanding", SIDE_PEER, 64, 0},
+    {"client, 256 outstanding", SIDE_WIRE, 256, 0},
+    {"peer,   256 outstanding", SIDE_PEER, 256, 0},
+    {"peer,   blocking round trips", SIDE_PEER_BLOCKING, 1, 0},
+    {"engine, 10 k/s", SIDE_PATH, 1024, 10e3},
+    {"engine, 50 k/s", SIDE_PATH, 1024, 50e3},
+    {"engine, 100 k/s", SIDE_PATH, 1024, 100e3},
+    {"engine, 1 outstanding", SIDE_PATH, 1, 0},
+    {"engine, 64 outstanding", SIDE_PATH, 64, 0},
+    {"engine, 256 outstanding", SIDE_PATH, 256, 0},
+    {"engine, 64, allocations", SIDE_PATH_COUNTED, 64, 0},
+};
+enum { CASE_COUNT = sizeof cases / sizeof cases[0] };
+
+typedef struct l2_bench {
+    l2_settings settings;
+    sx_cluster *cluster;
+    bench_l2_keys keys;
+    bench_wire *wire;
+    bench_peer *peer;
+    bench_path *path, *counted;
+    uint32_t round_count;
+    double idle_wakes;
+    bench_l2_sample samples[CASE_COUNT][ROUNDS_MAX];
+} l2_bench;
+
+static bool is_wanted(const l2_bench *bench, const l2_case *one) {
+    bool of_path = one->side == SIDE_PATH || one->side == SIDE_PATH_COUNTED;
+    if (bench->settings.only == ONLY_WIRE && (of_path || one->side == SIDE_PEER_BLOCKING)) return false;
+    if (bench->settings.only == ONLY_PATH && !of_path && one->side != SIDE_PEER_BLOCKING) return false;
+    return bench->peer != NULL || (one->side != SIDE_PEER && one->side != SIDE_PEER_BLOCKING);
+}
+
+static void measure(l2_bench *bench, const l2_case *one, bench_l2_sample *sample) {
+    double seconds = bench->settings.seconds;
+    switch (one->side) {
+    case SIDE_WIRE: bench_wire_run(bench->wire, one->outstanding, seconds, sample); break;
+    case SIDE_PEER: bench_peer_run(bench->peer, one->outstanding, seconds, sample); break;
+    case SIDE_PEER_BLOCKING: bench_peer_round_trips(bench->peer, seconds, sample); break;
+    case SIDE_PATH: bench_path_run(bench->path, one->rate, one->outstanding, seconds, sample); break;
+    case SIDE_PATH_COUNTED: bench_path_run(bench->counted, one->rate, one->outstanding, seconds, sample); break;
+    }
+}
+
+/* ---- results ---- */
+
+static int compare(const void *left, const void *right) {
+    double a = *(const double *)left, b = *(const double *)right;
+    return (a > b) - (a < b);
+}
+
+static double median(const l2_bench *bench, uint32_t which, size_t field) {
+    double values[ROUNDS_MAX];
+    for (uint32_t i = 0; i < bench->round_count; i++)
+        values[i] = *(const double *)(const void *)((const char *)&bench->samples[which][i] + field);
+    qsort(values, bench->round_count, sizeof values[0], compare);
+    return (values[(bench->round_count - 1) / 2] + values[bench->round_count / 2]) / 2;
+}
+#define MEDIAN(bench, which, field) median(bench, which, offsetof(bench_l2_sample, field))
+
+static void print_table(const l2_bench *bench) {
+    printf("%-30s %10s %8s %8s %8s %8s %8s %9s %9s\n", "per operation", "per s", "cpu us", "sys us", "wakes", "loop w.",
+           "allocs", "p50 us", "p99 us");
+    for (uint32_t i = 0; i < CASE_COUNT; i++) {
+        if (!is_wanted(bench, &cases[i])) continue;
+        double allocations = MEDIAN(bench, i, allocations);
+        char text[32] = "-";
+        bool counts = cases[i].side == SIDE_WIRE || cases[i].side == SIDE_PATH_COUNTED;
+        if (counts) snprintf(text, sizeof text, "%.4f", allocations);
+        uint64_t failures = 0;
+        for (uint32_t r = 0; r < bench->round_count; r++) failures += bench->samples[i][r].failures;
+        printf("%-30s %10.0f %8.3f %8.3f %8.4f %8.4f %8s %9.1f %9.1f", cases[i].name, MEDIAN(bench, i, per_second),
+               MEDIAN(bench, i, cpu_us), MEDIAN(bench, i, system_us), MEDIAN(bench, i, wakes),
+               MEDIAN(bench, i, loop_wakes), text, MEDIAN(bench, i, p50_us), MEDIAN(bench, i, p99_us));
+        if (failures > 0) printf("  %llu FAILED", (unsigned long long)failures);
+        bool beside = cases[i].side == SIDE_PEER && cases[i - 1].side == SIDE_WIRE;
+        if (beside)
+            printf("  = client x %.2f cpu", MEDIAN(bench, i, cpu_us) / MEDIAN(bench, i - 1, cpu_us));
+        printf("\n");
+    }
+    if (bench->path != NULL) printf("idle engine: %.1f wake-ups a second\n", bench->idle_wakes);
+}
+
+static int write_json(const l2_bench *bench, const char *path) {
+    FILE *file = fopen(path, "w");
+    if (file == NULL) return -1;
+    bench_json json;
+    bench_json_init(&json, file);
+    bench_json_object_begin(&json, NULL);
+    bench_json_text(&json, "peer", bench_peer_name());
+    bench_json_number(&json, "idle_wakes_per_second", bench->idle_wakes);
+    bench_json_array_begin(&json, "cases");
+    for (uint32_t i = 0; i < CASE_COUNT; i++) {
+        if (!is_wanted(bench, &cases[i])) continue;
+        bench_json_object_begin(&json, NULL);
+        bench_json_text(&json, "name", cases[i].name);
+        bench_json_array_begin(&json, "rounds");
+        for (uint32_t r = 0; r < bench->round_count; r++) {
+            const bench_l2_sample *sample = &bench->samples[i][r];
+            bench_json_object_begin(&json, NULL);
+            bench_json_number(&json, "per_second", sample->per_second);
+            bench_json_number(&json, "cpu_us", sample->cpu_us);
+            bench_json_number(&json, "system_us", sample->system_us);
+            bench_json_number(&json, "wakes", sample->wakes);
+            bench_json_number(&json, "loop_wakes", sample->loop_wakes);
+            bench_json_number(&json, "allocations", sample->allocations);
+            bench_json_number(&json, "p50_us", sample->p50_us);
+            bench_json_number(&json, "p99_us", sample->p99_us);
+            bench_json_integer(&json, "failures", (int64_t)sample->failures);
+            bench_json_object_end(&json);
+        }
+        bench_json_array_end(&json);
+        bench_json_object_end(&json);
+    }
+    bench_json_array_end(&json);
+    bench_json_object_end(&json);
+    return fclose(file);
+}
+
+/* ---- setting up ---- */
+
+static void make_keys(l2_bench *bench) {
+    bench_l2_keys *keys = &bench->keys;
+    keys->count = (uint32_t)bench->settings.keys;
+    keys->value_bytes = (uint32_t)bench->settings.value_bytes;
+    keys->node_count = sx_cluster_node_count(bench->cluster);
+    keys->cluster = bench->settings.primaries > 0;
+    keys->seeds = sx_cluster_seeds(bench->cluster);
+    keys->list = calloc(keys->count, sizeof *keys->list);
+    for (uint32_t i = 0; i < keys->node_count; i++) keys->ports[i] = sx_cluster_port(bench->cluster, i);
+    for (uint32_t i = 0; keys->list != NULL && i < keys->count; i++) {
+        struct bench_l2_key *key = &keys->list[i];
+        snprintf(key->text, sizeof key->text, "key:%012u", i);
+        key->slot = (uint16_t)sx_key_slot(key->text, BENCH_L2_KEY_BYTES);
+        uint32_t ranges = keys->cluster ? keys->node_count : 1; /* equal ranges, as sx_cluster_start gives them */
+        while (key->node + 1u < ranges && key->slot >= SX_SLOTS * (key->node + 1u) / ranges) key->node++;
+    }
+}
+
+/* "name=value" items as pairs. */
+static const char **config_pairs(const bench_list *list) {
+    const char **pairs = calloc(2 * list->count + 1, sizeof *pairs);
+    for (uint32_t i = 0; pairs != NULL && i < list->count; i++) {
+        char *name = strdup(list->items[i]);
+        char *equals = name == NULL ? NULL : strchr(name, '=');
+        if (equals == NULL) break;
+        *equals = '\0';
+        pairs[2 * i] = name;
+        pairs[2 * i + 1] = equals + 1;
+    }
+    return pairs;
+}
+
+static bool open_all(l2_bench *bench) {
+    bool good = true;
+    const char **pairs = config_pairs(&bench->settings.config);
+    make_keys(bench);
+    bench->wire = bench_wire_open(&bench->keys);
+    good = bench_wire_fill(bench->wire);
+    bench->peer = bench_peer_open(&bench->keys);
+    if (bench->settings.only != ONLY_WIRE) {
+        bench->path = bench_path_open(&bench->keys, false, pairs);
+        good = good && bench_path_fill(bench->path);
+        bench->counted = bench_path_open(&bench->keys, true, pairs);
+    }
+    return good;
+}
+
+static int run(l2_bench *bench) {
+    if (!open_all(bench)) {
+        fprintf(stderr, "strata-bench-l2: the servers did not take the keys\n");
+        return BENCH_EXIT_SETUP;
+    }
+    if (bench->path != NULL) bench->idle_wakes = bench_path_idle_wakes(bench->path, 2) / 2; /* of two engines */
+    for (uint32_t round = 0; round < bench->settings.rounds; round++) {
+        for (uint32_t i = 0; i < CASE_COUNT; i++)
+            if (is_wanted(bench, &cases[i])) measure(bench, &cases[i], &bench->samples[i][round]);
+        bench->round_count = round + 1;
+    }
+    printf("%llu rounds of %.2f s in turns, medians; GET of %u bytes, %u keys, %u servers; peer: %s\n",
+           (unsigned long long)bench->settings.rounds, bench->settings.seconds, bench->keys.value_bytes,
+           bench->keys.count, bench->keys.node_count, bench_peer_name());
+    print_table(bench);
+    bench_path_close(bench->counted);
+    bench_path_close(bench->path);
+    bench_peer_close(bench->peer);
+    bench_wire_close(bench->wire);
+    if (bench->settings.json_path != NULL && write_json(bench, bench->settings.json_path) != 0) return BENCH_EXIT_SETUP;
+    return BENCH_EXIT_GOOD;
+}
+
+int main(int argc, char **argv) {
+    l2_bench *bench = calloc(1, sizeof *bench);
+    char error[512] = "";
+    bench_options_given given;
+    if (bench == NULL) return BENCH_EXIT_SETUP;
+    bench_options_outcome parsed =
+        bench_options_parse(&options, argc - 1, argv + 1, &bench->settings, &given, error, sizeof error);
+    if (parsed == BENCH_OPTIONS_HELP) {
+        bench_options_help(&options, stdout);
+        return BENCH_EXIT_GOOD;
+    }
+    if (parsed == BENCH_OPTIONS_WRONG) {
+        fprintf(stderr, "strata-bench-l2: %s\n", error);
+        return BENCH_EXIT_USAGE;
+    }
+    sx_cluster_options servers = {.primaries = (uint32_t)bench->settings.primaries};
+    int outcome = BENCH_EXIT_SETUP;
+    if (sx_cluster_start(&servers, &bench->cluster, error, sizeof error) == 0) outcome = run(bench);
+    else fprintf(stderr, "strata-bench-l2: %s\n", error);
+    sx_cluster_stop(bench->cluster);
+    free(bench->keys.list);
+    free(bench);
+    return outcome;
+}
