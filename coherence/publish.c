@@ -134,6 +134,18 @@ void sx_publish_encode_abandon(const sx_publish *publish, const sx_publish_key *
     sx_buf_deinit(&scratch);
 }
 
+void sx_publish_encode_await(const sx_publish *publish, const sx_publish_key *key, uint64_t token,
+                             sx_command *command) {
+    uint8_t lease[LEASE_BYTES];
+    lease_bytes(lease, token);
+    sx_buf scratch;
+    sx_buf_init(&scratch, publish->alloc);
+    sx_command_int(command, 1);
+    arg_value_name(publish, key, command, &scratch);
+    sx_command_arg(command, lease, LEASE_BYTES - 1);
+    sx_buf_deinit(&scratch);
+}
+
 void sx_publish_encode_get(const sx_publish *publish, const sx_publish_key *key, sx_command *command) {
     sx_buf scratch;
     sx_buf_init(&scratch, publish->alloc);

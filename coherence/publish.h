@@ -17,10 +17,11 @@ typedef struct sx_publish_scripts {
     sx_redis_script lease;   /* SET NX GET for servers before 7.0 */
     sx_redis_script fill;    /* store under a lease's token; no increment, no message */
     sx_redis_script abandon; /* remove a lease by its token */
+    sx_redis_script await;   /* mark a lease as awaited; answers its time, or what is there instead */
     sx_redis_script counter; /* create a partition's counter */
     sx_redis_script beat;    /* TIME and counters, read only */
     sx_redis_script probe;   /* publish a PROBE */
-    sx_redis_script *all[8];
+    sx_redis_script *all[9];
 } sx_publish_scripts;
 void sx_publish_scripts_init(sx_publish_scripts *scripts);
 
@@ -65,6 +66,10 @@ void sx_publish_encode_fill(const sx_publish *publish, const sx_publish_key *key
                             int64_t ttl_ms, const uint8_t *tail, size_t tail_size, sx_command *command);
 void sx_publish_encode_abandon(const sx_publish *publish, const sx_publish_key *key, uint64_t token,
                                sx_command *command);
+/* Marks the lease with token as awaited. Answers an integer, the ms it has left (negative: no end), where it is still
+   there; else what encode_get would. */
+void sx_publish_encode_await(const sx_publish *publish, const sx_publish_key *key, uint64_t token,
+                             sx_command *command);
 void sx_publish_encode_get(const sx_publish *publish, const sx_publish_key *key, sx_command *command);
 void sx_publish_encode_front(const sx_publish *publish, const sx_publish_key *key, sx_command *command); /* GETRANGE */
 

@@ -89,6 +89,14 @@ static const char abandon_text[] =
     "if string.byte(lease, 12) == 195 then redis.call(ARGV[2], ARGV[3], ARGV[4]) end\n"
     "return 1\n";
 
+/* KEYS value.  ARGV the lease but for its last byte. Marks it as awaited, its token and expiry unchanged, and answers the
+   time in ms that it has left (-1: no end); or, where it is gone, what GET would. */
+static const char await_text[] =
+    "local lease = redis.call('GETRANGE', KEYS[1], 0, 12)\n"
+    "if #lease ~= 12 or string.sub(lease, 1, 11) ~= ARGV[1] then return redis.call('GET', KEYS[1]) end\n"
+    "if string.byte(lease, 12) ~= 195 then redis.call('SETRANGE', KEYS[1], 11, '\\195') end\n"
+    "return redis.call('PTTL', KEYS[1])\n";
+
 /* KEYS counter. Answers n, having created the counter where it was missing or not usable. */
 static const char counter_text[] =
     LUA_TIME LUA_USABLE
@@ -119,6 +127,7 @@ static const char probe_text[] =
     "redis.call('SET', KEYS[1], '1', 'PX', 1000)\n"
     "redis.call('GET', KEYS[1])\n"
     "redis.call('GETRANGE', KEYS[1], 0, 12)\n"
+    "redis.call('PTTL', KEYS[1])\n"
     "redis.call('SETRANGE', KEYS[1], 0, '1')\n"
     "redis.call('INCR', KEYS[1])\n"
     "redis.call('UNLINK', KEYS[1])\n"
@@ -127,11 +136,11 @@ static const char probe_text[] =
 void sx_publish_scripts_init(sx_publish_scripts *scripts) {
     *scripts = (sx_publish_scripts){
         .write = {.text = write_text},     .lease = {.text = lease_text}, .fill = {.text = fill_text},
-        .abandon = {.text = abandon_text}, .counter = {.text = counter_text},
+        .abandon = {.text = abandon_text}, .await = {.text = await_text}, .counter = {.text = counter_text},
         .beat = {.text = beat_text},       .probe = {.text = probe_text},
     };
-    sx_redis_script *all[] = {&scripts->write,   &scripts->lease, &scripts->fill,  &scripts->abandon,
-                              &scripts->counter, &scripts->beat,  &scripts->probe, NULL};
+    sx_redis_script *all[] = {&scripts->write, &scripts->lease,   &scripts->fill, &scripts->abandon,
+                              &scripts->await, &scripts->counter, &scripts->beat, &scripts->probe, NULL};
     _Static_assert(sizeof all == sizeof scripts->all, "one place for each script and the end");
     memcpy(scripts->all, all, sizeof all);
 }

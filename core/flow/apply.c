@@ -19,6 +19,16 @@ static void apply_key(strata *engine, const strata_namespace *ns, const void *ke
     sx_flights_unlock(engine->flights, stripe);
 }
 
+static void apply_filled(strata *engine, const strata_namespace *ns, const sx_message *message) {
+    uint64_t hash = sx_l1_hash(&engine->secret, ns->index, message->key, message->key_size);
+    uint32_t stripe = sx_flight_stripe(hash);
+    sx_flights_lock(engine->flights, stripe);
+    sx_flight *flight =
+        sx_flight_find_locked(engine->flights, hash, ns->index, message->key, message->key_size);
+    if (flight != NULL) sx_await_filled_locked(flight, message->id);
+    sx_flights_unlock(engine->flights, stripe);
+}
+
 static const strata_namespace *find_namespace(strata *engine, const sx_message *message) {
     const strata_namespace *found = NULL;
     sx_lock_acquire(&engine->lock);
@@ -65,10 +75,12 @@ void sx_apply_message_on_loop(void *context, uint32_t partition, const sx_messag
         sx_flights_mark_wide(engine->flights, partition, NULL, 0);
         return;
     }
-    if (!message->sequenced) return;
     const strata_namespace *ns = find_namespace(engine, message);
     if (ns == NULL) return; /* nothing of it can be here */
     switch (message->kind) {
+    case SX_MESSAGE_FILLED:
+        apply_filled(engine, ns, message);
+        break;
     case SX_MESSAGE_KEY:
     case SX_MESSAGE_VALUE:
         apply_key(engine, ns, message->key, message->key_size, message->n);

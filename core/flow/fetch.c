@@ -29,8 +29,8 @@ void sx_fetch_submit_on_loop(sx_flight *flight, const sx_redis_script *script, i
     sx_store_submit_on_loop(engine->store, op);
 }
 
-/* Deadline of a request to L2: as long as anybody waits, but leaving a loader its share. */
-static int64_t request_deadline(sx_flight *flight, bool *wants_load) {
+/* As long as anybody waits, but leaving a loader its share. */
+int64_t sx_fetch_deadline_locked(const sx_flight *flight, bool *wants_load) {
     strata *engine = flight->engine;
     int64_t latest_ns = 0, now_ns = sx_loop_now_ns(engine->loop);
     *wants_load = false;
@@ -52,7 +52,7 @@ void sx_fetch_begin_on_loop(sx_flight *flight) {
     sx_flights_lock(engine->flights, flight->stripe);
     flight->state = SX_FLIGHT_FETCHING;
     flight->phase_seq = flight->seq;
-    int64_t deadline_ns = request_deadline(flight, &wants_load);
+    int64_t deadline_ns = sx_fetch_deadline_locked(flight, &wants_load);
     sx_flights_unlock(engine->flights, flight->stripe);
     int32_t refused = engine->l2_on
                           ? atomic_load_explicit(&engine->refused, memory_order_relaxed) /* relaxed: a status */
@@ -81,8 +81,7 @@ void sx_fetch_begin_on_loop(sx_flight *flight) {
 
 /* ---- what came back ----------------------------------------------------------------------------------------- */
 
-/* Takes the flight out of the store; false where it had ended meanwhile (and is freed, or will be). */
-static bool back(sx_flight *flight) {
+bool sx_fetch_back_on_loop(sx_flight *flight) {
     strata *engine = flight->engine;
     flight->in_store = false;
     sx_flights_lock(engine->flights, flight->stripe);
@@ -150,7 +149,7 @@ static void hit(sx_flight *flight, const sx_envelope *envelope) {
 }
 
 /* What stands at the key: a value, somebody's lease, nothing, or something that is not ours. */
-static void stored(sx_flight *flight, const sx_resp *reply) {
+void sx_fetch_stored_on_loop(sx_flight *flight, const sx_resp *reply) {
     strata *engine = flight->engine;
     sx_envelope envelope;
     if (reply->type == SX_RESP_NULL) {
@@ -165,14 +164,15 @@ static void stored(sx_flight *flight, const sx_resp *reply) {
         hit(flight, &envelope);
         return;
     }
+    flight->awaited = kind == SX_ENVELOPE_LEASE ? envelope.id : 0;
     add(engine, kind == SX_ENVELOPE_LEASE ? SX_FLOW_METRIC_L2_MISSES : SX_FLOW_METRIC_CORRUPT);
     sx_fetch_missed_on_loop(flight, kind == SX_ENVELOPE_LEASE ? STRATA_EXISTS : STRATA_E_CORRUPT);
 }
 
 static void value_done(sx_store_op *op, int32_t status, const sx_resp *reply) {
     sx_flight *flight = SX_CONTAINER(op, sx_flight, store_op);
-    if (!back(flight)) return;
-    if (status == STRATA_OK) stored(flight, reply);
+    if (!sx_fetch_back_on_loop(flight)) return;
+    if (status == STRATA_OK) sx_fetch_stored_on_loop(flight, reply);
     else sx_fetch_missed_on_loop(flight, status);
 }
 
@@ -185,12 +185,12 @@ static void lease_done(sx_store_op *op, int32_t status, const sx_resp *reply) {
                       (reply->type == SX_RESP_STRING &&
                        sx_envelope_decode(reply->text, reply->size, &envelope) == SX_ENVELOPE_LEASE &&
                        envelope.id == flight->token));
-    if (!back(flight)) return;
+    if (!sx_fetch_back_on_loop(flight)) return;
     if (flight->leased) {
         add(flight->engine, SX_FLOW_METRIC_L2_MISSES);
         sx_fetch_missed_on_loop(flight, STRATA_MISS);
     } else if (status == STRATA_OK) {
-        stored(flight, reply);
+        sx_fetch_stored_on_loop(flight, reply);
     } else if (status == STRATA_E_L2_FULL) {
         flight->no_lease = true; /* but a value may be there, and be read */
         sx_fetch_begin_on_loop(flight);
@@ -220,7 +220,7 @@ static strata_source proven(sx_flight *flight, uint64_t identity) {
 
 static void front_done(sx_store_op *op, int32_t status, const sx_resp *reply) {
     sx_flight *flight = SX_CONTAINER(op, sx_flight, store_op);
-    if (!back(flight)) return;
+    if (!sx_fetch_back_on_loop(flight)) return;
     strata *engine = flight->engine;
     sx_envelope front;
     sx_item *item = flight->candidate;
@@ -262,6 +262,10 @@ void sx_fetch_missed_on_loop(sx_flight *flight, int32_t status) {
     bool wants_load = false;
     for (const sx_op *op = flight->waiters; op != NULL; op = op->wait_next) wants_load |= op->loader != NULL;
     sx_flights_unlock(engine->flights, flight->stripe);
+    if (wants_load && status == STRATA_EXISTS) {
+        sx_await_begin_on_loop(flight);
+        return;
+    }
     /* A plain miss without our lease: somebody who wants to load joined after the request was sent. */
     bool ask_lease = wants_load && status == STRATA_MISS && engine->l2_on && !flight->leased && !flight->no_lease;
     int32_t started = wants_load && !ask_lease ? sx_load_start(flight) : STRATA_MISS;

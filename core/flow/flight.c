@@ -112,10 +112,17 @@ void sx_flight_leave_locked(sx_op *op) {
     if (flight->asker == op) flight->asker = NULL;
 }
 
+void sx_flight_wake_locked(sx_flight *flight) {
+    /* Only the loop marks a flight that waits, and only it frees one: posting inside the lock is safe. */
+    if (flight->state == SX_FLIGHT_WAITING && sx_flight_want_post_locked(flight))
+        sx_loop_post(flight->engine->loop, &flight->task);
+}
+
 static void mark(sx_flight *flight, uint64_t n) {
     flight->seq++;
     if (n == 0) flight->barrier = flight->seq;
     else if (n > flight->min_n) flight->min_n = n;
+    sx_flight_wake_locked(flight);
 }
 
 static void mark_write(sx_write_mark *write, uint64_t n) {

@@ -23,6 +23,7 @@ struct sx_op;
 typedef enum sx_flight_state {
     SX_FLIGHT_NEW,      /* nothing sent yet */
     SX_FLIGHT_FETCHING, /* L2 was asked: header, value or lease */
+    SX_FLIGHT_WAITING,  /* another process loads under its lease: for its message, or the lease's end */
     SX_FLIGHT_LOADING,  /* a loader was asked */
     SX_FLIGHT_FILLING,  /* a load's result is on its way to L2 */
     SX_FLIGHT_DONE      /* out of the table; freed once nothing points at it */
@@ -52,6 +53,9 @@ typedef struct sx_flight {
     struct strata_load *load; /* unfinished, still wanted */
     const struct sx_op *asker; /* whose loader it runs; NULL once that op has left */
     int64_t asked_ttl_ms;      /* the asker's */
+    uint64_t awaited;   /* token of the other process's lease */
+    bool filled;        /* that lease has ended: FILLED said so */
+    int64_t wait_until_ns; /* WAITING: when to look again */
     bool loaded;        /* the fields below hold a loader's answer */
     int32_t loaded_status;
     sx_item *loaded_item;
@@ -67,6 +71,8 @@ typedef struct sx_flight {
     bool no_lease;      /* L2 has no memory for one: what is loaded is not cached */
     uint64_t token;
     int64_t load_deadline_ns;
+    int64_t lease_end_ns; /* of the awaited lease, at the latest */
+    int64_t backoff_ns;   /* between looks at a lease whose messages we can't be sure to hear; 0 none yet */
     sx_trust_mark mark;
     sx_item *candidate; /* unproven entry to be revalidated; given by the creator before the post */
     struct sx_flight *active_next, *active_previous;
@@ -102,6 +108,8 @@ sx_flight *sx_flight_create_locked(strata *engine, strata_namespace *ns, uint64_
 void sx_flight_remove_locked(sx_flight *flight);
 void sx_flight_join_locked(sx_flight *flight, struct sx_op *op);
 void sx_flight_leave_locked(struct sx_op *op);
+/* Has a flight that waits for another process's load look again. On the loop. */
+void sx_flight_wake_locked(sx_flight *flight);
 /* Something about the key happened at n (0: unknown, a barrier): its flight and its writes in progress learn of it. */
 void sx_flights_mark_locked(sx_flights *flights, uint64_t hash, uint16_t ns, const void *key, size_t key_size,
                             uint64_t n);
@@ -122,6 +130,8 @@ void sx_flight_answer_on_loop(sx_flight *flight, sx_flight_whom whom, int32_t st
 void sx_flight_round_over_on_loop(sx_flight *flight);
 /* Answers those whose deadline has passed. */
 void sx_flight_time_out_on_loop(sx_flight *flight);
+/* Sets the timer to whatever is due next. */
+void sx_flight_arm_on_loop(sx_flight *flight);
 /* Answers everyone left, then ends. */
 void sx_flight_fail_on_loop(sx_flight *flight, int32_t status);
 void sx_flight_end_on_loop(sx_flight *flight);
@@ -129,6 +139,12 @@ void sx_flight_cut_off_on_loop(strata *engine);
 
 /* fetch.c: asking L2, on the loop */
 void sx_fetch_begin_on_loop(sx_flight *flight);
+/* Takes the flight out of the store; false where it had ended meanwhile (and is freed, or will be). */
+bool sx_fetch_back_on_loop(sx_flight *flight);
+/* Goes on with what stands at the key. */
+void sx_fetch_stored_on_loop(sx_flight *flight, const sx_resp *reply);
+/* When a request that is sent now must have its answer. Stripe lock held. */
+int64_t sx_fetch_deadline_locked(const sx_flight *flight, bool *wants_load);
 /* L2 has no value, or can't be used (status < 0): loads if somebody wants that, else answers. */
 void sx_fetch_missed_on_loop(sx_flight *flight, int32_t status);
 /* Notes the version, and puts the item into L1 if nothing speaks against it. */
@@ -136,6 +152,14 @@ void sx_fetch_insert_on_loop(sx_flight *flight, sx_item *item);
 void sx_fetch_submit_on_loop(sx_flight *flight, const sx_redis_script *script, int64_t deadline_ns,
                              void (*done)(sx_store_op *op, int32_t status, const sx_resp *reply));
 sx_publish_key sx_flight_publish_key(const sx_flight *flight);
+
+/* await.c: the lease of another process, on the loop */
+/* Somebody wants to load, but flight->awaited does: waits for it. */
+void sx_await_begin_on_loop(sx_flight *flight);
+/* The flight waits and its time has come, or something happened to the key. */
+void sx_await_look_on_loop(sx_flight *flight);
+/* FILLED: who waits for that lease is woken. */
+void sx_await_filled_locked(sx_flight *flight, uint64_t token);
 
 /* load.c */
 /* Asks the first waiter's loader. STRATA_OK; STRATA_MISS where no waiter has one; STRATA_E_NOMEM. Any thread; no lock

@@ -122,8 +122,6 @@ void sx_flight_round_over_on_loop(sx_flight *flight) {
 
 /* ---- deadlines ---------------------------------------------------------------------------------------------- */
 
-static void arm(sx_flight *flight);
-
 static bool is_due(const sx_flight *flight, const sx_op *op, const void *context) {
     (void)flight;
     return op->deadline_ns <= *(const int64_t *)context;
@@ -156,11 +154,16 @@ void sx_flight_time_out_on_loop(sx_flight *flight) {
 static void due_on_loop(sx_timer *timer) {
     sx_flight *flight = SX_CONTAINER(timer, sx_flight, timer);
     sx_flight_time_out_on_loop(flight);
-    arm(flight);
-    check_load(flight, sx_loop_now_ns(flight->engine->loop)); /* may free the flight */
+    sx_flight_arm_on_loop(flight);
+    sx_flights_lock(flight->engine->flights, flight->stripe);
+    bool waiting = flight->state == SX_FLIGHT_WAITING;
+    sx_flights_unlock(flight->engine->flights, flight->stripe);
+    /* Either may free the flight. */
+    if (waiting) sx_await_look_on_loop(flight);
+    else check_load(flight, sx_loop_now_ns(flight->engine->loop));
 }
 
-static void arm(sx_flight *flight) {
+void sx_flight_arm_on_loop(sx_flight *flight) {
     strata *engine = flight->engine;
     int64_t due_ns = INT64_MAX;
     sx_flights_lock(engine->flights, flight->stripe);
@@ -169,6 +172,7 @@ static void arm(sx_flight *flight) {
     }
     flight->earliest_ns = due_ns;
     if (flight->state == SX_FLIGHT_LOADING && flight->load_deadline_ns < due_ns) due_ns = flight->load_deadline_ns;
+    if (flight->state == SX_FLIGHT_WAITING && flight->wait_until_ns < due_ns) due_ns = flight->wait_until_ns;
     sx_flights_unlock(engine->flights, flight->stripe);
     if (due_ns == INT64_MAX) {
         sx_loop_timer_cancel(engine->loop, &flight->timer);
@@ -199,8 +203,9 @@ void sx_flight_run_on_loop(sx_task *task) {
         sx_flight_fail_on_loop(flight, STRATA_E_CLOSED);
         return;
     }
-    arm(flight);
+    sx_flight_arm_on_loop(flight);
     if (state == SX_FLIGHT_NEW) sx_fetch_begin_on_loop(flight);
+    else if (state == SX_FLIGHT_WAITING) sx_await_look_on_loop(flight);
     else if (loaded) sx_load_loaded_on_loop(flight);
 }
 

@@ -189,7 +189,7 @@ static void fill_done(sx_store_op *op, int32_t status, const sx_resp *reply) {
     int64_t server_ms;
     flight->loaded_item = NULL;
     flight->in_store = false;
-    flight->leased = false;
+    if (status == STRATA_OK) flight->leased = false; /* stored, or lost; else it may stand there for others to wait for */
     if (status == STRATA_OK && sx_publish_decode(reply, &n, &server_ms) == SX_PUBLISH_DONE) {
         item->n = n; /* nobody else has seen the item yet */
         item->id = flight->token;
@@ -199,7 +199,7 @@ static void fill_done(sx_store_op *op, int32_t status, const sx_resp *reply) {
         add(engine, SX_FLOW_METRIC_FILLS_SUPERSEDED);
     }
     answer_loaded(flight, STRATA_OK, item);
-    sx_flight_round_over_on_loop(flight);
+    sx_load_abandon_on_loop(flight);
 }
 
 static bool encode_fill(sx_flight *flight, const sx_item *item, int64_t ttl_ms) {

@@ -381,14 +381,28 @@ static void a_fill_creates_a_missing_counter(void **state) {
     assert_true((int64_t)n >= before_us && counter() == n);
 }
 
-static void mark_awaited(void) {
-    char script[300];
-    snprintf(script, sizeof script, "return redis.call('SETRANGE', KEYS[1], 11, '\\195')");
-    sx_command_text(&command, "EVAL");
-    sx_command_text(&command, script);
-    sx_command_text(&command, "1");
-    sx_command_text(&command, value_name);
-    assert_int_equal(test_talk_call(wire, &command, NULL)->integer, 12);
+static const sx_resp *await(uint64_t token) {
+    sx_publish_encode_await(&publish, &key, token, &command);
+    return test_talk_call(wire, &command, &scripts.await);
+}
+
+static void mark_awaited(uint64_t token) {
+    const sx_resp *left = await(token);
+    assert_true(left->type == SX_RESP_INTEGER && left->integer > 5000 && left->integer <= 10000);
+}
+
+static void awaiting_changes_one_byte(void **state) {
+    (void)state;
+    assert_int_equal(await(42)->type, SX_RESP_NULL); /* no lease */
+    assert_int_equal(place(42)->type, SX_RESP_NULL);
+    assert_memory_equal(await(43)->text, lease_bytes, 12); /* another's */
+    for (int i = 0; i < 2; i++) mark_awaited(42); /* the second finds the time that the first left */
+    const sx_resp *there = await(43);
+    assert_int_equal(there->size, 12);
+    assert_memory_equal(there->text, lease_bytes, 11);
+    assert_int_equal((uint8_t)there->text[11], 0xc3);
+    must_write(true);
+    assert_int_equal(await(42)->size, 20 + TAIL); /* overwritten: what GET answers */
 }
 
 static void an_awaited_lease_is_announced(void **state) {
@@ -397,7 +411,7 @@ static void an_awaited_lease_is_announced(void **state) {
     int64_t ms = 0;
     sx_message m;
     assert_int_equal(place(42)->type, SX_RESP_NULL);
-    mark_awaited();
+    mark_awaited(42);
     assert_int_equal(do_fill(42, 0, &n, &ms), SX_PUBLISH_DONE);
     assert_true(next_message(&m));
     assert_int_equal(m.kind, SX_MESSAGE_FILLED);
@@ -405,7 +419,7 @@ static void an_awaited_lease_is_announced(void **state) {
     assert_memory_equal(m.key, "alice", 5);
     assert_int_equal(say("DEL", value_name)->integer, 1);
     assert_int_equal(place(43)->type, SX_RESP_NULL);
-    mark_awaited();
+    mark_awaited(43);
     sx_publish_encode_abandon(&publish, &key, 43, &command);
     assert_int_equal(test_talk_call(wire, &command, &scripts.abandon)->integer, 1);
     assert_true(next_message(&m));
@@ -570,6 +584,7 @@ int main(void) {
         cmocka_unit_test_setup(leases_are_placed_once, clean),
         cmocka_unit_test_setup(a_fill_needs_its_lease, clean),
         cmocka_unit_test_setup(a_fill_creates_a_missing_counter, clean),
+        cmocka_unit_test_setup(awaiting_changes_one_byte, clean),
         cmocka_unit_test_setup(an_awaited_lease_is_announced, clean),
         cmocka_unit_test_setup(only_the_holder_abandons, clean),
         cmocka_unit_test_setup(counters_are_created_once, clean),
