@@ -7,11 +7,17 @@
    and both have level base + 1 from then on. When all are split, base is one more. A round of merges is the way back:
    first base is one less while all groups have level base + 1, then pairs are merged, then the upper segment is retired.
 
+   A round of splits lasts as long as the table needs to double. Groups are split when they are full, out of turn, and in
+   turn as far as the average load asks for it: so the table has between 10 and 16 entries a group, whatever their number,
+   and the upper segment costs what of it is in use, for pages that were never touched are not there.
+
    Roots name base and segments, and change only under the round latch. A round of splits may be turned into one of
    merges, never the other way: so no group of a segment lives twice, and the level of a group together with the root
-   tells a find whether anything moved. Splits out of turn serve groups that are full before the average is. */
+   tells a find whether anything moved. */
 
-#define FULL_SWEEP 64u /* a full group in a round that is nearly over may finish it */
+#define FULL_SWEEP 64u /* a full group in a round that is late may finish it */
+#define PAGE_BYTES 4096u
+#define LAZY_BYTES_MIN (128 * 1024) /* segments from here on are pages that come when they are touched */
 
 /* Roots and segments. */
 static void release_root(void *memory) {
@@ -24,7 +30,8 @@ static void release_root(void *memory) {
 static void release_segment(void *memory) {
     sx_l1_segment *segment = memory;
     sx_heap *heap = segment->heap;
-    sx_release(&heap->alloc, segment, segment->size);
+    sx_release(&heap->alloc, segment->groups, segment->size);
+    sx_release(&heap->alloc, segment, sizeof *segment);
     sx_heap_release(heap);
 }
 
@@ -40,28 +47,32 @@ static sx_l1_root *root_copy(const sx_l1_root *from, sx_heap *heap) {
 static uint64_t segment_first(uint32_t level) { return level == 0 ? 0 : UINT64_C(1) << (level - 1); }
 static uint64_t segment_groups(uint32_t level) { return level == 0 ? 1 : UINT64_C(1) << (level - 1); }
 static size_t segment_size(uint32_t level) {
-    return sizeof(sx_l1_segment) + (size_t)segment_groups(level) * sizeof(sx_l1_group);
+    return (size_t)segment_groups(level) * sizeof(sx_l1_group);
 }
 
 /* Groups are not touched: a split makes each before anybody can see it. */
 static sx_l1_segment *segment_create(sx_heap *heap, uint32_t level) {
-    size_t size = segment_size(level);
-    sx_l1_segment *segment = heap->alloc.allocate(heap->alloc.context, size, SX_CACHE_LINE);
+    const sx_alloc *alloc = &heap->alloc;
+    sx_l1_segment *segment = sx_allocate(alloc, sizeof *segment);
     if (segment == NULL) return NULL;
+    segment->size = segment_size(level);
+    segment->groups = alloc->allocate(alloc->context, segment->size, SX_CACHE_LINE);
+    if (segment->groups == NULL) {
+        sx_release(alloc, segment, sizeof *segment);
+        return NULL;
+    }
     sx_heap_retain(heap);
     segment->heap = heap;
-    segment->size = size;
-    segment->bytes = heap->alloc.usable(heap->alloc.context, size);
+    segment->bytes = alloc->usable(alloc->context, segment->size) + alloc->usable(alloc->context, sizeof *segment);
     return segment;
 }
 
-static uintptr_t segment_biased(const sx_l1_segment *segment, uint32_t level) {
-    return (uintptr_t)(segment + 1) - (uintptr_t)segment_first(level) * sizeof(sx_l1_group);
-}
-static sx_l1_segment *segment_of_root(const sx_l1_root *root, uint32_t level) {
-    return (sx_l1_segment *)(root->biased[level] + (uintptr_t)segment_first(level) * sizeof(sx_l1_group)) - 1;
+static void segment_name(sx_l1_root *root, sx_l1_segment *segment, uint32_t level) {
+    root->segments[level] = segment;
+    root->biased[level] = (uintptr_t)segment->groups - (uintptr_t)segment_first(level) * sizeof(sx_l1_group);
 }
 
+/* The sum of index_bytes; of the top segment, what is touched while a round of splits is under way. */
 static void count_index(sx_l1 *l1, int64_t bytes) {
     atomic_fetch_add_explicit(&l1->index_bytes, bytes, memory_order_relaxed); /* relaxed: a sum */
 }
@@ -85,7 +96,7 @@ int32_t sx_l1_root_create(sx_l1 *l1) {
     sx_l1_segment *segment = segment_create(l1->heap, 0);
     if (segment == NULL) return STRATA_E_NOMEM;
     sx_l1_root first = {.base = 0, .top = 0, .merging = false};
-    first.biased[0] = segment_biased(segment, 0);
+    segment_name(&first, segment, 0);
     sx_l1_root *root = root_copy(&first, l1->heap);
     if (root == NULL) {
         release_segment(segment);
@@ -111,7 +122,7 @@ void sx_l1_root_destroy(sx_l1 *l1) {
         release_items(group);
         if (sx_l1_level_locked(group) > root->base) release_items(sx_l1_group_at(root, index + (UINT64_C(1) << root->base)));
     }
-    for (uint32_t level = 0; level <= root->top; level++) release_segment(segment_of_root(root, level));
+    for (uint32_t level = 0; level <= root->top; level++) release_segment(root->segments[level]);
     release_root(root);
 }
 
@@ -124,12 +135,32 @@ static bool root_change_locked(sx_l1 *l1, sx_epoch_record *record, uint32_t base
     next->base = base;
     next->top = top;
     next->merging = merging;
-    if (segment != NULL) next->biased[top] = segment_biased(segment, top);
+    if (segment != NULL) segment_name(next, segment, top);
     l1->sweep = 0;
+    l1->sweep_wanted = 0;
+    l1->splits = 0;
     /* [order: root-swap] publishes the root's contents */
     atomic_store_explicit(&l1->root, next, memory_order_release);
     sx_epoch_retire(record, present, sizeof *present, release_root);
     return true;
+}
+
+/* The round latch is held. More of the top segment is in use, up to all of it. */
+static void count_top_locked(sx_l1 *l1, const sx_l1_root *root, size_t bytes) {
+    size_t left = root->segments[root->top]->bytes - l1->counted;
+    if (bytes > left) bytes = left;
+    l1->counted += bytes;
+    count_index(l1, (int64_t)bytes);
+}
+
+/* As many groups as the entries that the budget will hold can fill, as large as entries are now. Beyond that more groups
+   would make eviction worse, and a full group evicts. */
+static uint64_t groups_max(const sx_l1 *l1) {
+    double entries = (double)sx_l1_entries(l1);
+    double live = (double)sx_l1_live(l1);
+    if (entries < SX_L1_POSITIONS || live <= 0) return UINT64_MAX;
+    double all = (double)sx_l1_live_max(l1) / live * entries / SX_L1_LOAD_FULL;
+    return all < 2 ? 1 : (uint64_t)all;
 }
 
 /* Splits and merges. */
@@ -140,6 +171,7 @@ static void split(sx_l1 *l1, const sx_l1_root *root, uint64_t index) {
         sx_l1_latch_release(&low->latch);
         return;
     }
+    l1->splits++;
     sx_l1_group *high = sx_l1_group_at(root, index + (UINT64_C(1) << root->base));
     group_init(high, root->top, 1);
     uint32_t moved = 0;
@@ -210,14 +242,17 @@ static void merge(sx_l1 *l1, sx_epoch_record *record, const sx_l1_root *root, ui
 /* Rounds. The round latch is held in what follows. */
 static bool round_open_splits_locked(sx_l1 *l1, sx_epoch_record *record, const sx_l1_root *root) {
     uint32_t top = root->base + 1;
-    if (top >= SX_L1_LEVELS) return false;
+    if (top >= SX_L1_LEVELS || UINT64_C(1) << root->base >= groups_max(l1)) return false;
     /* No round at the price of entries: near the limit full groups evict instead. */
-    if ((int64_t)segment_size(top) + sx_l1_live(l1) > sx_l1_live_max(l1)) return false;
+    int64_t least = (int64_t)segment_size(top) < LAZY_BYTES_MIN ? (int64_t)segment_size(top) : 0;
+    if (least + sx_l1_growth_min(l1) + sx_l1_live(l1) > sx_l1_live_max(l1)) return false;
     sx_l1_segment *segment = segment_create(l1->heap, top);
     if (segment == NULL) return false;
-    count_index(l1, (int64_t)segment->bytes);
-    if (root_change_locked(l1, record, root->base, top, false, segment)) return true;
-    count_index(l1, -(int64_t)segment->bytes);
+    if (root_change_locked(l1, record, root->base, top, false, segment)) {
+        l1->counted = 0;
+        if (segment->size < LAZY_BYTES_MIN) count_top_locked(l1, sx_l1_root_get(l1), SIZE_MAX);
+        return true;
+    }
     release_segment(segment);
     return false;
 }
@@ -225,12 +260,12 @@ static bool round_open_splits_locked(sx_l1 *l1, sx_epoch_record *record, const s
 static void round_close_locked(sx_l1 *l1, sx_epoch_record *record, const sx_l1_root *root) {
     atomic_store_explicit(&l1->sweeping, false, memory_order_relaxed); /* relaxed: hint */
     if (!root->merging) {
-        (void)root_change_locked(l1, record, root->top, root->top, false, NULL);
+        if (root_change_locked(l1, record, root->top, root->top, false, NULL)) count_top_locked(l1, root, SIZE_MAX);
         return;
     }
-    sx_l1_segment *segment = segment_of_root(root, root->top);
+    sx_l1_segment *segment = root->segments[root->top];
     if (!root_change_locked(l1, record, root->base, root->base, false, NULL)) return;
-    count_index(l1, -(int64_t)segment->bytes);
+    count_index(l1, -(int64_t)l1->counted);
     sx_epoch_retire(record, segment, segment->bytes, release_segment);
 }
 
@@ -240,10 +275,38 @@ static void round_advance_locked(sx_l1 *l1, sx_epoch_record *record, uint64_t gr
     if (root->top == root->base) return;
     uint64_t end = UINT64_C(1) << root->base;
     for (; groups > 0 && l1->sweep < end; groups--, l1->sweep++) {
-        if (root->merging) merge(l1, record, root, l1->sweep);
-        else split(l1, root, l1->sweep);
+        if (root->merging) {
+            merge(l1, record, root, l1->sweep);
+        } else {
+            split(l1, root, l1->sweep);
+            count_top_locked(l1, root, sizeof(sx_l1_group));
+        }
     }
     if (l1->sweep == end) round_close_locked(l1, record, root);
+}
+
+/* How many groups of the present round should be done by now. */
+static uint64_t round_wanted_locked(const sx_l1 *l1, const sx_l1_root *root) {
+    uint64_t all = UINT64_C(1) << root->base;
+    if (root->merging) return all;
+    uint64_t entries = (uint64_t)sx_l1_entries(l1);
+    uint64_t wanted = entries <= all * SX_L1_LOAD_MAX
+                          ? 0
+                          : (entries - all * SX_L1_LOAD_MAX) / (SX_L1_LOAD_END - SX_L1_LOAD_MAX) + 1;
+    if (wanted < l1->sweep_wanted) wanted = l1->sweep_wanted;
+    uint64_t most = groups_max(l1);
+    if (all + l1->splits >= most && wanted > l1->sweep) wanted = l1->sweep;
+    return wanted < all ? wanted : all;
+}
+
+/* Does at most groups of what is wanted; returns whether more is. */
+static bool round_follow_locked(sx_l1 *l1, sx_epoch_record *record, uint64_t groups) {
+    const sx_l1_root *root = sx_l1_root_get(l1);
+    uint64_t wanted = root->top == root->base ? 0 : round_wanted_locked(l1, root);
+    uint64_t missing = wanted > l1->sweep ? wanted - l1->sweep : 0;
+    bool done = root->top != root->base && l1->sweep == UINT64_C(1) << root->base; /* but for memory to say so */
+    if (missing != 0 || done) round_advance_locked(l1, record, missing < groups ? missing : groups);
+    return missing > groups;
 }
 
 bool sx_l1_make_room(sx_l1 *l1, sx_epoch_record *record, uint64_t hash) {
@@ -256,14 +319,18 @@ bool sx_l1_make_room(sx_l1 *l1, sx_epoch_record *record, uint64_t hash) {
         sx_l1_latch_acquire(&low->latch);
         bool whole = sx_l1_level_locked(low) == root->base;
         sx_l1_latch_release(&low->latch);
-        if (whole && !root->merging) {
+        if (!root->merging && (UINT64_C(1) << root->base) + l1->splits >= groups_max(l1)) {
+            changed = false;
+        } else if (whole && !root->merging) {
             split(l1, root, index);
+            count_top_locked(l1, root, PAGE_BYTES);
             changed = true;
         } else {
             /* Full although split in this round, or about to be merged: the round had better end. */
+            l1->sweep_wanted = UINT64_C(1) << root->base;
             atomic_store_explicit(&l1->sweeping, true, memory_order_relaxed); /* relaxed: hint */
-            round_advance_locked(l1, record, FULL_SWEEP);
-            changed = sx_l1_root_get(l1) != root;
+            (void)round_follow_locked(l1, record, FULL_SWEEP);
+            changed = true;
         }
     } else {
         changed = round_open_splits_locked(l1, record, root);
@@ -275,8 +342,10 @@ bool sx_l1_make_room(sx_l1 *l1, sx_epoch_record *record, uint64_t hash) {
 void sx_l1_help(sx_l1 *l1, sx_epoch_record *record, uint64_t groups) {
     if (!sx_l1_latch_try(&l1->round_latch)) return;
     const sx_l1_root *root = sx_l1_root_get(l1);
-    if (root->top != root->base || round_open_splits_locked(l1, record, root)) round_advance_locked(l1, record, groups);
-    else atomic_store_explicit(&l1->sweeping, false, memory_order_relaxed); /* relaxed: hint */
+    bool round = root->top != root->base || round_open_splits_locked(l1, record, root);
+    if (!round || !round_follow_locked(l1, record, groups)) {
+        atomic_store_explicit(&l1->sweeping, false, memory_order_relaxed); /* relaxed: hint */
+    }
     sx_l1_latch_release(&l1->round_latch);
 }
 
@@ -289,16 +358,12 @@ bool sx_l1_balance_on_keeper(sx_l1 *l1, sx_epoch_record *record, uint64_t groups
     if (!root->merging && few && root->top != root->base) {
         (void)root_change_locked(l1, record, root->base, root->top, true, NULL);
     } else if (few && root->top == root->base && root->base > 0) {
-        (void)root_change_locked(l1, record, root->base - 1, root->base, true, NULL);
+        if (root_change_locked(l1, record, root->base - 1, root->base, true, NULL))
+            l1->counted = root->segments[root->base]->bytes;
     } else if (root->top == root->base && entries > least / (int64_t)SX_L1_LOAD_MIN * (int64_t)SX_L1_LOAD_MAX) {
         (void)round_open_splits_locked(l1, record, root);
     }
-    root = sx_l1_root_get(l1);
-    bool sweep = root->merging || entries > (INT64_C(1) << root->base) * (int64_t)SX_L1_LOAD_MAX ||
-                 atomic_load_explicit(&l1->sweeping, memory_order_relaxed); /* relaxed: hint */
-    if (root->top != root->base && sweep) round_advance_locked(l1, record, groups);
-    root = sx_l1_root_get(l1);
-    bool more = root->top != root->base && (root->merging || sweep);
+    bool more = round_follow_locked(l1, record, groups);
     sx_l1_latch_release(&l1->round_latch);
     return more;
 }

@@ -19,10 +19,12 @@
    its level in each control byte: the number of hash bits it has in common with its entries. A find that reads a level
    which does not fit goes on to the group that the level leads to; a find that missed reads the level again, since a
    split sets it before it empties the slots it moved. Full groups are split out of turn, so below the budget entries
-   leave only where 28 others of a half-filled round crowd them out, about once in a million.
+   leave only where 28 others of a half-filled round crowd them out, about once in a million. A table whose budget is nearly
+   used up has as many groups as its entries can fill, for few entries a group are a poor choice of victims.
 
    The budget. bytes_max bounds: the index's segments; the footprints of items in the table; and the bytes that were
-   retired, by anybody in the same epoch domain, and not yet freed. The last part can't be had back by evicting, for what
+   retired, by anybody in the same epoch domain, and not yet freed. A large segment counts for the pages of it that are in
+   use, until its round is over. The last part can't be had back by evicting, for what
    is evicted is retired first. Therefore a tenth of the budget is left to it: entries fill nine tenths, and when retired
    memory exceeds its tenth, because a reader stays pinned or the keeper does not come, puts are refused. Footprints are
    summed in 16 shards, and a shard brings its sum to the total in portions of 1/4096 of the budget; the limit is lower by

@@ -21,7 +21,9 @@
 #define SX_L1_GHOSTS 28u
 #define SX_L1_LEVELS 40u      /* a table of 2^39 groups is beyond any budget that is allowed */
 #define SX_L1_SHARDS 16u
-#define SX_L1_LOAD_MAX 20u    /* entries a group, on average, at which all groups are split */
+#define SX_L1_LOAD_MAX 16u    /* entries a group as of a round's begin, on average, from which groups are split in turn */
+#define SX_L1_LOAD_END 20u    /* ... and by which all of them are */
+#define SX_L1_LOAD_FULL 20u   /* ... and that a table shall have when its budget is used up: more don't help eviction */
 #define SX_L1_LOAD_MIN 5u     /* ... and below which they are merged */
 #define SX_L1_LATCH_SPINS 128u
 
@@ -57,17 +59,16 @@ typedef struct sx_l1_root {
     uint32_t top;                      /* base, or base + 1 while a round of splits or merges is under way */
     bool merging;                      /* the round leads down to base, not up to base + 1 */
     uintptr_t biased[SX_L1_LEVELS];    /* segment s holds groups 2^(s-1) .. 2^s - 1; address of its group 0, if it had one */
+    struct sx_l1_segment *segments[SX_L1_LEVELS];
 } sx_l1_root;
 
-/* Precedes a segment's groups. */
+/* A segment's groups lie apart from this, so that their size is one that allocators have a class for. */
 typedef struct sx_l1_segment {
     sx_heap *heap;
-    size_t size;  /* as asked for */
-    size_t bytes; /* as occupied */
-    uint8_t padding[SX_CACHE_LINE - 3 * sizeof(void *)];
+    sx_l1_group *groups;
+    size_t size;  /* of groups, as asked for */
+    size_t bytes; /* of groups and this, as occupied */
 } sx_l1_segment;
-
-_Static_assert(sizeof(sx_l1_segment) == SX_CACHE_LINE, "groups begin on a line");
 
 /* A thread's share of the counters; which one follows from its epoch record. atomic: relaxed, all of it statistics or
    sums that are brought to the total in portions. */
@@ -97,6 +98,9 @@ struct sx_l1 {
 
     _Alignas(SX_NO_SHARING) _Atomic uint8_t round_latch; /* atomic: acquire to take, release to give */
     uint64_t sweep;                                      /* lock: round_latch; groups below it are done in this round */
+    uint64_t sweep_wanted;                               /* lock: round_latch; as far as full groups want it to be */
+    uint64_t splits;                                     /* lock: round_latch; groups split in this round of splits */
+    size_t counted;                                      /* lock: round_latch; what index_bytes has of the top segment */
 
     _Alignas(SX_NO_SHARING) uint64_t crawl; /* owner: keeper; the group it looks at next */
     int64_t crawled_ns;                     /* owner: keeper */
@@ -206,6 +210,8 @@ static inline int64_t sx_l1_bytes_max(const sx_l1 *l1) {
 }
 /* What may be retired and not yet freed before puts are refused. Entries leave this part of the budget alone. */
 static inline int64_t sx_l1_retired_max(const sx_l1 *l1) { return sx_l1_bytes_max(l1) / 10; }
+/* Full groups are split while there is more room than this, and evict below it. */
+static inline int64_t sx_l1_growth_min(const sx_l1 *l1) { return sx_l1_bytes_max(l1) >> 7; }
 /* A shard brings its sum to the total when it has reached this. */
 static inline int64_t sx_l1_portion(const sx_l1 *l1) { return sx_l1_bytes_max(l1) >> 12; }
 static inline int64_t sx_l1_index_bytes(const sx_l1 *l1) {

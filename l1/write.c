@@ -156,7 +156,7 @@ static bool insert_locked(sx_l1 *l1, sx_l1_shard *shard, sx_l1_group *group, uin
     int64_t footprint = (int64_t)sx_item_footprint(item);
     uint32_t position = sx_l1_free_position_locked(group, sx_l1_home(hash));
     int64_t over = sx_l1_over(l1, shard) + footprint;
-    if (position == SX_L1_POSITIONS && over <= 0 && !must) return false;
+    if (position == SX_L1_POSITIONS && over <= -sx_l1_growth_min(l1) && !must) return false;
     for (uint32_t i = 0; i < OWN_VICTIMS_MAX && (over > 0 || position == SX_L1_POSITIONS); i++) {
         int64_t evicted = sx_l1_evict_locked(l1, shard, group, harvest);
         if (evicted == 0) break;

@@ -268,7 +268,7 @@ static void test_allocation_failures(void **state) {
             f.fail_on = on != 0;
             atomic_store(&f.fail_at, atomic_load(&f.calls) + fail_at);
             int32_t status = fixture_try(&f, 1 << 22, 1 << 16);
-            assert_int_equal(status, fail_at < 3 ? STRATA_E_NOMEM : STRATA_OK);
+            assert_int_equal(status, fail_at < 4 ? STRATA_E_NOMEM : STRATA_OK);
             if (status != STRATA_OK) f.l1 = NULL;
             for (uint64_t i = 0; i < 200; i++) {
                 if (f.l1 == NULL) break;
