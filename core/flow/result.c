@@ -20,7 +20,7 @@ static void show_item(strata_result *result, const sx_item *item, int64_t now_ns
     result->value.size = item->value_size;
     result->version_n = item->n;
     result->version_id = item->id;
-    result->app_version = item->app_version;
+    result->app_version = sx_item_app_version(item);
     int64_t now_ms = now_ns / SX_NS_PER_MS;
     if (item->written_ms != INT64_MIN) result->age_ms = now_ms > item->written_ms ? now_ms - item->written_ms : 0;
     if (item->expires_ns != SX_EXPIRES_NEVER)

@@ -134,6 +134,19 @@ static void written(sx_write *write, uint64_t n) {
     if (!sx_unknown_queue_on_loop(write)) sx_write_end_on_loop(write, STRATA_OK, n);
 }
 
+static void send(sx_write *write);
+
+static void untrust_told(sx_store_op *op, int32_t status, const sx_resp *reply) {
+    (void)reply;
+    sx_write *write = SX_CONTAINER(op, sx_write, store_op);
+    if (status != STRATA_OK) { /* the write itself was not sent */
+        sx_write_end_on_loop(write, status, 0);
+        return;
+    }
+    sx_asked_told(write->engine, &write->asked, write->partition);
+    send(write);
+}
+
 static void write_done(sx_store_op *op, int32_t status, const sx_resp *reply) {
     sx_write *write = SX_CONTAINER(op, sx_write, store_op);
     strata *engine = write->engine;
@@ -142,6 +155,12 @@ static void write_done(sx_store_op *op, int32_t status, const sx_resp *reply) {
     sx_publish_verdict verdict = status == STRATA_OK ? sx_publish_decode(reply, &n, &server_ms) : SX_PUBLISH_DONE;
     if (status == STRATA_OK && verdict == SX_PUBLISH_DONE) {
         written(write, n);
+        return;
+    }
+    if (verdict == SX_PUBLISH_LATE && write->asked.held_back) {
+        if (sx_asked_must_tell(engine, op, write->partition))
+            sx_asked_tell_on_loop(engine, op, write->partition, untrust_told);
+        else send(write);
         return;
     }
     if (verdict == SX_PUBLISH_LATE || verdict == SX_PUBLISH_EARLY) status = STRATA_E_TIMEOUT; /* nothing was done */
@@ -164,9 +183,22 @@ static void encode(sx_redis_request *request, const sx_redis_node *node) {
                                 .ttl_ms = write->ttl_ms,
                                 .tail = write->invalidate ? NULL : write->tail.data,
                                 .tail_size = write->tail.size};
+    sx_asked_encode(engine, &write->asked, node, &command);
     if (command.deadline_ms > write->server_deadline_ms) write->server_deadline_ms = command.deadline_ms;
     sx_command_clear(&request->command);
     sx_publish_encode_write(&engine->publish, &command, &request->command);
+}
+
+static void send(sx_write *write) {
+    strata *engine = write->engine;
+    sx_store_op *op = &write->store_op;
+    op->request.script = &engine->scripts.write;
+    op->request.slot = engine->tags->tags[write->partition].slot;
+    op->request.deadline_ns = write->deadline_ns;
+    op->request.encode = encode;
+    op->write = true;
+    op->done = write_done;
+    sx_store_submit_on_loop(engine->store, op);
 }
 
 void sx_write_submit_on_loop(sx_write *write) {
@@ -175,7 +207,7 @@ void sx_write_submit_on_loop(sx_write *write) {
     write->id = sx_key_random_next(&engine->random);
     if (!write->invalidate) {
         sx_envelope envelope = {.id = write->id,
-                                .app_version = write->item->app_version,
+                                .app_version = sx_item_app_version(write->item),
                                 .ttl_ms = write->ttl_ms,
                                 .payload = sx_item_value(write->item),
                                 .payload_size = write->item->value_size};
@@ -185,13 +217,6 @@ void sx_write_submit_on_loop(sx_write *write) {
             return;
         }
     }
-    sx_store_op *op = &write->store_op;
-    op->request.script = &engine->scripts.write;
-    op->request.slot = engine->tags->tags[write->partition].slot;
-    op->request.deadline_ns = write->deadline_ns;
-    op->request.encode = encode;
-    op->write = true;
-    op->done = write_done;
     write->seen.hash = write->hash;
     write->seen.item = write->item;
     uint32_t stripe = sx_flight_stripe(write->hash);
@@ -199,7 +224,7 @@ void sx_write_submit_on_loop(sx_write *write) {
     sx_write_mark_add_locked(engine->flights, &write->seen);
     sx_flights_unlock(engine->flights, stripe);
     write->mark = sx_trust_mark_on_loop(engine->trust, write->partition);
-    sx_store_submit_on_loop(engine->store, op);
+    send(write);
 }
 
 static void run_write_on_loop(sx_task *task) {

@@ -8,33 +8,45 @@
 #define KEPT_OUTSIDE UINT32_C(0x80000000)
 #define COUNT_MASK   UINT32_C(0x7fffffff)
 
-_Static_assert(sizeof(sx_item) % 8 == 0, "the value behind the header is aligned to 8");
+_Static_assert(sizeof(sx_item) == 64, "a find reads one line besides the key's, and the value can be aligned to 8");
+
+static size_t size_of(size_t key_size, size_t value_size, uint32_t flags) {
+    return sizeof(sx_item) + ((key_size + 7) & ~(size_t)7) + value_size +
+           ((flags & SX_ITEM_APP_VERSION) != 0 ? sizeof(uint64_t) : 0);
+}
 
 sx_item *sx_item_create(sx_heap *heap, const void *key, size_t key_size, const void *value, size_t value_size,
                         const sx_item_facts *facts) {
     if (key_size > UINT16_MAX || value_size > UINT32_MAX) return NULL;
-    sx_item *item = sx_allocate(&heap->alloc, sizeof *item + value_size + key_size);
+    uint32_t flags = facts->app_version != 0 ? SX_ITEM_APP_VERSION : 0;
+    sx_item *item = sx_allocate(&heap->alloc, size_of(key_size, value_size, flags));
     if (item == NULL) return NULL;
     item->heap = heap;
     atomic_init(&item->refs, 1);
     item->value_size = (uint32_t)value_size;
     item->n = facts->n;
     item->id = facts->id;
-    item->app_version = facts->app_version;
     item->written_ms = facts->written_ms;
     item->expires_ns = facts->expires_ns;
     atomic_init(&item->generation, facts->generation);
     item->ns = facts->ns;
     item->partition = facts->partition;
     item->key_size = (uint16_t)key_size;
-    item->flags = 0;
+    item->flags = (uint16_t)flags;
+    if (flags != 0) memcpy(sx_item_value(item) + value_size, &facts->app_version, sizeof facts->app_version);
     if (value != NULL && value_size != 0) memcpy(sx_item_value(item), value, value_size);
     if (key_size != 0) memcpy(sx_item_key(item), key, key_size);
     return item;
 }
 
 size_t sx_item_size(const sx_item *item) {
-    return sizeof *item + item->value_size + item->key_size;
+    return size_of(item->key_size, item->value_size, item->flags);
+}
+
+uint64_t sx_item_app_version(const sx_item *item) {
+    uint64_t version = 0;
+    if ((item->flags & SX_ITEM_APP_VERSION) != 0) memcpy(&version, sx_item_value(item) + item->value_size, sizeof version);
+    return version;
 }
 
 size_t sx_item_footprint(const sx_item *item) {

@@ -24,34 +24,37 @@ typedef struct sx_item_facts {
     uint16_t partition;
 } sx_item_facts;
 
-/* The public strata_value is an item. Layout: this header, the value (aligned to 8), then the key. Everything is const
-   once the item is shared, except refs and generation. */
+/* The public strata_value is an item. Layout: this header, which is one cache line, the key, so that a find can ask for
+   it without knowing anything of the item, the value (aligned to 8), and the app's version if it has one. Everything is
+   const once the item is shared, except refs and generation. */
 typedef struct strata_value {
-    sx_heap *heap;
-    _Atomic uint32_t refs;       /* atomic: acq_rel on release [order: item-free]; bit 31: kept outside the engine */
-    uint32_t value_size;
-    uint64_t n;
-    uint64_t id;
-    uint64_t app_version;
-    int64_t written_ms;
-    int64_t expires_ns;
-    _Atomic uint64_t generation; /* atomic: relaxed; restamped after revalidation, checked against the trust word */
     uint16_t ns;
     uint16_t partition;
     uint16_t key_size;
-    uint16_t flags;
+    uint16_t flags;              /* SX_ITEM_APP_VERSION */
+    _Atomic uint32_t refs;       /* atomic: acq_rel on release [order: item-free]; bit 31: kept outside the engine */
+    uint32_t value_size;
+    sx_heap *heap;
+    uint64_t n;
+    uint64_t id;
+    int64_t written_ms;
+    int64_t expires_ns;
+    _Atomic uint64_t generation; /* atomic: relaxed; restamped after revalidation, checked against the trust word */
 } sx_item;
+
+#define SX_ITEM_APP_VERSION 1u /* eight bytes behind the value */
 
 /* A new item with one reference; value bytes are copied unless value is NULL (then the caller fills them before it
    shares the item). NULL when out of memory. */
 sx_item *sx_item_create(sx_heap *heap, const void *key, size_t key_size, const void *value, size_t value_size,
                         const sx_item_facts *facts);
-static inline uint8_t *sx_item_value(const sx_item *item) {
+static inline uint8_t *sx_item_key(const sx_item *item) {
     return (uint8_t *)(uintptr_t)(item + 1);
 }
-static inline uint8_t *sx_item_key(const sx_item *item) {
-    return (uint8_t *)(uintptr_t)(item + 1) + item->value_size;
+static inline uint8_t *sx_item_value(const sx_item *item) {
+    return (uint8_t *)(uintptr_t)(item + 1) + ((item->key_size + 7u) & ~7u);
 }
+uint64_t sx_item_app_version(const sx_item *item);
 /* Bytes asked from the allocator, and bytes they occupy. */
 size_t sx_item_size(const sx_item *item);
 size_t sx_item_footprint(const sx_item *item);

@@ -37,19 +37,23 @@ static void test_layout(void **state) {
     assert_memory_equal(sx_item_key(item), "key", 3);
     assert_int_equal(item->n, 1);
     assert_int_equal(item->id, 2);
-    assert_int_equal(item->app_version, 3);
+    assert_int_equal(sx_item_app_version(item), 3);
     assert_int_equal(item->written_ms, 4);
     assert_int_equal(item->expires_ns, 5);
     assert_int_equal(atomic_load(&item->generation), 6);
     assert_int_equal(item->ns, 7);
     assert_int_equal(item->partition, 8);
-    assert_int_equal(sx_item_size(item), sizeof(sx_item) + 8);
+    assert_int_equal(sx_item_size(item), sizeof(sx_item) + 8 + 5 + 8); /* the key's padding; the app's version */
     assert_true(sx_item_footprint(item) >= sx_item_size(item));
     sx_item_retain(item);
     sx_item_release(item);
     assert_memory_equal(sx_item_value(item), "value", 5);
     sx_item_release(item);
-    sx_item *empty = sx_item_create(heap, "k", 1, NULL, 0, &facts);
+    sx_item_facts plain = facts;
+    plain.app_version = 0;
+    sx_item *empty = sx_item_create(heap, "k", 1, NULL, 0, &plain);
+    assert_int_equal(sx_item_size(empty), sizeof(sx_item) + 8);
+    assert_int_equal(sx_item_app_version(empty), 0);
     sx_item_release(empty);
     test_alloc_fail_at(&alloc, 1);
     assert_null(sx_item_create(heap, "k", 1, NULL, 100, &facts));
