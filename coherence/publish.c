@@ -164,6 +164,15 @@ void sx_publish_encode_front(const sx_publish *publish, const sx_publish_key *ke
     sx_buf_deinit(&scratch);
 }
 
+void sx_publish_encode_untrust(const sx_publish *publish, uint32_t partition, sx_command *command) {
+    sx_buf scratch;
+    sx_buf_init(&scratch, publish->alloc);
+    arg_channel(publish, partition, command, &scratch);
+    sx_message_encode_untrust(&scratch);
+    arg_of(command, &scratch);
+    sx_buf_deinit(&scratch);
+}
+
 void sx_publish_encode_counter(const sx_publish *publish, uint32_t partition, sx_command *command) {
     sx_buf scratch;
     sx_buf_init(&scratch, publish->alloc);

@@ -73,6 +73,9 @@ void sx_publish_encode_await(const sx_publish *publish, const sx_publish_key *ke
 void sx_publish_encode_get(const sx_publish *publish, const sx_publish_key *key, sx_command *command);
 void sx_publish_encode_front(const sx_publish *publish, const sx_publish_key *key, sx_command *command); /* GETRANGE */
 
+/* A plain command that publishes UNTRUST through the slot's owner. */
+void sx_publish_encode_untrust(const sx_publish *publish, uint32_t partition, sx_command *command);
+
 /* The room's own: see docs/WIRE.md. */
 void sx_publish_encode_counter(const sx_publish *publish, uint32_t partition, sx_command *command);
 void sx_publish_encode_beat(const sx_publish *publish, const uint32_t *partitions, uint32_t count,

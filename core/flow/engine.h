@@ -207,6 +207,13 @@ struct strata_load {
     uint8_t key[];
 };
 
+/* What a write knows of its slot's migration. owner: loop */
+typedef struct sx_asked {
+    bool held_back;             /* the attempt under way was sent to be refused */
+    bool used;                  /* told was good for the attempt under way */
+    const sx_redis_node *told;  /* the owner that has published UNTRUST for the next attempt */
+} sx_asked;
+
 /* A write from the call to its outcome. */
 typedef struct sx_write {
     sx_task task;
@@ -224,6 +231,7 @@ typedef struct sx_write {
     uint64_t id;
     uint64_t done_n;            /* executed at n, but told only when an unknown outcome before it is settled */
     int64_t server_deadline_ms; /* latest one sent */
+    sx_asked asked;
     sx_trust_mark mark;
     sx_write_mark seen;         /* lock: stripe */
     sx_op *op;                  /* lock: stripe; NULL where nobody waits */
@@ -330,6 +338,15 @@ int32_t sx_write_start(strata_session *session, strata_namespace *ns, strata_byt
                        const strata_op_options *options, sx_op *op);
 void sx_write_submit_on_loop(sx_write *write);
 void sx_write_end_on_loop(sx_write *write, int32_t status, uint64_t n);
+
+/* asked.c: on the loop */
+/* Before a write goes to node: makes it one that is refused where UNTRUST must be published first. */
+void sx_asked_encode(strata *engine, sx_asked *asked, const sx_redis_node *node, sx_publish_write *write);
+/* Of an attempt that was held back: whether the owner must publish UNTRUST before the next, or that may go at once. */
+bool sx_asked_must_tell(const strata *engine, const sx_store_op *op, uint32_t partition);
+void sx_asked_tell_on_loop(strata *engine, sx_store_op *op, uint32_t partition,
+                           void (*done)(sx_store_op *op, int32_t status, const sx_resp *reply));
+void sx_asked_told(const strata *engine, sx_asked *asked, uint32_t partition);
 
 /* unknown.c */
 /* The quarantine of keys with a write of unknown outcome. All on the loop. */

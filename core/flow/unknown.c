@@ -22,6 +22,7 @@ typedef struct sx_unknown {
     int64_t retry_ns;     /* doubles: many keys may wait for one node */
     sx_write *queue, *queue_tail; /* later writes of the key */
     sx_store_op store_op;
+    sx_asked asked;
     bool in_store;
     sx_timer timer;
 } sx_unknown;
@@ -128,11 +129,30 @@ static int64_t longer(sx_unknown *unknown) {
     return unknown->retry_ns;
 }
 
+static void untrust_told(sx_store_op *op, int32_t status, const sx_resp *reply) {
+    (void)reply;
+    sx_unknown *unknown = SX_CONTAINER(op, sx_unknown, store_op);
+    unknown->in_store = false;
+    if (unknown->engine->stopping) {
+        unknown_free(unknown);
+        return;
+    }
+    if (status == STRATA_OK) sx_asked_told(unknown->engine, &unknown->asked, unknown->partition);
+    again(unknown, status == STRATA_OK ? 0 : longer(unknown));
+}
+
 static void attempt_done(sx_store_op *op, int32_t status, const sx_resp *reply) {
     sx_unknown *unknown = SX_CONTAINER(op, sx_unknown, store_op);
     unknown->in_store = false;
     uint64_t n;
     int64_t server_ms;
+    bool held_back = status == STRATA_OK && unknown->asked.held_back;
+    if (held_back && !unknown->engine->stopping &&
+        sx_asked_must_tell(unknown->engine, op, unknown->partition)) {
+        unknown->in_store = true;
+        sx_asked_tell_on_loop(unknown->engine, op, unknown->partition, untrust_told);
+        return;
+    }
     if (unknown->engine->stopping) unknown_free(unknown); /* the cut-off has ended its queue */
     else if (status != STRATA_OK) again(unknown, longer(unknown));
     else if (sx_publish_decode(reply, &n, &server_ms) != SX_PUBLISH_DONE) again(unknown, RETRY_NS);
@@ -145,12 +165,12 @@ static void encode(sx_redis_request *request, const sx_redis_node *node) {
     sx_unknown *unknown = SX_CONTAINER(op, sx_unknown, store_op);
     strata *engine = unknown->engine;
     const sx_item *key = unknown->key;
-    (void)node;
     /* Without a deadline of its own: an invalidation that happens late does no harm to what is right. */
     sx_publish_write command = {.key = {unknown->partition, unknown->ns->name, unknown->ns->name_size,
                                         unknown->ns->version, sx_item_key(key), key->key_size},
                                 .id = sx_key_random_next(&engine->random),
                                 .not_before_ms = unknown->not_before_ms};
+    sx_asked_encode(engine, &unknown->asked, node, &command);
     unknown->attempted_ms = unknown->not_before_ms;
     sx_command_clear(&request->command);
     sx_publish_encode_write(&engine->publish, &command, &request->command);

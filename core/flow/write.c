@@ -134,7 +134,7 @@ static void written(sx_write *write, uint64_t n) {
     if (!sx_unknown_queue_on_loop(write)) sx_write_end_on_loop(write, STRATA_OK, n);
 }
 
-static void send(sx_write *write);
+static void transmit(sx_write *write);
 
 static void untrust_told(sx_store_op *op, int32_t status, const sx_resp *reply) {
     (void)reply;
@@ -144,7 +144,7 @@ static void untrust_told(sx_store_op *op, int32_t status, const sx_resp *reply) 
         return;
     }
     sx_asked_told(write->engine, &write->asked, write->partition);
-    send(write);
+    transmit(write);
 }
 
 static void write_done(sx_store_op *op, int32_t status, const sx_resp *reply) {
@@ -160,7 +160,7 @@ static void write_done(sx_store_op *op, int32_t status, const sx_resp *reply) {
     if (verdict == SX_PUBLISH_LATE && write->asked.held_back) {
         if (sx_asked_must_tell(engine, op, write->partition))
             sx_asked_tell_on_loop(engine, op, write->partition, untrust_told);
-        else send(write);
+        else transmit(write);
         return;
     }
     if (verdict == SX_PUBLISH_LATE || verdict == SX_PUBLISH_EARLY) status = STRATA_E_TIMEOUT; /* nothing was done */
@@ -189,7 +189,7 @@ static void encode(sx_redis_request *request, const sx_redis_node *node) {
     sx_publish_encode_write(&engine->publish, &command, &request->command);
 }
 
-static void send(sx_write *write) {
+static void transmit(sx_write *write) {
     strata *engine = write->engine;
     sx_store_op *op = &write->store_op;
     op->request.script = &engine->scripts.write;
@@ -224,7 +224,7 @@ void sx_write_submit_on_loop(sx_write *write) {
     sx_write_mark_add_locked(engine->flights, &write->seen);
     sx_flights_unlock(engine->flights, stripe);
     write->mark = sx_trust_mark_on_loop(engine->trust, write->partition);
-    send(write);
+    transmit(write);
 }
 
 static void run_write_on_loop(sx_task *task) {
