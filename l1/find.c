@@ -11,6 +11,13 @@ static void note_hit(_Atomic uint8_t *policy) {
                                                   memory_order_relaxed);
 }
 
+static inline void prefetch_lines(const sx_item *item) {
+    const char *line = (const char *)item;
+    __builtin_prefetch(line, 0, 3);
+    __builtin_prefetch(line + SX_CACHE_LINE, 0, 3);
+    __builtin_prefetch(line + 2 * SX_CACHE_LINE, 0, 3);
+}
+
 /* The one place that compares tags, seven at a time. */
 static sx_item *find_in_bucket(sx_l1_bucket *bucket, uint64_t hash, uint16_t ns, const void *key, size_t size) {
     for (uint32_t i = 0; i < SX_L1_SLOTS; i++) {
@@ -19,8 +26,7 @@ static sx_item *find_in_bucket(sx_l1_bucket *bucket, uint64_t hash, uint16_t ns,
         if (SX_LIKELY(!sx_l1_slot_may_be(slot, hash))) continue;
         sx_item *item = sx_l1_slot_item(slot);
         /* The tag is nearly always right: all of a small item is on its way while its first line is waited for. */
-        __builtin_prefetch((const char *)item + SX_CACHE_LINE, 0, 3);
-        __builtin_prefetch((const char *)item + 2 * SX_CACHE_LINE, 0, 3);
+        prefetch_lines(item);
         if (item->ns != ns || item->key_size != size || memcmp(sx_item_key(item), key, size) != 0) continue;
         note_hit(&bucket->policy[i]);
         return item;
@@ -75,4 +81,20 @@ sx_item *sx_l1_find_pinned(sx_l1 *l1, uint64_t hash, uint16_t ns, const void *ke
 void sx_l1_prefetch(const sx_l1 *l1, uint64_t hash) {
     const sx_l1_root *root = sx_l1_root_get(l1);
     __builtin_prefetch(&sx_l1_group_at(root, hash & sx_l1_mask(root->base))->buckets[sx_l1_home(hash)], 0, 3);
+}
+
+/* Follows the group's level, so that what a round of splits has moved is found; in other buckets it does not look. */
+void sx_l1_prefetch_item(const sx_l1 *l1, uint64_t hash) {
+    const sx_l1_root *root = sx_l1_root_get(l1);
+    uint64_t index = hash & sx_l1_mask(root->base);
+    uint32_t home = sx_l1_home(hash);
+    uint64_t next = sx_l1_next_index(index, control_get(sx_l1_group_at(root, index), home) & SX_L1_LEVEL_MASK, hash);
+    if (next > index && sx_l1_segment_of(next) <= root->top) index = next;
+    sx_l1_bucket *bucket = &sx_l1_group_at(root, index)->buckets[home];
+    for (uint32_t i = 0; i < SX_L1_SLOTS; i++) {
+        uint64_t slot = atomic_load_explicit(&bucket->slots[i], memory_order_relaxed); /* relaxed: not followed */
+        if (SX_LIKELY(!sx_l1_slot_may_be(slot, hash))) continue;
+        prefetch_lines(sx_l1_slot_item(slot));
+        return;
+    }
 }

@@ -58,6 +58,8 @@ static inline uint64_t sx_l1_hash(const sx_key_secret *secret, uint16_t ns, cons
 sx_item *sx_l1_find_pinned(sx_l1 *l1, uint64_t hash, uint16_t ns, const void *key, size_t size);
 /* Starts the memory accesses of a find, for batches. The caller is pinned. */
 void sx_l1_prefetch(const sx_l1 *l1, uint64_t hash);
+/* The second step, some keys later: of the item, where its bucket has come. The caller is pinned. */
+void sx_l1_prefetch_item(const sx_l1 *l1, uint64_t hash);
 
 /* What sx_l1_put does where an entry of the key exists already. */
 typedef enum sx_l1_put_rule {

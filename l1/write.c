@@ -5,6 +5,7 @@
 #define OWN_VICTIMS_MAX 4u /* a put evicts so many of its own group before the hand goes elsewhere */
 #define TRIES_MAX 8u       /* a put asks so often for room in a full group before it evicts */
 #define COUNT_EVERY 32     /* a shard looks at the table's load once in so many insertions */
+#define RECLAIM_EVERY 64   /* ... and frees what may be freed once in so many puts */
 
 void sx_l1_account(sx_l1 *l1, sx_l1_shard *shard, int64_t bytes, int64_t payload, int64_t entries) {
     if (payload != 0) sx_counter_add_shared(&shard->payload, payload);
@@ -38,6 +39,8 @@ sx_l1_group *sx_l1_group_lock(sx_l1 *l1, uint64_t hash) {
         uint64_t index = hash & sx_l1_mask(root->base);
         for (;;) {
             sx_l1_group *group = sx_l1_group_at(root, index);
+            /* Two lines are needed, the latch's and the key's: they come together. */
+            __builtin_prefetch(&group->buckets[sx_l1_home(hash)], 1, 3);
             sx_l1_latch_acquire(&group->latch);
             uint32_t level = sx_l1_level_locked(group);
             uint64_t next = sx_l1_next_index(index, level, hash);
@@ -210,6 +213,13 @@ static void watch_load(sx_l1 *l1, const sx_l1_shard *shard) {
     atomic_store_explicit(&l1->sweeping, true, memory_order_relaxed); /* relaxed: hint */
 }
 
+/* Memory that this thread frees is at hand, in its processor's caches, for its next items; what the keeper frees comes back
+   to writers through the arena, cold. Where another thread is reclaiming, nothing happens. */
+static void reclaim_some(const sx_l1 *l1, const sx_l1_shard *shard) {
+    if ((sx_counter_read(&shard->inserts) + sx_counter_read(&shard->replaces)) % RECLAIM_EVERY == 0)
+        (void)sx_epoch_reclaim(l1->epoch);
+}
+
 int32_t sx_l1_put(sx_l1 *l1, sx_epoch_record *record, uint64_t hash, sx_item *item, sx_l1_put_rule rule) {
     sx_l1_shard *shard = sx_l1_shard_of(l1, record);
     sx_l1_harvest harvest;
@@ -217,6 +227,7 @@ int32_t sx_l1_put(sx_l1 *l1, sx_epoch_record *record, uint64_t hash, sx_item *it
     /* Writers that outrun the keeper help it before they are refused. */
     if ((int64_t)sx_epoch_retired_bytes(l1->epoch) > sx_l1_retired_max(l1) / 2) (void)sx_epoch_reclaim(l1->epoch);
     sx_epoch_pin(record);
+    sx_l1_prefetch_item(l1, hash);
     int32_t status = STRATA_PENDING;
     for (uint32_t i = 0; status == STRATA_PENDING; i++) {
         status = put_once(l1, shard, hash, item, rule, i == TRIES_MAX, &harvest);
@@ -230,6 +241,7 @@ int32_t sx_l1_put(sx_l1 *l1, sx_epoch_record *record, uint64_t hash, sx_item *it
     }
     sx_epoch_unpin(record);
     sx_l1_retire(record, &harvest);
+    reclaim_some(l1, shard);
     return status;
 }
 

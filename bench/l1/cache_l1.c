@@ -97,6 +97,7 @@ static uint32_t get_batch(void *cache, void *part, const cache_key *keys, uint8_
         hashes[i] = sx_l1_hash(&s->secret, 1, keys[i].bytes, CACHE_KEY_BYTES);
         sx_l1_prefetch(s->l1, hashes[i]);
     }
+    for (uint32_t i = 0; i < CACHE_BATCH; i++) sx_l1_prefetch_item(s->l1, hashes[i]);
     for (uint32_t i = 0; i < CACHE_BATCH; i++) {
         const sx_item *item = sx_l1_find_pinned(s->l1, hashes[i], 1, keys[i].bytes, CACHE_KEY_BYTES);
         if (item == NULL) continue;
