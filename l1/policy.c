@@ -8,6 +8,7 @@
    fit into the byte, and an entry older than that stays at the greatest age. */
 
 #define AGES 32u
+_Static_assert(SX_L1_POSITIONS <= AGES, "a score has five bits for who it is");
 #define PROBATION_SHARE 10u /* probation gets one in so many of the group's entries */
 #define ROUNDS_MAX (4u * SX_L1_POSITIONS)
 
@@ -40,31 +41,27 @@ static void turns_init(turns *t, sx_l1_group *group) {
     t->count = 0;
     t->probation = 0;
     for (uint32_t position = 0; position < SX_L1_POSITIONS; position++) {
+        /* Written in any case, kept where there is an entry: which slots are free no processor can guess. */
         uint64_t slot = sx_l1_slot_get_locked(group, position);
-        if (slot == 0) continue;
         uint8_t policy = sx_l1_policy_get(group, position);
         t->positions[t->count] = (uint8_t)position;
         t->policy[t->count] = policy;
         t->classes[t->count] = (uint8_t)sx_l1_slot_class(slot);
-        t->count++;
-        t->probation += (policy & SX_L1_MAIN) == 0;
+        t->probation += (slot != 0) & ((policy & SX_L1_MAIN) == 0);
+        t->count += slot != 0;
     }
 }
 
-/* Whose turn it is in one of the two queues; count if it is empty. */
+/* Whose turn it is in one of the two queues, the first of equals; count if it is empty. No branch depends on an entry. */
 static uint32_t turns_next(const turns *t, uint32_t now, uint32_t queue) {
-    uint32_t next = t->count;
-    uint32_t score_max = 0;
+    uint32_t best = 0; /* score, and in the low bits how far from the end it is */
     for (uint32_t i = 0; i < t->count; i++) {
-        if ((t->policy[i] & SX_L1_MAIN) != queue) continue;
         uint32_t age = (now - ((uint32_t)t->policy[i] >> 3)) & (AGES - 1);
-        uint32_t score = (age + 1) << t->classes[i];
-        if (score > score_max) {
-            score_max = score;
-            next = i;
-        }
+        uint32_t score = (age + 1) << t->classes[i] << 5 | (AGES - 1 - i);
+        score &= 0u - ((t->policy[i] & SX_L1_MAIN) == queue);
+        best = score > best ? score : best;
     }
-    return next;
+    return best == 0 ? t->count : AGES - 1 - (best & (AGES - 1));
 }
 
 uint32_t sx_l1_victim_locked(sx_l1_group *group) {
@@ -124,9 +121,8 @@ uint8_t sx_l1_arrival_locked(sx_l1_group *group, uint64_t hash) {
     if ((group->tick & 1) == 0) {
         /* Entries of the greatest age would now look newly born: they stay at the greatest age. */
         for (uint32_t position = 0; position < SX_L1_POSITIONS; position++) {
-            if (sx_l1_slot_get_locked(group, position) == 0) continue;
             uint32_t policy = sx_l1_policy_get(group, position);
-            if (policy >> 3 != now) continue;
+            if (SX_LIKELY(policy >> 3 != now) || sx_l1_slot_get_locked(group, position) == 0) continue;
             sx_l1_policy_set(group, position, (uint8_t)(((now + 1) & (AGES - 1)) << 3 | (policy & 7u)));
         }
     }
