@@ -1,0 +1,137 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The checker of histories itself: each violation is named, and what is allowed is not. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include <strata/strata.h>
+
+#include "tests/support/history.h"
+
+static const history_rules rules = {.bound_ns = 500, .lease_ns = 1000};
+
+static history_op op(history_kind kind, uint32_t process, int64_t start_ns, int64_t end_ns, uint64_t value) {
+    return (history_op){.kind = (uint8_t)kind, .process = process, .start_ns = start_ns, .end_ns = end_ns,
+                        .value = value, .source = STRATA_FROM_L1};
+}
+
+static history_op with(history_op o, uint8_t source, uint64_t n) {
+    o.source = source;
+    o.n = n;
+    return o;
+}
+
+/* The only fault in ops, HISTORY_FAULTS for none. */
+static history_fault only_fault(history_op *ops, size_t count, const history_rules *by) {
+    history_report report;
+    history_fault found = HISTORY_FAULTS;
+    bool good = history_check(ops, count, by, &report);
+    for (int f = 0; f < HISTORY_FAULTS; f++) {
+        if (report.faults[f] == 0) continue;
+        assert_true(found == HISTORY_FAULTS && report.faults[f] == 1);
+        found = (history_fault)f;
+    }
+    assert_true(good == (found == HISTORY_FAULTS));
+    return found;
+}
+#define ONLY_FAULT(...)                                                          \
+    only_fault((history_op[]){__VA_ARGS__}, sizeof(history_op[]){__VA_ARGS__} / sizeof(history_op), &rules)
+
+static void staleness_is_judged_by_the_bound(void **state) {
+    (void)state;
+    history_op set = op(HISTORY_SET, 1, 0, 100, 7);
+    assert_int_equal(ONLY_FAULT(set, op(HISTORY_READ, 2, 601, 610, 6)), HISTORY_STALE);
+    assert_int_equal(ONLY_FAULT(op(HISTORY_READ, 2, 601, 610, 6), set), HISTORY_STALE); /* in any order */
+    assert_int_equal(ONLY_FAULT(set, op(HISTORY_READ, 2, 600, 1000, 6)), HISTORY_FAULTS);
+    assert_int_equal(ONLY_FAULT(set, op(HISTORY_READ, 2, 601, 610, 8)), HISTORY_FAULTS);
+    history_op other = op(HISTORY_READ, 2, 601, 610, 6);
+    other.key = 1;
+    assert_int_equal(ONLY_FAULT(set, other), HISTORY_FAULTS);
+    /* L2 has no excuse, but for what a failover lost; a loader's answer is its own. */
+    history_op read = with(op(HISTORY_READ, 2, 101, 110, 6), STRATA_FROM_L2, 0);
+    assert_int_equal(ONLY_FAULT(set, read), HISTORY_STALE);
+    assert_int_equal(ONLY_FAULT(set, with(read, STRATA_FROM_LOADER, 0)), HISTORY_FAULTS);
+    history_rules lost = rules;
+    lost.sets_may_be_lost = true;
+    assert_int_equal(only_fault((history_op[]){set, read}, 2, &lost), HISTORY_FAULTS);
+}
+
+static void own_writes_have_no_grace(void **state) {
+    (void)state;
+    history_op set = op(HISTORY_SET, 1, 0, 100, 7);
+    assert_int_equal(ONLY_FAULT(set, op(HISTORY_READ, 1, 101, 110, 6)), HISTORY_OWN_WRITE);
+    assert_int_equal(ONLY_FAULT(set, op(HISTORY_READ, 1, 99, 110, 6)), HISTORY_FAULTS); /* not yet acknowledged */
+    assert_int_equal(ONLY_FAULT(op(HISTORY_INVALIDATE, 1, 0, 100, 7), op(HISTORY_READ, 1, 101, 110, 6)),
+                     HISTORY_OWN_WRITE);
+}
+
+static void versions_only_grow_in_a_process(void **state) {
+    (void)state;
+    history_op first = with(op(HISTORY_READ, 1, 0, 10, 5), STRATA_FROM_L1, 20);
+    history_op second = with(op(HISTORY_READ, 1, 11, 12, 5), STRATA_FROM_L1, 19);
+    assert_int_equal(ONLY_FAULT(first, second), HISTORY_BACK);
+    second.process = 2;
+    assert_int_equal(ONLY_FAULT(first, second), HISTORY_FAULTS);
+    second.process = 1;
+    second.start_ns = 9; /* at the same time */
+    assert_int_equal(ONLY_FAULT(first, second), HISTORY_FAULTS);
+    assert_int_equal(ONLY_FAULT(first, with(op(HISTORY_READ, 1, 11, 12, 5), STRATA_FROM_LOADER, 0)), HISTORY_FAULTS);
+}
+
+static void an_old_load_after_an_invalidation_is_a_resurrection(void **state) {
+    (void)state;
+    history_op load = op(HISTORY_LOAD, 1, 0, 200, 6), gone = op(HISTORY_INVALIDATE, 2, 50, 100, 7);
+    history_op read = with(op(HISTORY_READ, 3, 300, 310, 6), STRATA_FROM_L2, 0);
+    assert_int_equal(ONLY_FAULT(load, gone, read), HISTORY_RESURRECTED);
+    assert_int_equal(ONLY_FAULT(load, gone, op(HISTORY_READ, 3, 601, 610, 6)), HISTORY_RESURRECTED);
+    assert_int_equal(ONLY_FAULT(load, gone, op(HISTORY_READ, 3, 600, 610, 6)), HISTORY_FAULTS);
+    assert_int_equal(ONLY_FAULT(op(HISTORY_LOAD, 1, 0, 40, 6), gone, read), HISTORY_STALE); /* it was there before */
+}
+
+static void a_lease_allows_one_load(void **state) {
+    (void)state;
+    history_op load = op(HISTORY_LOAD, 1, 0, 2000, 6), second = op(HISTORY_LOAD, 2, 500, 600, 6);
+    assert_int_equal(ONLY_FAULT(load, second), HISTORY_LOADED_TWICE);
+    assert_int_equal(ONLY_FAULT(load, op(HISTORY_LOAD, 2, 1000, 1100, 6)), HISTORY_FAULTS); /* the lease is over */
+    assert_int_equal(ONLY_FAULT(load, op(HISTORY_INVALIDATE, 3, 100, 200, 6), second), HISTORY_FAULTS);
+    load.end_ns = 500;
+    assert_int_equal(ONLY_FAULT(load, second), HISTORY_FAULTS);
+}
+
+static void files_are_read_one_after_another(void **state) {
+    (void)state;
+    history_op *ops = NULL;
+    size_t count = 0;
+    char path[] = "/tmp/strata-history-XXXXXX";
+    int fd = mkstemp(path);
+    assert_true(fd >= 0);
+    for (int64_t i = 0; i < 1000; i++) {
+        history_op o = op(HISTORY_SET, 1, i, i + 1, (uint64_t)i);
+        assert_int_equal(write(fd, &o, sizeof o), sizeof o);
+    }
+    close(fd);
+    assert_int_equal(history_read(path, &ops, &count), 0);
+    assert_int_equal(history_read(path, &ops, &count), 0);
+    unlink(path);
+    assert_int_equal(count, 2000);
+    assert_int_equal(ops[1999].value, 999);
+    assert_int_equal(history_read(path, &ops, &count), -1);
+    free(ops);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(staleness_is_judged_by_the_bound),
+        cmocka_unit_test(own_writes_have_no_grace),
+        cmocka_unit_test(versions_only_grow_in_a_process),
+        cmocka_unit_test(an_old_load_after_an_invalidation_is_a_resurrection),
+        cmocka_unit_test(a_lease_allows_one_load),
+        cmocka_unit_test(files_are_read_one_after_another),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
