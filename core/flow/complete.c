@@ -16,7 +16,8 @@ static void deliver(sx_op *op) {
         strata_result_release(session, &result);
         op->delivered = true;
     }
-    sx_session_post(session, &op->letter);
+    if (sx_loop_is_current(engine->loop)) sx_session_post_on_loop(session, &op->letter);
+    else sx_session_post(session, &op->letter);
 }
 
 void sx_op_complete(sx_op *op, int32_t status, strata_source source, sx_item *item) {

@@ -178,6 +178,8 @@ struct strata_session {
     int fd;                     /* const */
     sx_mailbox mailbox;
     _Atomic uint32_t posters;   /* atomic: posts release, close acquire [order: session-posters] */
+    _Atomic bool signalled;     /* atomic: acq_rel [order: session-signal]; fd is readable, or about to be */
+    sx_turn_end wake;           /* owner: loop; set while completions wait for the turn's end to be announced */
     /* owner: thread */
     sx_letter *backlog_head, *backlog_tail;
     sx_op *outstanding;
@@ -297,6 +299,8 @@ sx_op *sx_session_op(strata_session *session, sx_op_kind kind, const strata_op_o
 void sx_session_op_free(sx_op *op);
 /* Any thread. The session is alive until the op or load has arrived. */
 void sx_session_post(strata_session *session, sx_letter *letter);
+/* The same on the loop, which wakes the session once a turn, and not at all where it has taken its mail by then. */
+void sx_session_post_on_loop(strata_session *session, sx_letter *letter);
 /* The same in two steps: what is announced under the stripe's lock keeps the session open until it is posted. */
 void sx_session_post_announce(strata_session *session);
 void sx_session_post_announced(strata_session *session, sx_letter *letter);

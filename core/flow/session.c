@@ -167,10 +167,12 @@ void sx_session_op_free(sx_op *op) {
     session->free_count++;
 }
 
-static void signal_fd(int fd) {
+static void signal_fd(strata_session *session) {
+    /* [order: session-signal] after the push: who takes the signal back drains afterwards, and finds it */
+    if (atomic_exchange_explicit(&session->signalled, true, memory_order_acq_rel)) return;
     uint64_t one = 1;
     ssize_t written;
-    do written = write(fd, &one, sizeof one);
+    do written = write(session->fd, &one, sizeof one);
     while (written < 0 && errno == EINTR); /* EAGAIN: it is readable already */
 }
 
@@ -180,7 +182,25 @@ void sx_session_post_announce(strata_session *session) {
 }
 
 void sx_session_post_announced(strata_session *session, sx_letter *letter) {
-    if (sx_mailbox_post_mpsc(&session->mailbox, &letter->mail)) signal_fd(session->fd);
+    if (sx_mailbox_post_mpsc(&session->mailbox, &letter->mail)) signal_fd(session);
+    atomic_fetch_sub_explicit(&session->posters, 1, memory_order_release); /* [order: session-posters] */
+}
+
+/* At the turn's end, unless the session has helped itself meanwhile. */
+static void wake_at_end(sx_turn_end *end) {
+    strata_session *session = SX_CONTAINER(end, strata_session, wake);
+    if (!sx_mailbox_is_empty(&session->mailbox)) signal_fd(session);
+    atomic_fetch_sub_explicit(&session->posters, 1, memory_order_release); /* [order: session-posters] */
+}
+
+void sx_session_post_on_loop(strata_session *session, sx_letter *letter) {
+    sx_session_post_announce(session);
+    bool first = sx_mailbox_post_mpsc(&session->mailbox, &letter->mail);
+    if (first && session->wake.next == NULL) {
+        session->wake.run_on_loop = wake_at_end; /* it keeps the announcement */
+        sx_loop_turn_end(session->engine->loop, &session->wake);
+        return;
+    }
     atomic_fetch_sub_explicit(&session->posters, 1, memory_order_release); /* [order: session-posters] */
 }
 
@@ -220,11 +240,14 @@ static void arrived(sx_op *op) {
     sx_session_op_free(op);
 }
 
-/* Takes a wake back. Before the mailbox is looked at: what is posted after the look wakes anew. */
-static void clear_fd(const strata_session *session) {
+/* Takes a signal back, if there is one. Before the mailbox is looked at: what is posted after the look signals anew. */
+static void clear_fd(strata_session *session) {
     uint64_t count;
-    ssize_t got = read(session->fd, &count, sizeof count);
-    (void)got; /* EAGAIN: the poster has not written yet; a spurious wake follows */
+    /* relaxed: a hint; who posted and is not seen here yet makes the descriptor readable */
+    if (!atomic_load_explicit(&session->signalled, memory_order_relaxed)) return;
+    if (read(session->fd, &count, sizeof count) < 0) return; /* the poster has not written yet: a spurious wake follows */
+    /* [order: session-signal] who found it set, and so did not write, has pushed before: the drain that follows sees it */
+    (void)atomic_exchange_explicit(&session->signalled, false, memory_order_acq_rel);
 }
 
 /* Empties the mailbox into the backlog; what a waiting call waits for is dealt with at once. */
@@ -304,7 +327,7 @@ int32_t strata_session_dispatch(strata_session *session, uint32_t max) {
         run_letter(session, letter);
         ran++;
     }
-    if (session->backlog_head != NULL) signal_fd(session->fd);
+    if (session->backlog_head != NULL) signal_fd(session);
     return ran;
 }
 
@@ -344,5 +367,5 @@ void sx_session_await(strata_session *session, const bool *flag) {
         if (sx_mailbox_is_empty(&session->mailbox)) clear_fd(session);
     }
     session->depth--;
-    if (session->backlog_head != NULL) signal_fd(session->fd);
+    if (session->backlog_head != NULL) signal_fd(session);
 }

@@ -1,9 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The loop thread: libuv's turns, with posted tasks, a timer wheel and end-of-turn hooks hung into them.
 
-   A turn of libuv is: its timers, pending callbacks, prepare, poll (I/O and our async: posted tasks), closing. All of
-   ours that ends a turn runs in prepare, right before the poll: due timers, then the hooks, which thus see everything
-   that ran since the last poll, then the one uv_timer that wakes the next turn. */
+   A turn of libuv is: its timers, pending callbacks, prepare, poll (I/O and our async: posted tasks), check, closing. All
+   of ours that ends a turn runs in prepare, right before the poll: posted tasks, due timers, then the hooks and what asked
+   for the turn's end, which thus see everything that ran since the last poll, then the one uv_timer that wakes the next
+   turn.
+
+   Only a loop that sleeps, or is about to, is woken: one that runs looks into its mailbox before it sleeps again. */
 #include "core/loop/loop.h"
 
 #include <assert.h>
@@ -18,6 +21,8 @@
 
 /* An injected clock may run at another pace than libuv's: it is looked at this often while a timer is set. */
 #define INJECTED_CLOCK_LOOK_MS 10
+/* How often the mailbox is looked at again at one turn's end: I/O must have its turn. */
+#define LOOKS_MAX 4
 /* libuv adds to its time: stay far from overflow. */
 #define SLEEP_MS_MAX (24 * 3600 * 1000)
 
@@ -29,14 +34,17 @@ struct sx_loop {
     uv_async_t wake; /* uv_async_send: any thread; else owner: loop */
     /* atomic: relaxed; a thread looks only for itself in it, and wrote that itself */
     _Atomic(pthread_t) owner;
+    _Atomic bool asleep; /* atomic: seq_cst [order: loop-sleep]; posters must wake it */
     /* owner: loop, all below */
     uv_loop_t uv;
     uv_prepare_t prepare;
+    uv_check_t check;
     uv_timer_t alarm; /* for the nearest deadline */
     uv_timer_t limit; /* of a turn driven by hand */
     int64_t alarm_ns; /* what the alarm is set for; INT64_MAX where it isn't set */
     sx_turn_hook *hooks;
     sx_turn_hook **hooks_end;
+    sx_turn_end ends; /* a ring's head */
     sx_task stop_task;
     sx_thread thread;
     bool started; /* owner: who starts and stops it */
@@ -74,6 +82,7 @@ static void run_mail(sx_loop *loop) {
 }
 
 static void wake_on_loop(uv_async_t *wake) {
+    sx_loop_awake(wake->data);
     run_mail(wake->data);
 }
 
@@ -104,14 +113,44 @@ static void arm(sx_loop *loop) {
     if (uv_timer_start(&loop->alarm, alarm_on_loop, (uint64_t)sleep_ms, 0) == 0) loop->alarm_ns = nearest;
 }
 
+static void run_ends(sx_loop *loop) {
+    while (loop->ends.next != &loop->ends) {
+        sx_turn_end *end = loop->ends.next;
+        sx_loop_turn_end_cancel(loop, end);
+        end->run_on_loop(end);
+    }
+}
+
 static void end_turn(sx_loop *loop) {
+    if (!sx_mailbox_is_empty(&loop->mailbox)) run_mail(loop);
     if (loop->wheel.count != 0 && sx_wheel_advance(&loop->wheel, sx_loop_now_ns(loop)) != 0) loop->ran = true;
     for (sx_turn_hook *hook = loop->hooks; hook != NULL; hook = hook->next) hook->run_on_loop(hook);
+    run_ends(loop);
+}
+
+/* Before the poll. What was posted until the loop said that it sleeps is run here: nobody wakes it for that. */
+static void prepare_on_loop(uv_prepare_t *prepare) {
+    sx_loop *loop = prepare->data;
+    end_turn(loop);
+    atomic_store_explicit(&loop->asleep, true, memory_order_seq_cst); /* [order: loop-sleep] */
+    for (int looks = 0; !sx_mailbox_stays_empty(&loop->mailbox); looks++) {
+        if (looks == LOOKS_MAX) {
+            (void)uv_async_send(&loop->wake); /* the poll returns at once */
+            break;
+        }
+        end_turn(loop);
+    }
     arm(loop);
 }
 
-static void prepare_on_loop(uv_prepare_t *prepare) {
-    end_turn(prepare->data);
+void sx_loop_awake(sx_loop *loop) {
+    /* relaxed: only the loop writes it; a poster who still sees it wakes in vain */
+    if (atomic_load_explicit(&loop->asleep, memory_order_relaxed))
+        atomic_store_explicit(&loop->asleep, false, memory_order_relaxed); /* relaxed: as above */
+}
+
+static void check_on_loop(uv_check_t *check) {
+    sx_loop_awake(check->data);
 }
 
 void sx_loop_turn(sx_loop *loop, int wait_ms) {
@@ -132,14 +171,17 @@ void sx_loop_turn(sx_loop *loop, int wait_ms) {
 /* ---- life ----------------------------------------------------------------------------------------------------- */
 
 static void init_handles(sx_loop *loop) {
-    (void)uv_prepare_init(&loop->uv, &loop->prepare); /* these three can't fail */
+    (void)uv_prepare_init(&loop->uv, &loop->prepare); /* these four can't fail */
+    (void)uv_check_init(&loop->uv, &loop->check);
     (void)uv_timer_init(&loop->uv, &loop->alarm);
     (void)uv_timer_init(&loop->uv, &loop->limit);
     loop->prepare.data = loop;
+    loop->check.data = loop;
     loop->alarm.data = loop;
     loop->limit.data = loop;
     loop->wake.data = loop;
     (void)uv_prepare_start(&loop->prepare, prepare_on_loop);
+    (void)uv_check_start(&loop->check, check_on_loop);
 }
 
 int32_t sx_loop_create(const sx_alloc *alloc, const sx_clock *clock, const sx_log *log, sx_loop **out) {
@@ -150,6 +192,8 @@ int32_t sx_loop_create(const sx_alloc *alloc, const sx_clock *clock, const sx_lo
     loop->log = log;
     loop->alarm_ns = INT64_MAX;
     loop->hooks_end = &loop->hooks;
+    loop->ends.next = loop->ends.previous = &loop->ends;
+    atomic_init(&loop->asleep, true); /* until its first turn */
     become_owner(loop);
     sx_wheel_init(&loop->wheel, sx_loop_now_ns(loop));
     int failure = uv_loop_init(&loop->uv);
@@ -171,6 +215,7 @@ static void stop_on_loop(sx_task *task) {
     sx_loop *loop = (sx_loop *)(void *)((char *)task - offsetof(sx_loop, stop_task));
     uv_unref((uv_handle_t *)&loop->wake);
     uv_unref((uv_handle_t *)&loop->prepare);
+    uv_unref((uv_handle_t *)&loop->check);
     uv_unref((uv_handle_t *)&loop->alarm);
     uv_stop(&loop->uv);
 }
@@ -210,6 +255,7 @@ void sx_loop_destroy(sx_loop *loop) {
     become_owner(loop);
     uv_close((uv_handle_t *)&loop->wake, NULL);
     uv_close((uv_handle_t *)&loop->prepare, NULL);
+    uv_close((uv_handle_t *)&loop->check, NULL);
     uv_close((uv_handle_t *)&loop->alarm, NULL);
     uv_close((uv_handle_t *)&loop->limit, NULL);
     (void)uv_run(&loop->uv, UV_RUN_DEFAULT);
@@ -222,7 +268,9 @@ void sx_loop_destroy(sx_loop *loop) {
 /* ---- tasks, timers, hooks ------------------------------------------------------------------------------------- */
 
 void sx_loop_post(sx_loop *loop, sx_task *task) {
-    if (sx_mailbox_post_mpsc(&loop->mailbox, &task->mail)) (void)uv_async_send(&loop->wake);
+    if (!sx_mailbox_post_mpsc(&loop->mailbox, &task->mail)) return;
+    /* [order: loop-sleep] after the push: a loop that is not yet asleep here will see the mail before it sleeps */
+    if (atomic_load_explicit(&loop->asleep, memory_order_seq_cst)) (void)uv_async_send(&loop->wake);
 }
 
 void sx_loop_timer_set(sx_loop *loop, sx_timer *timer, int64_t due_ns) {
@@ -240,4 +288,22 @@ void sx_loop_hook_add(sx_loop *loop, sx_turn_hook *hook) {
     hook->next = NULL;
     *loop->hooks_end = hook;
     loop->hooks_end = &hook->next;
+}
+
+void sx_loop_turn_end(sx_loop *loop, sx_turn_end *end) {
+    assert(sx_loop_is_current(loop));
+    if (end->next != NULL) return;
+    end->next = &loop->ends;
+    end->previous = loop->ends.previous;
+    loop->ends.previous->next = end;
+    loop->ends.previous = end;
+}
+
+void sx_loop_turn_end_cancel(sx_loop *loop, sx_turn_end *end) {
+    assert(sx_loop_is_current(loop));
+    (void)loop;
+    if (end->next == NULL) return;
+    end->previous->next = end->next;
+    end->next->previous = end->previous;
+    end->next = end->previous = NULL;
 }

@@ -34,6 +34,13 @@ typedef struct sx_turn_hook {
     void (*run_on_loop)(struct sx_turn_hook *hook);
 } sx_turn_hook;
 
+/* Something to do once, at the end of this turn, after timers and hooks. owner: loop. Zero-initialised; what embeds it must
+   cancel it before it goes. */
+typedef struct sx_turn_end {
+    struct sx_turn_end *next, *previous;
+    void (*run_on_loop)(struct sx_turn_end *end);
+} sx_turn_end;
+
 /* Creates the loop without a thread: nothing runs before start, and a test may drive it by hand. */
 int32_t sx_loop_create(const sx_alloc *alloc, const sx_clock *clock, const sx_log *log, sx_loop **out);
 /* Starts the thread (all signals blocked in it, named "strata-loop"). */
@@ -43,7 +50,7 @@ int32_t sx_loop_start(sx_loop *loop);
 void sx_loop_stop(sx_loop *loop);
 void sx_loop_destroy(sx_loop *loop);
 
-/* Any thread. FIFO per poster. One wake per empty-to-full transition. */
+/* Any thread. FIFO per poster. Wakes the loop where it sleeps, and one poster does for all. */
 void sx_loop_post(sx_loop *loop, sx_task *task);
 bool sx_loop_is_current(const sx_loop *loop);
 
@@ -56,6 +63,11 @@ void sx_loop_timer_set(sx_loop *loop, sx_timer *timer, int64_t due_ns);
 void sx_loop_timer_cancel(sx_loop *loop, sx_timer *timer);
 static inline bool sx_timer_is_set(const sx_timer *timer) { return timer->next != NULL; }
 void sx_loop_hook_add(sx_loop *loop, sx_turn_hook *hook);
+/* For callbacks of I/O, first: the loop runs, nobody needs to wake it for what is posted from here on. */
+void sx_loop_awake(sx_loop *loop);
+/* Has end run before the loop sleeps; nothing to do where it is waiting to run already. */
+void sx_loop_turn_end(sx_loop *loop, sx_turn_end *end);
+void sx_loop_turn_end_cancel(sx_loop *loop, sx_turn_end *end);
 /* For tests that drive a loop by hand: one turn, waiting at most wait_ms for something to happen. */
 void sx_loop_turn(sx_loop *loop, int wait_ms);
 

@@ -9,8 +9,9 @@ bool sx_mailbox_post_mpsc(sx_mailbox *mailbox, sx_mail *mail) {
     sx_mail *top = atomic_load_explicit(&mailbox->top, memory_order_relaxed);
     for (;;) {
         mail->next = top;
-        /* [order: mail-handover] publishes the mail and all its poster wrote; relaxed: a failure brings the new top */
-        if (atomic_compare_exchange_weak_explicit(&mailbox->top, &top, mail, memory_order_release,
+        /* [order: mail-handover, loop-sleep] publishes the mail and all its poster wrote, before the poster looks whether
+           the consumer sleeps; relaxed: a failure brings the new top */
+        if (atomic_compare_exchange_weak_explicit(&mailbox->top, &top, mail, memory_order_seq_cst,
                                                   memory_order_relaxed)) {
             return top == NULL; /* not mail->next: the consumer owns the mail now */
         }
@@ -34,4 +35,9 @@ sx_mail *sx_mailbox_drain_mpsc(sx_mailbox *mailbox) {
 bool sx_mailbox_is_empty(const sx_mailbox *mailbox) {
     /* relaxed: a hint, rechecked by the drain */
     return atomic_load_explicit(&mailbox->top, memory_order_relaxed) == NULL;
+}
+
+bool sx_mailbox_stays_empty(const sx_mailbox *mailbox) {
+    /* [order: loop-sleep] after the store that says so: one of the two sides sees the other */
+    return atomic_load_explicit(&mailbox->top, memory_order_seq_cst) == NULL;
 }

@@ -12,7 +12,7 @@ typedef struct sx_mail {
 } sx_mail;
 
 typedef struct sx_mailbox {
-    _Atomic(sx_mail *) top; /* atomic: push release, drain acquire [order: mail-handover] */
+    _Atomic(sx_mail *) top; /* atomic: push seq_cst, drain acquire [order: mail-handover, loop-sleep] */
 } sx_mailbox;
 
 /* True where it was empty: then, and only then, the poster must wake the consumer. Any thread. Lock-free. */
@@ -21,5 +21,8 @@ bool sx_mailbox_post_mpsc(sx_mailbox *mailbox, sx_mail *mail);
 sx_mail *sx_mailbox_drain_mpsc(sx_mailbox *mailbox);
 /* A hint for whether a drain would find something. Any thread. */
 bool sx_mailbox_is_empty(const sx_mailbox *mailbox);
+/* For a consumer that has said, by a seq_cst store, that it is about to sleep: true means that whoever posts from here on
+   sees that. The consumer only. */
+bool sx_mailbox_stays_empty(const sx_mailbox *mailbox);
 
 #endif

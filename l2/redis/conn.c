@@ -33,7 +33,7 @@ void sx_redis_conn_fail(sx_redis_conn *conn, int32_t status, const char *format,
 /* ---- closing ---- */
 
 static void finish_close(sx_redis_conn *conn) {
-    if (conn->state != SX_REDIS_CONN_CLOSING || conn->tcp_open || conn->flush_open) return;
+    if (conn->state != SX_REDIS_CONN_CLOSING || conn->tcp_open || conn->closer_open) return;
     sx_redis_conn_fail_all(conn);
     if (conn->events.on_closed != NULL) {
         conn->events.on_closed(conn->events.context, conn, conn->close_status, conn->reason);
@@ -58,9 +58,9 @@ static void tcp_closed(uv_handle_t *handle) {
     }
 }
 
-static void flush_closed(uv_handle_t *handle) {
+static void closer_closed(uv_handle_t *handle) {
     sx_redis_conn *conn = handle->data;
-    conn->flush_open = false;
+    conn->closer_open = false;
     finish_close(conn);
 }
 
@@ -76,7 +76,8 @@ void sx_redis_conn_close(sx_redis_conn *conn, int32_t status, const char *reason
         (void)uv_cancel((uv_req_t *)&conn->resolve->request); /* refused where a thread is at it: it ends by itself */
         conn->resolve = NULL;
     }
-    uv_close((uv_handle_t *)&conn->flush, flush_closed);
+    sx_loop_turn_end_cancel(conn->loop, &conn->flush);
+    uv_close((uv_handle_t *)&conn->closer, closer_closed);
     if (conn->tcp_open && !uv_is_closing((uv_handle_t *)&conn->tcp)) {
         uv_close((uv_handle_t *)&conn->tcp, tcp_closed);
     }
@@ -200,9 +201,10 @@ int32_t sx_redis_conn_open(sx_loop *loop, const sx_redis_settings *settings, con
         sx_release(settings->alloc, conn, sizeof *conn);
         return status;
     }
-    (void)uv_idle_init(sx_loop_uv(loop), &conn->flush); /* can't fail */
-    conn->flush.data = conn;
-    conn->flush_open = true;
+    (void)uv_idle_init(sx_loop_uv(loop), &conn->closer); /* can't fail */
+    conn->closer.data = conn;
+    conn->closer_open = true;
+    conn->flush.run_on_loop = sx_redis_conn_flush_at_end;
     conn->connect_timer.fire_on_loop = connect_timeout;
     sx_loop_timer_set(loop, &conn->connect_timer, sx_time_add(sx_loop_now_ns(loop), settings->connect_timeout_ns));
     *out = conn;

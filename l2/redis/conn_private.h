@@ -57,8 +57,9 @@ struct sx_redis_conn {
     uint32_t address_count, address_next;
 
     /* sending: bytes wait in out until the turn ends; what the kernel didn't take then is in writing */
-    uv_idle_t flush; /* active while out holds something and nothing is being written */
-    bool flush_open;
+    sx_turn_end flush; /* set while out holds something and nothing is being written */
+    uv_idle_t closer;  /* never started: its close callback comes where there is no socket to close */
+    bool closer_open;
     bool is_writing;
     uv_write_t write;
     sx_buf out, writing;
@@ -114,6 +115,7 @@ int32_t sx_redis_conn_queue(sx_redis_conn *conn, const sx_command *command, cons
 uint64_t sx_redis_conn_handed(const sx_redis_conn *conn);
 void sx_redis_conn_reap(sx_redis_conn *conn);
 void sx_redis_conn_flush(sx_redis_conn *conn);
+void sx_redis_conn_flush_at_end(sx_turn_end *end);
 /* Ends every awaited reply. */
 void sx_redis_conn_fail_all(sx_redis_conn *conn);
 

@@ -159,6 +159,7 @@ static void give_room(uv_handle_t *handle, size_t suggested, uv_buf_t *out) {
 static void received(uv_stream_t *stream, ssize_t size, const uv_buf_t *buf) {
     (void)buf;
     sx_redis_conn *conn = stream->data;
+    sx_loop_awake(conn->loop);
     if (conn->state == SX_REDIS_CONN_CLOSING || size == 0) return;
     if (size == UV_ENOBUFS) {
         sx_redis_conn_fail(conn, STRATA_E_NOMEM, "out of memory for a reply");

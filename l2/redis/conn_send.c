@@ -48,15 +48,14 @@ uint64_t sx_redis_conn_handed(const sx_redis_conn *conn) {
     return conn->writing_begin + conn->writing.size - uv_stream_get_write_queue_size(stream);
 }
 
-static void flush_on_turn(uv_idle_t *idle) {
-    sx_redis_conn *conn = idle->data;
-    (void)uv_idle_stop(idle);
-    sx_redis_conn_flush(conn);
+void sx_redis_conn_flush_at_end(sx_turn_end *end) {
+    sx_redis_conn_flush((sx_redis_conn *)(void *)((char *)end - offsetof(sx_redis_conn, flush)));
 }
 
-/* An idle callback runs before the loop sleeps, wherever in the turn the command was queued. */
+/* The turn's end comes before the loop sleeps, wherever in the turn the command was queued. */
 static void flush_soon(sx_redis_conn *conn) {
-    if (!conn->is_writing && conn->out.size > 0) (void)uv_idle_start(&conn->flush, flush_on_turn);
+    if (conn->state != SX_REDIS_CONN_CLOSING && !conn->is_writing && conn->out.size > 0)
+        sx_loop_turn_end(conn->loop, &conn->flush);
 }
 
 static void written(uv_write_t *request, int result) {

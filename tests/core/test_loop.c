@@ -88,16 +88,18 @@ static void post_again(sx_task *task) {
     if (--c->left > 0) sx_loop_post(c->loop, task);
 }
 
+/* It runs on, without a wake, but not for ever in one turn: I/O must have its own. */
 static void test_task_posts_itself(void **state) {
     (void)state;
     sx_loop *loop = created(&real_clock);
-    chain c = {{.run_on_loop = post_again}, loop, 5};
+    chain c = {{.run_on_loop = post_again}, loop, 500};
     sx_loop_post(loop, &c.task);
-    for (int i = 0; i < 5; i++) {
-        assert_int_equal(c.left, 5 - i);
+    while (c.left > 0) {
+        int before = c.left;
         sx_loop_turn(loop, 1000);
+        assert_true(c.left < before);
+        assert_true(before - c.left <= 10);
     }
-    assert_int_equal(c.left, 0);
     sx_loop_destroy(loop);
 }
 
@@ -131,7 +133,7 @@ static void test_hooks(void **state) {
                     before); /* after the task's turn, before the loop sleeps again */
         (void)usleep(10000);
         int now = atomic_load(&hook.runs);
-        assert_true(now <= before + 2);
+        assert_true(now <= before + 3); /* its own, the first of the loop, a wake that came too late to be needed */
         before = now;
     }
     (void)usleep(50000); /* nothing runs: no turns, no wake-ups */
