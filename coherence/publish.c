@@ -101,11 +101,16 @@ void sx_publish_encode_lease(const sx_publish *publish, sx_publish_scripts *scri
     sx_buf_deinit(&scratch);
 }
 
+/* What the holder of a lease compares: its bytes without the mark. */
+static void arg_lease(uint64_t token, sx_command *command) {
+    uint8_t lease[LEASE_BYTES];
+    lease_bytes(lease, token);
+    sx_command_arg(command, lease, LEASE_BYTES - 1);
+}
+
 void sx_publish_encode_fill(const sx_publish *publish, const sx_publish_key *key, uint64_t token, int64_t deadline_ms,
                             int64_t ttl_ms, const uint8_t *tail, size_t tail_size, sx_command *command) {
     assert(ttl_ms >= 0);
-    uint8_t lease[LEASE_BYTES];
-    lease_bytes(lease, token);
     sx_buf scratch;
     sx_buf_init(&scratch, publish->alloc);
     sx_command_int(command, 2);
@@ -113,7 +118,7 @@ void sx_publish_encode_fill(const sx_publish *publish, const sx_publish_key *key
     arg_counter_name(publish, key->partition, command, &scratch);
     sx_command_int(command, deadline_ms);
     sx_command_int(command, ttl_ms);
-    sx_command_arg(command, lease, LEASE_BYTES - 1);
+    arg_lease(token, command);
     arg_channel(publish, key->partition, command, &scratch);
     arg_filled(key, token, command, &scratch);
     value_arg(command, tail, tail_size);
@@ -122,13 +127,11 @@ void sx_publish_encode_fill(const sx_publish *publish, const sx_publish_key *key
 
 void sx_publish_encode_abandon(const sx_publish *publish, const sx_publish_key *key, uint64_t token,
                                sx_command *command) {
-    uint8_t lease[LEASE_BYTES];
-    lease_bytes(lease, token);
     sx_buf scratch;
     sx_buf_init(&scratch, publish->alloc);
     sx_command_int(command, 1);
     arg_value_name(publish, key, command, &scratch);
-    sx_command_arg(command, lease, LEASE_BYTES - 1);
+    arg_lease(token, command);
     arg_channel(publish, key->partition, command, &scratch);
     arg_filled(key, token, command, &scratch);
     sx_buf_deinit(&scratch);
@@ -136,13 +139,11 @@ void sx_publish_encode_abandon(const sx_publish *publish, const sx_publish_key *
 
 void sx_publish_encode_await(const sx_publish *publish, const sx_publish_key *key, uint64_t token,
                              sx_command *command) {
-    uint8_t lease[LEASE_BYTES];
-    lease_bytes(lease, token);
     sx_buf scratch;
     sx_buf_init(&scratch, publish->alloc);
     sx_command_int(command, 1);
     arg_value_name(publish, key, command, &scratch);
-    sx_command_arg(command, lease, LEASE_BYTES - 1);
+    arg_lease(token, command);
     sx_buf_deinit(&scratch);
 }
 

@@ -197,7 +197,6 @@ struct strata_session {
 struct strata_load {
     sx_letter letter;
     strata *engine;
-    sx_op_kind kind;
     strata_loader_fn loader; /* const */
     void *loader_user;
     strata_session *session; /* where it waits to be run; NULL with an executor. lock: stripe */
@@ -310,7 +309,7 @@ int32_t sx_options_check(const strata_op_options *options);
 
 /* result.c */
 void sx_result_init(strata_result *result, int32_t status);
-void sx_result_pinned(strata *engine, strata_result *result, int32_t status, sx_item *item, int64_t now_ns,
+void sx_result_pinned(strata_result *result, int32_t status, sx_item *item, int64_t now_ns,
                       int64_t staleness_us);
 /* Turns a pinned result into a counted one. */
 void sx_result_keep(strata_session *session, strata_result *result);

@@ -28,7 +28,7 @@ static int32_t peek_unproven(strata_session *session, const sx_trust_word *word,
     if (!trusted && same_generation && policy == SX_UNTRUSTED_SERVE_STALE && proven_ns != INT64_MIN &&
         now_ns - proven_ns <= sx_hot_read(&engine->hot.serve_stale_max_ns)) {
         count(session, SX_SESSION_METRIC_L1_STALE);
-        sx_result_pinned(engine, out, STRATA_STALE, item, now_ns, (now_ns - proven_ns) / SX_NS_PER_US);
+        sx_result_pinned(out, STRATA_STALE, item, now_ns, (now_ns - proven_ns) / SX_NS_PER_US);
         return STRATA_STALE;
     }
     if (candidate != NULL && item->n != 0 && (trusted || policy != SX_UNTRUSTED_BYPASS)) {
@@ -64,7 +64,7 @@ int32_t sx_read_peek(strata_session *session, uint64_t hash, uint32_t partition,
     int64_t staleness_us = 0;
     if (engine->l2_on) /* the lease ends delta after its heartbeat was sent */
         staleness_us = (now_ns - (lease_ns - sx_trust_max_staleness_ns(engine->trust))) / SX_NS_PER_US;
-    sx_result_pinned(engine, out, STRATA_OK, item, now_ns, staleness_us);
+    sx_result_pinned(out, STRATA_OK, item, now_ns, staleness_us);
     return STRATA_OK;
 }
 

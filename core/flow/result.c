@@ -27,9 +27,8 @@ static void show_item(strata_result *result, const sx_item *item, int64_t now_ns
         result->ttl_ms = item->expires_ns > now_ns ? (item->expires_ns - now_ns) / SX_NS_PER_MS : 0;
 }
 
-void sx_result_pinned(strata *engine, strata_result *result, int32_t status, sx_item *item, int64_t now_ns,
+void sx_result_pinned(strata_result *result, int32_t status, sx_item *item, int64_t now_ns,
                       int64_t staleness_us) {
-    (void)engine;
     sx_result_init(result, status);
     show_item(result, item, now_ns);
     result->source = STRATA_FROM_L1;
