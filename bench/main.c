@@ -4,6 +4,8 @@
 #include <strata/strata.h>
 #include <string.h>
 
+#include "bench/l1/main.h"
+#include "bench/l2/main.h"
 #include "bench/tiered.h"
 
 static int list_main(int argc, char **argv);
@@ -16,6 +18,8 @@ static const struct {
     {"tiered",
      "processes over L1, L2 and a loader: throughput, hit ratio and latency per tier, every read checked",
      bench_tiered_main},
+    {"l1", "the in-process store beside other caches and maps; real traces beside a true LRU", bench_l1_main},
+    {"l2", "what an answer from L2 costs: the client beside a peer, and the whole engine", bench_l2_main},
     {"list", "this list", list_main},
 };
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What strata-bench-l1 asks of a cache in this process, be it ours or a peer: keys of 16 bytes, values of 100. */
+/* What strata-bench l1 asks of a cache in this process, be it ours or a peer: keys of 16 bytes, values of 100. */
 #ifndef BENCH_L1_CACHE_H
 #define BENCH_L1_CACHE_H
 

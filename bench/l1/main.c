@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* strata-bench-l1: the store of l1/ beside peers in one process, in turns; and real traces beside a true LRU. Unlike
-   strata-bench it links rooms of the library: what it measures has no public face of its own. */
+/* strata-bench l1: the store of l1/ beside peers in one process, in turns; and real traces beside a true LRU. It reaches
+   into rooms of the library: what it measures has no public face of its own. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "bench/l1/main.h"
 #include "bench/l1/measure.h"
 #include "bench/l1/replay.h"
 
@@ -12,8 +13,8 @@
 #define KINDS      3u
 
 static const char help[] =
-    "strata-bench-l1 [--keys N] [--rounds N] [--operations N] [--only TEXT]\n"
-    "strata-bench-l1 --traces FOLDER [--only TEXT]   (FOLDER also from STRATA_TEST_TRACES)\n\n"
+    "strata-bench l1 [--keys N] [--rounds N] [--operations N] [--only TEXT]\n"
+    "strata-bench l1 --traces FOLDER [--only TEXT]   (FOLDER also from STRATA_TEST_TRACES)\n\n"
     "Measures the in-process store beside ck_ht (behind ck_epoch, evicts nothing) and a textbook LRU (16 mutexes):\n"
     "N keys of 16 bytes (1000000), values of 100, zipf 0.99; medians of N rounds (5), all caches in turn in each.\n"
     "With --traces: misses on every .kv12 file of a folder at 1, 10 and 20 % of its keys, beside an exact LRU.\n";
@@ -148,9 +149,9 @@ static int measure_all(const options *o) {
     return 0;
 }
 
-int main(int argc, char **argv) {
+int bench_l1_main(int argc, char **argv) {
     options o = {1000000, 5, 2000000, NULL, getenv("STRATA_TEST_TRACES")};
-    for (int i = 1; i < argc; i++) {
+    for (int i = 0; i < argc; i++) {
         uint64_t *number = strcmp(argv[i], "--keys") == 0         ? &o.keys
                            : strcmp(argv[i], "--rounds") == 0     ? &o.rounds
                            : strcmp(argv[i], "--operations") == 0 ? &o.operations

@@ -67,7 +67,7 @@ static bool read_requests(const char *path, requests *r) {
     }
     if (trace != NULL) bench_trace_close(trace);
     bool good = more == 0 && number_keys(raw, r);
-    if (!good) fprintf(stderr, "strata-bench-l1: %s: %s\n", path, error);
+    if (!good) fprintf(stderr, "strata-bench l1: %s: %s\n", path, error);
     free(raw);
     return good;
 }
@@ -158,7 +158,7 @@ int replay_folder(const char *folder, const char *only) {
     char *names[TRACES_MAX];
     size_t count = 0;
     if (directory == NULL) {
-        fprintf(stderr, "strata-bench-l1: %s: can't be opened\n", folder);
+        fprintf(stderr, "strata-bench l1: %s: can't be opened\n", folder);
         return 1;
     }
     for (struct dirent *entry; (entry = readdir(directory)) != NULL && count < TRACES_MAX;) {

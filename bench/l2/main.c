@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* strata-bench-l2: what an answer from L2 costs, beside a peer, in rounds that take turns; medians over the rounds. */
+/* strata-bench l2: what an answer from L2 costs, beside a peer, in rounds that take turns; medians over the rounds. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -8,6 +8,7 @@
 #include "bench/cluster/cluster.h"
 #include "bench/json.h"
 #include "bench/l2/l2.h"
+#include "bench/l2/main.h"
 #include "bench/options.h"
 #include "bench/run.h"
 #include "bench/tiered.h"
@@ -42,7 +43,7 @@ static const bench_option option_rows[] = {
     {"json", BENCH_OPTION_TEXT, "FILE", NULL, 0, 0, NULL, FIELD(json_path), "write every sample there", "Result"},
 };
 static const bench_option_table options = {
-    .command = "strata-bench-l2",
+    .command = "strata-bench l2",
     .about = "What an answer from L2 costs. 'wire': our client alone, GETs with so many outstanding on one thread, beside "
              "hiredis.\n'path': the engine from session to completion, every get an L1 miss, beside blocking round trips.\n"
              "Links the engine's rooms: what it measures is not all visible from outside.",
@@ -233,7 +234,7 @@ static bool open_all(l2_bench *bench) {
 
 static int run(l2_bench *bench) {
     if (!open_all(bench)) {
-        fprintf(stderr, "strata-bench-l2: the servers did not take the keys\n");
+        fprintf(stderr, "strata-bench l2: the servers did not take the keys\n");
         return BENCH_EXIT_SETUP;
     }
     if (bench->path != NULL) bench->idle_wakes = bench_path_idle_wakes(bench->path, 2) / 2; /* of two engines */
@@ -254,25 +255,25 @@ static int run(l2_bench *bench) {
     return BENCH_EXIT_GOOD;
 }
 
-int main(int argc, char **argv) {
+int bench_l2_main(int argc, char **argv) {
     l2_bench *bench = calloc(1, sizeof *bench);
     char error[512] = "";
     bench_options_given given;
     if (bench == NULL) return BENCH_EXIT_SETUP;
     bench_options_outcome parsed =
-        bench_options_parse(&options, argc - 1, argv + 1, &bench->settings, &given, error, sizeof error);
+        bench_options_parse(&options, argc, argv, &bench->settings, &given, error, sizeof error);
     if (parsed == BENCH_OPTIONS_HELP) {
         bench_options_help(&options, stdout);
         return BENCH_EXIT_GOOD;
     }
     if (parsed == BENCH_OPTIONS_WRONG) {
-        fprintf(stderr, "strata-bench-l2: %s\n", error);
+        fprintf(stderr, "strata-bench l2: %s\n", error);
         return BENCH_EXIT_USAGE;
     }
     sx_cluster_options servers = {.primaries = (uint32_t)bench->settings.primaries};
     int outcome = BENCH_EXIT_SETUP;
     if (sx_cluster_start(&servers, &bench->cluster, error, sizeof error) == 0) outcome = run(bench);
-    else fprintf(stderr, "strata-bench-l2: %s\n", error);
+    else fprintf(stderr, "strata-bench l2: %s\n", error);
     sx_cluster_stop(bench->cluster);
     free(bench->keys.list);
     free(bench);
