@@ -67,6 +67,10 @@ static void note_result(sx_store_op *op, const sx_redis_rule *rule, sx_redis_out
     if (node == NULL) return;
     sx_breaker *breaker = &store->breakers[node->index];
     bool probe = op->probe_node != 0;
+    if (SX_LIKELY(!probe && outcome == SX_REDIS_OK && breaker->state == SX_BREAKER_CLOSED)) {
+        breaker->failures = 0;
+        return;
+    }
     op->probe_node = 0;
     bool says_nothing = outcome == SX_REDIS_NOMEM || outcome == SX_REDIS_OVERLOADED || outcome == SX_REDIS_CLOSED;
     if (says_nothing) {

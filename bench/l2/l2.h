@@ -56,6 +56,13 @@ void bench_peer_round_trips(bench_peer *peer, double seconds, bench_l2_sample *s
 void bench_peer_close(bench_peer *peer);
 const char *bench_peer_name(void);
 
+/* valkey.c: libvalkey, likewise, where it is installed and the servers are a cluster; NULL where not. */
+typedef struct bench_valkey bench_valkey;
+bench_valkey *bench_valkey_open(const bench_l2_keys *keys);
+void bench_valkey_run(bench_valkey *peer, uint32_t outstanding, double seconds, bench_l2_sample *sample);
+void bench_valkey_close(bench_valkey *peer);
+const char *bench_valkey_name(void);
+
 /* path.c: the engine, from a session to Redis and back, every get an L1 miss. */
 typedef struct bench_path bench_path;
 bench_path *bench_path_open(const bench_l2_keys *keys, bool count_allocations, const char *const *options);

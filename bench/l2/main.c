@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* strata-bench l2: what an answer from L2 costs, beside a peer, in rounds that take turns; medians over the rounds. */
+/* strata-bench l2: what an answer from L2 costs, beside peers, in rounds that take turns; medians over the rounds. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -20,6 +20,7 @@ typedef struct l2_settings {
     uint64_t rounds, keys, value_bytes, primaries;
     double seconds;
     uint32_t only;
+    const char *match;
     const char *json_path;
     bench_list config;
 } l2_settings;
@@ -38,6 +39,7 @@ static const bench_option option_rows[] = {
      "of the cluster that is started; 0: one standalone server", NULL},
     {"only", BENCH_OPTION_CHOICE, "PART", "all", 0, 0, "all|wire|path", FIELD(only),
      "the client beside the peer, or the whole engine", NULL},
+    {"match", BENCH_OPTION_TEXT, "TEXT", NULL, 0, 0, NULL, FIELD(match), "only cases whose name contains it", NULL},
     {"config", BENCH_OPTION_LIST, "NAME=VALUE", NULL, 0, 0, NULL, FIELD(config),
      "any option of the engine; repeatable", NULL},
     {"json", BENCH_OPTION_TEXT, "FILE", NULL, 0, 0, NULL, FIELD(json_path), "write every sample there", "Result"},
@@ -45,7 +47,7 @@ static const bench_option option_rows[] = {
 static const bench_option_table options = {
     .command = "strata-bench l2",
     .about = "What an answer from L2 costs. 'wire': our client alone, GETs with so many outstanding on one thread, beside "
-             "hiredis.\n'path': the engine from session to completion, every get an L1 miss, beside blocking round trips.\n"
+             "hiredis and libvalkey.\n'path': the engine from session to completion, every get an L1 miss, beside blocking round trips.\n"
              "Links the engine's rooms: what it measures is not all visible from outside.",
     .rows = option_rows,
     .count = sizeof option_rows / sizeof option_rows[0],
@@ -55,19 +57,22 @@ static const bench_option_table options = {
 
 typedef struct l2_case {
     const char *name;
-    enum { SIDE_WIRE, SIDE_PEER, SIDE_PEER_BLOCKING, SIDE_PATH, SIDE_PATH_COUNTED } side;
+    enum { SIDE_WIRE, SIDE_PEER, SIDE_VALKEY, SIDE_PEER_BLOCKING, SIDE_PATH, SIDE_PATH_COUNTED } side;
     uint32_t outstanding;
     double rate;
 } l2_case;
 
 static const l2_case cases[] = {
     {"client, 16 outstanding", SIDE_WIRE, 16, 0},
-    {"peer,   16 outstanding", SIDE_PEER, 16, 0},
+    {"hiredis, 16 outstanding", SIDE_PEER, 16, 0},
+    {"libvalkey, 16 outstanding", SIDE_VALKEY, 16, 0},
     {"client, 64 outstanding", SIDE_WIRE, 64, 0},
-    {"peer,   64 outstanding", SIDE_PEER, 64, 0},
+    {"hiredis, 64 outstanding", SIDE_PEER, 64, 0},
+    {"libvalkey, 64 outstanding", SIDE_VALKEY, 64, 0},
     {"client, 256 outstanding", SIDE_WIRE, 256, 0},
-    {"peer,   256 outstanding", SIDE_PEER, 256, 0},
-    {"peer,   blocking round trips", SIDE_PEER_BLOCKING, 1, 0},
+    {"hiredis, 256 outstanding", SIDE_PEER, 256, 0},
+    {"libvalkey, 256 outstanding", SIDE_VALKEY, 256, 0},
+    {"hiredis, blocking round trips", SIDE_PEER_BLOCKING, 1, 0},
     {"engine, 10 k/s", SIDE_PATH, 1024, 10e3},
     {"engine, 50 k/s", SIDE_PATH, 1024, 50e3},
     {"engine, 100 k/s", SIDE_PATH, 1024, 100e3},
@@ -84,6 +89,7 @@ typedef struct l2_bench {
     bench_l2_keys keys;
     bench_wire *wire;
     bench_peer *peer;
+    bench_valkey *valkey;
     bench_path *path, *counted;
     uint32_t round_count;
     double idle_wakes;
@@ -94,6 +100,8 @@ static bool is_wanted(const l2_bench *bench, const l2_case *one) {
     bool of_path = one->side == SIDE_PATH || one->side == SIDE_PATH_COUNTED;
     if (bench->settings.only == ONLY_WIRE && (of_path || one->side == SIDE_PEER_BLOCKING)) return false;
     if (bench->settings.only == ONLY_PATH && !of_path && one->side != SIDE_PEER_BLOCKING) return false;
+    if (bench->settings.match != NULL && strstr(one->name, bench->settings.match) == NULL) return false;
+    if (one->side == SIDE_VALKEY) return bench->valkey != NULL;
     return bench->peer != NULL || (one->side != SIDE_PEER && one->side != SIDE_PEER_BLOCKING);
 }
 
@@ -102,6 +110,7 @@ static void measure(l2_bench *bench, const l2_case *one, bench_l2_sample *sample
     switch (one->side) {
     case SIDE_WIRE: bench_wire_run(bench->wire, one->outstanding, seconds, sample); break;
     case SIDE_PEER: bench_peer_run(bench->peer, one->outstanding, seconds, sample); break;
+    case SIDE_VALKEY: bench_valkey_run(bench->valkey, one->outstanding, seconds, sample); break;
     case SIDE_PEER_BLOCKING: bench_peer_round_trips(bench->peer, seconds, sample); break;
     case SIDE_PATH: bench_path_run(bench->path, one->rate, one->outstanding, seconds, sample); break;
     case SIDE_PATH_COUNTED: bench_path_run(bench->counted, one->rate, one->outstanding, seconds, sample); break;
@@ -139,9 +148,11 @@ static void print_table(const l2_bench *bench) {
                MEDIAN(bench, i, cpu_us), MEDIAN(bench, i, system_us), MEDIAN(bench, i, wakes),
                MEDIAN(bench, i, loop_wakes), text, MEDIAN(bench, i, p50_us), MEDIAN(bench, i, p99_us));
         if (failures > 0) printf("  %llu FAILED", (unsigned long long)failures);
-        bool beside = cases[i].side == SIDE_PEER && cases[i - 1].side == SIDE_WIRE;
-        if (beside)
-            printf("  = client x %.2f cpu", MEDIAN(bench, i, cpu_us) / MEDIAN(bench, i - 1, cpu_us));
+        uint32_t ours = i; /* a peer's cases follow ours */
+        while (ours > 0 && (cases[ours].side == SIDE_PEER || cases[ours].side == SIDE_VALKEY)) ours--;
+        if (ours != i && is_wanted(bench, &cases[ours]))
+            printf("  = client x %.2f cpu, x %.2f rate", MEDIAN(bench, i, cpu_us) / MEDIAN(bench, ours, cpu_us),
+                   MEDIAN(bench, i, per_second) / MEDIAN(bench, ours, per_second));
         printf("\n");
     }
     if (bench->path != NULL) printf("idle engine: %.1f wake-ups a second\n", bench->idle_wakes);
@@ -154,6 +165,7 @@ static int write_json(const l2_bench *bench, const char *path) {
     bench_json_init(&json, file);
     bench_json_object_begin(&json, NULL);
     bench_json_text(&json, "peer", bench_peer_name());
+    bench_json_text(&json, "valkey", bench_valkey_name());
     bench_json_number(&json, "idle_wakes_per_second", bench->idle_wakes);
     bench_json_array_begin(&json, "cases");
     for (uint32_t i = 0; i < CASE_COUNT; i++) {
@@ -224,6 +236,7 @@ static bool open_all(l2_bench *bench) {
     bench->wire = bench_wire_open(&bench->keys);
     good = bench_wire_fill(bench->wire);
     bench->peer = bench_peer_open(&bench->keys);
+    bench->valkey = bench_valkey_open(&bench->keys);
     if (bench->settings.only != ONLY_WIRE) {
         bench->path = bench_path_open(&bench->keys, false, pairs);
         good = good && bench_path_fill(bench->path);
@@ -243,12 +256,13 @@ static int run(l2_bench *bench) {
             if (is_wanted(bench, &cases[i])) measure(bench, &cases[i], &bench->samples[i][round]);
         bench->round_count = round + 1;
     }
-    printf("%llu rounds of %.2f s in turns, medians; GET of %u bytes, %u keys, %u servers; peer: %s\n",
+    printf("%llu rounds of %.2f s in turns, medians; GET of %u bytes, %u keys, %u servers; %s, %s\n",
            (unsigned long long)bench->settings.rounds, bench->settings.seconds, bench->keys.value_bytes,
-           bench->keys.count, bench->keys.node_count, bench_peer_name());
+           bench->keys.count, bench->keys.node_count, bench_peer_name(), bench_valkey_name());
     print_table(bench);
     bench_path_close(bench->counted);
     bench_path_close(bench->path);
+    bench_valkey_close(bench->valkey);
     bench_peer_close(bench->peer);
     bench_wire_close(bench->wire);
     if (bench->settings.json_path != NULL && write_json(bench, bench->settings.json_path) != 0) return BENCH_EXIT_SETUP;

@@ -114,14 +114,13 @@ static void start(wire_slot *slot) {
     slot->key = wire->next_key++;
     if (wire->job == WIRE_RUN && wire->next_key == wire->keys->count) wire->next_key = 0;
     const struct bench_l2_key *key = &wire->keys->list[slot->key];
-    int64_t now_ns = bench_now_ns(); /* as flow does for its deadline */
-    slot->began_ns = wire->next_key % BENCH_L2_LATENCY_EVERY == 0 ? now_ns : 0;
+    slot->began_ns = wire->next_key % BENCH_L2_LATENCY_EVERY == 0 ? bench_now_ns() : 0;
     sx_command_clear(&request->command);
     sx_command_text(&request->command, wire->job == WIRE_FILL ? "SET" : "GET");
     sx_command_arg(&request->command, key->text, BENCH_L2_KEY_BYTES);
     if (wire->job == WIRE_FILL) sx_command_arg(&request->command, wire->value, wire->keys->value_bytes);
     request->slot = key->slot;
-    request->deadline_ns = sx_loop_now_ns(wire->loop) + TIMEOUT_NS;
+    request->deadline_ns = sx_loop_recent_ns(wire->loop) + TIMEOUT_NS;
     slot->op.done = ended;
     slot->op.context = slot;
     sx_store_submit_on_loop(wire->store, &slot->op);

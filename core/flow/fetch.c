@@ -32,7 +32,7 @@ void sx_fetch_submit_on_loop(sx_flight *flight, const sx_redis_script *script, i
 /* As long as anybody waits, but leaving a loader its share. */
 int64_t sx_fetch_deadline_locked(const sx_flight *flight, bool *wants_load) {
     strata *engine = flight->engine;
-    int64_t latest_ns = 0, now_ns = sx_loop_now_ns(engine->loop);
+    int64_t latest_ns = 0, now_ns = sx_loop_recent_ns(engine->loop);
     *wants_load = false;
     for (const sx_op *op = flight->waiters; op != NULL; op = op->wait_next) {
         if (op->deadline_ns > latest_ns) latest_ns = op->deadline_ns;

@@ -44,7 +44,8 @@ struct sx_loop {
     int64_t alarm_ns; /* what the alarm is set for; INT64_MAX where it isn't set */
     sx_turn_hook *hooks;
     sx_turn_hook **hooks_end;
-    sx_turn_end ends; /* a ring's head */
+    sx_turn_end ends;  /* a ring's head */
+    int64_t recent_ns; /* the clock as the present callback began */
     sx_task stop_task;
     sx_thread thread;
     bool started; /* owner: who starts and stops it */
@@ -68,6 +69,10 @@ uv_loop_t *sx_loop_uv(sx_loop *loop) {
 
 int64_t sx_loop_now_ns(sx_loop *loop) {
     return sx_clock_now_ns(&loop->clock);
+}
+
+int64_t sx_loop_recent_ns(const sx_loop *loop) {
+    return loop->recent_ns;
 }
 
 /* ---- turns ---------------------------------------------------------------------------------------------------- */
@@ -122,8 +127,12 @@ static void run_ends(sx_loop *loop) {
 }
 
 static void end_turn(sx_loop *loop) {
-    if (!sx_mailbox_is_empty(&loop->mailbox)) run_mail(loop);
-    if (loop->wheel.count != 0 && sx_wheel_advance(&loop->wheel, sx_loop_now_ns(loop)) != 0) loop->ran = true;
+    loop->recent_ns = sx_loop_now_ns(loop);
+    if (!sx_mailbox_is_empty(&loop->mailbox)) {
+        run_mail(loop);
+        loop->recent_ns = sx_loop_now_ns(loop);
+    }
+    if (loop->wheel.count != 0 && sx_wheel_advance(&loop->wheel, loop->recent_ns) != 0) loop->ran = true;
     for (sx_turn_hook *hook = loop->hooks; hook != NULL; hook = hook->next) hook->run_on_loop(hook);
     run_ends(loop);
 }
@@ -144,6 +153,7 @@ static void prepare_on_loop(uv_prepare_t *prepare) {
 }
 
 void sx_loop_awake(sx_loop *loop) {
+    loop->recent_ns = sx_loop_now_ns(loop);
     /* relaxed: only the loop writes it; a poster who still sees it wakes in vain */
     if (atomic_load_explicit(&loop->asleep, memory_order_relaxed))
         atomic_store_explicit(&loop->asleep, false, memory_order_relaxed); /* relaxed: as above */
@@ -195,7 +205,8 @@ int32_t sx_loop_create(const sx_alloc *alloc, const sx_clock *clock, const sx_lo
     loop->ends.next = loop->ends.previous = &loop->ends;
     atomic_init(&loop->asleep, true); /* until its first turn */
     become_owner(loop);
-    sx_wheel_init(&loop->wheel, sx_loop_now_ns(loop));
+    loop->recent_ns = sx_loop_now_ns(loop);
+    sx_wheel_init(&loop->wheel, loop->recent_ns);
     int failure = uv_loop_init(&loop->uv);
     if (failure == 0) {
         failure = uv_async_init(&loop->uv, &loop->wake, wake_on_loop);

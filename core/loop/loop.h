@@ -58,12 +58,14 @@ bool sx_loop_is_current(const sx_loop *loop);
 uv_loop_t *sx_loop_uv(sx_loop *loop);
 /* The clock, read now. */
 int64_t sx_loop_now_ns(sx_loop *loop);
+/* The clock as the present callback began, at no cost: for deadlines and statistics, never for leases and expiry. */
+int64_t sx_loop_recent_ns(const sx_loop *loop);
 /* Fires within 1.5 ms after due_ns, never before it. O(1). No wake-ups while no timer is set. */
 void sx_loop_timer_set(sx_loop *loop, sx_timer *timer, int64_t due_ns);
 void sx_loop_timer_cancel(sx_loop *loop, sx_timer *timer);
 static inline bool sx_timer_is_set(const sx_timer *timer) { return timer->next != NULL; }
 void sx_loop_hook_add(sx_loop *loop, sx_turn_hook *hook);
-/* For callbacks of I/O, first: the loop runs, nobody needs to wake it for what is posted from here on. */
+/* For callbacks of I/O, first: the loop runs, nobody needs to wake it for what is posted from here on. Reads the clock. */
 void sx_loop_awake(sx_loop *loop);
 /* Has end run before the loop sleeps; nothing to do where it is waiting to run already. */
 void sx_loop_turn_end(sx_loop *loop, sx_turn_end *end);

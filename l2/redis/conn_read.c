@@ -171,7 +171,7 @@ static void received(uv_stream_t *stream, ssize_t size, const uv_buf_t *buf) {
         return;
     }
     conn->in_end += (size_t)size;
-    conn->last_read_ns = sx_loop_now_ns(conn->loop);
+    conn->last_read_ns = sx_loop_recent_ns(conn->loop);
     if (conn->bytes_in != NULL) sx_counter_add(conn->bytes_in, (int64_t)size);
     take_input(conn);
 }
