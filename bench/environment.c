@@ -58,6 +58,14 @@ int64_t bench_cpu_of_us(int64_t pid) {
     return ticks_as_us(user + system);
 }
 
+int64_t bench_resident_of_bytes(int64_t pid) {
+    unsigned long long pages = 0;
+    char path[64], line[128];
+    snprintf(path, sizeof path, "/proc/%lld/statm", (long long)pid);
+    read_line(path, "", line, sizeof line);
+    return sscanf(line, "%*u %llu", &pages) == 1 ? (int64_t)pages * (int64_t)sysconf(_SC_PAGESIZE) : 0;
+}
+
 void bench_environment_read(bench_environment *environment) {
     struct utsname name;
     time_t now = time(NULL);

@@ -23,5 +23,7 @@ void bench_environment_read(bench_environment *environment);
 int64_t bench_cpu_busy_us(void);
 /* CPU time of one process; 0 where it is gone. */
 int64_t bench_cpu_of_us(int64_t pid);
+/* Resident memory of one process; 0 where it is gone. */
+int64_t bench_resident_of_bytes(int64_t pid);
 
 #endif

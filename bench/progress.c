@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The line that says how it goes: rewritten every second on a terminal, a new one every few seconds elsewhere. */
+/* The line that says how it goes: rewritten four times a second on a terminal, a new one every few seconds elsewhere. */
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
@@ -8,66 +8,64 @@
 #include "bench/tiered.h"
 
 #define PLAIN_LINE_SECONDS 5
+#define SPARKS             16u
 
-typedef struct moment {
-    uint64_t counts[BENCH_OUTCOME_COUNT], failures, mismatches;
-} moment;
+/* What a line is made from. */
+typedef struct progress {
+    const bench_run *run;
+    const bench_series *series;
+    bool terminal;
+    bench_moment before;  /* at the last line */
+    int64_t shown_ns;     /* when that was */
+    double rates[SPARKS]; /* of the last lines, oldest first */
+} progress;
 
-static moment look(const bench_run *run, bench_histogram *l2_latency) {
-    moment now = {0};
-    uint64_t all = run->settings.processes * run->settings.threads;
-    bench_histogram_clear(l2_latency);
-    for (uint64_t i = 0; i < all; i++) {
-        const bench_numbers *numbers = &run->shared->numbers[i];
-        for (int j = 0; j < BENCH_OUTCOME_COUNT; j++) {
-            now.counts[j] += bench_count_read(&numbers->latency[j].count);
-            for (uint32_t s = 0; s < BENCH_STATUSES_MAX; s++)
-                now.failures += bench_count_read(&numbers->failures[j][s]);
-        }
-        for (int j = 1; j < BENCH_VERDICT_COUNT; j++)
-            now.mismatches += bench_count_read(&numbers->verdicts[j]);
-        bench_histogram_merge(l2_latency, &numbers->latency[BENCH_OUTCOME_L2]);
-    }
-    return now;
-}
-
-static uint64_t grown(const moment *before, const moment *after, int outcome) {
-    uint64_t a = before->counts[outcome], b = after->counts[outcome];
+static uint64_t grown(const progress *p, const bench_moment *after, int outcome) {
+    uint64_t a = p->before.counts[outcome], b = after->counts[outcome];
     return b > a ? b - a : 0; /* the end of a warm-up sets them back */
 }
 
-static void add_point(bench_series *series, double seconds, const moment *now) {
-    if (series->count > 0 && seconds - series->points[series->count - 1].seconds < series->step_s - 0.5)
-        return;
-    if (series->count == BENCH_SERIES_MAX) {
-        for (uint32_t i = 0; i < BENCH_SERIES_MAX / 2; i++) series->points[i] = series->points[2 * i + 1];
-        series->count /= 2;
-        series->step_s *= 2;
-    }
-    struct bench_series_point *point = &series->points[series->count++];
-    point->seconds = seconds;
-    memcpy(point->counts, now->counts, sizeof point->counts);
-    point->failures = now->failures;
+/* The last rates as a row of blocks, the highest of them the tallest. */
+static void print_sparks(const progress *p) {
+    static const char *const blocks[] = {"▁", "▂", "▃", "▄", "▅", "▆", "▇", "█"};
+    double highest = 1e-9;
+    for (uint32_t i = 0; i < SPARKS; i++) highest = p->rates[i] > highest ? p->rates[i] : highest;
+    for (uint32_t i = 0; i < SPARKS; i++) fputs(p->rates[i] > 0 ? blocks[(int)(7 * p->rates[i] / highest)] : " ", stderr);
+    fputs("  ", stderr);
 }
 
-static void show(const bench_run *run, const moment *before, const moment *after, double step_s,
-                 double seconds, bool terminal, const bench_histogram *l2_latency) {
-    uint64_t all = 0, reads = 0;
-    double share[3];
-    for (int i = 0; i < BENCH_OUTCOME_COUNT; i++) all += grown(before, after, i);
-    for (int i = 0; i < 3; i++) reads += grown(before, after, i);
-    for (int i = 0; i < 3; i++)
-        share[i] = reads == 0 ? 0 : 100.0 * (double)grown(before, after, i) / (double)reads;
-    const char *colour = terminal && getenv("NO_COLOR") == NULL && after->mismatches > 0 ? "\033[31m" : "";
-    fprintf(stderr,
-            "%s%s%6.0f s%s  %9.0f op/s  L1 %5.1f %%  L2 %5.1f %%  loaded %5.1f %%  L2 p99 %.3f ms  failed "
-            "%" PRIu64 "  wrong %" PRIu64 "%s%s",
-            terminal ? "\r\033[K" : "", colour, seconds < 0 ? -seconds : seconds,
-            seconds < 0 ? " warm-up" : "", (double)all / step_s, share[0], share[1], share[2],
-            (double)bench_histogram_quantile_ns(l2_latency, 0.99) / 1e6, after->failures, after->mismatches,
-            colour[0] != '\0' ? "\033[0m" : "", terminal ? "" : "\n");
+static void print_phase(const progress *p, int64_t now_ns) {
+    const bench_shared *shared = p->run->shared;
+    int64_t record_ns = atomic_load(&shared->record_ns), end_ns = atomic_load(&shared->end_ns);
+    double seconds = (double)(now_ns - record_ns) / 1e9;
+    if (seconds < 0) fprintf(stderr, "warm-up, %.0f s left  ", -seconds);
+    else if (end_ns == INT64_MAX) fprintf(stderr, "%6.0f s  ", seconds);
+    else fprintf(stderr, "%6.0f s, %.0f s left  ", seconds, (double)(end_ns - now_ns) / 1e9);
+}
+
+static void show(progress *p, const bench_moment *after, int64_t now_ns) {
+    uint64_t all = 0, reads = 0, share[3];
+    for (int i = 0; i < BENCH_OUTCOME_COUNT; i++) all += grown(p, after, i);
+    for (int i = 0; i < 3; i++) reads += share[i] = grown(p, after, i);
+    double rate = (double)all / ((double)(now_ns - p->shown_ns) / 1e9), whole = reads > 0 ? (double)reads / 100 : 1;
+    memmove(p->rates, p->rates + 1, (SPARKS - 1) * sizeof p->rates[0]);
+    p->rates[SPARKS - 1] = rate;
+    const bench_series_point *last = p->series->count > 0 ? &p->series->points[p->series->count - 1] : NULL;
+    bool alarm = p->terminal && getenv("NO_COLOR") == NULL && after->mismatches > 0;
+    if (p->terminal) fputs("\r\033[K", stderr);
+    if (alarm) fputs("\033[31m", stderr);
+    print_phase(p, now_ns);
+    if (p->terminal) print_sparks(p);
+    fprintf(stderr, "%.0f op/s  L1 %.1f %%  L2 %.1f %%  loaded %.1f %%  ", rate, (double)share[0] / whole, (double)share[1] / whole,
+            (double)share[2] / whole);
+    if (last != NULL && last->p99_ns[BENCH_OUTCOME_L2] > 0)
+        fprintf(stderr, "L2 p50/p99 %.0f/%.0f us  ", (double)last->p50_ns[BENCH_OUTCOME_L2] / 1e3,
+                (double)last->p99_ns[BENCH_OUTCOME_L2] / 1e3);
+    fprintf(stderr, "failed %" PRIu64 "  wrong %" PRIu64 "%s%s", after->failures, after->mismatches, alarm ? "\033[0m" : "",
+            p->terminal ? "" : "\n");
     fflush(stderr);
-    (void)run;
+    p->before = *after;
+    p->shown_ns = now_ns;
 }
 
 static bool all_finished(const bench_run *run) {
@@ -89,31 +87,24 @@ static int64_t when_it_ended(const bench_run *run) {
 
 void bench_progress_run(bench_run *run, bench_series *series, const volatile int *interrupted) {
     bench_shared *shared = run->shared;
-    bench_histogram *l2_latency = calloc(1, sizeof *l2_latency);
-    bool terminal = isatty(STDERR_FILENO) != 0;
-    int64_t record_ns = atomic_load(&shared->record_ns), shown_ns = bench_now_ns(), ticked_ns = shown_ns;
-    int64_t show_gap_ns = (terminal ? 1 : PLAIN_LINE_SECONDS) * BENCH_NS_PER_S;
-    moment before = {0};
-    series->step_s = 1;
-    while (l2_latency != NULL && !*interrupted && !run->crashed && !all_finished(run)) {
+    int64_t record_ns = atomic_load(&shared->record_ns), ticked_ns = bench_now_ns();
+    progress p = {.run = run, .series = series, .terminal = isatty(STDERR_FILENO) != 0, .shown_ns = ticked_ns};
+    int64_t show_gap_ns = p.terminal ? BENCH_NS_PER_S / 4 : PLAIN_LINE_SECONDS * BENCH_NS_PER_S;
+    while (!*interrupted && !run->crashed && !all_finished(run)) {
         usleep(20000);
         int64_t now_ns = bench_now_ns();
         if (now_ns >= atomic_load(&shared->end_ns)) break;
-        if (now_ns - ticked_ns < BENCH_NS_PER_S) continue;
-        ticked_ns = now_ns;
-        moment after = look(run, l2_latency);
-        if (now_ns >= record_ns) add_point(series, (double)(now_ns - record_ns) / 1e9, &after);
-        bench_run_reap(run, false);
-        if (now_ns - shown_ns < show_gap_ns) continue;
-        if (!run->settings.quiet)
-            show(run, &before, &after, (double)(now_ns - shown_ns) / 1e9, (double)(now_ns - record_ns) / 1e9,
-                 terminal, l2_latency);
-        before = after;
-        shown_ns = now_ns;
+        if (now_ns - ticked_ns >= BENCH_NS_PER_S) {
+            ticked_ns += BENCH_NS_PER_S;
+            if (now_ns >= record_ns) bench_series_add(series, run, (double)(now_ns - record_ns) / 1e9);
+            bench_run_reap(run, false);
+        }
+        if (run->settings.quiet || now_ns - p.shown_ns < show_gap_ns) continue;
+        bench_moment after = bench_moment_read(run);
+        show(&p, &after, now_ns);
     }
-    if (terminal && !run->settings.quiet) fputs("\r\033[K", stderr);
+    if (p.terminal && !run->settings.quiet) fputs("\r\033[K", stderr);
     int64_t stop_ns = when_it_ended(run), end_ns = atomic_load(&shared->end_ns);
     run->measured_ns = (stop_ns < end_ns ? stop_ns : end_ns) - record_ns;
     if (run->measured_ns < 1) run->measured_ns = 1;
-    free(l2_latency);
 }

@@ -218,27 +218,35 @@ static void print_effort(FILE *out, const bench_run *run, const bench_totals *to
             (double)system_us / operations, (double)switches / operations, text);
 }
 
+static int64_t own_cpu_us(const bench_run *run) {
+    int64_t own_us = 0;
+    for (uint64_t i = 0; i < run->settings.processes; i++)
+        own_us += run->shared->processes[i].cpu_user_us + run->shared->processes[i].cpu_system_us;
+    return own_us;
+}
+
+bool bench_report_was_disturbed(const bench_run *run, const bench_environment *environment) {
+    double others_us = (double)(run->cpu_machine_us - own_cpu_us(run) - run->cpu_servers_us);
+    return others_us > (double)run->cpu_elapsed_us * environment->cpus * BENCH_OTHERS_MAX;
+}
+
+bool bench_report_lagged(const bench_run *run, const bench_totals *totals) {
+    return run->settings.rate > 0 &&
+           bench_histogram_quantile_ns(&totals->numbers.send_lag, 0.99) > (uint64_t)BENCH_SEND_LAG_MAX_NS;
+}
+
 /* What else the machine did, and whether the generator itself kept up: only a quiet machine gives latencies. */
 static void print_trust(FILE *out, const bench_run *run, const bench_totals *totals,
                         const bench_environment *environment) {
-    int64_t own_us = 0;
-    char text[16];
-    for (uint64_t i = 0; i < run->settings.processes; i++)
-        own_us += run->shared->processes[i].cpu_user_us + run->shared->processes[i].cpu_system_us;
+    int64_t own_us = own_cpu_us(run);
     double all_us = (double)run->cpu_elapsed_us * environment->cpus;
     double other_us = (double)(run->cpu_machine_us - own_us - run->cpu_servers_us);
     if (all_us <= 0) return;
     fprintf(out, "cpus      of %u: this program %.0f %%, its servers %.0f %%, anything else %.0f %%\n",
             environment->cpus, 100 * (double)own_us / all_us, 100 * (double)run->cpu_servers_us / all_us,
             other_us > 0 ? 100 * other_us / all_us : 0);
-    if (other_us > all_us * BENCH_OTHERS_MAX)
-        fprintf(out, "CAUTION   the machine was not quiet: don't quote these latencies\n");
-    uint64_t lag_ns = bench_histogram_quantile_ns(&totals->numbers.send_lag, 0.99);
-    if (run->settings.rate > 0 && lag_ns > BENCH_SEND_LAG_MAX_NS)
-        fprintf(out,
-                "CAUTION   the generator lagged behind its rate (p99 %s): latencies from the intended start "
-                "include that\n",
-                say_ns((double)lag_ns, text) + strspn(text, " "));
+    if (bench_report_was_disturbed(run, environment)) fprintf(out, "CAUTION   %s\n", BENCH_CAUTION_DISTURBED);
+    if (bench_report_lagged(run, totals)) fprintf(out, "INVALID   %s\n", BENCH_CAUTION_LAGGED);
 }
 
 /* Counts of the engine that say how it got there, summed over processes; zeros are left out. */

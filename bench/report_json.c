@@ -74,6 +74,7 @@ static void put_result(bench_json *json, const bench_run *run, const bench_total
     const bench_numbers *numbers = &totals->numbers;
     bench_json_object_begin(json, "result");
     bench_json_boolean(json, "good", bench_report_is_good(run, totals));
+    bench_json_boolean(json, "valid", !bench_report_lagged(run, totals));
     bench_json_boolean(json, "interrupted", run->interrupted);
     bench_json_boolean(json, "crashed", run->crashed);
     bench_json_number(json, "seconds", totals->seconds);
@@ -108,6 +109,14 @@ static void put_result(bench_json *json, const bench_run *run, const bench_total
     }
     bench_json_object_end(json);
     bench_json_object_end(json);
+}
+
+static void put_cautions(bench_json *json, const bench_run *run, const bench_totals *totals,
+                         const bench_environment *environment) {
+    bench_json_array_begin(json, "cautions");
+    if (bench_report_was_disturbed(run, environment)) bench_json_text(json, NULL, BENCH_CAUTION_DISTURBED);
+    if (bench_report_lagged(run, totals)) bench_json_text(json, NULL, BENCH_CAUTION_LAGGED);
+    bench_json_array_end(json);
 }
 
 static void put_latencies(bench_json *json, const bench_run *run, const bench_totals *totals) {
@@ -171,15 +180,28 @@ static void put_process(bench_json *json, const bench_process_report *report) {
     bench_json_object_end(json);
 }
 
+static void put_quantiles(bench_json *json, const char *name, const uint64_t *values_ns) {
+    bench_json_object_begin(json, name);
+    for (int j = 0; j < BENCH_OUTCOME_COUNT; j++)
+        if (values_ns[j] != 0) bench_json_integer(json, bench_outcome_word((bench_outcome)j), (int64_t)values_ns[j]);
+    bench_json_object_end(json);
+}
+
 static void put_series(bench_json *json, const bench_series *series) {
     bench_json_array_begin(json, "series");
     for (uint32_t i = 0; i < series->count; i++) {
-        const struct bench_series_point *point = &series->points[i];
+        const bench_series_point *point = &series->points[i];
         bench_json_object_begin(json, NULL);
         bench_json_number(json, "seconds", point->seconds);
         for (int j = 0; j < BENCH_OUTCOME_COUNT; j++)
             bench_json_integer(json, bench_outcome_word((bench_outcome)j), (int64_t)point->counts[j]);
         bench_json_integer(json, "failures", (int64_t)point->failures);
+        bench_json_integer(json, "wrong", (int64_t)point->mismatches);
+        bench_json_integer(json, "declared_stale", (int64_t)point->declared_stale);
+        bench_json_integer(json, "resident_bytes", (int64_t)point->resident_bytes);
+        bench_json_integer(json, "servers_resident_bytes", (int64_t)point->servers_resident_bytes);
+        put_quantiles(json, "p50_ns", point->p50_ns);
+        put_quantiles(json, "p99_ns", point->p99_ns);
         bench_json_object_end(json);
     }
     bench_json_array_end(json);
@@ -196,6 +218,7 @@ int bench_report_json(const char *path, const bench_run *run, const bench_totals
     put_environment(&json, run, environment);
     put_options(&json, run);
     put_result(&json, run, totals);
+    put_cautions(&json, run, totals, environment);
     put_verification(&json, run, totals);
     put_latencies(&json, run, totals);
     bench_json_array_begin(&json, "processes");

@@ -53,7 +53,7 @@ typedef struct bench_settings {
     uint64_t l1_bytes;
     bench_list config;
     const char *config_file;
-    const char *json_path;
+    const char *json_path, *html_path;
     uint8_t standalone;
     uint8_t allow_errors;
     uint8_t quiet;

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "bench/cluster/cluster.h"
+#include "bench/html/page.h"
 #include "bench/process.h"
 
 #define READY_SECONDS_MAX 60
@@ -205,6 +206,12 @@ static int conclude(bench_run *run, const bench_environment *environment, const 
         bench_report_json(run->settings.json_path, run, totals, environment, series) != 0) {
         fprintf(stderr, "strata-bench: %s can't be written\n", run->settings.json_path);
         outcome = BENCH_EXIT_SETUP;
+    } else if (run->settings.html_path != NULL) {
+        char error[512];
+        if (bench_html_write(run->settings.json_path, run->settings.html_path, error, sizeof error) != 0) {
+            fprintf(stderr, "strata-bench: %s\n", error);
+            outcome = BENCH_EXIT_SETUP;
+        }
     }
     free(totals);
     return outcome;
@@ -236,11 +243,11 @@ static int run_all(bench_run *run, bench_series *series, char *error, size_t err
 }
 
 /* Better now than after the run; 0 or -1. */
-static int check_writable(const char *path, char *error, size_t error_size) {
+static int check_writable(const char *option, const char *path, char *error, size_t error_size) {
     if (path == NULL) return 0;
     FILE *file = fopen(path, "a");
     if (file != NULL && fclose(file) == 0) return 0;
-    snprintf(error, error_size, "--json: %s can't be written: %s", path, strerror(errno));
+    snprintf(error, error_size, "--%s: %s can't be written: %s", option, path, strerror(errno));
     return -1;
 }
 
@@ -267,7 +274,8 @@ int bench_tiered_main(int argc, char **argv) {
                                .sa_flags = (int)SA_RESETHAND}; /* the second time ends us at once */
     sigaction(SIGINT, &action, NULL);
     sigaction(SIGTERM, &action, NULL);
-    if (check_writable(run->settings.json_path, error, sizeof error) == 0)
+    if (check_writable("json", run->settings.json_path, error, sizeof error) == 0 &&
+        check_writable("html", run->settings.html_path, error, sizeof error) == 0)
         outcome = run_all(run, series, error, sizeof error);
     if (outcome == BENCH_EXIT_SETUP && error[0] != '\0') fprintf(stderr, "strata-bench tiered: %s\n", error);
 done:

@@ -9,6 +9,7 @@
 
 #include "bench/environment.h"
 #include "bench/run.h"
+#include "bench/series.h"
 
 /* 0: fine; 1: wrong or failed operations; 2: wrong command line; 3: could not run. */
 enum { BENCH_EXIT_GOOD = 0, BENCH_EXIT_BAD = 1, BENCH_EXIT_USAGE = 2, BENCH_EXIT_SETUP = 3 };
@@ -22,17 +23,6 @@ int bench_tiered_settle(bench_settings *settings, const bench_options_given *giv
 #define BENCH_OTHERS_MAX      0.05
 #define BENCH_SEND_LAG_MAX_NS (BENCH_NS_PER_MS / 2)
 
-#define BENCH_SERIES_MAX 1800u
-/* Counts over time; when it is full, every second point goes and the step doubles. */
-typedef struct bench_series {
-    uint32_t count, step_s;
-    struct bench_series_point {
-        double seconds; /* since recording began */
-        uint64_t counts[BENCH_OUTCOME_COUNT];
-        uint64_t failures;
-    } points[BENCH_SERIES_MAX];
-} bench_series;
-
 /* Everything added up over threads. */
 typedef struct bench_totals {
     bench_numbers numbers;
@@ -41,7 +31,7 @@ typedef struct bench_totals {
 } bench_totals;
 
 void bench_totals_collect(bench_totals *totals, const bench_run *run);
-/* Shows what is going on, about once a second, until all processes have finished or the run is over. */
+/* Shows what is going on, four times a second on a terminal, until all processes have finished or the run is over. */
 void bench_progress_run(bench_run *run, bench_series *series, const volatile int *interrupted);
 
 void bench_report_print(FILE *out, const bench_run *run, const bench_totals *totals,
@@ -49,6 +39,13 @@ void bench_report_print(FILE *out, const bench_run *run, const bench_totals *tot
 /* 0 or -1. */
 int bench_report_json(const char *path, const bench_run *run, const bench_totals *totals,
                       const bench_environment *environment, const bench_series *series);
+/* Whether other work on the machine took more than BENCH_OTHERS_MAX of it. */
+bool bench_report_was_disturbed(const bench_run *run, const bench_environment *environment);
+/* Whether the generator was behind its rate: then the run is not valid. */
+bool bench_report_lagged(const bench_run *run, const bench_totals *totals);
+#define BENCH_CAUTION_DISTURBED "the machine was not quiet: don't quote these latencies"
+#define BENCH_CAUTION_LAGGED                                                                       \
+    "the generator lagged behind its rate (p99 of the send lag above 0.5 ms): the load was not what was asked for"
 bool bench_report_is_good(const bench_run *run, const bench_totals *totals);
 
 const char *bench_outcome_word(bench_outcome outcome);

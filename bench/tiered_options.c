@@ -64,6 +64,8 @@ static const bench_option rows[] = {
      "the engine's configuration", NULL},
     {"json", BENCH_OPTION_TEXT, "FILE", NULL, 0, 0, NULL, FIELD(json_path), "write everything there",
      "Result"},
+    {"html", BENCH_OPTION_TEXT, "FILE", NULL, 0, 0, NULL, FIELD(html_path),
+     "a page of it, with curves over time; needs --json", NULL},
     {"allow-errors", BENCH_OPTION_FLAG, NULL, NULL, 0, 0, NULL, FIELD(allow_errors),
      "failed operations don't fail the run; wrong values always do", NULL},
     {"quiet", BENCH_OPTION_FLAG, NULL, NULL, 0, 0, NULL, FIELD(quiet), "no progress lines", NULL},
@@ -80,6 +82,7 @@ static const bench_option_rule rules[] = {
     {"passes", BENCH_RULE_CONFLICTS, "seconds"},
     {"passes", BENCH_RULE_CONFLICTS, "warmup"},
     {"standalone", BENCH_RULE_CONFLICTS, "l2"},
+    {"html", BENCH_RULE_NEEDS, "json"},
     {"primaries", BENCH_RULE_CONFLICTS, "nodes"},
     {"primaries", BENCH_RULE_CONFLICTS, "standalone"},
 };

@@ -1,0 +1,12 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The charts of a result: latencies by percentile, and everything that has a course over time. */
+#ifndef BENCH_HTML_CURVES_H
+#define BENCH_HTML_CURVES_H
+
+#include <jansson.h>
+#include <stdio.h>
+
+/* Draws what the result holds; nothing where it holds none of it. */
+void bench_html_curves(FILE *out, const json_t *root);
+
+#endif

@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Takes the points of a series: counts, quantiles of the last step, memory. */
+#include "bench/series.h"
+
+#include <stdbool.h>
+#include <string.h>
+
+#include "bench/environment.h"
+
+bench_moment bench_moment_read(const bench_run *run) {
+    bench_moment now = {0};
+    for (uint64_t i = 0; i < run->settings.processes * run->settings.threads; i++) {
+        const bench_numbers *numbers = &run->shared->numbers[i];
+        for (int j = 0; j < BENCH_OUTCOME_COUNT; j++) {
+            now.counts[j] += bench_count_read(&numbers->latency[j].count);
+            for (uint32_t s = 0; s < BENCH_STATUSES_MAX; s++) now.failures += bench_count_read(&numbers->failures[j][s]);
+        }
+        for (int j = 1; j < BENCH_VERDICT_COUNT; j++) now.mismatches += bench_count_read(&numbers->verdicts[j]);
+        now.declared_stale += bench_count_read(&numbers->declared_stale);
+    }
+    return now;
+}
+
+/* What came to a histogram since it was before, and now becomes before. */
+static void take_step(bench_histogram *before, bench_histogram *now) {
+    uint64_t max_ns = 0;
+    for (uint32_t i = 0; i < BENCH_HISTOGRAM_BUCKETS; i++) {
+        uint64_t all = bench_count_read(&now->buckets[i]), old = bench_count_read(&before->buckets[i]);
+        uint64_t step = all > old ? all - old : 0; /* the end of a warm-up sets them back */
+        atomic_store_explicit(&before->buckets[i], all, memory_order_relaxed);
+        atomic_store_explicit(&now->buckets[i], step, memory_order_relaxed);
+        if (step != 0) max_ns = bench_histogram_bucket_high_ns(i);
+    }
+    atomic_store_explicit(&now->max_ns, max_ns, memory_order_relaxed);
+}
+
+static void read_quantiles(bench_series *series, const bench_run *run, bench_series_point *point) {
+    for (int j = 0; j < BENCH_OUTCOME_COUNT; j++) {
+        bench_histogram *now = &series->now[j];
+        bench_histogram_clear(now);
+        for (uint64_t i = 0; i < run->settings.processes * run->settings.threads; i++)
+            bench_histogram_merge(now, &run->shared->numbers[i].latency[j]);
+        take_step(&series->before[j], now);
+        point->p50_ns[j] = bench_histogram_quantile_ns(now, 0.5);
+        point->p99_ns[j] = bench_histogram_quantile_ns(now, 0.99);
+    }
+}
+
+static void halve(bench_series *series) {
+    for (uint32_t i = 0; i < BENCH_SERIES_MAX / 2; i++) {
+        const bench_series_point *first = &series->points[2 * i];
+        bench_series_point both = series->points[2 * i + 1];
+        for (int j = 0; j < BENCH_OUTCOME_COUNT; j++)
+            if (first->p99_ns[j] > both.p99_ns[j]) both.p99_ns[j] = first->p99_ns[j];
+        series->points[i] = both;
+    }
+    series->count /= 2;
+    series->step_s *= 2;
+}
+
+void bench_series_add(bench_series *series, const bench_run *run, double seconds) {
+    if (series->step_s == 0) series->step_s = 1;
+    if (series->count > 0 && seconds - series->points[series->count - 1].seconds < series->step_s - 0.5) return;
+    if (series->count == BENCH_SERIES_MAX) halve(series);
+    bench_moment now = bench_moment_read(run);
+    bench_series_point *point = &series->points[series->count++];
+    *point = (bench_series_point){.seconds = seconds,
+                                  .failures = now.failures,
+                                  .mismatches = now.mismatches,
+                                  .declared_stale = now.declared_stale};
+    memcpy(point->counts, now.counts, sizeof point->counts);
+    read_quantiles(series, run, point);
+    for (uint64_t i = 0; i < run->settings.processes; i++)
+        if (run->children[i] > 0) point->resident_bytes += (uint64_t)bench_resident_of_bytes(run->children[i]);
+    for (uint32_t i = 0; i < run->server_count; i++)
+        point->servers_resident_bytes += (uint64_t)bench_resident_of_bytes(run->servers[i]);
+}
+
+double bench_series_rate(const bench_series *series, uint32_t point) {
+    const bench_series_point *at = &series->points[point], *before = point > 0 ? at - 1 : NULL;
+    double seconds = at->seconds - (before != NULL ? before->seconds : 0), operations = 0;
+    for (int j = 0; j < BENCH_OUTCOME_COUNT; j++) {
+        uint64_t old = before != NULL ? before->counts[j] : 0;
+        operations += at->counts[j] > old ? (double)(at->counts[j] - old) : 0;
+    }
+    return seconds > 0 ? operations / seconds : 0;
+}

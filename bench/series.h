@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A run over time: what happened in each second of it. */
+#ifndef BENCH_SERIES_H
+#define BENCH_SERIES_H
+
+#include <stdint.h>
+
+#include "bench/histogram.h"
+#include "bench/run.h"
+
+#define BENCH_SERIES_MAX 1800u
+
+/* Counts are since recording began; quantiles are of the step that ends here, 0 where nothing ended in it. */
+typedef struct bench_series_point {
+    double seconds; /* since recording began */
+    uint64_t counts[BENCH_OUTCOME_COUNT];
+    uint64_t failures, mismatches, declared_stale;
+    uint64_t p50_ns[BENCH_OUTCOME_COUNT], p99_ns[BENCH_OUTCOME_COUNT];
+    uint64_t resident_bytes, servers_resident_bytes; /* of all processes, of our own servers */
+} bench_series_point;
+
+/* owner: one thread. All zero is an empty one. When it is full, every two points become one: the second one's numbers, with
+   the larger p99; so the memory of a long run stays what it is. */
+typedef struct bench_series {
+    uint32_t count, step_s;
+    bench_series_point points[BENCH_SERIES_MAX];
+    bench_histogram before[BENCH_OUTCOME_COUNT], now[BENCH_OUTCOME_COUNT]; /* latencies, all threads */
+} bench_series;
+
+/* Where a run stands, added up over threads. */
+typedef struct bench_moment {
+    uint64_t counts[BENCH_OUTCOME_COUNT], failures, mismatches, declared_stale;
+} bench_moment;
+
+bench_moment bench_moment_read(const bench_run *run);
+/* Adds a point for now, seconds after recording began, if a step has passed since the last one. */
+void bench_series_add(bench_series *series, const bench_run *run, double seconds);
+/* Operations in the step that ended at a point, per second. */
+double bench_series_rate(const bench_series *series, uint32_t point);
+
+#endif

@@ -1,0 +1,169 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The page of a result: self-contained, nothing unescaped, curves at their places, and results it can't be made of. */
+#include "bench/html/page.h"
+
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "bench/html/chart.h"
+
+static char folder[] = "/tmp/strata-html-XXXXXX";
+
+/* The page of this result; free it. */
+static char *page_of(const char *json, int expected) {
+    char json_path[64], html_path[64], error[256] = "";
+    snprintf(json_path, sizeof json_path, "%s/result.json", folder);
+    snprintf(html_path, sizeof html_path, "%s/result.html", folder);
+    FILE *file = fopen(json_path, "w");
+    assert_non_null(file);
+    fputs(json, file);
+    assert_int_equal(fclose(file), 0);
+    (void)unlink(html_path);
+    assert_int_equal(bench_html_write(json_path, html_path, error, sizeof error), expected);
+    if (expected != 0) {
+        assert_non_null(strstr(error, "result.json"));
+        return NULL;
+    }
+    char *text = calloc(1, 1 << 20);
+    file = fopen(html_path, "r");
+    assert_non_null(file);
+    assert_non_null(text);
+    assert_true(fread(text, 1, (1 << 20) - 1, file) > 0);
+    assert_int_equal(fclose(file), 0);
+    return text;
+}
+
+static uint32_t count_of(const char *text, const char *what) {
+    uint32_t count = 0;
+    for (const char *at = strstr(text, what); at != NULL; at = strstr(at + 1, what)) count++;
+    return count;
+}
+
+static const char result[] =
+    "{\"schema\": \"strata-bench/tiered/1\", \"environment\": {\"commit\": \"<script>alert('x')</script>\", \"cpus\": 2},\n"
+    "\"result\": {\"good\": true, \"operations_per_second\": 12345, \"failure_count\": 0}, \"cautions\": [\"a & b\"],\n"
+    "\"latency_counts_from\": \"intended start\",\n"
+    "\"latency\": {\"l1_hit\": {\"count\": 100, \"mean_ns\": 200, \"p50_ns\": 150, \"p90_ns\": 300, \"p99_ns\": 900, \"p999_ns\": 900,\n"
+    "\"max_ns\": 900, \"buckets\": [100, 50, 300, 40, 1000, 10]}},\n"
+    "\"series\": [{\"seconds\": 1, \"l1_hit\": 10, \"l2_hit\": 0, \"load\": 0, \"set\": 0, \"invalidate\": 0, \"p99_ns\": {\"l1_hit\": 500}},\n"
+    "{\"seconds\": 2, \"l1_hit\": 30, \"l2_hit\": 0, \"load\": 0, \"set\": 0, \"invalidate\": 0, \"p99_ns\": {\"l1_hit\": 600}}],\n"
+    "\"events\": [{\"seconds\": 1.5, \"text\": \"node killed\"}]}";
+
+static void test_self_contained(void **state) {
+    (void)state;
+    char *page = page_of(result, 0);
+    assert_null(strstr(page, "http:"));
+    assert_null(strstr(page, "https:"));
+    assert_null(strstr(page, "<script"));
+    assert_null(strstr(page, "<link"));
+    assert_null(strstr(page, "@import"));
+    assert_null(strstr(page, "url("));
+    assert_non_null(strstr(page, "&lt;script&gt;"));
+    assert_non_null(strstr(page, "a &amp; b"));
+    assert_non_null(strstr(page, "12.3 k"));
+    assert_non_null(strstr(page, "prefers-color-scheme:dark"));
+    assert_non_null(strstr(page, "@media print"));
+    assert_int_equal(count_of(page, "<svg"), count_of(page, "</svg>"));
+    assert_int_equal(count_of(page, "class='wide'"), count_of(page, "class='narrow'"));
+    free(page);
+}
+
+/* What the result has courses of is drawn, with the fault marked on every time axis, and nothing else is. */
+static void test_charts(void **state) {
+    (void)state;
+    char *page = page_of(result, 0);
+    assert_non_null(strstr(page, "Latency by percentile"));
+    assert_non_null(strstr(page, "Operations a second"));
+    assert_non_null(strstr(page, "p99 over time"));
+    assert_null(strstr(page, "Median latency over time")); /* no such points */
+    assert_null(strstr(page, "Resident memory"));
+    assert_int_equal(count_of(page, "node killed"), 2 * 3);
+    char *last = strstr(page, "p99 over time"), *end = strstr(last, "</figure>");
+    assert_non_null(end);
+    *end = '\0';
+    assert_non_null(strstr(last, "L1 hit"));
+    assert_null(strstr(last, "L2 hit"));
+    *end = '<';
+    assert_null(strstr(page, "nan"));
+    assert_null(strstr(page, "inf"));
+    free(page);
+}
+
+static void test_bad_results(void **state) {
+    (void)state;
+    (void)page_of("{\"a\": ", -1);
+    (void)page_of("[1, 2]", -1);
+    free(page_of("{\"cases\": [{\"name\": \"x\", \"rounds\": [{\"p50_us\": 3}]}]}", 0));
+    free(page_of("{\"latency\": 5, \"series\": {\"a\": 1}, \"result\": [], \"environment\": \"x\"}", 0));
+    char error[64];
+    assert_int_equal(bench_html_write("/nonexistent/a.json", "/nonexistent/a.html", error, sizeof error), -1);
+}
+
+/* Lines meet the places of their values: the chart is 66 .. 946 wide and 292 .. 12 high. */
+static void test_places(void **state) {
+    (void)state;
+    const double x[] = {0, 5, 10}, y[] = {0, 50, 100}, gap[] = {0, NAN, 100};
+    bench_chart chart = {.title = "t", .x = {BENCH_SCALE_LINEAR, BENCH_UNIT_SECONDS}, .y = {BENCH_SCALE_LINEAR, BENCH_UNIT_PERCENT}};
+    chart.lines[0] = (bench_line){"whole", x, y, 3};
+    chart.lines[1] = (bench_line){"broken", x, gap, 3};
+    chart.line_count = 2;
+    char *text = NULL;
+    size_t size = 0;
+    FILE *out = open_memstream(&text, &size);
+    bench_chart_draw(out, &chart);
+    assert_int_equal(fclose(out), 0);
+    assert_non_null(strstr(text, "d='M66.0 292.0L506.0 152.0L946.0 12.0'"));
+    assert_non_null(strstr(text, "d='M66.0 292.0M946.0 12.0'"));
+    assert_non_null(strstr(text, ">100 %<"));
+    free(text);
+    const double quantiles[] = {0, 0.9, 0.99}, ns[] = {100, 1000, 10000};
+    chart = (bench_chart){.title = "t", .x = {BENCH_SCALE_NINES, BENCH_UNIT_PERCENT}, .y = {BENCH_SCALE_LOG, BENCH_UNIT_NS}};
+    chart.lines[0] = (bench_line){"nines", quantiles, ns, 3};
+    chart.line_count = 1;
+    out = open_memstream(&text, &size);
+    bench_chart_draw(out, &chart);
+    assert_int_equal(fclose(out), 0);
+    assert_non_null(strstr(text, "d='M66.0 292.0L506.0 152.0L946.0 12.0'"));
+    assert_non_null(strstr(text, ">p99<"));
+    assert_non_null(strstr(text, ">1 µs<"));
+    free(text);
+}
+
+static void test_saying(void **state) {
+    (void)state;
+    char text[48];
+    assert_string_equal(bench_say(BENCH_UNIT_NS, 999, text, sizeof text), "999 ns");
+    assert_string_equal(bench_say(BENCH_UNIT_NS, 1250, text, sizeof text), "1.25 µs");
+    assert_string_equal(bench_say(BENCH_UNIT_NS, 98e6, text, sizeof text), "98 ms");
+    assert_string_equal(bench_say(BENCH_UNIT_BYTES, 1536, text, sizeof text), "1.50 KiB");
+    assert_string_equal(bench_say(BENCH_UNIT_COUNT, 387000, text, sizeof text), "387 k");
+    assert_string_equal(bench_say(BENCH_UNIT_PERCENT, 99.94, text, sizeof text), "99.9 %");
+    assert_string_equal(bench_say(BENCH_UNIT_COUNT, NAN, text, sizeof text), "–");
+}
+
+static int make_folder(void **state) {
+    (void)state;
+    return mkdtemp(folder) != NULL ? 0 : -1;
+}
+static int remove_folder(void **state) {
+    (void)state;
+    char command[96];
+    snprintf(command, sizeof command, "rm -r %s", folder);
+    return system(command);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_self_contained), cmocka_unit_test(test_charts), cmocka_unit_test(test_bad_results),
+        cmocka_unit_test(test_places),         cmocka_unit_test(test_saying),
+    };
+    return cmocka_run_group_tests(tests, make_folder, remove_folder);
+}
