@@ -20,6 +20,7 @@ static const struct {
     {"tiered",
      "processes over L1, L2 and a loader: throughput, hit ratio and latency per tier, every read checked",
      bench_tiered_main},
+    {"faults", "tiered while servers die or hang: what fails, for how long, is any read wrong", bench_faults_main},
     {"l1", "the in-process store beside other caches and maps; real traces beside a true LRU", bench_l1_main},
     {"l2", "what an answer from L2 costs: the client beside a peer, and the whole engine", bench_l2_main},
     {"compare", "what changed between two results, and how sure that is", bench_compare_main},

@@ -146,14 +146,49 @@ static void fill_defaults(const bench_option_table *table, void *settings) {
                               field_of(&table->rows[i], settings));
 }
 
+/* The preset that argv asks for, else the table's own; its words are right, for a test parses them. */
+static int fill_preset(const bench_option_table *table, int argc, char *const *argv, void *settings, char *error,
+                       size_t error_size) {
+    const char *wanted = table->preset;
+    for (int i = 0; i < argc && table->presets != NULL; i++) {
+        if (strncmp(argv[i], "--preset=", 9) == 0) wanted = argv[i] + 9;
+        else if (strcmp(argv[i], "--preset") == 0) wanted = i + 1 < argc ? argv[i + 1] : "";
+    }
+    if (wanted == NULL) return 0;
+    for (size_t i = 0; i < table->preset_count; i++) {
+        if (strcmp(table->presets[i].name, wanted) != 0) continue;
+        for (const char *const *word = table->presets[i].words; *word != NULL; word++) {
+            const bench_option *row = &table->rows[find(table, *word + 2, strlen(*word + 2))];
+            if (parse_value(row, row->kind == BENCH_OPTION_FLAG ? "" : *++word, field_of(row, settings)) != 0) {
+                snprintf(error, error_size, "preset %s: --%s is wrong", wanted, row->name);
+                return -1;
+            }
+        }
+        return 0;
+    }
+    snprintf(error, error_size, "--preset: there is none named '%s'", wanted);
+    return -1;
+}
+
+/* A list that is given takes the place of the preset's. */
+static void forget_preset(const bench_option *row, void *settings) {
+    if (row->kind == BENCH_OPTION_LIST) ((bench_list *)field_of(row, settings))->count = 0;
+}
+
 bench_options_outcome bench_options_parse(const bench_option_table *table, int argc, char *const *argv,
                                           void *settings, bench_options_given *given, char *error,
                                           size_t error_size) {
     given->bits = 0;
     fill_defaults(table, settings);
+    for (int i = 0; i < argc; i++)
+        if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0) return BENCH_OPTIONS_HELP;
+    if (fill_preset(table, argc, argv, settings, error, error_size) != 0) return BENCH_OPTIONS_WRONG;
     for (int i = 0; i < argc; i++) {
         const char *word = argv[i];
-        if (strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0) return BENCH_OPTIONS_HELP;
+        if (table->presets != NULL && strncmp(word, "--preset", 8) == 0 && (word[8] == '\0' || word[8] == '=')) {
+            i += word[8] == '\0';
+            continue;
+        }
         if (strncmp(word, "--", 2) != 0) {
             snprintf(error, error_size, "'%s' is not an option", word);
             return BENCH_OPTIONS_WRONG;
@@ -178,6 +213,7 @@ bench_options_outcome bench_options_parse(const bench_option_table *table, int a
             return BENCH_OPTIONS_WRONG;
         }
         const char *text = row->kind == BENCH_OPTION_FLAG ? "" : value != NULL ? value + 1 : argv[++i];
+        if ((given->bits >> index & 1) == 0) forget_preset(row, settings);
         if (parse_value(row, text, field_of(row, settings)) != 0) {
             refuse(row, text, error, error_size);
             return BENCH_OPTIONS_WRONG;
@@ -208,6 +244,15 @@ void bench_options_help(const bench_option_table *table, FILE *out) {
         fputc('\n', out);
     }
     fprintf(out, "\n  %-32s  %s\n", "--help", "this text");
+    if (table->presets == NULL) return;
+    fprintf(out, "\nPresets, --preset NAME; options that are given override them\n");
+    for (size_t i = 0; i < table->preset_count; i++) {
+        const bench_option_preset *preset = &table->presets[i];
+        fprintf(out, "  %-16s  %s%s\n  %-16s ", preset->name, preset->doc,
+                table->preset != NULL && strcmp(table->preset, preset->name) == 0 ? " [taken where none is given]" : "", "");
+        for (const char *const *word = preset->words; *word != NULL; word++) fprintf(out, " %s", *word);
+        fputc('\n', out);
+    }
 }
 
 void bench_options_print(const bench_option *row, const void *settings, char *text, size_t text_size) {

@@ -49,6 +49,13 @@ typedef struct bench_option_rule {
     const char *other;
 } bench_option_rule;
 
+/* Settings under a name, --preset NAME: parsed before what is given, which overrides them. */
+typedef struct bench_option_preset {
+    const char *name;
+    const char *doc;
+    const char *const *words; /* "--name", "value", ...; ends with NULL */
+} bench_option_preset;
+
 #define BENCH_OPTIONS_MAX 64
 typedef struct bench_option_table {
     const char *command; /* "strata-bench tiered" */
@@ -57,6 +64,9 @@ typedef struct bench_option_table {
     size_t count; /* at most BENCH_OPTIONS_MAX */
     const bench_option_rule *rules;
     size_t rule_count;
+    const bench_option_preset *presets; /* NULL for none */
+    size_t preset_count;
+    const char *preset; /* taken where none is given; may be NULL */
 } bench_option_table;
 
 /* Which rows were given. */
@@ -70,7 +80,7 @@ typedef enum bench_options_outcome {
     BENCH_OPTIONS_WRONG
 } bench_options_outcome;
 
-/* Fills settings with defaults and then with argv[0 .. argc - 1], "--name value" or "--name=value". On WRONG error says which
+/* Fills settings with defaults, then with a preset, and then with argv[0 .. argc - 1], "--name value" or "--name=value". On WRONG error says which
    option, what was found and what is allowed; strings point into argv. */
 bench_options_outcome bench_options_parse(const bench_option_table *table, int argc, char *const *argv,
                                           void *settings, bench_options_given *given, char *error,

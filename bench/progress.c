@@ -89,13 +89,15 @@ void bench_progress_run(bench_run *run, bench_series *series, const volatile int
     bench_shared *shared = run->shared;
     int64_t record_ns = atomic_load(&shared->record_ns), ticked_ns = bench_now_ns();
     progress p = {.run = run, .series = series, .terminal = isatty(STDERR_FILENO) != 0, .shown_ns = ticked_ns};
+    int64_t tick_ns = (int64_t)(series->step_s * 1e9);
     int64_t show_gap_ns = p.terminal ? BENCH_NS_PER_S / 4 : PLAIN_LINE_SECONDS * BENCH_NS_PER_S;
     while (!*interrupted && !run->crashed && !all_finished(run)) {
         usleep(20000);
         int64_t now_ns = bench_now_ns();
         if (now_ns >= atomic_load(&shared->end_ns)) break;
-        if (now_ns - ticked_ns >= BENCH_NS_PER_S) {
-            ticked_ns += BENCH_NS_PER_S;
+        bench_faults_run(&run->faults, run->cluster, (double)(now_ns - record_ns) / 1e9);
+        if (now_ns - ticked_ns >= tick_ns) {
+            ticked_ns += tick_ns;
             if (now_ns >= record_ns) bench_series_add(series, run, (double)(now_ns - record_ns) / 1e9);
             bench_run_reap(run, false);
         }

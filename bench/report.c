@@ -305,8 +305,26 @@ static void print_verification(FILE *out, const bench_run *run, const bench_tota
         fprintf(out, "          %s\n", shared->details[i]);
 }
 
+#define RECOVERED_NS BENCH_NS_PER_MS
+
+static void print_faults(FILE *out, const bench_run *run, const bench_series *series) {
+    const bench_faults *faults = &run->faults;
+    for (uint32_t i = 0; i < faults->event_count; i++) {
+        double from = faults->events[i].seconds, to = i + 1 < faults->event_count ? faults->events[i + 1].seconds : 1e9;
+        bench_aftermath after = bench_series_aftermath(series, from, to, RECOVERED_NS);
+        fprintf(out, "fault     %s at %.1f s: ", faults->events[i].text, from);
+        if (after.failures == 0) fprintf(out, "no failed operation; ");
+        else
+            fprintf(out, "%" PRIu64 " failed operations from %.2f to %.2f s after it; ", after.failures, after.first_failure,
+                    after.last_failure);
+        if (!after.disturbed) fprintf(out, "p99 of L2 hits, loads and sets stayed below 1 ms\n");
+        else if (after.recovered < 0) fprintf(out, "p99 of L2 hits, loads and sets not below 1 ms for a second since\n");
+        else fprintf(out, "p99 of L2 hits, loads and sets below 1 ms again after %.2f s\n", after.recovered);
+    }
+}
+
 void bench_report_print(FILE *out, const bench_run *run, const bench_totals *totals,
-                        const bench_environment *environment) {
+                        const bench_environment *environment, const bench_series *series) {
     double reads = totals->reads > 0 ? (double)totals->reads : 1;
     uint64_t contended = bench_count_read(&totals->numbers.contended);
     uint64_t stale = bench_count_read(&totals->numbers.declared_stale);
@@ -332,6 +350,7 @@ void bench_report_print(FILE *out, const bench_run *run, const bench_totals *tot
     for (uint64_t i = 0; i < run->settings.processes; i++)
         if (run->shared->processes[i].error[0] != '\0')
             fprintf(out, "ERROR     process %" PRIu64 ": %s\n", i, run->shared->processes[i].error);
+    print_faults(out, run, series);
     print_failures(out, totals);
     print_verification(out, run, totals);
     fflush(out);

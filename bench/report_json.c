@@ -187,6 +187,17 @@ static void put_quantiles(bench_json *json, const char *name, const uint64_t *va
     bench_json_object_end(json);
 }
 
+static void put_events(bench_json *json, const bench_faults *faults) {
+    bench_json_array_begin(json, "events");
+    for (uint32_t i = 0; i < faults->event_count; i++) {
+        bench_json_object_begin(json, NULL);
+        bench_json_number(json, "seconds", faults->events[i].seconds);
+        bench_json_text(json, "text", faults->events[i].text);
+        bench_json_object_end(json);
+    }
+    bench_json_array_end(json);
+}
+
 static void put_series(bench_json *json, const bench_series *series) {
     bench_json_array_begin(json, "series");
     for (uint32_t i = 0; i < series->count; i++) {
@@ -225,6 +236,7 @@ int bench_report_json(const char *path, const bench_run *run, const bench_totals
     for (uint64_t i = 0; i < run->settings.processes; i++) put_process(&json, &run->shared->processes[i]);
     bench_json_array_end(&json);
     put_series(&json, series);
+    put_events(&json, &run->faults);
     bench_json_object_end(&json);
     int failed = ferror(file);
     return fclose(file) == 0 && !failed ? 0 : -1;

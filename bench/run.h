@@ -10,6 +10,7 @@
 #include <time.h>
 
 #include "bench/database.h"
+#include "bench/fault.h"
 #include "bench/histogram.h"
 #include "bench/options.h"
 #include "bench/verify.h"
@@ -40,7 +41,8 @@ typedef struct bench_settings {
     bench_workload_settings workload;
     uint32_t l2;       /* bench_l2_mode */
     const char *nodes; /* NULL: servers of our own */
-    uint64_t primaries;
+    uint64_t primaries, replicas; /* replicas: of each primary */
+    bench_list faults;
     uint64_t processes, threads;
     double seconds, warmup_seconds;
     uint64_t passes;      /* 0: for seconds */
@@ -141,6 +143,8 @@ typedef struct bench_shared {
 typedef struct bench_run {
     bench_settings settings;
     bench_options_given given;
+    bench_faults faults;
+    sx_cluster *cluster; /* NULL without servers of our own */
     bench_workload workload;
     bench_database database; /* each process has its own copy of this struct, over shared rows */
     bench_shared *shared;

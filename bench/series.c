@@ -59,8 +59,7 @@ static void halve(bench_series *series) {
 }
 
 void bench_series_add(bench_series *series, const bench_run *run, double seconds) {
-    if (series->step_s == 0) series->step_s = 1;
-    if (series->count > 0 && seconds - series->points[series->count - 1].seconds < series->step_s - 0.5) return;
+    if (series->count > 0 && seconds - series->points[series->count - 1].seconds < series->step_s * 0.9) return;
     if (series->count == BENCH_SERIES_MAX) halve(series);
     bench_moment now = bench_moment_read(run);
     bench_series_point *point = &series->points[series->count++];
@@ -76,12 +75,33 @@ void bench_series_add(bench_series *series, const bench_run *run, double seconds
         point->servers_resident_bytes += (uint64_t)bench_resident_of_bytes(run->servers[i]);
 }
 
-double bench_series_rate(const bench_series *series, uint32_t point) {
-    const bench_series_point *at = &series->points[point], *before = point > 0 ? at - 1 : NULL;
-    double seconds = at->seconds - (before != NULL ? before->seconds : 0), operations = 0;
-    for (int j = 0; j < BENCH_OUTCOME_COUNT; j++) {
-        uint64_t old = before != NULL ? before->counts[j] : 0;
-        operations += at->counts[j] > old ? (double)(at->counts[j] - old) : 0;
+static bool is_above(const bench_series_point *point, uint64_t limit_ns) {
+    for (int j = BENCH_OUTCOME_L2; j <= BENCH_OUTCOME_SET; j++)
+        if (point->p99_ns[j] > limit_ns) return true;
+    return false;
+}
+
+bench_aftermath bench_series_aftermath(const bench_series *series, double from_seconds, double to_seconds, uint64_t limit_ns) {
+    bench_aftermath found = {.first_failure = -1, .last_failure = -1, .recovered = -1};
+    double calm_since = 0;
+    for (uint32_t i = 0; i < series->count; i++) {
+        const bench_series_point *point = &series->points[i];
+        uint64_t before = i > 0 ? point[-1].failures : 0;
+        double since = point->seconds - from_seconds;
+        if (since < 0 || point->seconds > to_seconds) continue;
+        bool failed = point->failures > before;
+        if (failed) {
+            found.failures += point->failures - before;
+            if (found.first_failure < 0) found.first_failure = since;
+            found.last_failure = since;
+        }
+        if (failed) found.recovered = -1;
+        if (failed || is_above(point, limit_ns)) {
+            found.disturbed = true;
+            calm_since = since;
+        } else if (found.recovered < 0 && since - calm_since >= 1) {
+            found.recovered = calm_since;
+        }
     }
-    return seconds > 0 ? operations / seconds : 0;
+    return found;
 }

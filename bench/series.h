@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A run over time: what happened in each second of it. */
+/* A run over time: what happened in each step of it, a second or less. */
 #ifndef BENCH_SERIES_H
 #define BENCH_SERIES_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "bench/histogram.h"
@@ -22,7 +23,8 @@ typedef struct bench_series_point {
 /* owner: one thread. All zero is an empty one. When it is full, every two points become one: the second one's numbers, with
    the larger p99; so the memory of a long run stays what it is. */
 typedef struct bench_series {
-    uint32_t count, step_s;
+    uint32_t count;
+    double step_s; /* at first as the caller set it */
     bench_series_point points[BENCH_SERIES_MAX];
     bench_histogram before[BENCH_OUTCOME_COUNT], now[BENCH_OUTCOME_COUNT]; /* latencies, all threads */
 } bench_series;
@@ -35,7 +37,14 @@ typedef struct bench_moment {
 bench_moment bench_moment_read(const bench_run *run);
 /* Adds a point for now, seconds after recording began, if a step has passed since the last one. */
 void bench_series_add(bench_series *series, const bench_run *run, double seconds);
-/* Operations in the step that ended at a point, per second. */
-double bench_series_rate(const bench_series *series, uint32_t point);
+
+/* What a fault did, between it and the next one. Seconds since the fault; negative where it never came to that. */
+typedef struct bench_aftermath {
+    uint64_t failures;
+    double first_failure, last_failure;
+    bool disturbed;   /* a step's p99 of L2 hits, loads or sets was above the limit, or an operation failed */
+    double recovered; /* when, after the last failure, a second began in which none of that was so */
+} bench_aftermath;
+bench_aftermath bench_series_aftermath(const bench_series *series, double from_seconds, double to_seconds, uint64_t limit_ns);
 
 #endif

@@ -44,7 +44,7 @@ void bench_run_note(bench_run *run, const bench_read *read, bench_verdict verdic
 
 /* ---- setting up --------------------------------------------------------------------------------------------- */
 
-static int start_servers(bench_run *run, sx_cluster **cluster, char *error, size_t error_size) {
+static int start_servers(bench_run *run, char *error, size_t error_size) {
     const bench_settings *settings = &run->settings;
     if (settings->l2 == BENCH_L2_NONE) return 0;
     if (settings->nodes != NULL) {
@@ -52,15 +52,16 @@ static int start_servers(bench_run *run, sx_cluster **cluster, char *error, size
         snprintf(run->server_version, sizeof run->server_version, "as given by --nodes");
         return 0;
     }
-    sx_cluster_options options = {.primaries =
-                                      settings->l2 == BENCH_L2_CLUSTER ? (uint32_t)settings->primaries : 0};
-    if (sx_cluster_start(&options, cluster, error, error_size) != 0) return -1;
-    snprintf(run->nodes, sizeof run->nodes, "%s", sx_cluster_seeds(*cluster));
-    while (run->server_count < sx_cluster_node_count(*cluster) && run->server_count < BENCH_SERVERS_MAX) {
-        run->servers[run->server_count] = sx_cluster_pid(*cluster, run->server_count);
+    sx_cluster_options options = {.primaries = settings->l2 == BENCH_L2_CLUSTER ? (uint32_t)settings->primaries : 0,
+                                  .replicas = (uint32_t)settings->replicas};
+    if (sx_cluster_start(&options, &run->cluster, error, error_size) != 0) return -1;
+    snprintf(run->nodes, sizeof run->nodes, "%s", sx_cluster_seeds(run->cluster));
+    while (run->server_count < sx_cluster_node_count(run->cluster) && run->server_count < BENCH_SERVERS_MAX) {
+        run->servers[run->server_count] = sx_cluster_pid(run->cluster, run->server_count);
         run->server_count++;
     }
-    char *info = sx_cluster_command(*cluster, 0, "INFO server");
+    if (bench_faults_parse(&run->faults, &settings->faults, run->server_count, error, error_size) != 0) return -1;
+    char *info = sx_cluster_command(run->cluster, 0, "INFO server");
     const char *version = info != NULL ? strstr(info, "redis_version:") : NULL;
     if (version != NULL) {
         version += strlen("redis_version:");
@@ -200,7 +201,7 @@ static int conclude(bench_run *run, const bench_environment *environment, const 
     bench_totals *totals = calloc(1, sizeof *totals);
     if (totals == NULL) return BENCH_EXIT_SETUP;
     bench_totals_collect(totals, run);
-    bench_report_print(stdout, run, totals, environment);
+    bench_report_print(stdout, run, totals, environment, series);
     int outcome = bench_report_is_good(run, totals) ? BENCH_EXIT_GOOD : BENCH_EXIT_BAD;
     if (run->settings.json_path != NULL &&
         bench_report_json(run->settings.json_path, run, totals, environment, series) != 0) {
@@ -219,10 +220,9 @@ static int conclude(bench_run *run, const bench_environment *environment, const 
 
 static int run_all(bench_run *run, bench_series *series, char *error, size_t error_size) {
     bench_environment environment;
-    sx_cluster *cluster = NULL;
     int outcome = BENCH_EXIT_SETUP;
     bench_environment_read(&environment);
-    if (allocate(run, error, error_size) == 0 && start_servers(run, &cluster, error, error_size) == 0) {
+    if (allocate(run, error, error_size) == 0 && start_servers(run, error, error_size) == 0) {
         bool ready =
             fork_processes(run, error, error_size) == 0 && wait_until_ready(run, error, error_size) == 0;
         if (ready) {
@@ -235,7 +235,7 @@ static int run_all(bench_run *run, bench_series *series, char *error, size_t err
         end_processes(run);
         if (ready) outcome = conclude(run, &environment, series);
     }
-    sx_cluster_stop(cluster);
+    sx_cluster_stop(run->cluster);
     bench_database_destroy(&run->database);
     bench_shared_release(run->shared, run->shared_bytes);
     bench_workload_destroy(&run->workload);
@@ -251,25 +251,26 @@ static int check_writable(const char *option, const char *path, char *error, siz
     return -1;
 }
 
-int bench_tiered_main(int argc, char **argv) {
+static int main_of(const bench_option_table *table, int argc, char **argv) {
     char error[1024] = "";
     bench_run *run = calloc(1, sizeof *run);
     bench_series *series = calloc(1, sizeof *series);
     int outcome = BENCH_EXIT_SETUP;
     if (run == NULL || series == NULL) goto done;
-    bench_options_outcome parsed = bench_options_parse(&bench_tiered_options, argc, argv, &run->settings,
+    bench_options_outcome parsed = bench_options_parse(table, argc, argv, &run->settings,
                                                        &run->given, error, sizeof error);
     if (parsed == BENCH_OPTIONS_HELP) {
-        bench_options_help(&bench_tiered_options, stdout);
+        bench_options_help(table, stdout);
         outcome = BENCH_EXIT_GOOD;
         goto done;
     }
     if (parsed == BENCH_OPTIONS_WRONG ||
         bench_tiered_settle(&run->settings, &run->given, error, sizeof error) != 0) {
-        fprintf(stderr, "strata-bench tiered: %s\nTry strata-bench tiered --help.\n", error);
+        fprintf(stderr, "%s: %s\nTry %s --help.\n", table->command, error, table->command);
         outcome = BENCH_EXIT_USAGE;
         goto done;
     }
+    series->step_s = run->settings.faults.count > 0 ? 0.25 : 1;
     struct sigaction action = {.sa_handler = on_signal,
                                .sa_flags = (int)SA_RESETHAND}; /* the second time ends us at once */
     sigaction(SIGINT, &action, NULL);
@@ -277,9 +278,20 @@ int bench_tiered_main(int argc, char **argv) {
     if (check_writable("json", run->settings.json_path, error, sizeof error) == 0 &&
         check_writable("html", run->settings.html_path, error, sizeof error) == 0)
         outcome = run_all(run, series, error, sizeof error);
-    if (outcome == BENCH_EXIT_SETUP && error[0] != '\0') fprintf(stderr, "strata-bench tiered: %s\n", error);
+    if (outcome == BENCH_EXIT_SETUP && error[0] != '\0') fprintf(stderr, "%s: %s\n", table->command, error);
 done:
     free(series);
     free(run);
     return outcome;
+}
+
+int bench_tiered_main(int argc, char **argv) { return main_of(&bench_tiered_options, argc, argv); }
+
+int bench_faults_main(int argc, char **argv) {
+    bench_option_table table = bench_tiered_options;
+    table.command = "strata-bench faults";
+    table.about = "The job of 'tiered' while servers of our own fail: what fails with them, for how long, and whether any read was\n"
+                  "wrong. Options and exit status are those of 'tiered'; failed operations don't fail the run, wrong values do.";
+    table.preset = "node-killed";
+    return main_of(&table, argc, argv);
 }

@@ -14,7 +14,9 @@
 /* 0: fine; 1: wrong or failed operations; 2: wrong command line; 3: could not run. */
 enum { BENCH_EXIT_GOOD = 0, BENCH_EXIT_BAD = 1, BENCH_EXIT_USAGE = 2, BENCH_EXIT_SETUP = 3 };
 
+/* argv without the program and subcommand. */
 int bench_tiered_main(int argc, char **argv);
+int bench_faults_main(int argc, char **argv);
 /* What the option table alone can't say; 0, or -1 with a text. Completes defaults that depend on others. */
 int bench_tiered_settle(bench_settings *settings, const bench_options_given *given, char *error,
                         size_t error_size);
@@ -35,7 +37,7 @@ void bench_totals_collect(bench_totals *totals, const bench_run *run);
 void bench_progress_run(bench_run *run, bench_series *series, const volatile int *interrupted);
 
 void bench_report_print(FILE *out, const bench_run *run, const bench_totals *totals,
-                        const bench_environment *environment);
+                        const bench_environment *environment, const bench_series *series);
 /* 0 or -1. */
 int bench_report_json(const char *path, const bench_run *run, const bench_totals *totals,
                       const bench_environment *environment, const bench_series *series);

@@ -56,6 +56,10 @@ static const bench_option rows[] = {
     {"nodes", BENCH_OPTION_TEXT, "HOST:PORT,...", NULL, 0, 0, NULL, FIELD(nodes),
      "running servers to use; what is written stays", NULL},
     {"primaries", BENCH_OPTION_COUNT, "N", "3", 1, 32, NULL, FIELD(primaries), "of our own cluster", NULL},
+    {"replicas", BENCH_OPTION_COUNT, "N", "0", 0, 3, NULL, FIELD(replicas),
+     "of each of its primaries; node P + p * N + i is replica i of primary p", NULL},
+    {"fault", BENCH_OPTION_LIST, BENCH_FAULT_FORM, NULL, 0, 0, NULL, FIELD(faults),
+     "kill, pause (+ for how long), restart, flush, clients or failover, so long after recording began; repeatable", NULL},
     {"l1-bytes", BENCH_OPTION_BYTES, "BYTES", "8MiB", 1048576, 1e15, NULL, FIELD(l1_bytes),
      "budget of each process's L1", NULL},
     {"config", BENCH_OPTION_LIST, "NAME=VALUE", NULL, 0, 0, NULL, FIELD(config),
@@ -85,6 +89,23 @@ static const bench_option_rule rules[] = {
     {"html", BENCH_RULE_NEEDS, "json"},
     {"primaries", BENCH_RULE_CONFLICTS, "nodes"},
     {"primaries", BENCH_RULE_CONFLICTS, "standalone"},
+    {"replicas", BENCH_RULE_CONFLICTS, "nodes"},
+    {"replicas", BENCH_RULE_CONFLICTS, "standalone"},
+    {"fault", BENCH_RULE_CONFLICTS, "nodes"},
+};
+
+#define WORDS(...) (const char *const[]){__VA_ARGS__, NULL}
+static const bench_option_preset presets[] = {
+    {"hot", "everything fits into L1", WORDS("--keys", "20k", "--set-percent", "0.5", "--invalidate-percent", "0")},
+    {"cold", "L1 holds next to nothing: what L2 costs",
+     WORDS("--keys", "200k", "--dist", "uniform", "--l1-bytes", "1MiB", "--set-percent", "0", "--invalidate-percent", "0")},
+    {"writes", "a fifth of the operations write", WORDS("--set-percent", "15", "--invalidate-percent", "5")},
+    {"large", "values of 1 to 64 KiB", WORDS("--keys", "5k", "--value-bytes", "1KiB-64KiB", "--rate", "2k", "--l1-bytes", "32MiB")},
+    {"slow-loader", "a source that takes 5 ms", WORDS("--loader-us", "5000", "--rate", "5k")},
+    {"node-killed", "one of three primaries dies and its replica takes over",
+     WORDS("--replicas", "1", "--fault", "kill:0@8", "--seconds", "20", "--allow-errors")},
+    {"node-paused", "one of three primaries hangs for three seconds",
+     WORDS("--fault", "pause:1@6+3", "--seconds", "16", "--allow-errors")},
 };
 
 const bench_option_table bench_tiered_options = {
@@ -100,6 +121,8 @@ const bench_option_table bench_tiered_options = {
     .count = sizeof rows / sizeof rows[0],
     .rules = rules,
     .rule_count = sizeof rules / sizeof rules[0],
+    .presets = presets,
+    .preset_count = sizeof presets / sizeof presets[0],
 };
 
 static int refuse(char *error, size_t error_size, const char *text) {
@@ -117,6 +140,10 @@ int bench_tiered_settle(bench_settings *settings, const bench_options_given *giv
         return refuse(error, error_size, "--nodes and --l2 none contradict each other");
     if (settings->l2 != BENCH_L2_CLUSTER && bench_options_was_given(table, given, "primaries"))
         return refuse(error, error_size, "--primaries means nothing without --l2 cluster");
+    if (settings->l2 != BENCH_L2_CLUSTER && settings->replicas > 0)
+        return refuse(error, error_size, "--replicas means nothing without --l2 cluster");
+    if (settings->faults.count > 0 && (settings->l2 == BENCH_L2_NONE || settings->nodes != NULL))
+        return refuse(error, error_size, "--fault needs servers of our own: neither --nodes nor --l2 none");
     if (settings->rate <= 0 && bench_options_was_given(table, given, "arrivals"))
         return refuse(error, error_size, "--arrivals means nothing with --rate 0");
     if (settings->workload.value_bytes.min < BENCH_VALUE_BYTES_MIN &&

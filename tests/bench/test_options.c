@@ -46,6 +46,39 @@ static void test_defaults(void **state) {
     assert_true(settings.workload.value_bytes_max == 65536 && settings.l2 == BENCH_L2_CLUSTER);
 }
 
+/* Every preset's words name options, hold values in range, and don't contradict each other. */
+static void test_presets(void **state) {
+    (void)state;
+    bench_settings settings;
+    assert_true(bench_tiered_options.preset_count > 0);
+    for (size_t i = 0; i < bench_tiered_options.preset_count; i++) {
+        const bench_option_preset *preset = &bench_tiered_options.presets[i];
+        char line[512] = "";
+        for (const char *const *word = preset->words; *word != NULL; word++) {
+            strcat(line, *word);
+            strcat(line, " ");
+        }
+        if (parse(&settings, line) != BENCH_OPTIONS_OK) fail_msg("%s: %s", preset->name, error);
+        snprintf(line, sizeof line, "--preset %s", preset->name);
+        if (parse(&settings, line) != BENCH_OPTIONS_OK) fail_msg("%s: %s", preset->name, error);
+    }
+    expect_wrong("--preset none", "none named 'none'");
+    expect_wrong("--preset", "none named ''");
+}
+
+/* What is given stands above the preset, wherever it stands; a list takes the place of the preset's. */
+static void test_preset_is_overridden(void **state) {
+    (void)state;
+    bench_settings settings;
+    assert_int_equal(parse(&settings, "--preset=node-killed"), BENCH_OPTIONS_OK);
+    assert_true(settings.replicas == 1 && settings.seconds == 20 && settings.faults.count == 1 && settings.allow_errors);
+    assert_int_equal(parse(&settings, "--seconds 7 --preset node-killed --fault pause:1@2+1 --fault kill:0@3"), BENCH_OPTIONS_OK);
+    assert_true(settings.seconds == 7 && settings.replicas == 1 && settings.faults.count == 2);
+    assert_string_equal(settings.faults.items[0], "pause:1@2+1");
+    expect_wrong("--preset node-killed --seconds 1 --seconds 2", "twice");
+    expect_wrong("--preset node-killed --l2 none", "--l2");
+}
+
 static void test_every_default_parses(void **state) {
     (void)state;
     for (size_t i = 0; i < bench_tiered_options.count; i++) {
@@ -121,7 +154,7 @@ static void test_contradictions(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_defaults),       cmocka_unit_test(test_every_default_parses),
+        cmocka_unit_test(test_defaults), cmocka_unit_test(test_presets), cmocka_unit_test(test_preset_is_overridden),       cmocka_unit_test(test_every_default_parses),
         cmocka_unit_test(test_values),         cmocka_unit_test(test_refusals),
         cmocka_unit_test(test_contradictions),
     };

@@ -1,0 +1,84 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Schedules of faults, and what is read from a run's course about what a fault did. */
+#include "bench/fault.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "bench/series.h"
+
+static int parse(bench_faults *faults, const char *a, const char *b) {
+    char error[512] = "";
+    bench_list list = {.items = {a, b}, .count = b != NULL ? 2 : 1};
+    int outcome = bench_faults_parse(faults, &list, 3, error, sizeof error);
+    assert_true((outcome == 0) == (error[0] == '\0'));
+    return outcome;
+}
+
+static void test_schedule(void **state) {
+    (void)state;
+    bench_faults faults;
+    assert_int_equal(parse(&faults, "kill:2@10", "pause:0@5.5+2"), 0);
+    assert_int_equal(faults.count, 3);
+    assert_int_equal(faults.list[0].kind, BENCH_FAULT_PAUSE);
+    assert_int_equal(faults.list[1].kind, BENCH_FAULT_RESUME);
+    assert_true(faults.list[1].seconds == 7.5);
+    assert_int_equal(faults.list[1].node, 0);
+    assert_int_equal(faults.list[2].kind, BENCH_FAULT_KILL);
+    assert_int_equal(faults.list[2].node, 2);
+}
+
+static void test_wrong_schedules(void **state) {
+    (void)state;
+    static const char *const wrong[] = {"kill",      "kill:",      "kill:0",     "kill:0@",      "kill:3@1",   "kill:-1@1", "kill:0@-1",
+                                        "kill:0@1+2", "pause:0@1", "pause:0@1+", "pause:0@1+0", "kil:0@1",    "killer:0@1", "kill:0@1x",
+                                        "kill:0@nan", "pause:0@1+inf", ":0@1", ""};
+    bench_faults faults;
+    for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++)
+        if (parse(&faults, wrong[i], NULL) != -1) fail_msg("'%s' was taken", wrong[i]);
+}
+
+/* Quarters of a second; a step is the p99 of L2 hits in it, in ms, or a failure where it is negative. */
+static bench_aftermath aftermath(const int *steps, uint32_t count, double from, double to) {
+    bench_series *series = calloc(1, sizeof *series);
+    assert_non_null(series);
+    for (uint32_t i = 0; i < count; i++) {
+        bench_series_point *point = &series->points[series->count++];
+        point->seconds = 0.25 * (i + 1);
+        point->failures = (i > 0 ? point[-1].failures : 0) + (steps[i] < 0 ? 2 : 0);
+        point->p99_ns[BENCH_OUTCOME_L2] = (uint64_t)abs(steps[i]) * 1000000;
+    }
+    bench_aftermath found = bench_series_aftermath(series, from, to, 1500000);
+    free(series);
+    return found;
+}
+
+static void test_aftermath(void **state) {
+    (void)state;
+    /* A fault at 0.5 s: a quiet step, two failures, a slow one, and then a calm second from 1.75 s on. */
+    const int steps[] = {1, 1, 1, -1, -1, 5, 3, 1, 1, 1, 1, 1};
+    bench_aftermath found = aftermath(steps, 12, 0.5, 100);
+    assert_int_equal(found.failures, 4);
+    assert_true(found.first_failure == 0.5 && found.last_failure == 0.75);
+    assert_true(found.disturbed && found.recovered == 1.25);
+    /* Not calm for long enough. */
+    assert_true(aftermath(steps, 9, 0.5, 100).recovered == -1);
+    /* Nothing after the next fault counts. */
+    assert_int_equal(aftermath(steps, 12, 0.5, 1.0).failures, 2);
+    /* Calm between two failures is not the end of it. */
+    const int twice[] = {-1, 1, 1, 1, 1, 1, 1, -1, 1, 1, 1, 1, 1};
+    assert_true(aftermath(twice, 13, 0, 100).recovered == 2);
+    const int quiet[] = {1, 1, 1, 1, 1, 1};
+    assert_false(aftermath(quiet, 6, 0, 100).disturbed);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_schedule), cmocka_unit_test(test_wrong_schedules),
+                                       cmocka_unit_test(test_aftermath)};
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
