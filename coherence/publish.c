@@ -7,6 +7,7 @@
 #include <strata/status.h>
 
 #include "coherence/message.h"
+#include "core/codec/msgpack.h"
 
 #define FRONT_LAST 28  /* GETRANGE's inclusive end: format, n, written_at and id */
 #define LEASE_BYTES 12 /* 0x93 0x02 0xcf token(8) awaited */
@@ -72,11 +73,14 @@ void sx_publish_encode_write(const sx_publish *publish, const sx_publish_write *
     sx_command_int(command, write->not_before_ms);
     sx_command_int(command, write->ttl_ms);
     arg_channel(publish, key->partition, command, &scratch);
-    sx_message_encode_head(&scratch, SX_MESSAGE_KEY);
+    bool carry = write->carry && write->tail != NULL;
+    sx_message_encode_head(&scratch, carry ? SX_MESSAGE_VALUE : SX_MESSAGE_KEY);
     arg_of(command, &scratch);
     sx_message_encode_key_rest(&scratch, write->id, key->ns, key->ns_size, key->ns_version, key->key, key->key_size);
+    if (carry) sx_msgpack_write_bin_header(&scratch, (uint32_t)(HEAD_BYTES + write->tail_size));
     arg_of(command, &scratch);
     if (write->tail != NULL) value_arg(command, write->tail, write->tail_size);
+    if (carry) sx_command_text(command, "v");
     sx_buf_deinit(&scratch);
 }
 

@@ -53,6 +53,7 @@ typedef struct sx_publish_write {
     int64_t ttl_ms; /* 0: no expiry */
     const uint8_t *tail;
     size_t tail_size;
+    bool carry; /* with a tail: publish VALUE, the value itself, instead of KEY */
 } sx_publish_write;
 
 /* Each encodes into an empty command; failures stick in command->args. */

@@ -17,7 +17,8 @@
 #define LUA_PATCH "redis.pcall('SETRANGE', KEYS[1], 3, struct.pack('>I8', n) .. '\\207' .. struct.pack('>I8', ms))"
 
 /* KEYS value, counter.  ARGV deadline_ms, not_before_ms, ttl_ms, publish command, channel, message before n, message
-   after n, [value with an empty head]: without a value it is an invalidation.
+   after n, [value with an empty head, ["v"]]: without a value it is an invalidation; with "v" the message ends with the
+   value as it is stored.
    The invalidation's UNLINK comes first: memory limits can't refuse it, and having written once, the script is not
    refused its INCR for lack of memory either. Where it is refused all the same, the message can't have a number:
    UNTRUST makes every holder prove its entries anew. Once the counter has moved, whatever fails must be published too. */
@@ -48,7 +49,12 @@ static const char write_text[] =
     "    return r\n"
     "  end\n"
     "end\n"
-    "redis.call(ARGV[4], ARGV[5], ARGV[6] .. '\\207' .. struct.pack('>I8', n) .. ARGV[7])\n"
+    "local number = '\\207' .. struct.pack('>I8', n)\n"
+    "local rest = ARGV[7]\n"
+    "if ARGV[9] then\n"
+    "  rest = rest .. string.sub(value, 1, 2) .. number .. '\\207' .. struct.pack('>I8', ms) .. string.sub(value, 21)\n"
+    "end\n"
+    "redis.call(ARGV[4], ARGV[5], ARGV[6] .. number .. rest)\n"
     "return {n, ms}\n";
 
 /* KEYS value.  ARGV lease, lease_ms. What SET NX GET PX does where the server has it. */

@@ -15,7 +15,7 @@
 #include "l2/redis/cluster.h"
 
 extern const sx_option_table sx_coherence_options; /* coherence.max_staleness, partitions, node_timeout, beat_counters,
-                                                      lease (of loads), untrusted, serve_stale_max */
+                                                      lease (of loads), untrusted, value_bytes_max, serve_stale_max */
 
 /* What a reader needs to know of a partition. Written by the loop, read by everybody.
    A reader loads lease first, then generation, then finds the entry, then reads the clock: the entry is fresh if

@@ -126,6 +126,7 @@ static void due_locked(const sx_l1 *l1, sx_l1_group *group, const sx_item *item)
 
 /* Whether the rule keeps what is there. */
 static bool keeps(const sx_l1 *l1, const sx_item *there, const sx_item *item, sx_l1_put_rule rule) {
+    if (rule == SX_L1_PUT_HELD) return there->n >= item->n;
     if (rule == SX_L1_PUT_ALWAYS || there->n <= item->n) return false;
     /* relaxed: a generation is compared with the trust word by whoever serves the entry */
     if (atomic_load_explicit(&there->generation, memory_order_relaxed) !=
@@ -196,6 +197,8 @@ static int32_t put_once(sx_l1 *l1, sx_l1_shard *shard, uint64_t hash, sx_item *i
         if (keeps(l1, there, item, rule)) status = STRATA_EXISTS;
         else if (status == STRATA_OK) replace_locked(l1, shard, group, position, hash, item, harvest);
         else sx_l1_take_locked(l1, shard, group, position, harvest);
+    } else if (rule == SX_L1_PUT_HELD) {
+        status = STRATA_MISS;
     } else if (status == STRATA_OK) {
         if (!insert_locked(l1, shard, group, hash, item, must, harvest)) status = STRATA_PENDING;
         else sx_counter_add_shared(&shard->inserts, 1);

@@ -19,6 +19,36 @@ static void apply_key(strata *engine, const strata_namespace *ns, const void *ke
     sx_flights_unlock(engine->flights, stripe);
 }
 
+/* The new value as an item, or NULL where it can't be used. */
+static sx_item *carried(strata *engine, const strata_namespace *ns, uint32_t partition, const sx_message *message) {
+    sx_envelope envelope;
+    if (sx_envelope_decode(message->value, message->value_size, &envelope) != SX_ENVELOPE_VALUE ||
+        envelope.n != message->n || envelope.id != message->id)
+        return NULL;
+    const sx_redis_node *node = sx_redis_cluster_owner(engine->cluster, engine->tags->tags[partition].slot);
+    sx_item *item = NULL;
+    (void)sx_fetch_item_on_loop(engine, ns, partition, message->key, message->key_size, &envelope, node, &item);
+    return item;
+}
+
+/* VALUE: whoever holds the key takes the new value in its place. In trust only: then nothing between the entry's proof
+   and this message was missed, so that what is put is the newest, and proven as of now. */
+static void apply_value(strata *engine, uint32_t partition, const strata_namespace *ns, const sx_message *message) {
+    sx_trust_mark mark = sx_trust_mark_on_loop(engine->trust, partition);
+    sx_item *item = engine->l1_on && mark.term != 0 ? carried(engine, ns, partition, message) : NULL;
+    if (item != NULL) item->generation = mark.generation;
+    uint64_t hash = sx_l1_hash(&engine->secret, ns->index, message->key, message->key_size);
+    uint32_t stripe = sx_flight_stripe(hash);
+    sx_flights_lock(engine->flights, stripe);
+    if (item != NULL && !sx_unknown_holds_on_loop(engine, hash, item) &&
+        sx_l1_put(engine->l1, engine->loop_record, hash, item, SX_L1_PUT_HELD) == STRATA_OK)
+        sx_counter_add_shared(&engine->counters[SX_FLOW_METRIC_VALUES_TAKEN], 1);
+    /* What could not be replaced is removed like any other. */
+    sx_apply_observed_locked(engine, hash, ns->index, message->key, message->key_size, message->n);
+    sx_flights_unlock(engine->flights, stripe);
+    if (item != NULL) sx_item_release(item);
+}
+
 static void apply_filled(strata *engine, const strata_namespace *ns, const sx_message *message) {
     uint64_t hash = sx_l1_hash(&engine->secret, ns->index, message->key, message->key_size);
     uint32_t stripe = sx_flight_stripe(hash);
@@ -81,8 +111,10 @@ void sx_apply_message_on_loop(void *context, uint32_t partition, const sx_messag
     case SX_MESSAGE_FILLED:
         apply_filled(engine, ns, message);
         break;
-    case SX_MESSAGE_KEY:
     case SX_MESSAGE_VALUE:
+        apply_value(engine, partition, ns, message);
+        break;
+    case SX_MESSAGE_KEY:
         apply_key(engine, ns, message->key, message->key_size, message->n);
         break;
     case SX_MESSAGE_KEYS: {

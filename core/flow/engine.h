@@ -60,6 +60,7 @@ typedef struct sx_hot {
     _Atomic int64_t load_timeout_ns;
     _Atomic int64_t untrusted;
     _Atomic int64_t serve_stale_max_ns;
+    _Atomic int64_t carry_bytes_max; /* coherence.value_bytes_max */
 } sx_hot;
 
 struct strata {
@@ -341,6 +342,12 @@ int32_t sx_write_start(strata_session *session, strata_namespace *ns, strata_byt
                        const strata_op_options *options, sx_op *op);
 void sx_write_submit_on_loop(sx_write *write);
 void sx_write_end_on_loop(sx_write *write, int32_t status, uint64_t n);
+
+/* fetch.c */
+/* A stored value as an item that is not proven yet. STRATA_OK; STRATA_MISS where it expires at this very moment;
+   STRATA_E_NOMEM. node: whose clock its times are by; may be NULL. */
+int32_t sx_fetch_item_on_loop(strata *engine, const strata_namespace *ns, uint32_t partition, const void *key,
+                              size_t key_size, const sx_envelope *envelope, const sx_redis_node *node, sx_item **out);
 
 /* asked.c: on the loop */
 /* Before a write goes to node: makes it one that is refused where UNTRUST must be published first. */

@@ -115,32 +115,40 @@ void sx_fetch_insert_on_loop(sx_flight *flight, sx_item *item) {
     sx_flights_unlock(engine->flights, flight->stripe);
 }
 
-/* A stored value: into L1 and to the waiters. */
-static void hit(sx_flight *flight, const sx_envelope *envelope) {
-    strata *engine = flight->engine;
+int32_t sx_fetch_item_on_loop(strata *engine, const strata_namespace *ns, uint32_t partition, const void *key,
+                              size_t key_size, const sx_envelope *envelope, const sx_redis_node *node, sx_item **out) {
     int64_t now_ns = sx_loop_now_ns(engine->loop);
-    int64_t server_ms = sx_redis_cluster_server_ms(engine->cluster, flight->store_op.request.node, now_ns);
+    int64_t server_ms = node == NULL ? -1 : sx_redis_cluster_server_ms(engine->cluster, node, now_ns);
     int64_t left_ms = sx_envelope_remaining_ms(envelope, server_ms);
-    if (left_ms == 0) { /* it expires in Redis at this very moment */
-        sx_fetch_missed_on_loop(flight, STRATA_MISS);
-        return;
-    }
+    if (left_ms == 0) return STRATA_MISS;
     sx_item_facts facts = {.n = envelope->n,
                            .id = envelope->id,
                            .app_version = envelope->app_version,
                            .written_ms = server_ms < 0 ? INT64_MIN
                                                        : now_ns / SX_NS_PER_MS - (server_ms - envelope->written_ms),
                            .expires_ns = left_ms > SX_TTL_MS_MAX ? SX_EXPIRES_NEVER
-                                                               : sx_time_add(now_ns, left_ms * SX_NS_PER_MS),
-                           .generation = flight->mark.generation,
-                           .ns = flight->ns->index,
-                           .partition = (uint16_t)flight->partition};
-    sx_item *item = sx_item_create(engine->heap, flight->key, flight->key_size, envelope->payload,
-                                   envelope->payload_size, &facts);
-    if (item == NULL) {
-        sx_flight_fail_on_loop(flight, STRATA_E_NOMEM);
+                                                                 : sx_time_add(now_ns, left_ms * SX_NS_PER_MS),
+                           .ns = ns->index,
+                           .partition = (uint16_t)partition};
+    *out = sx_item_create(engine->heap, key, key_size, envelope->payload, envelope->payload_size, &facts);
+    return *out == NULL ? STRATA_E_NOMEM : STRATA_OK;
+}
+
+/* A stored value: into L1 and to the waiters. */
+static void hit(sx_flight *flight, const sx_envelope *envelope) {
+    strata *engine = flight->engine;
+    sx_item *item = NULL;
+    int32_t status = sx_fetch_item_on_loop(engine, flight->ns, flight->partition, flight->key, flight->key_size,
+                                           envelope, flight->store_op.request.node, &item);
+    if (status == STRATA_MISS) {
+        sx_fetch_missed_on_loop(flight, STRATA_MISS);
         return;
     }
+    if (status != STRATA_OK) {
+        sx_flight_fail_on_loop(flight, status);
+        return;
+    }
+    item->generation = flight->mark.generation;
     add(engine, SX_FLOW_METRIC_L2_HITS);
     sx_fetch_insert_on_loop(flight, item);
     sx_flight_answer_on_loop(flight, SX_FLIGHT_EVERYONE, STRATA_OK, STRATA_FROM_L2, item);

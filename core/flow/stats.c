@@ -35,6 +35,8 @@ const sx_metric_row sx_flow_metrics[SX_FLOW_METRIC_COUNT] = {
     [SX_FLOW_METRIC_CORRUPT] = {"l2.corrupt", "operations", "stored values that are malformed", 0},
     [SX_FLOW_METRIC_UNTRUSTS] = {"flow.untrusts", "messages",
                                  "UNTRUST published before a write to a slot that migrates", 0},
+    [SX_FLOW_METRIC_VALUES_TAKEN] = {"flow.values_taken", "operations",
+                                     "entries replaced by the value that came with a message", 0},
     [SX_FLOW_METRIC_UNKNOWN_KEYS] = {"flow.unknown_keys", "1", "keys with a write of unknown outcome", 1},
     [SX_FLOW_METRIC_UNKNOWN_RESOLVED] = {"flow.unknown_resolved", "operations", "unknown outcomes resolved", 0},
 };

@@ -182,7 +182,9 @@ static void encode(sx_redis_request *request, const sx_redis_node *node) {
                                 .deadline_ms = server_ms < 0 ? 0 : server_ms + (left_ms > 0 ? left_ms : 0) + 1,
                                 .ttl_ms = write->ttl_ms,
                                 .tail = write->invalidate ? NULL : write->tail.data,
-                                .tail_size = write->tail.size};
+                                .tail_size = write->tail.size,
+                                .carry = (int64_t)(SX_ENVELOPE_HEAD_BYTES + write->tail.size) <=
+                                         sx_hot_read(&engine->hot.carry_bytes_max)};
     sx_asked_encode(engine, &write->asked, node, &command);
     if (command.deadline_ms > write->server_deadline_ms) write->server_deadline_ms = command.deadline_ms;
     sx_command_clear(&request->command);

@@ -106,7 +106,8 @@ static void write_one(actor *me, strata_session *session, strata_namespace *ns, 
 static void act(shared *s, uint32_t process, const char *seeds, const char *path, uint64_t seed) {
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     actor me = {.s = s, .process = process, .out = fopen(path, "wb"), .random = seed * 31 + process + 1};
-    strata *engine = test_engine_open(TEST_OPTIONS("l2.nodes", seeds, "l2.open_wait", "10s"), NULL);
+    strata *engine = test_engine_open(TEST_OPTIONS("l2.nodes", seeds, "l2.open_wait", "10s", /* half of them send the value along */
+                                                   "coherence.value_bytes_max", process % 2 == 0 ? "1KiB" : "0"), NULL);
     strata_session *session = test_engine_session(engine);
     strata_namespace *ns = test_engine_ns(engine, "history");
     atomic_fetch_add(&s->ready, 1);

@@ -70,6 +70,29 @@ static void test_newer_rule(void **state) {
     fixture_deinit(&f);
 }
 
+/* What comes with a message goes only where there is something older of the key. */
+static void test_held_rule(void **state) {
+    (void)state;
+    fixture f;
+    fixture_init(&f, 1 << 20, 1 << 16);
+    sx_item *item = item_of(&f, 1, 5, 10);
+    assert_int_equal(put_with(&f, f.record, 1, item, SX_L1_PUT_HELD), STRATA_MISS);
+    assert_true(n_of(&f, 1) == UINT64_MAX);
+    assert_int_equal(metric(&f, SX_L1_METRIC_ENTRIES), 0);
+    assert_int_equal(put_new(&f, f.record, 1, 4, 10), STRATA_OK);
+    assert_int_equal(put_with(&f, f.record, 1, item, SX_L1_PUT_HELD), STRATA_OK);
+    assert_int_equal(n_of(&f, 1), 5);
+    assert_int_equal(put_with(&f, f.record, 1, item, SX_L1_PUT_HELD), STRATA_EXISTS);
+    sx_item *newer = item_of(&f, 1, 6, 10);
+    atomic_store(&newer->generation, 2); /* whatever the generation: it is never taken back */
+    assert_int_equal(put_with(&f, f.record, 1, newer, SX_L1_PUT_NEWER), STRATA_OK);
+    assert_int_equal(put_with(&f, f.record, 1, item, SX_L1_PUT_HELD), STRATA_EXISTS);
+    assert_int_equal(n_of(&f, 1), 6);
+    sx_item_release(item);
+    sx_item_release(newer);
+    fixture_deinit(&f);
+}
+
 static void test_remove_below(void **state) {
     (void)state;
     fixture f;
@@ -298,6 +321,7 @@ int main(void) {
         cmocka_unit_test(test_put_find_remove),
         cmocka_unit_test(test_namespaces_are_apart),
         cmocka_unit_test(test_newer_rule),
+        cmocka_unit_test(test_held_rule),
         cmocka_unit_test(test_remove_below),
         cmocka_unit_test(test_failures_leave_nothing_older),
         cmocka_unit_test(test_stalled_reader_stops_puts),

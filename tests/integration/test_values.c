@@ -1,0 +1,183 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Values that travel with their message: eight processes hold a hot key, and a write of it costs one message, no read. */
+// ctest: timeout=120
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <signal.h>
+#include <stdatomic.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "bench/cluster/cluster.h"
+#include "tests/support/engine.h"
+
+#define PROCESSES 8
+#define WRITES    20
+
+/* Shared by all processes: what each has counted when it saw the value of a round. */
+typedef struct shared {
+    _Atomic int round;
+    _Atomic int seen[PROCESSES]; /* rounds this process has seen; -1 at first */
+    _Atomic int64_t fetched[PROCESSES], taken[PROCESSES], messages[PROCESSES], old[PROCESSES];
+} shared;
+
+static sx_cluster *cluster;
+
+static int setup(void **state) {
+    (void)state;
+    char error[256];
+    sx_cluster_options options = {.primaries = 3, .node_timeout_ms = 20000}; /* a busy machine pauses everybody */
+    if (sx_cluster_start(&options, &cluster, error, sizeof error) != 0) fail_msg("%s", error);
+    return 0;
+}
+
+static int teardown(void **state) {
+    (void)state;
+    sx_cluster_stop(cluster);
+    return 0;
+}
+
+static strata *open_engine(const char *value_bytes_max) {
+    strata *engine = test_engine_open(TEST_OPTIONS("l2.nodes", sx_cluster_seeds(cluster), "l2.open_wait", "10s",
+                                                   "coherence.value_bytes_max", value_bytes_max,
+                                                   "coherence.max_staleness", "5s"), NULL);
+    assert_true(test_metric_wait(engine, "coherence.partitions_trusted", 256, 20000));
+    return engine;
+}
+
+static void text_of(char text[32], int round) { snprintf(text, 32, "value %d", round); }
+
+/* Holds the key (the last process does not) and looks at it with peek only from then on: nothing but messages can bring
+   a new value. */
+static void holder_main(shared *s, int me, bool carried) {
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    bool holds = me != PROCESSES - 1;
+    strata *engine = open_engine("0"); /* who reads need not be configured */
+    strata_session *session = test_engine_session(engine);
+    strata_namespace *ns = test_engine_ns(engine, "values");
+    char expected[32];
+    if (holds) (void)test_get(session, ns, "hot");
+    int64_t fetched = test_metric(engine, "l2.hits"), messages = test_metric(engine, "coherence.messages");
+    atomic_store(&s->seen[me], 0);
+    for (int round = 1; round <= WRITES; round++) {
+        while (atomic_load(&s->round) < round) test_sleep_ms(1);
+        text_of(expected, round);
+        for (int i = 0; i < 2000; i++) {
+            /* A reader of a hot key: where L1 has nothing it asks L2. Without VALUE, that is a read for each process. */
+            const char *text = !holds ? NULL : carried ? test_peek(session, ns, "hot") : test_get(session, ns, "hot");
+            if (holds && text != NULL && strcmp(text, expected) == 0) break;
+            if (!holds && test_metric(engine, "coherence.messages") >= messages + round) break;
+            if (i == 1999) atomic_fetch_add(&s->old[me], 1);
+            test_sleep_ms(1);
+        }
+        if (!holds && test_peek(session, ns, "hot") != NULL) atomic_fetch_add(&s->old[me], 1);
+        atomic_store(&s->seen[me], round);
+    }
+    atomic_store(&s->fetched[me], test_metric(engine, "l2.hits") - fetched);
+    atomic_store(&s->taken[me], test_metric(engine, "flow.values_taken"));
+    atomic_store(&s->messages[me], test_metric(engine, "coherence.messages") - messages);
+    strata_session_close(session);
+    _exit(strata_close(engine, 1000) == STRATA_OK ? 0 : 1);
+}
+
+static void await_seen(shared *s, int round) {
+    for (int me = 0; me < PROCESSES; me++) {
+        for (int i = 0; i < 30000 && atomic_load(&s->seen[me]) < round; i++) test_sleep_ms(1);
+        assert_true(atomic_load(&s->seen[me]) >= round);
+    }
+}
+
+static void run(shared *s, const char *value_bytes_max, bool carried) {
+    memset(s, 0, sizeof *s);
+    strata *engine = open_engine(value_bytes_max);
+    strata_session *session = test_engine_session(engine);
+    strata_namespace *ns = test_engine_ns(engine, "values");
+    assert_int_equal(test_set(session, ns, "hot", "value 0"), STRATA_OK);
+    pid_t pids[PROCESSES];
+    for (int i = 0; i < PROCESSES; i++) {
+        atomic_store(&s->seen[i], -1);
+        pids[i] = fork();
+        assert_true(pids[i] >= 0);
+        if (pids[i] == 0) holder_main(s, i, carried);
+    }
+    await_seen(s, 0);
+    for (int round = 1; round <= WRITES; round++) {
+        char text[32];
+        text_of(text, round);
+        assert_int_equal(test_set(session, ns, "hot", text), STRATA_OK);
+        atomic_store(&s->round, round);
+        await_seen(s, round);
+    }
+    for (int i = 0; i < PROCESSES; i++) {
+        int status = 1;
+        waitpid(pids[i], &status, 0);
+        assert_int_equal(status, 0);
+        assert_int_equal(atomic_load(&s->old[i]), 0);
+        assert_int_equal(atomic_load(&s->messages[i]), WRITES); /* one for each write, and no other */
+    }
+    strata_session_close(session);
+    assert_int_equal(strata_close(engine, 1000), STRATA_OK);
+}
+
+static void a_write_of_a_held_key_costs_one_message_and_no_read(void **state) {
+    (void)state;
+    shared *s = mmap(NULL, sizeof *s, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    assert_true(s != MAP_FAILED);
+    run(s, "1KiB", true);
+    for (int i = 0; i < PROCESSES; i++) {
+        assert_int_equal(atomic_load(&s->fetched[i]), 0);
+        assert_int_equal(atomic_load(&s->taken[i]), i == PROCESSES - 1 ? 0 : WRITES);
+    }
+    run(s, "0", false); /* and this is what it saves */
+    int64_t fetched = 0;
+    for (int i = 0; i < PROCESSES; i++) {
+        fetched += atomic_load(&s->fetched[i]);
+        assert_int_equal(atomic_load(&s->taken[i]), 0);
+    }
+    fprintf(stderr, "%d writes: no read with the value in the message, %lld without\n", WRITES, (long long)fetched);
+    assert_in_range(fetched, WRITES * (PROCESSES - 1), WRITES * (PROCESSES - 1) * 2);
+    munmap(s, sizeof *s);
+}
+
+static void what_is_larger_does_not_travel(void **state) {
+    (void)state;
+    char large[200];
+    memset(large, 'x', sizeof large - 1);
+    large[sizeof large - 1] = 0;
+    strata *a = open_engine("128"), *b = open_engine("0");
+    strata_session *at = test_engine_session(a), *bt = test_engine_session(b);
+    strata_namespace *an = test_engine_ns(a, "values"), *bn = test_engine_ns(b, "values");
+    assert_int_equal(test_set(at, an, "size", "small"), STRATA_OK);
+    assert_string_equal(test_get(bt, bn, "size"), "small");
+    assert_int_equal(test_set(at, an, "size", "still small"), STRATA_OK);
+    assert_true(test_metric_wait(b, "flow.values_taken", 1, 2000));
+    assert_string_equal(test_peek(bt, bn, "size"), "still small");
+    int64_t removals = test_metric(b, "l1.removals");
+    assert_int_equal(test_set(at, an, "size", large), STRATA_OK);
+    assert_true(test_metric_wait(b, "l1.removals", removals + 1, 2000));
+    assert_null(test_peek(bt, bn, "size"));
+    assert_int_equal(test_metric(b, "flow.values_taken"), 1);
+    assert_string_equal(test_get(bt, bn, "size"), large);
+    strata_session_close(at);
+    strata_session_close(bt);
+    assert_int_equal(strata_close(a, 1000), STRATA_OK);
+    assert_int_equal(strata_close(b, 1000), STRATA_OK);
+}
+
+int main(void) {
+    if (!sx_cluster_available()) return 77;
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_write_of_a_held_key_costs_one_message_and_no_read),
+        cmocka_unit_test(what_is_larger_does_not_travel),
+    };
+    return cmocka_run_group_tests(tests, setup, teardown);
+}
