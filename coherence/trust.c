@@ -22,9 +22,7 @@ void sx_trust_gain(sx_trust *trust, uint32_t partition, uint64_t counter, int64_
     assert(p->stage == SX_TRUST_SUBSCRIBED && p->node->identity != 0);
     bool proven = p->known && !p->hole && p->last == counter && p->identity == p->node->identity;
     if (!proven) {
-        /* relaxed: only the loop writes it */
-        uint64_t generation = atomic_load_explicit(&word->generation, memory_order_relaxed);
-        atomic_store_explicit(&word->generation, generation + 1, memory_order_release); /* [order: trust-generation] */
+        sx_trust_word_doubt(word);
         if (p->term != 0) sx_trust_count(trust, SX_TRUST_METRIC_GENERATION_BUMPS, 1);
     }
     p->known = true;
@@ -41,17 +39,13 @@ void sx_trust_gain(sx_trust *trust, uint32_t partition, uint64_t counter, int64_
 
 void sx_trust_extend(sx_trust *trust, uint32_t partition, int64_t lease_ns) {
     assert(trust->partitions[partition].stage == SX_TRUST_TRUSTED);
-    sx_trust_word *word = &trust->words[partition];
-    /* relaxed: a bound that is shown and compared, nothing is read through it */
-    atomic_store_explicit(&word->proven_ns, lease_ns - sx_trust_delta_ns(trust), memory_order_relaxed);
-    atomic_store_explicit(&word->lease_until_ns, lease_ns, memory_order_release); /* [order: trust-lease] */
+    sx_trust_word_lease(&trust->words[partition], lease_ns, lease_ns - sx_trust_delta_ns(trust));
 }
 
 void sx_trust_lose(sx_trust *trust, uint32_t partition) {
     sx_trust_partition *p = &trust->partitions[partition];
     if (p->stage == SX_TRUST_TRUSTED) {
-        sx_trust_word *word = &trust->words[partition];
-        atomic_store_explicit(&word->lease_until_ns, INT64_MIN, memory_order_release); /* [order: trust-lease] */
+        sx_trust_word_end(&trust->words[partition]);
         p->stage = SX_TRUST_SUBSCRIBED;
         p->node->trusted--;
         sx_trust_count(trust, SX_TRUST_METRIC_LOST, 1);

@@ -3,38 +3,19 @@
 #ifndef SX_COHERENCE_TRUST_H
 #define SX_COHERENCE_TRUST_H
 
-#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 #include "coherence/message.h"
 #include "coherence/publish.h"
+#include "coherence/trust_word.h"
 #include "core/config/option.h"
 #include "core/observe/metric.h"
 #include "l2/redis/cluster.h"
 
 extern const sx_option_table sx_coherence_options; /* coherence.max_staleness, partitions, node_timeout, beat_counters,
                                                       lease (of loads), untrusted, value_bytes_max, serve_stale_max */
-
-/* What a reader needs to know of a partition. Written by the loop, read by everybody.
-   A reader loads lease first, then generation, then finds the entry, then reads the clock: the entry is fresh if
-   now < lease and its generation is equal. What the lease's release store published: every removal caused by a message
-   that was received before the heartbeat reply, and the generation.
-   Losing trust stores lease = INT64_MIN first; a new generation is stored before the lease that goes with it. */
-typedef struct sx_trust_word {
-    _Atomic int64_t lease_until_ns; /* atomic: release / acquire [order: trust-lease]; INT64_MIN untrusted */
-    _Atomic uint64_t generation;    /* atomic: release / acquire [order: trust-generation]; starts at 1 */
-    _Atomic int64_t proven_ns;      /* atomic: relaxed, a bound shown and compared, nothing is read through it: t_sent of
-                                       the last answered heartbeat while trusted; kept when trust is lost; INT64_MIN never */
-} sx_trust_word;
-
-/* Reads a partition's word in the order that its promise needs. Any thread; the entry is found and the clock is read
-   after it. */
-static inline void sx_trust_read(const sx_trust_word *word, int64_t *lease_until_ns, uint64_t *generation) {
-    *lease_until_ns = atomic_load_explicit(&word->lease_until_ns, memory_order_acquire); /* [order: trust-lease] */
-    *generation = atomic_load_explicit(&word->generation, memory_order_acquire); /* [order: trust-generation] */
-}
 
 typedef struct sx_trust sx_trust;
 

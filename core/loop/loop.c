@@ -8,6 +8,7 @@
 
    Only a loop that sleeps, or is about to, is woken: one that runs looks into its mailbox before it sleeps again. */
 #include "core/loop/loop.h"
+#include "core/loop/sleep.h"
 
 #include <assert.h>
 #include <stdatomic.h>
@@ -34,7 +35,7 @@ struct sx_loop {
     uv_async_t wake; /* uv_async_send: any thread; else owner: loop */
     /* atomic: relaxed; a thread looks only for itself in it, and wrote that itself */
     _Atomic(pthread_t) owner;
-    _Atomic bool asleep; /* atomic: seq_cst [order: loop-sleep]; posters must wake it */
+    sx_sleep sleep;
     /* owner: loop, all below */
     uv_loop_t uv;
     uv_prepare_t prepare;
@@ -141,7 +142,7 @@ static void end_turn(sx_loop *loop) {
 static void prepare_on_loop(uv_prepare_t *prepare) {
     sx_loop *loop = prepare->data;
     end_turn(loop);
-    atomic_store_explicit(&loop->asleep, true, memory_order_seq_cst); /* [order: loop-sleep] */
+    sx_sleep_begin(&loop->sleep);
     for (int looks = 0; !sx_mailbox_stays_empty(&loop->mailbox); looks++) {
         if (looks == LOOKS_MAX) {
             (void)uv_async_send(&loop->wake); /* the poll returns at once */
@@ -154,9 +155,7 @@ static void prepare_on_loop(uv_prepare_t *prepare) {
 
 void sx_loop_awake(sx_loop *loop) {
     loop->recent_ns = sx_loop_now_ns(loop);
-    /* relaxed: only the loop writes it; a poster who still sees it wakes in vain */
-    if (atomic_load_explicit(&loop->asleep, memory_order_relaxed))
-        atomic_store_explicit(&loop->asleep, false, memory_order_relaxed); /* relaxed: as above */
+    sx_sleep_end(&loop->sleep);
 }
 
 static void check_on_loop(uv_check_t *check) {
@@ -203,7 +202,7 @@ int32_t sx_loop_create(const sx_alloc *alloc, const sx_clock *clock, const sx_lo
     loop->alarm_ns = INT64_MAX;
     loop->hooks_end = &loop->hooks;
     loop->ends.next = loop->ends.previous = &loop->ends;
-    atomic_init(&loop->asleep, true); /* until its first turn */
+    atomic_init(&loop->sleep.asleep, true); /* until its first turn */
     become_owner(loop);
     loop->recent_ns = sx_loop_now_ns(loop);
     sx_wheel_init(&loop->wheel, loop->recent_ns);
@@ -280,8 +279,7 @@ void sx_loop_destroy(sx_loop *loop) {
 
 void sx_loop_post(sx_loop *loop, sx_task *task) {
     if (!sx_mailbox_post_mpsc(&loop->mailbox, &task->mail)) return;
-    /* [order: loop-sleep] after the push: a loop that is not yet asleep here will see the mail before it sleeps */
-    if (atomic_load_explicit(&loop->asleep, memory_order_seq_cst)) (void)uv_async_send(&loop->wake);
+    if (sx_sleep_must_wake(&loop->sleep)) (void)uv_async_send(&loop->wake);
 }
 
 void sx_loop_timer_set(sx_loop *loop, sx_timer *timer, int64_t due_ns) {

@@ -2,8 +2,6 @@
 /* The mailbox: a stack that is only ever taken whole, so no push can meet a pop half-way. */
 #include "core/loop/mailbox.h"
 
-#include "core/memory/atomic.h"
-
 bool sx_mailbox_post_mpsc(sx_mailbox *mailbox, sx_mail *mail) {
     /* relaxed: only compared and stored, never followed */
     sx_mail *top = atomic_load_explicit(&mailbox->top, memory_order_relaxed);

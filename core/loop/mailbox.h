@@ -7,8 +7,10 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "core/memory/atomic.h"
+
 typedef struct sx_mail {
-    struct sx_mail *next; /* owner: poster before the push, consumer after the drain */
+    SX_PLAIN(struct sx_mail *) next; /* owner: poster before the push, consumer after the drain */
 } sx_mail;
 
 typedef struct sx_mailbox {

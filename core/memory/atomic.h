@@ -21,6 +21,12 @@
 #define SX_TSAN 0
 #endif
 
+/* A field that is not atomic and yet handed from thread to thread. Where tests run a source under a model checker, that
+   is told so, and looks for races. */
+#ifndef SX_PLAIN
+#define SX_PLAIN(type) type
+#endif
+
 #define SX_LIKELY(x) __builtin_expect(!!(x), 1)
 #define SX_UNLIKELY(x) __builtin_expect(!!(x), 0)
 
@@ -39,6 +45,16 @@ static inline void sx_fence_epoch_pin(void) {
     atomic_signal_fence(memory_order_acquire); /* [order: epoch-pin] */
 #else
     atomic_thread_fence(memory_order_acquire); /* [order: epoch-pin] */
+#endif
+}
+
+/* After ck_epoch_poll_deferred, before memory is freed: ck loads the flags of pins bare, and where it finds none set, nothing
+   else orders what those pins read before what is done with the memory. On x86 this is no instruction. */
+static inline void sx_fence_epoch_reclaim(void) {
+#if SX_TSAN
+    atomic_signal_fence(memory_order_acquire); /* [order: epoch-unpin] */
+#else
+    atomic_thread_fence(memory_order_acquire); /* [order: epoch-unpin] */
 #endif
 }
 

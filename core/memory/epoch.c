@@ -141,6 +141,7 @@ static void observe_unpins(sx_epoch *epoch) {
 static size_t advance(sx_epoch *epoch) {
     ck_stack_t ready = CK_STACK_INITIALIZER;
     (void)ck_epoch_poll_deferred(&epoch->keeper, &ready);
+    sx_fence_epoch_reclaim();
 #if SX_TSAN
     observe_unpins(epoch);
 #endif
