@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "bench/compare/compare.h"
-#include "bench/html/page.h"
+#include "bench/html/export.h"
 #include "bench/l1/main.h"
 #include "bench/l2/main.h"
 #include "bench/tiered.h"
@@ -24,7 +24,7 @@ static const struct {
     {"l1", "the in-process store beside other caches and maps; real traces beside a true LRU", bench_l1_main},
     {"l2", "what an answer from L2 costs: the client beside a peer, and the whole engine", bench_l2_main},
     {"compare", "what changed between two results, and how sure that is", bench_compare_main},
-    {"report", "a result as one self-contained HTML page", bench_report_main},
+    {"report", "a result as one self-contained HTML page, CSV or HdrHistogram tables", bench_report_main},
     {"list", "this list", list_main},
 };
 

@@ -56,6 +56,7 @@ typedef struct bench_settings {
     bench_list config;
     const char *config_file;
     const char *json_path, *html_path;
+    const char *find_max; /* NULL: one run */
     uint8_t standalone;
     uint8_t allow_errors;
     uint8_t quiet;

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "bench/cluster/cluster.h"
+#include "bench/find_max.h"
 #include "bench/html/page.h"
 #include "bench/process.h"
 
@@ -271,6 +272,10 @@ static int main_of(const bench_option_table *table, int argc, char **argv) {
         goto done;
     }
     series->step_s = run->settings.faults.count > 0 ? 0.25 : 1;
+    if (run->settings.find_max != NULL) {
+        outcome = bench_find_max_main(strrchr(table->command, ' ') + 1, run->settings.find_max, run->settings.rate, argc, argv);
+        goto done;
+    }
     struct sigaction action = {.sa_handler = on_signal,
                                .sa_flags = (int)SA_RESETHAND}; /* the second time ends us at once */
     sigaction(SIGINT, &action, NULL);

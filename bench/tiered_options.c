@@ -39,6 +39,8 @@ static const bench_option rows[] = {
      "load before recording, reads are checked already; none with --passes", NULL},
     {"rate", BENCH_OPTION_NUMBER, "OPS", "10k", 0, 1e9, NULL, FIELD(rate),
      "operations per second of all threads; latency counts from the intended start. 0: closed loop", NULL},
+    {"find-max", BENCH_OPTION_TEXT, "METRIC<DURATION", NULL, 0, 0, NULL, FIELD(find_max),
+     "search the highest rate at which it holds, as in 'l2_hit.p99<1ms', from --rate on; each trial is a run", NULL},
     {"arrivals", BENCH_OPTION_CHOICE, "KIND", "constant", 0, 0, "constant|poisson", FIELD(arrivals),
      "spacing at a rate", NULL},
     {"outstanding", BENCH_OPTION_COUNT, "N", NULL, 1, 65536, NULL, FIELD(outstanding),
@@ -87,6 +89,8 @@ static const bench_option_rule rules[] = {
     {"passes", BENCH_RULE_CONFLICTS, "warmup"},
     {"standalone", BENCH_RULE_CONFLICTS, "l2"},
     {"html", BENCH_RULE_NEEDS, "json"},
+    {"find-max", BENCH_RULE_CONFLICTS, "json"},
+    {"find-max", BENCH_RULE_CONFLICTS, "passes"},
     {"primaries", BENCH_RULE_CONFLICTS, "nodes"},
     {"primaries", BENCH_RULE_CONFLICTS, "standalone"},
     {"replicas", BENCH_RULE_CONFLICTS, "nodes"},
@@ -144,6 +148,8 @@ int bench_tiered_settle(bench_settings *settings, const bench_options_given *giv
         return refuse(error, error_size, "--replicas means nothing without --l2 cluster");
     if (settings->faults.count > 0 && (settings->l2 == BENCH_L2_NONE || settings->nodes != NULL))
         return refuse(error, error_size, "--fault needs servers of our own: neither --nodes nor --l2 none");
+    if (settings->rate <= 0 && settings->find_max != NULL)
+        return refuse(error, error_size, "--find-max needs a rate to begin with, not --rate 0");
     if (settings->rate <= 0 && bench_options_was_given(table, given, "arrivals"))
         return refuse(error, error_size, "--arrivals means nothing with --rate 0");
     if (settings->workload.value_bytes.min < BENCH_VALUE_BYTES_MIN &&

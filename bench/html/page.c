@@ -181,28 +181,3 @@ int bench_html_write(const char *json_path, const char *html_path, char *error, 
     if (failed) snprintf(error, error_size, "%s can't be written: %s", html_path, strerror(errno));
     return failed ? -1 : 0;
 }
-
-int bench_report_main(int argc, char **argv) {
-    static const char help[] = "usage: strata-bench report RESULT.json [PAGE.html]\n\n"
-                               "Makes one self-contained page of a result: curves, tables, setting. Without a second name it is that of the\n"
-                               "result with .html at its end. Exit status: 0 fine, 2 wrong command line, 3 a file can't be read or written.\n";
-    char error[1024], path[4096];
-    if (argc >= 1 && (strcmp(argv[0], "--help") == 0 || strcmp(argv[0], "-h") == 0)) {
-        fputs(help, stdout);
-        return BENCH_EXIT_GOOD;
-    }
-    if (argc < 1 || argc > 2 || argv[0][0] == '-' || strlen(argv[0]) + 6 > sizeof path) {
-        fputs(help, stderr);
-        return BENCH_EXIT_USAGE;
-    }
-    size_t size = strlen(argv[0]);
-    if (size > 5 && strcmp(argv[0] + size - 5, ".json") == 0) size -= 5;
-    snprintf(path, sizeof path, "%.*s.html", (int)size, argv[0]);
-    const char *html_path = argc == 2 ? argv[1] : path;
-    if (bench_html_write(argv[0], html_path, error, sizeof error) != 0) {
-        fprintf(stderr, "strata-bench report: %s\n", error);
-        return BENCH_EXIT_SETUP;
-    }
-    printf("%s\n", html_path);
-    return BENCH_EXIT_GOOD;
-}

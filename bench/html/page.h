@@ -8,7 +8,4 @@
 /* Writes the page of a result file of any subcommand; more of it is drawn the more the result holds. 0, or -1 with a text. */
 int bench_html_write(const char *json_path, const char *html_path, char *error, size_t error_size);
 
-/* strata-bench report; argv without the program and subcommand. Returns the exit status. */
-int bench_report_main(int argc, char **argv);
-
 #endif

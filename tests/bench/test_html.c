@@ -14,6 +14,7 @@
 #include <cmocka.h>
 
 #include "bench/html/chart.h"
+#include "bench/html/export.h"
 
 static char folder[] = "/tmp/strata-html-XXXXXX";
 
@@ -97,6 +98,41 @@ static void test_charts(void **state) {
     free(page);
 }
 
+static char *content_of(const char *name) {
+    char path[96];
+    snprintf(path, sizeof path, "%s/%s", folder, name);
+    FILE *file = fopen(path, "r");
+    char *text = calloc(1, 1 << 16);
+    assert_non_null(file);
+    assert_non_null(text);
+    assert_true(fread(text, 1, (1 << 16) - 1, file) > 0);
+    assert_int_equal(fclose(file), 0);
+    return text;
+}
+
+static void test_exports(void **state) {
+    (void)state;
+    char json[64], csv[64], prefix[64], error[256] = "";
+    free(page_of(result, 0));
+    snprintf(json, sizeof json, "%s/result.json", folder);
+    snprintf(csv, sizeof csv, "%s/out.csv", folder);
+    snprintf(prefix, sizeof prefix, "%s/out", folder);
+    assert_int_equal(bench_export_csv(json, csv, error, sizeof error), 0);
+    char *text = content_of("out.csv");
+    assert_string_equal(text, "seconds,l1_hit,l2_hit,load,set,invalidate,p99_ns.l1_hit\n1,10,0,0,0,0,500\n2,30,0,0,0,0,600\n");
+    free(text);
+    assert_int_equal(bench_export_hgrm(json, prefix, error, sizeof error), 0);
+    text = content_of("out.latency.l1_hit.hgrm");
+    assert_non_null(strstr(text, "    0.000100 0.500000000000         50           2.00\n"));
+    assert_non_null(strstr(text, "    0.000300 0.900000000000         90          10.00\n"));
+    assert_non_null(strstr(text, "    0.000900 1.000000000000        100\n")); /* not beyond the maximum */
+    assert_non_null(strstr(text, "#[Max     =     0.000900, Total count    =          100]"));
+    free(text);
+    assert_int_equal(bench_export_csv("/nonexistent.json", csv, error, sizeof error), -1);
+    assert_int_equal(bench_export_hgrm(json, "/nonexistent/x", error, sizeof error), -1);
+    assert_non_null(strstr(error, "/nonexistent/x"));
+}
+
 static void test_bad_results(void **state) {
     (void)state;
     (void)page_of("{\"a\": ", -1);
@@ -162,7 +198,7 @@ static int remove_folder(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_self_contained), cmocka_unit_test(test_charts), cmocka_unit_test(test_bad_results),
+        cmocka_unit_test(test_self_contained), cmocka_unit_test(test_charts), cmocka_unit_test(test_exports), cmocka_unit_test(test_bad_results),
         cmocka_unit_test(test_places),         cmocka_unit_test(test_saying),
     };
     return cmocka_run_group_tests(tests, make_folder, remove_folder);
