@@ -2,6 +2,8 @@
 /* The Lua scripts: each is one atomic step on the primary of a partition. docs/WIRE.md lists arguments and replies. */
 #include "coherence/publish.h"
 
+#include "core/observe/broken.h"
+
 /* Refusals are negative integers; success is {n, server_ms}. */
 
 #define LUA_TIME                                                                                                  \
@@ -145,6 +147,14 @@ void sx_publish_scripts_init(sx_publish_scripts *scripts) {
         .abandon = {.text = abandon_text}, .await = {.text = await_text}, .counter = {.text = counter_text},
         .beat = {.text = beat_text},       .probe = {.text = probe_text},
     };
+    static const char from_clock[] = "  n = us\n", last_message[] = "redis.call(ARGV[4], ARGV[5], ARGV[6] .. ",
+                      token[] = "if #lease ~= 12 or string.sub(lease, 1, 11) ~= ARGV[3] then return -3 end\n";
+    (void)from_clock, (void)last_message, (void)token;
+    sx_redis_script *counting[] = {&scripts->write, &scripts->fill, &scripts->counter};
+    for (int i = 0; i < 3; i++)
+        counting[i]->text = sx_broken_text(SX_BROKEN(counter_clock), counting[i]->text, from_clock, "  n = 1\n");
+    scripts->write.text = sx_broken_text(SX_BROKEN(publish), scripts->write.text, last_message, "local s = (ARGV[6] .. ");
+    scripts->fill.text = sx_broken_text(SX_BROKEN(lease_token), scripts->fill.text, token, "");
     sx_redis_script *all[] = {&scripts->write, &scripts->lease,   &scripts->fill, &scripts->abandon,
                               &scripts->await, &scripts->counter, &scripts->beat, &scripts->probe, NULL};
     _Static_assert(sizeof all == sizeof scripts->all, "one place for each script and the end");

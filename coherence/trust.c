@@ -20,7 +20,9 @@ void sx_trust_gain(sx_trust *trust, uint32_t partition, uint64_t counter, int64_
     sx_trust_partition *p = &trust->partitions[partition];
     sx_trust_word *word = &trust->words[partition];
     assert(p->stage == SX_TRUST_SUBSCRIBED && p->node->identity != 0);
-    bool proven = p->known && !p->hole && p->last == counter && p->identity == p->node->identity;
+    bool proven = p->known && (!p->hole || SX_BROKEN(hole_bump)) && (p->last == counter || SX_BROKEN(counter_bump)) &&
+                  (p->identity == p->node->identity || SX_BROKEN(identity_bump));
+    if (SX_BROKEN(generation) && p->term != 0) proven = true;
     if (!proven) {
         sx_trust_word_doubt(word);
         if (p->term != 0) sx_trust_count(trust, SX_TRUST_METRIC_GENERATION_BUMPS, 1);
@@ -94,9 +96,10 @@ bool sx_trust_may_fill_on_loop(sx_trust *trust, uint32_t partition, const sx_tru
     int64_t lease_ns;
     uint64_t generation;
     sx_trust_read(&trust->words[partition], &lease_ns, &generation);
-    if (mark->term == 0 || mark->term != p->term || mark->generation != generation) return false;
+    if (mark->term == 0 || ((mark->term != p->term || mark->generation != generation) && !SX_BROKEN(fill_term)))
+        return false;
     if (!is_leased(trust, partition)) return false;
-    if (identity != 0 && identity == p->identity) return true;
+    if ((identity != 0 && identity == p->identity) || SX_BROKEN(fill_identity)) return true;
     int64_t now_ns = sx_loop_now_ns(trust->loop);
     if (now_ns >= p->node->reidentify_ns) {
         p->node->reidentify_ns = now_ns + REIDENTIFY_NS;
@@ -129,7 +132,7 @@ void sx_trust_redirect_on_loop(sx_trust *trust, uint16_t slot, bool asking) {
     assert(sx_loop_is_current(trust->loop) && slot < SX_SLOTS);
     (void)asking; /* both say that this node no longer answers for the slot alone */
     uint32_t partition = (uint32_t)slot * trust->settings.partitions / SX_SLOTS;
-    if (trust->stopping || trust->tags->tags[partition].slot != slot) return;
+    if (trust->stopping || trust->tags->tags[partition].slot != slot || SX_BROKEN(redirect)) return;
     sx_trust_node *node = trust->partitions[partition].node;
     if (node == NULL) return;
     sx_trust_lose(trust, partition);

@@ -67,7 +67,7 @@ static void identify(sx_trust_node *node, int64_t now_ns) {
 /* ---- the chain ---- */
 
 void sx_trust_beat_lapse(sx_trust_node *node, int64_t now_ns) {
-    if (!node->chained || now_ns < node->lease_ns) return;
+    if (!node->chained || now_ns < node->lease_ns || SX_BROKEN(lease_over)) return;
     node->chained = false;
     node->confirmed = false;
     if (node->trusted > 0) sx_trust_count(node->trust, SX_TRUST_METRIC_BEATS_LATE, 1);
@@ -100,6 +100,12 @@ static void confirm(sx_trust_node *node, int64_t now_ns) {
     sx_trust *trust = node->trust;
     if (node->confirmed && now_ns >= node->confirm_asked_ns + sx_trust_delta_ns(trust)) node->confirmed = false;
     if (node->chained || node->confirmed || node->confirming || now_ns < node->confirm_ns) return;
+    if (SX_BROKEN(confirm)) {
+        node->confirm_asked_ns = now_ns;
+        node->confirmed = true;
+        node->confirmed_seq = ++node->seq;
+        return;
+    }
     node->confirming = true;
     node->confirm_seq = ++node->seq;
     node->confirm_asked_ns = now_ns;
@@ -111,11 +117,11 @@ static void confirm(sx_trust_node *node, int64_t now_ns) {
 /* Until when this heartbeat, answered now, proves anything; INT64_MIN: it does not. */
 static int64_t proven_until(const sx_trust_node *node, int64_t now_ns) {
     int64_t delta_ns = sx_trust_delta_ns(node->trust);
-    int64_t until_ns = node->beat.sent_ns + delta_ns;
+    int64_t until_ns = (SX_BROKEN(lease_from_sent) ? now_ns : node->beat.sent_ns) + delta_ns;
     if (!node->chained) {
         /* The confirmation is the first link: what it says holds as of when it was asked. */
         if (!node->confirmed || node->beat.seq < node->confirmed_seq) return INT64_MIN;
-        if (node->confirm_asked_ns + delta_ns < until_ns) until_ns = node->confirm_asked_ns + delta_ns;
+        if (node->confirm_asked_ns + delta_ns < until_ns && !SX_BROKEN(confirm_link)) until_ns = node->confirm_asked_ns + delta_ns;
     }
     return now_ns < until_ns ? until_ns : INT64_MIN;
 }
@@ -127,9 +133,10 @@ static void on_absent(sx_trust_node *node, uint32_t partition, int64_t now_ns) {
     sx_trust *trust = node->trust;
     sx_trust_partition *p = &trust->partitions[partition];
     p->known = false;
-    if (!p->absent) {
+    if (!p->absent && !SX_BROKEN(absent)) {
         p->absent = true;
-        sx_trust_lose_node(node);
+        if (SX_BROKEN(absent_node)) sx_trust_lose(trust, partition);
+        else sx_trust_lose_node(node);
         sx_trust_layout_again(trust);
         log_gated(node, "a counter is missing", "", 0);
     }
@@ -141,13 +148,13 @@ static void on_counter(sx_trust_node *node, uint32_t partition, uint64_t counter
     sx_trust *trust = node->trust;
     sx_trust_partition *p = &trust->partitions[partition];
     p->absent = false;
-    if (p->stage != SX_TRUST_TRUSTED || counter == p->last) return;
+    if (p->stage != SX_TRUST_TRUSTED || counter == p->last || SX_BROKEN(beat_counter)) return;
     /* Every message before this answer has been applied: one was lost, or the counter is another one. */
     bool restarted = counter < p->last || counter - p->last > RESTART_GAP;
     p->hole = true;
     sx_trust_count(trust, SX_TRUST_METRIC_COUNTER_MISMATCHES, 1);
     sx_trust_lose(trust, partition);
-    if (restarted) sx_trust_lose_node(node);
+    if (restarted && !SX_BROKEN(restart_gap)) sx_trust_lose_node(node);
 }
 
 static bool contains(const sx_resp *text, const char *part) {
@@ -166,7 +173,8 @@ static void on_counter_error(sx_trust_node *node, uint32_t partition, const sx_r
 
 static bool is_heard(const sx_trust_node *node, uint32_t partition) {
     const sx_trust_partition *p = &node->trust->partitions[partition];
-    return p->node == node && p->stage >= SX_TRUST_SUBSCRIBED && p->since < node->beat.seq;
+    return p->node == node && p->stage >= SX_TRUST_SUBSCRIBED &&
+           (p->since < node->beat.seq || SX_BROKEN(since));
 }
 
 /* Ends trust where the answer contradicts it. */

@@ -40,14 +40,14 @@ static void miss(sx_trust_node *node, uint32_t partition, uint32_t metric) {
 static void follow(sx_trust_node *node, uint32_t partition, uint64_t n) {
     sx_trust_partition *p = &node->trust->partitions[partition];
     if (!p->known || p->hole) return;
-    if (n == p->last + 1) {
+    if (n == p->last + 1 || (SX_BROKEN(hole) && n > p->last)) {
         p->last = n;
         return;
     }
     bool restarted = n <= p->last || n - p->last > RESTART_GAP;
     miss(node, partition, SX_TRUST_METRIC_HOLES);
     /* A counter made anew may mean that everything is: FLUSHALL publishes nothing. */
-    if (restarted) sx_trust_lose_node(node);
+    if (restarted && !SX_BROKEN(restart_gap)) sx_trust_lose_node(node);
 }
 
 static void receive(sx_trust_node *node, uint32_t partition, const sx_resp *payload) {
@@ -62,7 +62,7 @@ static void receive(sx_trust_node *node, uint32_t partition, const sx_resp *payl
         sx_trust_check_probe_received(node, message.id);
         return;
     }
-    if (message.kind == SX_MESSAGE_UNTRUST) {
+    if (message.kind == SX_MESSAGE_UNTRUST && !SX_BROKEN(untrust_heard)) {
         /* Something happened that has no number: whoever has entries must prove them. */
         trust->partitions[partition].hole = true;
         sx_trust_lose(trust, partition);

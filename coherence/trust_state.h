@@ -9,6 +9,7 @@
 #define SX_COHERENCE_TRUST_STATE_H
 
 #include "coherence/trust.h"
+#include "core/observe/broken.h"
 
 #define SX_TRUST_TEXT_MAX 400
 #define SX_TRUST_TEXTS 16

@@ -19,7 +19,7 @@
 enum { SLOTS = 16384, START_MS = 20000, FORM_MS = 30000, COMMAND_MS = 5000, ATTEMPTS = 6 };
 
 typedef struct node {
-    uint16_t port;
+    uint16_t port, announced; /* announced: 0 where it is the same */
     int port_lock;
     pid_t pid;
     bool with_debug; /* the server knows --enable-debug-command */
@@ -100,8 +100,9 @@ static pid_t spawn_node(sx_cluster *cluster, uint32_t index) {
     node *n = &cluster->nodes[index];
     const char *name = NULL;
     const char *path = sx_process_binary(&name);
-    char port[8], timeout[16];
+    char port[8], announced[8], timeout[16];
     snprintf(port, sizeof port, "%u", n->port);
+    snprintf(announced, sizeof announced, "%u", n->announced);
     snprintf(timeout, sizeof timeout, "%u", cluster->options.node_timeout_ms);
     const char *args[SX_PROCESS_ARGS_MAX + 1] = {
         name, "--port", port, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--daemonize", "no",
@@ -116,6 +117,10 @@ static pid_t spawn_node(sx_cluster *cluster, uint32_t index) {
         const char *more[] = {"--cluster-enabled", "yes", "--cluster-config-file", "nodes.conf",
                               "--cluster-node-timeout", timeout};
         for (size_t i = 0; i < sizeof more / sizeof more[0]; i++) args[argc++] = more[i];
+    }
+    if (n->announced != 0) {
+        args[argc++] = "--cluster-announce-port";
+        args[argc++] = announced;
     }
     if (cluster->password[0] != '\0') {
         const char *more[] = {"--requirepass", cluster->password, "--masterauth", cluster->password};
@@ -362,6 +367,13 @@ const char *sx_cluster_seeds(const sx_cluster *cluster) { return cluster->seeds;
 
 /* ---- faults ---- */
 
+int sx_cluster_announce(sx_cluster *cluster, uint32_t index, uint16_t port) {
+    char line[64], error[256];
+    snprintf(line, sizeof line, "CONFIG SET cluster-announce-port %u", port);
+    cluster->nodes[index].announced = port;
+    return expect_ok(cluster, index, line, error, sizeof error) ? 0 : -1;
+}
+
 int sx_cluster_kill(sx_cluster *cluster, uint32_t index) {
     if (cluster->nodes[index].pid == 0) return -1;
     sx_process_end(cluster->nodes[index].pid);
@@ -378,7 +390,11 @@ int sx_cluster_resume(sx_cluster *cluster, uint32_t index) {
 }
 
 int sx_cluster_restart(sx_cluster *cluster, uint32_t index) {
+    char dump[300];
     sx_cluster_kill(cluster, index);
+    /* What a replica was sent when it synchronised would be loaded again. */
+    snprintf(dump, sizeof dump, "%.255s/dump.rdb", cluster->nodes[index].directory);
+    unlink(dump);
     cluster->nodes[index].pid = spawn_node(cluster, index);
     return cluster->nodes[index].pid > 0 && wait_ready(cluster, index) ? 0 : -1;
 }

@@ -46,6 +46,9 @@ const char *sx_cluster_log_path(const sx_cluster *cluster, uint32_t node);
 /* "127.0.0.1:20000,127.0.0.1:20001,..." */
 const char *sx_cluster_seeds(const sx_cluster *cluster);
 
+/* Has a node announce another port than its own, now and after a restart: a proxy's. 0 or -1. */
+int sx_cluster_announce(sx_cluster *cluster, uint32_t node, uint16_t port);
+
 /* Faults. 0 or -1. */
 int sx_cluster_kill(sx_cluster *cluster, uint32_t node);    /* SIGKILL, and waits for its end */
 int sx_cluster_pause(sx_cluster *cluster, uint32_t node);   /* SIGSTOP */

@@ -15,7 +15,8 @@ static void apply_key(strata *engine, const strata_namespace *ns, const void *ke
     uint64_t hash = sx_l1_hash(&engine->secret, ns->index, key, key_size);
     uint32_t stripe = sx_flight_stripe(hash);
     sx_flights_lock(engine->flights, stripe);
-    sx_apply_observed_locked(engine, hash, ns->index, key, key_size, n);
+    if (SX_BROKEN(apply)) sx_flights_mark_locked(engine->flights, hash, ns->index, key, key_size, n);
+    else sx_apply_observed_locked(engine, hash, ns->index, key, key_size, n);
     sx_flights_unlock(engine->flights, stripe);
 }
 
@@ -101,7 +102,7 @@ void sx_apply_message_on_loop(void *context, uint32_t partition, const sx_messag
         apply_wide(engine, partition, NULL, message->n);
         return;
     }
-    if (message->kind == SX_MESSAGE_UNTRUST) {
+    if (message->kind == SX_MESSAGE_UNTRUST && !SX_BROKEN(untrust_heard)) {
         sx_flights_mark_wide(engine->flights, partition, NULL, 0);
         return;
     }

@@ -17,6 +17,7 @@ static const sx_redis_node *owner_of(const strata *engine, uint32_t partition) {
 void sx_asked_encode(strata *engine, sx_asked *asked, const sx_redis_node *node, sx_publish_write *write) {
     const sx_redis_node *owner = owner_of(engine, write->key.partition);
     asked->held_back = false;
+    if (SX_BROKEN(untrust_told)) return;
     if (node == owner) {
         if (asked->used) asked->told = NULL;
         asked->used = true;

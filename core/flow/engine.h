@@ -24,6 +24,7 @@
 #include "core/memory/heap.h"
 #include "core/memory/item.h"
 #include "core/memory/lock.h"
+#include "core/observe/broken.h"
 #include "core/observe/log.h"
 #include "core/time/clock.h"
 #include "l1/l1.h"

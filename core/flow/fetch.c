@@ -94,7 +94,8 @@ bool sx_fetch_back_on_loop(sx_flight *flight) {
 static bool insert_locked(sx_flight *flight, sx_item *item, uint64_t identity) {
     strata *engine = flight->engine;
     if (!engine->l1_on || !flight->fill) return false;
-    if (item->n < flight->min_n || flight->barrier > flight->phase_seq) {
+    if ((item->n < flight->min_n && !SX_BROKEN(min_n)) ||
+        (flight->barrier > flight->phase_seq && !SX_BROKEN(barrier))) {
         add(engine, SX_FLOW_METRIC_FILLS_SUPERSEDED);
         return false;
     }
@@ -110,7 +111,8 @@ void sx_fetch_insert_on_loop(sx_flight *flight, sx_item *item) {
     strata *engine = flight->engine;
     sx_flights_lock(engine->flights, flight->stripe);
     /* Also where the insertion is then refused; an own write in progress learns of it too. */
-    sx_apply_observed_locked(engine, flight->hash, flight->ns->index, flight->key, flight->key_size, item->n);
+    if (!SX_BROKEN(observed))
+        sx_apply_observed_locked(engine, flight->hash, flight->ns->index, flight->key, flight->key_size, item->n);
     (void)insert_locked(flight, item, flight->store_op.request.identity);
     sx_flights_unlock(engine->flights, flight->stripe);
 }
@@ -214,7 +216,9 @@ static strata_source proven(sx_flight *flight, uint64_t identity) {
     sx_item *item = flight->candidate;
     strata_source source = STRATA_FROM_NONE;
     sx_flights_lock(engine->flights, flight->stripe);
-    if (item->n >= flight->min_n && flight->barrier <= flight->phase_seq) source = STRATA_FROM_L2;
+    if ((item->n >= flight->min_n || SX_BROKEN(min_n)) &&
+        (flight->barrier <= flight->phase_seq || SX_BROKEN(barrier)))
+        source = STRATA_FROM_L2;
     if (source != STRATA_FROM_NONE &&
         sx_trust_may_fill_on_loop(engine->trust, flight->partition, &flight->mark, identity) &&
         !sx_unknown_holds_on_loop(engine, flight->hash, item)) {
@@ -238,7 +242,7 @@ static void front_done(sx_store_op *op, int32_t status, const sx_resp *reply) {
     }
     bool same = reply->type == SX_RESP_STRING &&
                 sx_envelope_decode_front(reply->text, reply->size, &front) == SX_ENVELOPE_VALUE &&
-                front.n == item->n && front.id == item->id && sx_loop_now_ns(engine->loop) < item->expires_ns;
+                front.n == item->n && (front.id == item->id || SX_BROKEN(version_id)) && sx_loop_now_ns(engine->loop) < item->expires_ns;
     strata_source source = same ? proven(flight, op->request.identity) : STRATA_FROM_NONE;
     flight->candidate = NULL;
     if (source != STRATA_FROM_NONE) {
@@ -270,7 +274,7 @@ void sx_fetch_missed_on_loop(sx_flight *flight, int32_t status) {
     bool wants_load = false;
     for (const sx_op *op = flight->waiters; op != NULL; op = op->wait_next) wants_load |= op->loader != NULL;
     sx_flights_unlock(engine->flights, flight->stripe);
-    if (wants_load && status == STRATA_EXISTS) {
+    if (wants_load && status == STRATA_EXISTS && !SX_BROKEN(lease_wait)) {
         sx_await_begin_on_loop(flight);
         return;
     }

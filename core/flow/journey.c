@@ -47,7 +47,7 @@ void sx_flight_end_on_loop(sx_flight *flight) {
 
 /* Whether this round's result is new enough for op: it joined before the round asked, or the version shows it. */
 static bool may_have(const sx_flight *flight, const sx_op *op, const sx_item *item) {
-    if (op->join_seq <= flight->phase_seq) return true;
+    if (op->join_seq <= flight->phase_seq || SX_BROKEN(join)) return true;
     return item != NULL && item->n != 0 && item->n >= op->join_min_n && flight->barrier <= flight->phase_seq;
 }
 

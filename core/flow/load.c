@@ -196,6 +196,11 @@ static void fill_done(sx_store_op *op, int32_t status, const sx_resp *reply) {
         item->generation = flight->mark.generation;
         sx_fetch_insert_on_loop(flight, item);
     } else if (status == STRATA_OK) {
+        if (SX_BROKEN(lost_fill)) {
+            item->n = flight->min_n > 0 ? flight->min_n : 1;
+            item->generation = flight->mark.generation;
+            sx_fetch_insert_on_loop(flight, item);
+        }
         add(engine, SX_FLOW_METRIC_FILLS_SUPERSEDED);
     }
     answer_loaded(flight, STRATA_OK, item);

@@ -56,8 +56,8 @@ int32_t sx_read_peek(strata_session *session, uint64_t hash, uint32_t partition,
         return STRATA_MISS;
     }
     /* relaxed: compared with the generation that was acquired; restamping publishes nothing else */
-    bool same = atomic_load_explicit(&item->generation, memory_order_relaxed) == generation;
-    bool trusted = now_ns < lease_ns;
+    bool same = atomic_load_explicit(&item->generation, memory_order_relaxed) == generation || SX_BROKEN(unproven);
+    bool trusted = now_ns < lease_ns || (SX_BROKEN(lease_over) && lease_ns != INT64_MIN);
     if (SX_UNLIKELY(!trusted || !same))
         return peek_unproven(session, word, trusted, same, item, now_ns, out, candidate);
     count(session, SX_SESSION_METRIC_L1_HITS);

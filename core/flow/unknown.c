@@ -62,7 +62,7 @@ static void queued_too_long(sx_timer *timer) {
 
 bool sx_unknown_queue_on_loop(sx_write *write) {
     strata *engine = write->engine;
-    if (engine->unknown_count == 0) return false;
+    if (engine->unknown_count == 0 || SX_BROKEN(unknown_queue)) return false;
     sx_unknown *unknown = find(engine, write->hash, write->item);
     if (unknown == NULL) {
         if (write->done_n != 0 || engine->unknown_count < UNKNOWN_MAX) return false;
@@ -169,7 +169,7 @@ static void encode(sx_redis_request *request, const sx_redis_node *node) {
     sx_publish_write command = {.key = {unknown->partition, unknown->ns->name, unknown->ns->name_size,
                                         unknown->ns->version, sx_item_key(key), key->key_size},
                                 .id = sx_key_random_next(&engine->random),
-                                .not_before_ms = unknown->not_before_ms};
+                                .not_before_ms = SX_BROKEN(unknown_not_before) ? 0 : unknown->not_before_ms};
     sx_asked_encode(engine, &unknown->asked, node, &command);
     unknown->attempted_ms = unknown->not_before_ms;
     sx_command_clear(&request->command);

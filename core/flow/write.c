@@ -121,7 +121,7 @@ static void written(sx_write *write, uint64_t n) {
     item->id = write->id;
     item->generation = write->mark.generation;
     sx_flights_lock(engine->flights, stripe);
-    bool newest = n >= write->seen.min_n;
+    bool newest = n >= write->seen.min_n || SX_BROKEN(min_n);
     sx_write_mark_remove_locked(engine->flights, &write->seen);
     sx_apply_observed_locked(engine, write->hash, item->ns, sx_item_key(item), item->key_size, n);
     if (engine->l1_on && !write->invalidate && newest &&
@@ -165,7 +165,7 @@ static void write_done(sx_store_op *op, int32_t status, const sx_resp *reply) {
     }
     if (verdict == SX_PUBLISH_LATE || verdict == SX_PUBLISH_EARLY) status = STRATA_E_TIMEOUT; /* nothing was done */
     else if (status == STRATA_OK) status = STRATA_E_UNKNOWN_OUTCOME; /* an answer that makes no sense */
-    if (status == STRATA_E_UNKNOWN_OUTCOME && sx_unknown_add_on_loop(engine, write) != STRATA_OK)
+    if (status == STRATA_E_UNKNOWN_OUTCOME && !SX_BROKEN(unknown_bypass) && sx_unknown_add_on_loop(engine, write) != STRATA_OK)
         sx_log_write(&engine->log, SX_LOG_ERROR, "a write of unknown outcome could not be remembered: out of memory");
     sx_write_end_on_loop(write, status, 0);
 }
@@ -179,7 +179,7 @@ static void encode(sx_redis_request *request, const sx_redis_node *node) {
     int64_t left_ms = (write->deadline_ns - now_ns) / SX_NS_PER_MS;
     sx_publish_write command = {.key = publish_key(write),
                                 .id = write->id,
-                                .deadline_ms = server_ms < 0 ? 0 : server_ms + (left_ms > 0 ? left_ms : 0) + 1,
+                                .deadline_ms = server_ms < 0 || SX_BROKEN(write_deadline) ? 0 : server_ms + (left_ms > 0 ? left_ms : 0) + 1,
                                 .ttl_ms = write->ttl_ms,
                                 .tail = write->invalidate ? NULL : write->tail.data,
                                 .tail_size = write->tail.size,

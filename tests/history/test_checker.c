@@ -103,6 +103,100 @@ static void a_lease_allows_one_load(void **state) {
     assert_int_equal(ONLY_FAULT(load, second), HISTORY_FAULTS);
 }
 
+static void a_read_is_no_older_than_it_says(void **state) {
+    (void)state;
+    history_rules micro = {.bound_ns = 500000};
+    history_op set = op(HISTORY_SET, 1, 0, 100, 7), read = op(HISTORY_READ, 2, 50100, 50200, 6);
+    read.said_us = 10; /* and is 50 */
+    assert_int_equal(only_fault((history_op[]){set, read}, 2, &micro), HISTORY_UNDERSTATED);
+    read.said_us = 50;
+    assert_int_equal(only_fault((history_op[]){set, read}, 2, &micro), HISTORY_FAULTS);
+}
+
+static void two_fills_at_once_are_one_too_many(void **state) {
+    (void)state;
+    history_op first = op(HISTORY_LOAD, 1, 0, 200, 6), second = op(HISTORY_LOAD, 1, 150, 300, 6);
+    assert_int_equal(ONLY_FAULT(first, second), HISTORY_FAULTS); /* one of them stayed with its waiters */
+    first.filled = second.filled = 1;
+    assert_int_equal(ONLY_FAULT(first, second), HISTORY_FILLED_TWICE);
+    second.start_ns = 200;
+    assert_int_equal(ONLY_FAULT(first, second), HISTORY_FAULTS);
+}
+
+static history_op version(history_op o, uint8_t source, uint64_t id) {
+    o.source = source;
+    o.id = id;
+    return o;
+}
+
+static void what_was_seen_replaced_does_not_return(void **state) {
+    (void)state;
+    /* Nobody was told that the write succeeded, but somebody has read it. */
+    history_op seen = version(op(HISTORY_READ, 1, 0, 10, 7), STRATA_FROM_L2, 70);
+    history_op old = version(op(HISTORY_READ, 2, 11, 20, 6), STRATA_FROM_L2, 60);
+    assert_int_equal(ONLY_FAULT(seen, old), HISTORY_UNDONE);
+    old.start_ns = 9;
+    assert_int_equal(ONLY_FAULT(seen, old), HISTORY_FAULTS);
+}
+
+static history_rules with_loss(const history_loss *loss) {
+    history_rules r = rules;
+    r.losses = loss;
+    r.loss_count = 1;
+    return r;
+}
+
+static void a_failover_excuses_what_it_may_have_lost(void **state) {
+    (void)state;
+    history_loss loss = {.from_ns = 50, .to_ns = 200, .keys = 1};
+    history_rules lossy = with_loss(&loss);
+    history_op set = version(op(HISTORY_SET, 1, 0, 100, 7), 0, 70), before = op(HISTORY_SET, 1, 0, 49, 7);
+    history_op read = version(op(HISTORY_READ, 2, 201, 210, 6), STRATA_FROM_L2, 60);
+    assert_int_equal(only_fault((history_op[]){set, read}, 2, &lossy), HISTORY_FAULTS);
+    assert_int_equal(only_fault((history_op[]){before, read}, 2, &lossy), HISTORY_STALE); /* had reached the replica */
+    history_op during = read;
+    during.start_ns = 199; /* it may come from the old primary */
+    assert_int_equal(only_fault((history_op[]){before, during}, 2, &lossy), HISTORY_FAULTS);
+    /* Somebody found the write there afterwards: it was not lost. */
+    history_op found = version(op(HISTORY_READ, 3, 201, 205, 7), STRATA_FROM_L2, 70);
+    read.start_ns = 206;
+    assert_int_equal(only_fault((history_op[]){set, found, read}, 3, &lossy), HISTORY_STALE);
+    history_op gone = op(HISTORY_INVALIDATE, 1, 0, 100, 7);
+    assert_int_equal(only_fault((history_op[]){gone, read}, 2, &lossy), HISTORY_FAULTS);
+    lossy.invalidations_are_replayed = true;
+    assert_int_equal(only_fault((history_op[]){gone, read}, 2, &lossy), HISTORY_STALE);
+    loss.keys = 2;
+    assert_int_equal(only_fault((history_op[]){set, read}, 2, &lossy), HISTORY_STALE);
+    loss = (history_loss){.from_ns = 50, .to_ns = 200, .keys = 1, .lossless = true};
+    assert_int_equal(only_fault((history_op[]){set, read}, 2, &lossy), HISTORY_STALE);
+}
+
+static void what_a_failover_lost_is_gone_for_all(void **state) {
+    (void)state;
+    history_loss loss = {.from_ns = 50, .to_ns = 200, .keys = 1};
+    history_rules lossy = with_loss(&loss);
+    history_op set = version(op(HISTORY_SET, 1, 0, 100, 7), 0, 70);
+    history_op witness = version(op(HISTORY_READ, 2, 201, 210, 6), STRATA_FROM_L2, 60);
+    history_op read = version(op(HISTORY_READ, 3, 711, 712, 7), STRATA_FROM_L1, 70);
+    assert_int_equal(only_fault((history_op[]){set, witness, read}, 3, &lossy), HISTORY_REVIVED);
+    read.start_ns = 710;
+    assert_int_equal(only_fault((history_op[]){set, witness, read}, 3, &lossy), HISTORY_FAULTS);
+    read = version(op(HISTORY_READ, 3, 711, 712, 7), STRATA_FROM_L1, 71); /* loaded anew */
+    assert_int_equal(only_fault((history_op[]){set, witness, read}, 3, &lossy), HISTORY_FAULTS);
+}
+
+static void an_answer_of_l2_may_be_that_of_a_read_it_joined(void **state) {
+    (void)state;
+    history_rules joining = rules;
+    joining.join_ns = 100;
+    history_op set = op(HISTORY_SET, 1, 0, 100, 7);
+    history_op first = with(op(HISTORY_READ, 2, 90, 300, 6), STRATA_FROM_L2, 0), joined = first;
+    joined.start_ns = 150;
+    assert_int_equal(only_fault((history_op[]){set, first, joined}, 3, &joining), HISTORY_FAULTS);
+    joined.process = 3; /* another process has nothing to join */
+    assert_int_equal(only_fault((history_op[]){set, first, joined}, 3, &joining), HISTORY_STALE);
+}
+
 static void files_are_read_one_after_another(void **state) {
     (void)state;
     history_op *ops = NULL;
@@ -131,6 +225,12 @@ int main(void) {
         cmocka_unit_test(versions_only_grow_in_a_process),
         cmocka_unit_test(an_old_load_after_an_invalidation_is_a_resurrection),
         cmocka_unit_test(a_lease_allows_one_load),
+        cmocka_unit_test(a_read_is_no_older_than_it_says),
+        cmocka_unit_test(two_fills_at_once_are_one_too_many),
+        cmocka_unit_test(what_was_seen_replaced_does_not_return),
+        cmocka_unit_test(a_failover_excuses_what_it_may_have_lost),
+        cmocka_unit_test(what_a_failover_lost_is_gone_for_all),
+        cmocka_unit_test(an_answer_of_l2_may_be_that_of_a_read_it_joined),
         cmocka_unit_test(files_are_read_one_after_another),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

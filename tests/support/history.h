@@ -2,7 +2,7 @@
 /* Histories: what processes did and saw, in files, and a checker that judges them by PROTOCOL section 1 afterwards.
 
    Values are numbers. Per key they only grow in the source of truth, which is changed before a write of the key begins: so
-   who must see a write must see its number, or a greater one. */
+   who must see a write must see its number, or a greater one. A key is written by one thread at a time. */
 #ifndef SX_TESTS_SUPPORT_HISTORY_H
 #define SX_TESTS_SUPPORT_HISTORY_H
 
@@ -14,40 +14,61 @@ typedef enum history_kind {
     HISTORY_READ,       /* value, n and source of what was answered as fresh */
     HISTORY_SET,        /* acknowledged, with this value */
     HISTORY_INVALIDATE, /* acknowledged; value is the truth's when it began */
-    HISTORY_LOAD        /* a loader's run, with what it answered */
+    HISTORY_LOAD,       /* a loader's run, with what it answered */
+    HISTORY_FAILED_READ /* began something that others may have joined */
 } history_kind;
 
 typedef struct history_op {
     int64_t start_ns, end_ns; /* CLOCK_MONOTONIC: one for all processes of a machine */
-    uint64_t value, n;        /* n: 0 where none is known */
+    uint64_t value, n, id;    /* n, id: the version; 0 where none is known */
     uint32_t process, key;
+    uint32_t said_us;     /* a read from L1: the staleness that it was said to have at most; 0: none */
     uint8_t kind, source; /* strata_source of a read */
-    uint8_t reserved[6];
+    uint8_t filled;       /* LOAD: L2 took the result */
+    uint8_t reserved[1];
 } history_op;
 
 typedef enum history_fault {
     HISTORY_STALE,        /* a read older than the bound allows */
+    HISTORY_UNDERSTATED,  /* a read from L1 older than it was said to be */
     HISTORY_OWN_WRITE,    /* a read older than what its own process had written */
     HISTORY_BACK,         /* a version older than one that its process had read */
     HISTORY_RESURRECTED,  /* a load from before an invalidation is read after it */
     HISTORY_LOADED_TWICE, /* a loader begins while another process's runs, and nothing happened between */
+    HISTORY_FILLED_TWICE, /* two loads at the same time, and L2 took both */
+    HISTORY_UNDONE,       /* L2 answers what somebody had seen replaced */
+    HISTORY_REVIVED,      /* L1 serves a version beyond the bound after L2 was seen to have lost it */
     HISTORY_FAULTS
 } history_fault;
 const char *history_fault_name(history_fault fault);
+
+/* A failover: what was executed at its old primary in that time may be lost, and answers of L2 may come from either. */
+typedef struct history_loss {
+    int64_t from_ns, to_ns;
+    uint64_t keys; /* bit k: key k, k < 64 */
+    bool lossless; /* an orderly one: only the last applies */
+} history_loss;
 
 typedef struct history_rules {
     int64_t bound_ns; /* of reads from L1; an answer of L2 may be no older than its beginning */
     int64_t lease_ns; /* how long a loader keeps others from loading; 0: don't judge */
     bool sets_may_be_lost; /* by a failover: L2's answers are judged by own writes and versions only */
+    bool invalidations_are_replayed; /* no failover excuses the loss of one */
+    int64_t join_ns;       /* an answer of L2 may be as old as a read of the same process that it joined, at most this */
+    const history_loss *losses;
+    size_t loss_count;
+    const history_loss *calm; /* NULL: all the time; else loads are judged by lease_ns only within these */
+    size_t calm_count;
 } history_rules;
 
 typedef struct history_report {
     uint64_t faults[HISTORY_FAULTS];
     history_op worst[HISTORY_FAULTS][2]; /* the first found: what broke the rule, and what it should have respected */
+    uint64_t writes, lost_writes; /* judged, and those excused by a loss */
     int64_t oldest_ns; /* how long before a read from L1 began the oldest write ended that it missed, in bounds or not */
 } history_report;
 
-/* Sorts ops. Whether no rule was broken. */
+/* Sorts ops by key and beginning. Whether no rule was broken. */
 bool history_check(history_op *ops, size_t count, const history_rules *rules, history_report *report);
 
 /* Reads all records of a file after those that *ops already holds. 0 or -1. */

@@ -1,0 +1,318 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The faults, one by one, and the wait until the cluster is whole again. */
+#include "tests/torment/torment.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+
+#define SETTLE_MS   20000
+#define TAKEOVER_MS 10000
+
+const char *torment_fault_name(torment_fault fault) {
+    static const char *const names[] = {
+        "kill",        "restart_empty", "pause_long", "pause",        "failover",    "takeover", "migrate",
+        "kill_pubsub", "kill_normal",   "buffer",     "script_flush", "flushall",    "evict",    "client_pause",
+        "client_kill", "delay",         "stall",      "late",         "drop",         "cut",         "lose",     "clock"};
+    _Static_assert(sizeof names / sizeof names[0] == TORMENT_FAULTS, "one name each");
+    return fault < TORMENT_FAULTS ? names[fault] : "?";
+}
+
+static uint64_t dice(torment_world *w, uint64_t sides) { return torment_random(&w->random) % sides; }
+static int64_t between(torment_world *w, int64_t low, int64_t high) { return low + (int64_t)dice(w, (uint64_t)(high - low)); }
+
+/* ---- who is what ---- */
+
+typedef struct role {
+    bool answers, primary, synced;
+    uint64_t offset;
+} role;
+
+static role role_of(torment_world *w, uint32_t node) {
+    role r = {.answers = false};
+    if (sx_cluster_pid(w->cluster, node) == 0) return r;
+    char *answer = sx_cluster_command(w->cluster, node, "ROLE");
+    char *rest = answer, *what = strsep(&rest, "\n");
+    r.answers = what != NULL && (strcmp(what, "master") == 0 || strcmp(what, "slave") == 0);
+    r.primary = r.answers && strcmp(what, "master") == 0;
+    if (r.primary) {
+        r.offset = strtoull(rest == NULL ? "0" : rest, NULL, 10);
+    } else if (r.answers) {
+        (void)strsep(&rest, "\n");
+        (void)strsep(&rest, "\n");
+        const char *link = strsep(&rest, "\n");
+        r.synced = link != NULL && strcmp(link, "connected") == 0;
+        r.offset = strtoull(rest == NULL ? "0" : rest, NULL, 10);
+    }
+    free(answer);
+    return r;
+}
+
+static bool ok(torment_world *w, uint32_t node) {
+    char *info = sx_cluster_command(w->cluster, node, "CLUSTER INFO");
+    bool good = strstr(info, "cluster_state:ok") != NULL;
+    free(info);
+    return good;
+}
+
+static uint32_t primary_of(const torment_world *w, uint32_t shard) { return (uint32_t)w->primary[shard]; }
+static uint32_t other(uint32_t node) { return (node + TORMENT_SHARDS) % TORMENT_NODES; }
+
+/* ---- settling ---- */
+
+/* The shard's primary where it has one, and a replica that has heard all that was acknowledged at *synced_ns. -1. */
+static int whole(torment_world *w, uint32_t shard, int64_t *synced_ns) {
+    int64_t now_ns = torment_now_ns();
+    role a = role_of(w, shard), b = role_of(w, shard + TORMENT_SHARDS);
+    if (!a.answers || !b.answers || a.primary == b.primary) return -1;
+    uint32_t primary = a.primary ? shard : shard + TORMENT_SHARDS, replica = other(primary);
+    const role *p = a.primary ? &a : &b;
+    if (!(a.primary ? &b : &a)->synced || !ok(w, primary) || !ok(w, replica)) return -1;
+    for (int i = 0; i < 50; i++) {
+        role r = role_of(w, replica);
+        if (r.answers && !r.primary && r.synced && r.offset >= p->offset) {
+            *synced_ns = now_ns;
+            return (int)primary;
+        }
+        torment_sleep_ms(10);
+    }
+    return -1;
+}
+
+static void note_loss(torment_world *w, uint32_t shard, int64_t to_ns) {
+    if (w->loss_count < sizeof w->losses / sizeof w->losses[0])
+        w->losses[w->loss_count++] = (history_loss){w->synced_ns[shard], to_ns, w->shard_keys[shard], w->orderly};
+}
+
+void torment_settle(torment_world *w) {
+    int64_t give_up_ns = torment_now_ns() + SETTLE_MS * INT64_C(1000000);
+    for (uint32_t s = 0; s < TORMENT_SHARDS; s++) {
+        int64_t synced_ns = 0;
+        int primary = -1;
+        while ((primary = whole(w, s, &synced_ns)) < 0 && torment_now_ns() < give_up_ns) torment_sleep_ms(20);
+        if (primary < 0) {
+            fprintf(stderr, "torment: shard %u did not come back\n", s);
+            w->failed = true;
+            return;
+        }
+        if (w->primary[s] >= 0 && primary != w->primary[s]) {
+            /* Clients may still talk to the old one for as long as they wait for an answer. */
+            note_loss(w, s, torment_now_ns() + TORMENT_DEADLINE_MS * INT64_C(1000000));
+        }
+        w->primary[s] = primary;
+        w->synced_ns[s] = synced_ns;
+    }
+}
+
+/* ---- servers ---- */
+
+static void await_takeover(torment_world *w, uint32_t replica) {
+    int64_t give_up_ns = torment_now_ns() + TAKEOVER_MS * INT64_C(1000000);
+    while (!role_of(w, replica).primary && torment_now_ns() < give_up_ns) torment_sleep_ms(50);
+}
+
+static void kill_primary(torment_world *w) {
+    uint32_t node = primary_of(w, (uint32_t)dice(w, TORMENT_SHARDS));
+    (void)sx_cluster_kill(w->cluster, node);
+    await_takeover(w, other(node));
+    torment_sleep_ms(between(w, 0, 500));
+    (void)sx_cluster_restart(w->cluster, node);
+}
+
+static void pause_primary(torment_world *w) {
+    uint32_t node = primary_of(w, (uint32_t)dice(w, TORMENT_SHARDS));
+    (void)sx_cluster_pause(w->cluster, node);
+    await_takeover(w, other(node));
+    torment_sleep_ms(between(w, 0, 1500));
+    (void)sx_cluster_resume(w->cluster, node);
+}
+
+static void pause_node(torment_world *w) {
+    uint32_t node = (uint32_t)dice(w, TORMENT_NODES);
+    if (dice(w, 3) != 0) node = primary_of(w, node % TORMENT_SHARDS);
+    (void)sx_cluster_pause(w->cluster, node);
+    torment_sleep_ms(between(w, 20, 700));
+    (void)sx_cluster_resume(w->cluster, node);
+}
+
+static void fail_over(torment_world *w, const char *how) {
+    uint32_t replica = other(primary_of(w, (uint32_t)dice(w, TORMENT_SHARDS)));
+    free(sx_cluster_command(w->cluster, replica, "CLUSTER FAILOVER%s", how));
+    await_takeover(w, replica);
+}
+
+/* False: some keys are still there. */
+static bool migrate_keys(torment_world *w, uint16_t slot, uint32_t from, uint32_t to) {
+    char port[8];
+    snprintf(port, sizeof port, "%u", sx_cluster_port(w->cluster, to));
+    for (int turn = 0; turn < 100; turn++) {
+        char *names = sx_cluster_command(w->cluster, from, "CLUSTER GETKEYSINSLOT %u 2", slot);
+        const char *argv[8 + 2] = {"MIGRATE", "127.0.0.1", port, "", "0", "2000", "REPLACE", "KEYS"};
+        size_t argc = 8;
+        bool failed = names[0] == '-';
+        for (char *name = strtok(names, "\n"); name != NULL && argc < 10; name = strtok(NULL, "\n")) argv[argc++] = name;
+        if (argc > 8 && !failed) free(sx_cluster_command_argv(w->cluster, from, argc, argv));
+        free(names);
+        if (argc == 8) return true;
+        torment_sleep_ms(between(w, 0, 60));
+    }
+    return false;
+}
+
+static bool migrate_slot(torment_world *w, uint16_t slot, uint32_t from, uint32_t to) {
+    if (sx_cluster_slot_migrating(w->cluster, slot, to) != 0) return false;
+    torment_sleep_ms(between(w, 0, 300));
+    if (!migrate_keys(w, slot, from, to)) return false;
+    torment_sleep_ms(between(w, 0, 500)); /* every write is answered with ASK */
+    return migrate_keys(w, slot, from, to) && sx_cluster_slot_give(w->cluster, slot, to) == 0;
+}
+
+/* A slot moves with its keys, two at a time, and often back. */
+static void migrate(torment_world *w) {
+    uint32_t partition = w->key_partition[dice(w, TORMENT_KEYS)];
+    uint16_t slot = w->slots[partition];
+    for (uint64_t turn = dice(w, 2) + 1; turn > 0; turn--) {
+        uint32_t home = w->home[partition], guest = (home + 1 + (uint32_t)dice(w, TORMENT_SHARDS - 1)) % TORMENT_SHARDS;
+        for (uint32_t k = 0; k < TORMENT_KEYS; k++)
+            if (w->key_partition[k] == partition) w->shard_keys[guest] |= UINT64_C(1) << k;
+        if (!migrate_slot(w, slot, primary_of(w, home), primary_of(w, guest))) {
+            /* As an operator would not leave it: what has moved is lost, and nothing of it may ever be found again. */
+            for (uint32_t i = 0; i < TORMENT_NODES; i++)
+                free(sx_cluster_command(w->cluster, i, "CLUSTER SETSLOT %u STABLE", slot));
+            for (uint32_t s = 0; s < TORMENT_SHARDS; s++) free(sx_cluster_command(w->cluster, primary_of(w, s), "FLUSHALL"));
+            int owner = sx_cluster_owner(w->cluster, slot);
+            if (owner >= 0) w->home[partition] = (uint32_t)owner % TORMENT_SHARDS;
+            return;
+        }
+        w->home[partition] = guest;
+        torment_sleep_ms(between(w, 100, 800));
+    }
+}
+
+static void to_all(torment_world *w, const char *command) {
+    for (uint32_t i = 0; i < TORMENT_NODES; i++) free(sx_cluster_command(w->cluster, i, "%s", command));
+}
+
+static void kill_clients(torment_world *w, const char *command) {
+    for (uint64_t i = dice(w, 12) + 1; i > 0; i--) {
+        free(sx_cluster_command(w->cluster, (uint32_t)dice(w, TORMENT_NODES), "%s", command));
+        torment_sleep_ms(between(w, 0, 30));
+    }
+}
+
+/* Nonsense on all channels, more than may wait for a subscriber that is stopped. */
+static void small_buffers(torment_world *w) {
+    static const char script[] = "for i = 1, 200 do redis.call('SPUBLISH', KEYS[1], string.rep('x', 50000)) end";
+    uint32_t shard = (uint32_t)dice(w, TORMENT_SHARDS), node = primary_of(w, shard);
+    const char *limit[] = {"CONFIG", "SET", "client-output-buffer-limit", "pubsub 1 0 0"};
+    free(sx_cluster_command_argv(w->cluster, node, 4, limit));
+    pid_t stopped = w->clients[dice(w, TORMENT_CLIENTS)];
+    kill(stopped, SIGSTOP);
+    for (uint32_t p = 0; p < TORMENT_PARTITIONS; p++) {
+        char *channel = sx_cluster_command(w->cluster, node, "PUBSUB SHARDCHANNELS *");
+        for (char *name = strtok(channel, "\n"); name != NULL && p == 0; name = strtok(NULL, "\n")) {
+            const char *argv[] = {"EVAL", script, "1", name};
+            free(sx_cluster_command_argv(w->cluster, node, 4, argv));
+            break; /* one of them will do */
+        }
+        free(channel);
+        if (p == 0) torment_sleep_ms(between(w, 50, 400));
+    }
+    kill(stopped, SIGCONT);
+    limit[3] = "pubsub 33554432 8388608 60";
+    free(sx_cluster_command_argv(w->cluster, node, 4, limit));
+}
+
+static void evict(torment_world *w) {
+    uint32_t node = primary_of(w, (uint32_t)dice(w, TORMENT_SHARDS));
+    free(sx_cluster_command(w->cluster, node, "CONFIG SET maxmemory-policy allkeys-random"));
+    free(sx_cluster_command(w->cluster, node, "CONFIG SET maxmemory 1mb"));
+    torment_sleep_ms(between(w, 5, 150));
+    free(sx_cluster_command(w->cluster, node, "CONFIG SET maxmemory 0"));
+}
+
+/* ---- clients ---- */
+
+static void pause_client(torment_world *w) {
+    pid_t pid = w->clients[dice(w, TORMENT_CLIENTS)];
+    kill(pid, SIGSTOP);
+    torment_sleep_ms(between(w, 20, 1500));
+    kill(pid, SIGCONT);
+}
+
+static void kill_client(torment_world *w) {
+    uint32_t index = (uint32_t)dice(w, TORMENT_CLIENTS);
+    kill(w->clients[index], SIGKILL);
+    waitpid(w->clients[index], NULL, 0);
+    /* What it sent last may execute until its deadline is over: its successor must not write before. */
+    torment_sleep_ms(2 * TORMENT_DEADLINE_MS);
+    w->clients[index] = torment_client_start(w, index);
+}
+
+/* ---- the proxy ---- */
+
+static void disturb(torment_world *w, proxy_fault_kind kind) {
+    int64_t time_ms = between(w, 100, kind == PROXY_DELAY || kind == PROXY_STALL ? 3000 : 1200);
+    if (kind == PROXY_LATE) time_ms = between(w, 5, 60); /* then the clients are cut off */
+    uint64_t direction = dice(w, 3);
+    proxy_fault fault = {.kind = kind,
+                         .until_ns = torment_now_ns() + time_ms * 1000000,
+                         .delay_ms = (uint32_t)between(w, 5, kind == PROXY_LATE ? 450 : 300),
+                         .percent = kind == PROXY_LOSE ? 20 : (uint32_t)between(w, 20, 100),
+                         .to_server = direction != 1,
+                         .to_client = direction != 2,
+                         .seed = torment_random(&w->random)};
+    uint32_t node = primary_of(w, (uint32_t)dice(w, TORMENT_SHARDS));
+    bool everywhere = dice(w, 4) == 0;
+    for (uint32_t i = 0; i < TORMENT_NODES; i++)
+        if (everywhere || i == node) proxy_set(w->proxy, i, &fault);
+    torment_sleep_ms(between(w, 0, time_ms)); /* the next fault may come while this one lasts */
+}
+
+static void step_clock(torment_world *w) {
+    static const int64_t steps_s[] = {0, 1, -1, 3600, -3600, 86400 * 365, -86400 * 365};
+    atomic_store(&w->shared->wall_step_ns, steps_s[dice(w, sizeof steps_s / sizeof steps_s[0])] * 1000000000);
+    torment_sleep_ms(between(w, 10, 300));
+}
+
+void torment_strike(torment_world *w, torment_fault fault) {
+    int64_t now_ns = torment_now_ns();
+    if (w->calm_count < sizeof w->calm / sizeof w->calm[0])
+        w->calm[w->calm_count++] = (history_loss){w->calm_from_ns, now_ns, 0, false};
+    w->orderly = fault == TORMENT_FAILOVER;
+    switch (fault) {
+    case TORMENT_KILL: kill_primary(w); break;
+    case TORMENT_RESTART: (void)sx_cluster_restart(w->cluster, primary_of(w, (uint32_t)dice(w, TORMENT_SHARDS))); break;
+    case TORMENT_PAUSE_LONG: pause_primary(w); break;
+    case TORMENT_PAUSE: pause_node(w); break;
+    case TORMENT_FAILOVER: fail_over(w, ""); break;
+    case TORMENT_TAKEOVER: fail_over(w, dice(w, 2) == 0 ? " FORCE" : " TAKEOVER"); break;
+    case TORMENT_MIGRATE: migrate(w); break;
+    case TORMENT_KILL_PUBSUB: kill_clients(w, "CLIENT KILL TYPE pubsub"); break;
+    case TORMENT_KILL_NORMAL: kill_clients(w, "CLIENT KILL TYPE normal"); break;
+    case TORMENT_BUFFER: small_buffers(w); break;
+    case TORMENT_SCRIPT_FLUSH: to_all(w, "SCRIPT FLUSH"); break;
+    case TORMENT_FLUSHALL: free(sx_cluster_command(w->cluster, primary_of(w, (uint32_t)dice(w, TORMENT_SHARDS)), "FLUSHALL")); break;
+    case TORMENT_EVICT: evict(w); break;
+    case TORMENT_CLIENT_PAUSE: pause_client(w); break;
+    case TORMENT_CLIENT_KILL: kill_client(w); break;
+    case TORMENT_DELAY: disturb(w, PROXY_DELAY); break;
+    case TORMENT_STALL: disturb(w, PROXY_STALL); break;
+    case TORMENT_LATE: disturb(w, PROXY_LATE); break;
+    case TORMENT_DROP: disturb(w, PROXY_DROP); break;
+    case TORMENT_CUT: disturb(w, PROXY_CUT); break;
+    case TORMENT_LOSE: disturb(w, PROXY_LOSE); break;
+    case TORMENT_CLOCK: step_clock(w); break;
+    case TORMENT_FAULTS: break;
+    }
+    w->done[fault]++;
+    torment_settle(w);
+    if (w->struck_count < sizeof w->struck / sizeof w->struck[0]) {
+        w->struck[w->struck_count].fault = fault;
+        w->struck[w->struck_count].start_ns = now_ns;
+        w->struck[w->struck_count++].end_ns = torment_now_ns();
+    }
+    w->calm_from_ns = torment_now_ns() + 2000 * INT64_C(1000000); /* what it left behind is over by then */
+}

@@ -1,0 +1,322 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The tormentor's main: starts everything, strikes until the time is over, has the history judged, and prints what was. */
+#include "tests/torment/torment.h"
+
+#include <fcntl.h>
+#include <ftw.h>
+#include <getopt.h>
+#include <inttypes.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <strata/strata.h>
+
+#include "core/key/key.h"
+#include "core/memory/alloc.h"
+
+static const char usage[] =
+    "usage: torment [--seconds N] [--seed N] [--only FAULT[,FAULT]...] [--keep] [--verbose]\n"
+    "  Breaks a cluster, its clients and what is between them, and judges what the clients saw.\n"
+    "  Exit: 0 no violation, 1 violations, 2 the run itself failed, 77 no server here.\n";
+
+typedef struct settings {
+    uint64_t seconds, seed;
+    bool faults[TORMENT_FAULTS];
+    bool keep, verbose;
+} settings;
+
+/* ---- start ---- */
+
+pid_t torment_client_start(torment_world *w, uint32_t index) {
+    char number[16], process[16], seed[24];
+    snprintf(number, sizeof number, "%u", index);
+    snprintf(process, sizeof process, "%u", w->processes++);
+    snprintf(seed, sizeof seed, "%" PRIu64, w->seed);
+    char *const argv[] = {w->program, "--client", w->directory, w->seeds, number, process, seed, NULL};
+    pid_t pid = fork();
+    if (pid == 0) {
+        char path[256];
+        snprintf(path, sizeof path, "%s/errors-%s", w->directory, process);
+        int log = open(path, O_WRONLY | O_CREAT | O_TRUNC, 0600);
+        if (log >= 0) dup2(log, STDERR_FILENO);
+        execv(w->program, argv);
+        _exit(127);
+    }
+    return pid;
+}
+
+static bool start_cluster(torment_world *w) {
+    char error[256];
+    sx_cluster_options options = {.primaries = TORMENT_SHARDS, .replicas = 1, .node_timeout_ms = TORMENT_NODE_TIMEOUT_MS};
+    if (sx_cluster_start(&options, &w->cluster, error, sizeof error) != 0) {
+        fprintf(stderr, "torment: %s\n", error);
+        return false;
+    }
+    uint16_t ports[TORMENT_NODES];
+    for (uint32_t i = 0; i < TORMENT_NODES; i++) ports[i] = sx_cluster_port(w->cluster, i);
+    w->proxy = proxy_start(ports, TORMENT_NODES);
+    if (w->proxy == NULL) return false;
+    size_t used = 0;
+    for (uint32_t i = 0; i < TORMENT_NODES; i++) {
+        if (sx_cluster_announce(w->cluster, i, proxy_port(w->proxy, i)) != 0) return false;
+        used += (size_t)snprintf(w->seeds + used, sizeof w->seeds - used, "%s127.0.0.1:%u", i == 0 ? "" : ",",
+                                 proxy_port(w->proxy, i));
+    }
+    torment_sleep_ms(TORMENT_NODE_TIMEOUT_MS); /* until all have heard of it */
+    for (uint32_t s = 0; s < TORMENT_SHARDS; s++) w->primary[s] = -1;
+    torment_settle(w);
+    return !w->failed;
+}
+
+static bool place_keys(torment_world *w) {
+    sx_key_tags *tags;
+    if (sx_key_tags_create(sx_alloc_default(), TORMENT_PARTITIONS, &tags) != 0) return false;
+    for (uint32_t p = 0; p < TORMENT_PARTITIONS; p++) w->slots[p] = tags->tags[p].slot;
+    sx_key_tags_destroy(tags);
+    for (uint32_t k = 0; k < TORMENT_KEYS; k++) {
+        char name[16];
+        snprintf(name, sizeof name, "h%u", k);
+        w->key_partition[k] = sx_key_partition(name, strlen(name), TORMENT_PARTITIONS);
+        int owner = sx_cluster_owner(w->cluster, w->slots[w->key_partition[k]]);
+        if (owner < 0) return false;
+        w->home[w->key_partition[k]] = (uint32_t)owner % TORMENT_SHARDS;
+        w->shard_keys[owner % TORMENT_SHARDS] |= UINT64_C(1) << k;
+    }
+    return true;
+}
+
+static bool start(torment_world *w, const settings *s) {
+    snprintf(w->directory, sizeof w->directory, "/tmp/strata-torment-XXXXXX");
+    ssize_t length = readlink("/proc/self/exe", w->program, sizeof w->program - 1);
+    if (length <= 0 || mkdtemp(w->directory) == NULL) return false;
+    w->seed = s->seed;
+    uint64_t start = s->seed * 0xd1342543de82ef95u; /* seeds beside each other have nothing in common */
+    w->random = torment_random(&start);
+    w->shared = torment_map(w->directory, "shared", sizeof *w->shared);
+    if (w->shared == NULL || !start_cluster(w) || !place_keys(w)) return false;
+    for (uint32_t i = 0; i < TORMENT_CLIENTS; i++) w->clients[i] = torment_client_start(w, i);
+    for (int i = 0; i < 3000 && atomic_load(&w->shared->ready) < TORMENT_CLIENTS; i++) torment_sleep_ms(10);
+    return atomic_load(&w->shared->ready) >= TORMENT_CLIENTS;
+}
+
+/* ---- in between ---- */
+
+static void torment(torment_world *w, const settings *s) {
+    int64_t begin_ns = torment_now_ns(), end_ns = begin_ns + (int64_t)s->seconds * 1000000000;
+    w->calm_from_ns = begin_ns + 1000 * INT64_C(1000000);
+    torment_sleep_ms(2500);
+    torment_settle(w);
+    while (!w->failed && torment_now_ns() < end_ns - 2500 * INT64_C(1000000)) {
+        torment_fault fault = (torment_fault)(torment_random(&w->random) % TORMENT_FAULTS);
+        if (!s->faults[fault]) continue;
+        if (s->verbose)
+            fprintf(stderr, "%8.3f %s\n", (double)(torment_now_ns() - begin_ns) / 1e9, torment_fault_name(fault));
+        torment_strike(w, fault);
+        if (torment_random(&w->random) % 4 == 0) torment_sleep_ms((int64_t)(torment_random(&w->random) % 1000));
+    }
+    torment_sleep_ms(2500);
+    torment_settle(w); /* what is seen now has no excuse any more, but for what was lost before */
+    w->calm[w->calm_count++] = (history_loss){w->calm_from_ns, torment_now_ns(), 0, false};
+}
+
+/* What the clients said, but for the warnings that faults cause. */
+static void show_errors(const torment_world *w) {
+    for (uint32_t i = 0; i < w->processes; i++) {
+        char path[256], line[512];
+        snprintf(path, sizeof path, "%s/errors-%u", w->directory, i);
+        FILE *file = fopen(path, "r");
+        for (int lines = 0; file != NULL && lines < 60 && fgets(line, sizeof line, file) != NULL;)
+            if (strncmp(line, "[warn]", 6) != 0) lines++, fprintf(stderr, "  process %u: %s", i, line);
+        if (file != NULL) fclose(file);
+    }
+}
+
+static bool stop(torment_world *w) {
+    bool good = true;
+    atomic_store(&w->shared->stop, 1);
+    for (uint32_t i = 0; i < TORMENT_CLIENTS; i++) {
+        int status = 1;
+        for (int t = 0; t < 1500 && waitpid(w->clients[i], &status, WNOHANG) == 0; t++) torment_sleep_ms(10);
+        if (WIFEXITED(status) && WEXITSTATUS(status) == 0) continue;
+        fprintf(stderr, "torment: client %u ended with %#x\n", i, (unsigned)status);
+        show_errors(w);
+        kill(w->clients[i], SIGKILL);
+        good = false;
+    }
+    return good;
+}
+
+/* ---- afterwards ---- */
+
+static size_t gather(torment_world *w, history_op **out) {
+    size_t count = 0;
+    *out = NULL;
+    for (uint32_t i = 0; i < w->processes; i++) {
+        char name[32];
+        snprintf(name, sizeof name, "log-%u", i);
+        torment_log *log = torment_map(w->directory, name, sizeof *log);
+        if (log == NULL) continue;
+        size_t more = atomic_load(&log->count);
+        if (more > TORMENT_OPS_MAX) more = TORMENT_OPS_MAX;
+        history_op *ops = realloc(*out, (count + more + 1) * sizeof *ops);
+        if (ops == NULL) abort();
+        *out = ops;
+        for (size_t k = 0; k < more; k++)
+            if (log->ops[k].end_ns != 0) ops[count++] = log->ops[k]; /* else killed while it was written */
+        munmap(log, sizeof *log);
+    }
+    return count;
+}
+
+static void print_op(const history_op *op, int64_t zero_ns) {
+    static const char *const kinds[] = {"read", "set", "invalidate", "load", "failed read"};
+    static const char *const sources[] = {"", " from L1", " from L2", " from loader"};
+    fprintf(stderr, "    %10.3f .. %10.3f ms  process %u  %s %" PRIu64 "%s", (double)(op->start_ns - zero_ns) / 1e6,
+            (double)(op->end_ns - zero_ns) / 1e6, op->process, kinds[op->kind], op->value,
+            op->kind == HISTORY_READ ? sources[op->source & 3] : op->filled ? " filled" : "");
+    if (op->n != 0) fprintf(stderr, "  n %" PRIu64 " id %016" PRIx64, op->n, op->id);
+    if (op->said_us != 0) fprintf(stderr, "  said %.1f ms", op->said_us / 1e3);
+    fprintf(stderr, "\n");
+}
+
+/* What happened to the key between the two operations: of equal reads in a row only the first. */
+static void explain(const torment_world *w, const history_op *ops, size_t count, const history_op *worst) {
+    int64_t from_ns = (worst[0].start_ns < worst[1].start_ns ? worst[0] : worst[1]).start_ns - 300 * INT64_C(1000000);
+    int64_t to_ns = worst[0].end_ns > worst[1].end_ns ? worst[0].end_ns : worst[1].end_ns;
+    fprintf(stderr, "    key %u, partition %u; times from the operation that was not respected\n", worst->key,
+            w->key_partition[worst->key]);
+    history_op last[64] = {{.kind = HISTORY_LOAD}};
+    int printed = 0;
+    for (size_t i = 0; i < w->struck_count; i++)
+        if (w->struck[i].end_ns >= from_ns - 8000000000 && w->struck[i].start_ns <= to_ns)
+            fprintf(stderr, "    %10.1f .. %10.1f ms  fault %s\n", (double)(w->struck[i].start_ns - worst[1].start_ns) / 1e6,
+                    (double)(w->struck[i].end_ns - worst[1].start_ns) / 1e6, torment_fault_name(w->struck[i].fault));
+    for (size_t i = 0; i < count && printed < 60; i++) {
+        const history_op *op = &ops[i];
+        if (op->key != worst->key || op->end_ns < from_ns || op->start_ns > to_ns) continue;
+        history_op *before = &last[op->process % 64];
+        bool same = op->kind == before->kind && op->value == before->value && op->source == before->source &&
+                    op->id == before->id && op->start_ns != worst->start_ns;
+        *before = *op;
+        if (same) continue;
+        print_op(op, worst[1].start_ns);
+        printed++;
+    }
+    for (size_t i = 0; i < w->loss_count; i++)
+        if (w->losses[i].to_ns >= from_ns - 5000000000 && w->losses[i].from_ns <= to_ns && (w->losses[i].keys >> worst->key & 1) != 0)
+            fprintf(stderr, "    a failover from %.1f to %.1f ms\n", (double)(w->losses[i].from_ns - worst[1].start_ns) / 1e6,
+                    (double)(w->losses[i].to_ns - worst[1].start_ns) / 1e6);
+}
+
+static bool judge(torment_world *w) {
+    history_op *ops;
+    size_t count = gather(w, &ops), kinds[5] = {0}, l1 = 0;
+    int64_t first_ns = INT64_MAX;
+    for (size_t i = 0; i < count; i++) {
+        kinds[ops[i].kind]++;
+        l1 += ops[i].kind == HISTORY_READ && ops[i].source == STRATA_FROM_L1;
+        if (ops[i].start_ns < first_ns) first_ns = ops[i].start_ns;
+    }
+    history_rules rules = {.bound_ns = TORMENT_STALENESS_MS * INT64_C(1000000),
+                           .lease_ns = TORMENT_LEASE_MS * INT64_C(1000000) / 2,
+                           .join_ns = (TORMENT_DEADLINE_MS + 100) * INT64_C(1000000),
+                           .losses = w->losses, .loss_count = w->loss_count,
+                           .calm = w->calm, .calm_count = w->calm_count};
+    history_report report;
+    bool good = history_check(ops, count, &rules, &report);
+    printf("operations: %zu reads (%zu from L1), %zu failed reads, %zu sets, %zu invalidations, %zu loads\n",
+           kinds[HISTORY_READ], l1, kinds[HISTORY_FAILED_READ], kinds[HISTORY_SET], kinds[HISTORY_INVALIDATE],
+           kinds[HISTORY_LOAD]);
+    printf("faults:");
+    for (int f = 0; f < TORMENT_FAULTS; f++)
+        if (w->done[f] != 0) printf(" %s %" PRIu64, torment_fault_name((torment_fault)f), w->done[f]);
+    printf("; failovers %zu; the proxy harmed %" PRIu64 " times; wall clocks were read %" PRIu64 " times\n", w->loss_count,
+           proxy_harm(w->proxy), atomic_load(&w->shared->clock_reads));
+    printf("writes judged: %" PRIu64 ", of these lost by failovers or perhaps: %" PRIu64 "\n", report.writes, report.lost_writes);
+    printf("worst staleness: %.1f ms of %d\n", (double)report.oldest_ns / 1e6, TORMENT_STALENESS_MS);
+    uint64_t violations = 0;
+    int explained = 0;
+    for (int f = 0; f < HISTORY_FAULTS; f++) {
+        violations += report.faults[f];
+        if (report.faults[f] == 0) continue;
+        const history_op *worst = report.worst[f];
+        printf("VIOLATION %s: %" PRIu64 " times, first after %.1f s, seed %" PRIu64 "\n", history_fault_name((history_fault)f),
+               report.faults[f], (double)(worst->start_ns - first_ns) / 1e9, w->seed);
+        fflush(stdout);
+        print_op(&worst[0], worst[1].start_ns);
+        print_op(&worst[1], worst[1].start_ns);
+        if (explained++ < 2) explain(w, ops, count, worst);
+    }
+    printf("violations: %" PRIu64 "\n", violations);
+    free(ops);
+    return good && l1 > 1000;
+}
+
+static int remove_entry(const char *path, const struct stat *status, int kind, struct FTW *walk) {
+    (void)status, (void)kind, (void)walk;
+    return remove(path);
+}
+
+static int run(const settings *s) {
+    static torment_world world;
+    torment_world *w = &world;
+    int result = 2;
+    if (start(w, s)) {
+        torment(w, s);
+        bool ended = stop(w);
+        printf("seed %" PRIu64 ", %" PRIu64 " s\n", s->seed, s->seconds);
+        result = !judge(w) ? 1 : ended && !w->failed ? 0 : 2;
+    }
+    sx_cluster_stop(w->cluster);
+    if (w->proxy != NULL) proxy_stop(w->proxy);
+    if (!s->keep && w->directory[0] != '\0') nftw(w->directory, remove_entry, 8, FTW_DEPTH | FTW_PHYS);
+    return result;
+}
+
+static bool choose(settings *s, char *names) {
+    memset(s->faults, 0, sizeof s->faults);
+    for (char *name = strtok(names, ","); name != NULL; name = strtok(NULL, ",")) {
+        int f = 0;
+        while (f < TORMENT_FAULTS && strcmp(name, torment_fault_name((torment_fault)f)) != 0) f++;
+        if (f == TORMENT_FAULTS) {
+            fprintf(stderr, "torment: no fault '%s'\n", name);
+            return false;
+        }
+        s->faults[f] = true;
+    }
+    return true;
+}
+
+int main(int argc, char **argv) {
+    if (argc == 7 && strcmp(argv[1], "--client") == 0) {
+        torment_client client = {argv[2], argv[3], (uint32_t)atoi(argv[4]), (uint32_t)atoi(argv[5]),
+                                 strtoull(argv[6], NULL, 10)};
+        torment_client_run(&client);
+    }
+    static const struct option options[] = {{"seconds", required_argument, NULL, 't'}, {"seed", required_argument, NULL, 's'},
+                                            {"only", required_argument, NULL, 'o'},    {"keep", no_argument, NULL, 'k'},
+                                            {"verbose", no_argument, NULL, 'v'},       {NULL, 0, NULL, 0}};
+    settings s = {.seconds = 60, .seed = 1};
+    memset(s.faults, 1, sizeof s.faults);
+    for (int option; (option = getopt_long(argc, argv, "", options, NULL)) != -1;) {
+        if (option == 't') s.seconds = strtoull(optarg, NULL, 10);
+        else if (option == 's') s.seed = strtoull(optarg, NULL, 10);
+        else if (option == 'k') s.keep = true;
+        else if (option == 'v') s.verbose = true;
+        else if (option != 'o' || !choose(&s, optarg)) {
+            fputs(usage, stderr);
+            return 2;
+        }
+    }
+    if (s.seconds < 6 || s.seconds > 3600) {
+        fputs("torment: --seconds is 6 .. 3600\n", stderr);
+        return 2;
+    }
+    if (!sx_cluster_available()) return 77;
+    return run(&s);
+}

@@ -1,0 +1,109 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The tormentor: processes that use a cache, somebody who breaks everything below and around them, and a judge.
+
+   One program in two roles. As tormentor it starts a cluster, a proxy before it, and itself again several times as client;
+   then one fault after another comes out of a seed. Clients write down all they do and see in files that survive them. */
+#ifndef SX_TESTS_TORMENT_TORMENT_H
+#define SX_TESTS_TORMENT_TORMENT_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <sys/types.h>
+
+#include "bench/cluster/cluster.h"
+#include "tests/support/history.h"
+#include "tests/torment/proxy.h"
+
+#define TORMENT_CLIENTS    4
+#define TORMENT_KEYS       48 /* key k is written by client k % TORMENT_CLIENTS alone; at most 64 */
+#define TORMENT_PARTITIONS 16
+#define TORMENT_SHARDS     3
+#define TORMENT_NODES      (2 * TORMENT_SHARDS)
+#define TORMENT_STALENESS_MS    500
+#define TORMENT_NODE_TIMEOUT_MS 1000
+#define TORMENT_DEADLINE_MS     500
+#define TORMENT_LEASE_MS        3000
+#define TORMENT_OPS_MAX         (1u << 21) /* of one client process */
+
+/* What all processes see; a file in the run's directory. */
+typedef struct torment_shared {
+    _Atomic uint64_t truth[TORMENT_KEYS];
+    _Atomic uint32_t ready, stop;
+    _Atomic int64_t wall_step_ns; /* added to every wall clock that a client reads */
+    _Atomic uint64_t clock_reads; /* how often one was read */
+} torment_shared;
+
+/* A client's file: how many operations were begun to be noted, then they; end_ns is written last. */
+typedef struct torment_log {
+    _Atomic uint64_t count;
+    history_op ops[TORMENT_OPS_MAX];
+} torment_log;
+
+typedef struct torment_client {
+    const char *directory, *seeds;
+    uint32_t index;   /* which keys it writes */
+    uint32_t process; /* as written down: a successor has another number */
+    uint64_t seed;
+} torment_client;
+
+/* Never returns. */
+_Noreturn void torment_client_run(const torment_client *client);
+void *torment_map(const char *directory, const char *name, size_t size);
+int64_t torment_now_ns(void); /* CLOCK_MONOTONIC */
+void torment_sleep_ms(int64_t ms);
+uint64_t torment_random(uint64_t *state);
+
+typedef enum torment_fault {
+    TORMENT_KILL,          /* a primary, until its replica has taken over */
+    TORMENT_RESTART,       /* a primary, back at once, with nothing in memory */
+    TORMENT_PAUSE_LONG,    /* a primary, beyond its replacement */
+    TORMENT_PAUSE,         /* any node, shortly */
+    TORMENT_FAILOVER,      /* as an operator does it */
+    TORMENT_TAKEOVER,      /* as an operator does it in need: nobody is asked */
+    TORMENT_MIGRATE,       /* a slot with its keys to another primary and back */
+    TORMENT_KILL_PUBSUB, TORMENT_KILL_NORMAL,
+    TORMENT_BUFFER,        /* no room for unread messages, and many of them */
+    TORMENT_SCRIPT_FLUSH, TORMENT_FLUSHALL,
+    TORMENT_EVICT,         /* memory limit: counters and markers go too */
+    TORMENT_CLIENT_PAUSE, TORMENT_CLIENT_KILL,
+    TORMENT_DELAY, TORMENT_STALL, TORMENT_LATE, TORMENT_DROP, TORMENT_CUT, TORMENT_LOSE, /* by the proxy */
+    TORMENT_CLOCK,         /* the wall clock of all clients jumps */
+    TORMENT_FAULTS
+} torment_fault;
+const char *torment_fault_name(torment_fault fault);
+
+typedef struct torment_world {
+    sx_cluster *cluster;
+    proxy *proxy;
+    torment_shared *shared;
+    char directory[128], program[256], seeds[512];
+    uint64_t seed, random;
+    pid_t clients[TORMENT_CLIENTS];
+    uint32_t processes;               /* client processes started so far */
+    int primary[TORMENT_SHARDS];      /* node; of shard s: s or s + TORMENT_SHARDS */
+    int64_t synced_ns[TORMENT_SHARDS]; /* what was acknowledged before had reached the replica */
+    uint64_t shard_keys[TORMENT_SHARDS]; /* keys that are or were there */
+    uint32_t home[TORMENT_PARTITIONS];   /* shard that has the partition's slot now */
+    uint32_t key_partition[TORMENT_KEYS];
+    uint16_t slots[TORMENT_PARTITIONS];
+    uint64_t done[TORMENT_FAULTS];
+    struct { torment_fault fault; int64_t start_ns, end_ns; } struck[4096]; /* end: settled */
+    size_t struck_count;
+    history_loss losses[4096], calm[4096];
+    size_t loss_count, calm_count;
+    int64_t calm_from_ns;
+    bool orderly; /* the fault under way replaces a primary without a loss */
+    bool failed; /* the cluster did not come back: the run says nothing more */
+} torment_world;
+
+/* fault.c: one fault, from its beginning until the cluster is whole again. */
+void torment_strike(torment_world *w, torment_fault fault);
+/* Waits until each shard has one primary and a replica in sync; notes which changed, and what may be lost by that. */
+void torment_settle(torment_world *w);
+/* main.c */
+pid_t torment_client_start(torment_world *w, uint32_t index);
+
+#endif
