@@ -13,34 +13,31 @@
 #define LEASE_BYTES 12 /* 0x93 0x02 0xcf token(8) awaited */
 #define HEAD_BYTES 20
 
-/* An argument whose bytes are written by parts into a scratch buffer first. */
-static void arg_of(sx_command *command, sx_buf *scratch) {
-    if (scratch->failed) command->args.failed = true;
-    else sx_command_arg(command, scratch->data, scratch->size);
-    sx_buf_clear(scratch, SIZE_MAX);
-}
-
-static void arg_value_name(const sx_publish *publish, const sx_publish_key *key, sx_command *command, sx_buf *scratch) {
-    sx_key_name_value(scratch, publish->tags, key->partition, key->ns, key->ns_size, key->ns_version, key->key,
+static void arg_value_name(const sx_publish *publish, const sx_publish_key *key, sx_command *command) {
+    size_t mark = sx_command_arg_open(command);
+    sx_key_name_value(&command->args, publish->tags, key->partition, key->ns, key->ns_size, key->ns_version, key->key,
                       key->key_size);
-    arg_of(command, scratch);
+    sx_command_arg_close(command, mark);
 }
 
-static void arg_counter_name(const sx_publish *publish, uint32_t partition, sx_command *command, sx_buf *scratch) {
-    sx_key_name_counter(scratch, publish->tags, partition);
-    arg_of(command, scratch);
+static void arg_counter_name(const sx_publish *publish, uint32_t partition, sx_command *command) {
+    size_t mark = sx_command_arg_open(command);
+    sx_key_name_counter(&command->args, publish->tags, partition);
+    sx_command_arg_close(command, mark);
 }
 
 /* Publish command and channel. */
-static void arg_channel(const sx_publish *publish, uint32_t partition, sx_command *command, sx_buf *scratch) {
+static void arg_channel(const sx_publish *publish, uint32_t partition, sx_command *command) {
     sx_command_text(command, publish->sharded ? "SPUBLISH" : "PUBLISH");
-    sx_key_name_channel(scratch, publish->tags, partition);
-    arg_of(command, scratch);
+    size_t mark = sx_command_arg_open(command);
+    sx_key_name_channel(&command->args, publish->tags, partition);
+    sx_command_arg_close(command, mark);
 }
 
-static void arg_filled(const sx_publish_key *key, uint64_t token, sx_command *command, sx_buf *scratch) {
-    sx_message_encode_filled(scratch, token, key->ns, key->ns_size, key->ns_version, key->key, key->key_size);
-    arg_of(command, scratch);
+static void arg_filled(const sx_publish_key *key, uint64_t token, sx_command *command) {
+    size_t mark = sx_command_arg_open(command);
+    sx_message_encode_filled(&command->args, token, key->ns, key->ns_size, key->ns_version, key->key, key->key_size);
+    sx_command_arg_close(command, mark);
 }
 
 /* A lease's bytes; without the last, what its holder compares. */
@@ -64,24 +61,24 @@ static void value_arg(sx_command *command, const uint8_t *tail, size_t tail_size
 void sx_publish_encode_write(const sx_publish *publish, const sx_publish_write *write, sx_command *command) {
     assert(write->ttl_ms >= 0);
     const sx_publish_key *key = &write->key;
-    sx_buf scratch;
-    sx_buf_init(&scratch, publish->alloc);
     sx_command_int(command, 2);
-    arg_value_name(publish, key, command, &scratch);
-    arg_counter_name(publish, key->partition, command, &scratch);
+    arg_value_name(publish, key, command);
+    arg_counter_name(publish, key->partition, command);
     sx_command_int(command, write->deadline_ms);
     sx_command_int(command, write->not_before_ms);
     sx_command_int(command, write->ttl_ms);
-    arg_channel(publish, key->partition, command, &scratch);
+    arg_channel(publish, key->partition, command);
     bool carry = write->carry && write->tail != NULL;
-    sx_message_encode_head(&scratch, carry ? SX_MESSAGE_VALUE : SX_MESSAGE_KEY);
-    arg_of(command, &scratch);
-    sx_message_encode_key_rest(&scratch, write->id, key->ns, key->ns_size, key->ns_version, key->key, key->key_size);
-    if (carry) sx_msgpack_write_bin_header(&scratch, (uint32_t)(HEAD_BYTES + write->tail_size));
-    arg_of(command, &scratch);
+    size_t mark = sx_command_arg_open(command);
+    sx_message_encode_head(&command->args, carry ? SX_MESSAGE_VALUE : SX_MESSAGE_KEY);
+    sx_command_arg_close(command, mark);
+    mark = sx_command_arg_open(command);
+    sx_message_encode_key_rest(&command->args, write->id, key->ns, key->ns_size, key->ns_version, key->key,
+                               key->key_size);
+    if (carry) sx_msgpack_write_bin_header(&command->args, (uint32_t)(HEAD_BYTES + write->tail_size));
+    sx_command_arg_close(command, mark);
     if (write->tail != NULL) value_arg(command, write->tail, write->tail_size);
     if (carry) sx_command_text(command, "v");
-    sx_buf_deinit(&scratch);
 }
 
 void sx_publish_encode_lease(const sx_publish *publish, sx_publish_scripts *scripts, const sx_publish_key *key,
@@ -89,11 +86,9 @@ void sx_publish_encode_lease(const sx_publish *publish, sx_publish_scripts *scri
     assert(lease_ms > 0);
     uint8_t lease[LEASE_BYTES];
     lease_bytes(lease, token);
-    sx_buf scratch;
-    sx_buf_init(&scratch, publish->alloc);
     if (publish->set_nx_get) sx_command_text(command, "SET");
     else sx_command_int(command, 1);
-    arg_value_name(publish, key, command, &scratch);
+    arg_value_name(publish, key, command);
     sx_command_arg(command, lease, sizeof lease);
     if (publish->set_nx_get) {
         sx_command_text(command, "NX");
@@ -102,7 +97,6 @@ void sx_publish_encode_lease(const sx_publish *publish, sx_publish_scripts *scri
     }
     sx_command_int(command, lease_ms);
     *script = publish->set_nx_get ? NULL : &scripts->lease;
-    sx_buf_deinit(&scratch);
 }
 
 /* What the holder of a lease compares: its bytes without the mark. */
@@ -115,97 +109,73 @@ static void arg_lease(uint64_t token, sx_command *command) {
 void sx_publish_encode_fill(const sx_publish *publish, const sx_publish_key *key, uint64_t token, int64_t deadline_ms,
                             int64_t ttl_ms, const uint8_t *tail, size_t tail_size, sx_command *command) {
     assert(ttl_ms >= 0);
-    sx_buf scratch;
-    sx_buf_init(&scratch, publish->alloc);
     sx_command_int(command, 2);
-    arg_value_name(publish, key, command, &scratch);
-    arg_counter_name(publish, key->partition, command, &scratch);
+    arg_value_name(publish, key, command);
+    arg_counter_name(publish, key->partition, command);
     sx_command_int(command, deadline_ms);
     sx_command_int(command, ttl_ms);
     arg_lease(token, command);
-    arg_channel(publish, key->partition, command, &scratch);
-    arg_filled(key, token, command, &scratch);
+    arg_channel(publish, key->partition, command);
+    arg_filled(key, token, command);
     value_arg(command, tail, tail_size);
-    sx_buf_deinit(&scratch);
 }
 
 void sx_publish_encode_abandon(const sx_publish *publish, const sx_publish_key *key, uint64_t token,
                                sx_command *command) {
-    sx_buf scratch;
-    sx_buf_init(&scratch, publish->alloc);
     sx_command_int(command, 1);
-    arg_value_name(publish, key, command, &scratch);
+    arg_value_name(publish, key, command);
     arg_lease(token, command);
-    arg_channel(publish, key->partition, command, &scratch);
-    arg_filled(key, token, command, &scratch);
-    sx_buf_deinit(&scratch);
+    arg_channel(publish, key->partition, command);
+    arg_filled(key, token, command);
 }
 
 void sx_publish_encode_await(const sx_publish *publish, const sx_publish_key *key, uint64_t token,
                              sx_command *command) {
-    sx_buf scratch;
-    sx_buf_init(&scratch, publish->alloc);
     sx_command_int(command, 1);
-    arg_value_name(publish, key, command, &scratch);
+    arg_value_name(publish, key, command);
     arg_lease(token, command);
-    sx_buf_deinit(&scratch);
 }
 
 void sx_publish_encode_get(const sx_publish *publish, const sx_publish_key *key, sx_command *command) {
-    sx_buf scratch;
-    sx_buf_init(&scratch, publish->alloc);
     sx_command_text(command, "GET");
-    arg_value_name(publish, key, command, &scratch);
-    sx_buf_deinit(&scratch);
+    arg_value_name(publish, key, command);
 }
 
 void sx_publish_encode_front(const sx_publish *publish, const sx_publish_key *key, sx_command *command) {
-    sx_buf scratch;
-    sx_buf_init(&scratch, publish->alloc);
     sx_command_text(command, "GETRANGE");
-    arg_value_name(publish, key, command, &scratch);
+    arg_value_name(publish, key, command);
     sx_command_int(command, 0);
     sx_command_int(command, FRONT_LAST);
-    sx_buf_deinit(&scratch);
 }
 
 void sx_publish_encode_untrust(const sx_publish *publish, uint32_t partition, sx_command *command) {
-    sx_buf scratch;
-    sx_buf_init(&scratch, publish->alloc);
-    arg_channel(publish, partition, command, &scratch);
-    sx_message_encode_untrust(&scratch);
-    arg_of(command, &scratch);
-    sx_buf_deinit(&scratch);
+    arg_channel(publish, partition, command);
+    size_t mark = sx_command_arg_open(command);
+    sx_message_encode_untrust(&command->args);
+    sx_command_arg_close(command, mark);
 }
 
 void sx_publish_encode_counter(const sx_publish *publish, uint32_t partition, sx_command *command) {
-    sx_buf scratch;
-    sx_buf_init(&scratch, publish->alloc);
     sx_command_int(command, 1);
-    arg_counter_name(publish, partition, command, &scratch);
-    sx_buf_deinit(&scratch);
+    arg_counter_name(publish, partition, command);
 }
 
 void sx_publish_encode_beat(const sx_publish *publish, const uint32_t *partitions, uint32_t count,
                             sx_command *command) {
-    sx_buf scratch;
-    sx_buf_init(&scratch, publish->alloc);
     sx_command_int(command, 0);
-    for (uint32_t i = 0; i < count; i++) arg_counter_name(publish, partitions[i], command, &scratch);
-    sx_buf_deinit(&scratch);
+    for (uint32_t i = 0; i < count; i++) arg_counter_name(publish, partitions[i], command);
 }
 
 void sx_publish_encode_probe(const sx_publish *publish, uint32_t partition, uint64_t id, sx_command *command) {
-    sx_buf scratch;
-    sx_buf_init(&scratch, publish->alloc);
     sx_command_int(command, 1);
-    sx_key_name_counter(&scratch, publish->tags, partition);
-    if (!scratch.failed) scratch.data[scratch.size - 1] = 'p'; /* "{tag}s1:p", beside "{tag}s1:n" */
-    arg_of(command, &scratch);
-    arg_channel(publish, partition, command, &scratch);
-    sx_message_encode_probe(&scratch, id);
-    arg_of(command, &scratch);
-    sx_buf_deinit(&scratch);
+    size_t mark = sx_command_arg_open(command);
+    sx_key_name_counter(&command->args, publish->tags, partition);
+    if (!command->args.failed) command->args.data[command->args.size - 1] = 'p'; /* "{tag}s1:p", beside "{tag}s1:n" */
+    sx_command_arg_close(command, mark);
+    arg_channel(publish, partition, command);
+    mark = sx_command_arg_open(command);
+    sx_message_encode_probe(&command->args, id);
+    sx_command_arg_close(command, mark);
 }
 
 sx_publish_verdict sx_publish_decode(const sx_resp *reply, uint64_t *n, int64_t *server_ms) {

@@ -64,6 +64,13 @@ static void identify(sx_trust_node *node, int64_t now_ns) {
     sx_redis_conn_identify(node->conn, on_identified, node);
 }
 
+/* Heartbeats are due on a grid that all nodes share, so that one wake-up serves them all; never later than an interval
+   after the last. */
+static int64_t next_beat_ns(const sx_trust *trust, int64_t sent_ns) {
+    int64_t interval_ns = sx_trust_delta_ns(trust) / 5;
+    return sent_ns <= 0 ? sent_ns + interval_ns : (sent_ns / interval_ns + 1) * interval_ns;
+}
+
 /* ---- the chain ---- */
 
 void sx_trust_beat_lapse(sx_trust_node *node, int64_t now_ns) {
@@ -277,7 +284,7 @@ static void on_beat(void *context, int32_t status, const sx_resp *reply) {
     int64_t now_ns = sx_loop_now_ns(trust->loop);
     assert(node->beat.outstanding);
     node->beat.outstanding = false;
-    node->beat_ns = node->beat.sent_ns + sx_trust_delta_ns(trust) / 5;
+    node->beat_ns = next_beat_ns(trust, node->beat.sent_ns);
     /* An answer that comes after the lease is over must not extend it, whenever it was asked. */
     sx_trust_beat_lapse(node, now_ns);
     if (reply->type == SX_RESP_ERROR) on_beat_error(node, reply);
@@ -367,7 +374,7 @@ void sx_trust_beat_step(sx_trust_node *node, int64_t now_ns) {
     choose(node);
     node->beat.seq = ++node->seq;
     node->beat.sent_ns = sx_loop_now_ns(trust->loop);
-    node->beat_ns = node->beat.sent_ns + sx_trust_delta_ns(trust) / 5;
+    node->beat_ns = next_beat_ns(trust, node->beat.sent_ns);
     node->beat.outstanding = send_beat(node) == STRATA_OK;
 }
 

@@ -10,6 +10,8 @@ typedef struct sx_stripe {
     sx_lock lock;
     sx_flight *buckets[SX_STRIPE_BUCKETS]; /* lock: this stripe */
     sx_write_mark *writes;                 /* lock: this stripe */
+    sx_flight *spares;                     /* lock: this stripe; memory of ended flights */
+    uint32_t spare_count;                  /* lock: this stripe */
 } sx_stripe;
 
 struct sx_flights {
@@ -30,9 +32,22 @@ int32_t sx_flights_create(const sx_alloc *alloc, sx_flights **out) {
     return STRATA_OK;
 }
 
+static void release(const sx_alloc *alloc, sx_flight *flight) {
+    sx_command_deinit(&flight->store_op.request.command);
+    sx_release(alloc, flight, sizeof *flight + flight->key_room);
+}
+
 void sx_flights_destroy(const sx_alloc *alloc, sx_flights *flights) {
     if (flights == NULL) return;
-    for (uint32_t i = 0; i < SX_STRIPES; i++) sx_lock_deinit(&flights->stripes[i].lock);
+    for (uint32_t i = 0; i < SX_STRIPES; i++) {
+        sx_stripe *stripe = &flights->stripes[i];
+        while (stripe->spares != NULL) {
+            sx_flight *flight = stripe->spares;
+            stripe->spares = flight->next;
+            release(alloc, flight);
+        }
+        sx_lock_deinit(&stripe->lock);
+    }
     sx_release(alloc, flights, sizeof *flights);
 }
 
@@ -55,9 +70,44 @@ sx_flight *sx_flight_find_locked(sx_flights *flights, uint64_t hash, uint16_t ns
     return NULL;
 }
 
+/* Zeroed but for key_room and the command, whose buffer is kept. NULL when out of memory. */
+static sx_flight *take_memory_locked(strata *engine, sx_stripe *stripe, size_t key_size) {
+    size_t room = key_size > SX_FLIGHT_KEY_ROOM ? key_size : SX_FLIGHT_KEY_ROOM;
+    sx_flight *flight = stripe->spares;
+    if (flight == NULL || room > SX_FLIGHT_KEY_ROOM) {
+        flight = sx_allocate_zero(&engine->alloc, sizeof *flight + room);
+        if (flight == NULL) return NULL;
+        sx_command_init(&flight->store_op.request.command, &engine->alloc);
+    } else {
+        stripe->spares = flight->next;
+        stripe->spare_count--;
+        sx_command command = flight->store_op.request.command;
+        memset(flight, 0, sizeof *flight);
+        flight->store_op.request.command = command;
+    }
+    flight->key_room = (uint32_t)room;
+    return flight;
+}
+
+void sx_flight_recycle_on_loop(sx_flight *flight) {
+    strata *engine = flight->engine;
+    sx_stripe *stripe = &engine->flights->stripes[flight->stripe];
+    sx_command *command = &flight->store_op.request.command;
+    if (command->args.capacity > SX_FLIGHT_COMMAND_KEEP) sx_command_deinit(command);
+    sx_lock_acquire(&stripe->lock);
+    bool keep = flight->key_room == SX_FLIGHT_KEY_ROOM && stripe->spare_count + 1 <= SX_STRIPE_SPARES;
+    if (keep) {
+        flight->next = stripe->spares;
+        stripe->spares = flight;
+        stripe->spare_count++;
+    }
+    sx_lock_release(&stripe->lock);
+    if (!keep) release(&engine->alloc, flight);
+}
+
 sx_flight *sx_flight_create_locked(strata *engine, strata_namespace *ns, uint64_t hash, uint32_t partition,
                                    const void *key, size_t key_size) {
-    sx_flight *flight = sx_allocate_zero(&engine->alloc, sizeof *flight + key_size);
+    sx_flight *flight = take_memory_locked(engine, &engine->flights->stripes[sx_flight_stripe(hash)], key_size);
     if (flight == NULL) return NULL;
     flight->engine = engine;
     flight->ns = ns;

@@ -17,6 +17,15 @@
 
 #define SX_STRIPES 256
 #define SX_STRIPE_BUCKETS 64
+/* A stripe keeps this many flights' memory, of keys and commands that are no longer than this: 4096 in all, 4 MiB. A
+   sanitizer that looks for use after free gets each flight's memory back at once. */
+#if defined(__SANITIZE_ADDRESS__)
+#define SX_STRIPE_SPARES 0
+#else
+#define SX_STRIPE_SPARES 16
+#endif
+#define SX_FLIGHT_KEY_ROOM 64
+#define SX_FLIGHT_COMMAND_KEEP 256
 
 struct sx_op;
 
@@ -37,9 +46,10 @@ typedef struct sx_flight {
     uint32_t partition;
     uint32_t stripe;
     uint32_t key_size;
+    uint32_t key_room; /* bytes behind the struct; const as long as the memory is a flight's */
 
     /* lock: stripe */
-    struct sx_flight *next; /* in its bucket */
+    struct sx_flight *next; /* in its bucket, or among the stripe's spare ones */
     sx_flight_state state;
     bool in_table;
     bool posted;        /* task lies in the loop's mailbox */
@@ -106,6 +116,9 @@ sx_flight *sx_flight_find_locked(sx_flights *flights, uint64_t hash, uint16_t ns
 sx_flight *sx_flight_create_locked(strata *engine, strata_namespace *ns, uint64_t hash, uint32_t partition,
                                    const void *key, size_t key_size);
 void sx_flight_remove_locked(sx_flight *flight);
+/* Its memory, with its command's, is kept for the stripe's next flight, if there are not enough spare ones. On the loop;
+   it holds nothing and is linked nowhere. */
+void sx_flight_recycle_on_loop(sx_flight *flight);
 void sx_flight_join_locked(sx_flight *flight, struct sx_op *op);
 void sx_flight_leave_locked(struct sx_op *op);
 /* Has a flight that waits for another process's load look again. On the loop. */

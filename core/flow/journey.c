@@ -14,7 +14,6 @@ static void activate(sx_flight *flight) {
     flight->active_next = engine->active_flights;
     if (engine->active_flights != NULL) engine->active_flights->active_previous = flight;
     engine->active_flights = flight;
-    sx_command_init(&flight->store_op.request.command, &engine->alloc);
 }
 
 static void flight_free(sx_flight *flight) {
@@ -23,24 +22,28 @@ static void flight_free(sx_flight *flight) {
         if (flight->active_previous != NULL) flight->active_previous->active_next = flight->active_next;
         else engine->active_flights = flight->active_next;
         if (flight->active_next != NULL) flight->active_next->active_previous = flight->active_previous;
-        sx_command_deinit(&flight->store_op.request.command);
     }
     sx_loop_timer_cancel(engine->loop, &flight->timer);
     if (flight->candidate != NULL) sx_item_release(flight->candidate);
     if (flight->loaded_item != NULL) sx_item_release(flight->loaded_item);
-    sx_release(&engine->alloc, flight, sizeof *flight + flight->key_size);
+    sx_flight_recycle_on_loop(flight);
+}
+
+/* Nobody can join from here on. True where nothing points at it any more. */
+static bool end_locked(sx_flight *flight) {
+    assert(flight->waiters == NULL);
+    sx_load_forget_locked(flight);
+    sx_flight_remove_locked(flight);
+    flight->state = SX_FLIGHT_DONE;
+    return !flight->posted && !flight->in_store;
 }
 
 void sx_flight_end_on_loop(sx_flight *flight) {
     strata *engine = flight->engine;
     sx_flights_lock(engine->flights, flight->stripe);
-    assert(flight->waiters == NULL);
-    sx_load_forget_locked(flight);
-    sx_flight_remove_locked(flight);
-    flight->state = SX_FLIGHT_DONE;
-    bool held = flight->posted || flight->in_store;
+    bool free = end_locked(flight);
     sx_flights_unlock(engine->flights, flight->stripe);
-    if (!held) flight_free(flight);
+    if (free) flight_free(flight);
 }
 
 /* ---- answers ------------------------------------------------------------------------------------------------ */
@@ -107,11 +110,12 @@ void sx_flight_round_over_on_loop(sx_flight *flight) {
     strata *engine = flight->engine;
     sx_flights_lock(engine->flights, flight->stripe);
     bool again = flight->waiters != NULL;
+    bool free = false;
     if (again) flight->state = SX_FLIGHT_NEW;
-    else sx_flight_remove_locked(flight); /* nobody can join from here on */
+    else free = end_locked(flight);
     sx_flights_unlock(engine->flights, flight->stripe);
     if (!again) {
-        sx_flight_end_on_loop(flight);
+        if (free) flight_free(flight);
     } else if (engine->stopping) {
         sx_flight_fail_on_loop(flight, STRATA_E_CLOSED);
     } else {

@@ -4,9 +4,11 @@
 
 #include "core/flow/engine.h"
 
-/* Rest between rounds: long when there was nothing to do, short while memory is waiting to be freed. */
-#define IDLE_NS (100 * SX_NS_PER_MS)
+/* Rest between rounds: short while memory is waiting to be freed, else ever longer. L1's crawl sees every group
+   once in a second and a half: what has expired is gone within two seconds. */
 #define BUSY_NS (2 * SX_NS_PER_MS)
+#define IDLE_FIRST_NS (100 * SX_NS_PER_MS)
+#define IDLE_MAX_NS (400 * SX_NS_PER_MS)
 
 /* Sleeps, or returns early when told to stop. Answers whether to go on. */
 static bool rest(strata *engine, int64_t time_ns) {
@@ -25,11 +27,15 @@ static bool rest(strata *engine, int64_t time_ns) {
 static void keep(void *argument) {
     strata *engine = argument;
     sx_epoch_record *record = NULL;
-    bool busy = false;
-    while (rest(engine, busy ? BUSY_NS : IDLE_NS)) {
+    int64_t rest_ns = IDLE_FIRST_NS;
+    while (rest(engine, rest_ns)) {
+        bool busy;
         if (record == NULL && sx_epoch_register(engine->epoch, &record) != STRATA_OK) continue;
         busy = engine->l1 != NULL && sx_l1_maintain_on_keeper(engine->l1, record, sx_engine_now(engine));
         if (sx_epoch_reclaim(engine->epoch) != 0 || sx_epoch_retired_bytes(engine->epoch) != 0) busy = true;
+        if (busy) rest_ns = BUSY_NS;
+        else if (rest_ns < IDLE_FIRST_NS) rest_ns = IDLE_FIRST_NS;
+        else rest_ns = rest_ns * 2 < IDLE_MAX_NS ? rest_ns * 2 : IDLE_MAX_NS;
     }
     if (record != NULL) sx_epoch_unregister(record);
 }

@@ -112,11 +112,17 @@ static void append_head(sx_buf *buf, const sx_key_tags *tags, uint32_t partition
 
 void sx_key_name_value(sx_buf *buf, const sx_key_tags *tags, uint32_t partition, const char *ns,
                        size_t ns_size, uint32_t version, const void *key, size_t key_size) {
-    char digits[16];
-    int length = snprintf(digits, sizeof digits, ":%u:", (unsigned)version);
+    char digits[12]; /* ":4294967295:" from its end */
+    size_t at = sizeof digits;
+    digits[--at] = ':';
+    do {
+        digits[--at] = (char)('0' + version % 10);
+        version /= 10;
+    } while (version > 0);
+    digits[--at] = ':';
     append_head(buf, tags, partition);
     sx_buf_append(buf, ns, ns_size);
-    sx_buf_append(buf, digits, (size_t)length);
+    sx_buf_append(buf, digits + at, sizeof digits - at);
     sx_buf_append(buf, key, key_size);
 }
 

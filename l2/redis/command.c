@@ -53,6 +53,26 @@ void sx_command_arg(sx_command *command, const void *bytes, size_t size) {
     if (space != NULL && size > 0) memcpy(space, bytes, size);
 }
 
+size_t sx_command_arg_open(sx_command *command) {
+    sx_buf *args = &command->args;
+    size_t mark = args->size;
+    if (sx_buf_reserve(args, HEAD_BYTES_MAX)) args->size += HEAD_BYTES_MAX; /* for the head, whose length is not known yet */
+    return mark;
+}
+
+void sx_command_arg_close(sx_command *command, size_t mark) {
+    sx_buf *args = &command->args;
+    if (args->failed || !sx_buf_reserve(args, 2)) return;
+    size_t size = args->size - mark - HEAD_BYTES_MAX;
+    uint8_t *at = args->data + mark;
+    size_t head = write_head(at, size); /* no longer than what was left for it */
+    memmove(at + head, at + HEAD_BYTES_MAX, size);
+    at[head + size] = '\r';
+    at[head + size + 1] = '\n';
+    args->size = mark + head + size + 2;
+    command->argc++;
+}
+
 void sx_command_text(sx_command *command, const char *text) { sx_command_arg(command, text, strlen(text)); }
 
 void sx_command_int(sx_command *command, int64_t value) {

@@ -86,5 +86,8 @@ void sx_command_text(sx_command *command, const char *text);
 void sx_command_int(sx_command *command, int64_t value);
 /* An argument of size bytes to be filled by the caller at once; NULL after a failure. */
 uint8_t *sx_command_arg_space(sx_command *command, size_t size);
+/* An argument in parts: between the two calls its bytes are appended to command->args. For short ones: they are moved. */
+size_t sx_command_arg_open(sx_command *command);
+void sx_command_arg_close(sx_command *command, size_t mark);
 
 #endif

@@ -386,6 +386,24 @@ static void commands_are_encoded(void **state) {
     assert_int_equal(command.args.size, sizeof expected - 1);
     assert_memory_equal(command.args.data, expected, sizeof expected - 1);
     sx_command_clear(&command);
+    sx_command_text(&command, "GET");
+    for (int part = 0; part < 120; part++) { /* grows on the way; the head has one digit more at 10 and at 100 bytes */
+        size_t mark = sx_command_arg_open(&command);
+        for (int i = 0; i < part; i++) sx_buf_append_byte(&command.args, 'x');
+        sx_command_arg_close(&command, mark);
+    }
+    assert_int_equal(command.argc, 121);
+    const uint8_t *at = command.args.data + sizeof "$3\r\nGET\r\n" - 1;
+    for (int part = 0; part < 120; part++) {
+        char wanted[160];
+        int size = snprintf(wanted, sizeof wanted, "$%d\r\n%.*s\r\n", part, part,
+                            "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"
+                            "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx");
+        assert_memory_equal(at, wanted, (size_t)size);
+        at += size;
+    }
+    assert_ptr_equal(at, command.args.data + command.args.size);
+    sx_command_clear(&command);
     assert_int_equal(command.argc, 0);
     sx_command_deinit(&command);
 }
