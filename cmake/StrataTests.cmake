@@ -2,6 +2,7 @@
 # How a file becomes a test. The first ten lines of a source may hold a comment with wishes:
 #   // ctest: timeout=300      seconds, instead of 120
 #   // ctest: serial           never beside another test
+#   // ctest: scheduled        L1 and epochs with schedule points (tests/support/schedule.h)
 #   // ctest: run              (examples) run it, don't only build it
 
 set(STRATA_TEST_ENVIRONMENT
