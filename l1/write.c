@@ -182,7 +182,7 @@ static int32_t refusal(const sx_l1 *l1, const sx_item *item) {
     if (footprint > sx_l1_bytes_max(l1) - sx_l1_retired_max(l1)) return STRATA_E_VALUE_SIZE;
     /* The second: only while the budget shrinks, or where the index leaves no room. */
     if (footprint > sx_l1_live_max(l1)) return STRATA_E_OVERLOADED;
-    if ((int64_t)sx_epoch_retired_bytes(l1->epoch) > sx_l1_retired_max(l1)) return STRATA_E_OVERLOADED;
+    if ((int64_t)sx_epoch_retired_hint(l1->epoch) > sx_l1_retired_max(l1)) return STRATA_E_OVERLOADED;
     return STRATA_OK;
 }
 
@@ -220,7 +220,7 @@ static void watch_load(sx_l1 *l1, const sx_l1_shard *shard) {
    to writers through the arena, cold. Where another thread is reclaiming, nothing happens. */
 static void reclaim_some(const sx_l1 *l1, const sx_l1_shard *shard) {
     if ((sx_counter_read(&shard->inserts) + sx_counter_read(&shard->replaces)) % RECLAIM_EVERY == 0)
-        (void)sx_epoch_reclaim(l1->epoch);
+        (void)sx_epoch_reclaim_some(l1->epoch, false);
 }
 
 int32_t sx_l1_put(sx_l1 *l1, sx_epoch_record *record, uint64_t hash, sx_item *item, sx_l1_put_rule rule) {
@@ -228,7 +228,8 @@ int32_t sx_l1_put(sx_l1 *l1, sx_epoch_record *record, uint64_t hash, sx_item *it
     sx_l1_harvest harvest;
     harvest.count = 0;
     /* Writers that outrun the keeper help it before they are refused. */
-    if ((int64_t)sx_epoch_retired_bytes(l1->epoch) > sx_l1_retired_max(l1) / 2) (void)sx_epoch_reclaim(l1->epoch);
+    if ((int64_t)sx_epoch_retired_hint(l1->epoch) > sx_l1_retired_max(l1) / 2)
+        (void)sx_epoch_reclaim_some(l1->epoch, true);
     sx_epoch_pin(record);
     sx_l1_prefetch_item(l1, hash);
     int32_t status = STRATA_PENDING;

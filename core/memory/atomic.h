@@ -38,23 +38,18 @@ static inline void sx_cpu_relax(void) {
 #endif
 }
 
-/* After ck_epoch_begin: no load of the pinned section may be satisfied before the load of the global epoch. ck 0.7.1
-   leaves that load bare, which weakly ordered machines may delay; on x86 this is no instruction. */
+/* Of a pin whose epoch has no membarrier: the pin's store comes before the section's loads. Pairs with the next but one. */
 static inline void sx_fence_epoch_pin(void) {
-#if SX_TSAN /* which understands no fences; it needs none here, x86 keeps loads in order */
-    atomic_signal_fence(memory_order_acquire); /* [order: epoch-pin] */
-#else
-    atomic_thread_fence(memory_order_acquire); /* [order: epoch-pin] */
+#if !SX_TSAN /* which understands no fences; pins are exchanges there */
+    atomic_thread_fence(memory_order_seq_cst); /* [order: epoch-pin] */
 #endif
 }
-
-/* After ck_epoch_poll_deferred, before memory is freed: ck loads the flags of pins bare, and where it finds none set, nothing
-   else orders what those pins read before what is done with the memory. On x86 this is no instruction. */
+/* Of any other pin: the compiler keeps that order, the processor does when who reclaims asks it to. */
+static inline void sx_fence_epoch_light(void) { atomic_signal_fence(memory_order_seq_cst); /* [order: epoch-pin] */ }
+/* Of who reclaims, where pins fence: what was unlinked comes before the look at the records. */
 static inline void sx_fence_epoch_reclaim(void) {
-#if SX_TSAN
-    atomic_signal_fence(memory_order_acquire); /* [order: epoch-unpin] */
-#else
-    atomic_thread_fence(memory_order_acquire); /* [order: epoch-unpin] */
+#if !SX_TSAN
+    atomic_thread_fence(memory_order_seq_cst); /* [order: epoch-pin] */
 #endif
 }
 

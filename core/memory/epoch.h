@@ -1,16 +1,38 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Epoch-based reclamation over ck_epoch: readers pin, writers retire, the keeper frees what no pin can still see. */
+/* Epoch-based reclamation: readers pin, writers retire, and what no pin can still see is freed later. A pin is a plain store;
+   whoever reclaims pays for both sides, by membarrier(2). */
 #ifndef SX_CORE_MEMORY_EPOCH_H
 #define SX_CORE_MEMORY_EPOCH_H
 
+#include <assert.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 #include "core/memory/alloc.h"
+#include "core/memory/atomic.h"
 
-typedef struct sx_epoch sx_epoch;               /* one domain; any thread */
-typedef struct sx_epoch_record sx_epoch_record; /* one thread's part; padded; owner: its thread */
+typedef struct sx_epoch sx_epoch; /* one domain; any thread */
+
+/* The domain's time, a line that pins read: it moves by SX_EPOCH_STEP with each grace period. */
+typedef struct sx_epoch_time {
+    _Alignas(SX_NO_SHARING) _Atomic uint64_t now; /* atomic: release by who reclaims, acquire by pins [order: epoch-pin] */
+} sx_epoch_time;
+#define SX_EPOCH_STEP   2u
+#define SX_EPOCH_FENCED 1u /* part of the time where there is no membarrier: pins fence for themselves */
+
+/* One thread's part; padded; owner: its thread, where nothing else is said. */
+typedef struct sx_epoch_record {
+    _Alignas(SX_NO_SHARING) _Atomic uint64_t seen; /* atomic: release; the time at the outermost pin, 0 unpinned */
+    const sx_epoch_time *time;                     /* const after create */
+    uint32_t pins;                                 /* owner */
+    bool used;                                     /* lock: epoch */
+    sx_epoch *epoch;                               /* const after create */
+    struct sx_epoch_record *next;                  /* const after it is in the list */
+    _Atomic(struct sx_epoch_batch *) open;         /* atomic: acquire, release [order: retire-handover] */
+    _Atomic int64_t unreported;                    /* atomic: relaxed; written by owner; retired bytes not yet in the sum */
+} sx_epoch_record;
 
 int32_t sx_epoch_create(const sx_alloc *alloc, sx_epoch **out);
 /* Frees everything retired; no record may be pinned. */
@@ -22,9 +44,27 @@ int32_t sx_epoch_register(sx_epoch *epoch, sx_epoch_record **out);
 void sx_epoch_unregister(sx_epoch_record *record);
 
 /* Pins nest. What was reachable at or after the outermost pin is not freed before the matching unpin. */
-void sx_epoch_pin(sx_epoch_record *record);
-void sx_epoch_unpin(sx_epoch_record *record);
-bool sx_epoch_is_pinned(const sx_epoch_record *record);
+static inline void sx_epoch_pin(sx_epoch_record *record) {
+    if (record->pins++ != 0) return;
+    /* [order: epoch-pin] observes what was unlinked before this time began */
+    uint64_t now = atomic_load_explicit(&record->time->now, memory_order_acquire);
+#if SX_TSAN /* which understands neither fences nor membarrier */
+    (void)atomic_exchange_explicit(&record->seen, now, memory_order_seq_cst); /* [order: epoch-unpin] as below */
+#else
+    /* [order: epoch-unpin] publishes the reads of pins that ended before */
+    atomic_store_explicit(&record->seen, now, memory_order_release);
+    if (SX_UNLIKELY((now & SX_EPOCH_FENCED) != 0)) sx_fence_epoch_pin();
+    else sx_fence_epoch_light();
+#endif
+}
+static inline void sx_epoch_unpin(sx_epoch_record *record) {
+    assert(record->pins > 0);
+    if (--record->pins != 0) return;
+    /* [order: epoch-unpin] publishes that the reads of the pin are done */
+    atomic_store_explicit(&record->seen, 0, memory_order_release);
+}
+/* The record's owner only. */
+static inline bool sx_epoch_is_pinned(const sx_epoch_record *record) { return record->pins > 0; }
 
 /* Hands over memory that is no longer reachable: free_fn(memory) runs once, after every pin taken before this call has
    ended, on the thread that reclaims. bytes is what it occupies. Never fails, never frees inline, never allocates
@@ -33,11 +73,18 @@ bool sx_epoch_is_pinned(const sx_epoch_record *record);
    Owner of record, pinned or not. */
 void sx_epoch_retire(sx_epoch_record *record, void *memory, size_t bytes, void (*free_fn)(void *memory));
 
-/* Frees what may be freed, also what idle threads retired: everything retired is freed within a few calls once the
-   pins that could see it have ended. Any thread, pinned or not; one at a time, the others return 0 at once. The keeper
-   sees to it in the end; whoever needs the memory now may help. Returns bytes freed. */
+/* Frees what may be freed, also what idle threads retired: all that was retired before, once no pin is left that could see
+   it. Any thread, pinned or not; one at a time, the others return 0 at once. Interrupts every processor that runs a thread
+   of this process, for a moment. The keeper sees to it in the end; whoever needs the memory now may help. Returns bytes
+   freed. */
 size_t sx_epoch_reclaim(sx_epoch *epoch);
+/* The same at a writer's pace: frees a part of what is ready, and interrupts others the more seldom the more of them
+   run. pressed: the memory is needed, so all of it, and at once unless a pin stands in the way of what was retired before. */
+size_t sx_epoch_reclaim_some(sx_epoch *epoch, bool pressed);
 /* Bytes retired and not yet freed. Any thread. */
 size_t sx_epoch_retired_bytes(const sx_epoch *epoch);
+/* The same from one word; each thread may withhold less than SX_EPOCH_PORTION of it. */
+size_t sx_epoch_retired_hint(const sx_epoch *epoch);
+#define SX_EPOCH_PORTION 4096
 
 #endif

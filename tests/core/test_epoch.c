@@ -7,7 +7,19 @@
 
 #include <cmocka.h>
 #include <pthread.h>
+#include <errno.h>
 #include <sched.h>
+#include <stdlib.h>
+#include <time.h>
+
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+#if defined(__linux__)
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <sys/prctl.h>
+#endif
 
 #include <strata/status.h>
 
@@ -270,12 +282,132 @@ static void test_stress(void **state) {
     finish(a.epoch);
 }
 
+/* ---- where membarrier is forbidden ------------------------------------------------------------------------------ */
+
+#if defined(__linux__) && defined(SYS_membarrier) && !SX_TSAN
+
+static bool forbid_membarrier(void) {
+    struct sock_filter rules[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_membarrier, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+    };
+    struct sock_fprog program = {sizeof rules / sizeof rules[0], rules};
+    return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 && prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) == 0 &&
+           syscall(SYS_membarrier, 0, 0, 0) == -1;
+}
+
+/* A process of its own, for filters stay. 77: it could not be set up. */
+static void in_child(void (*test)(void)) {
+    pid_t child = fork();
+    assert_true(child >= 0);
+    if (child == 0) {
+        test();
+        _exit(0);
+    }
+    int status = 0;
+    assert_int_equal(waitpid(child, &status, 0), child);
+    if (WIFEXITED(status) && WEXITSTATUS(status) == 77) skip();
+    assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+}
+
+#define MUST(condition) ((condition) ? (void)0 : _exit(1))
+
+static void forbidden_from_the_start(void) {
+    if (!forbid_membarrier()) _exit(77);
+    test_alloc alloc;
+    sx_epoch *epoch = fresh(&alloc);
+    sx_epoch_record *record = registered(epoch);
+    sx_epoch_pin(record);
+    MUST((atomic_load(&record->seen) & SX_EPOCH_FENCED) != 0);
+    sx_epoch_unpin(record);
+    finish(epoch);
+    test_stress(NULL);
+}
+
+/* A grace period that began without a barrier ends, but not before every store of a pin must have been seen. */
+static void forbidden_later(void) {
+    test_alloc alloc;
+    sx_epoch *epoch = fresh(&alloc);
+    sx_epoch_record *record = registered(epoch);
+    sx_epoch_pin(record);
+    bool fenced = (atomic_load(&record->seen) & SX_EPOCH_FENCED) != 0;
+    sx_epoch_unpin(record);
+    if (fenced || !forbid_membarrier()) _exit(77);
+    char objects[2];
+    sx_epoch_retire(record, &objects[0], 1, count_free);
+    MUST(sx_epoch_reclaim(epoch) == 0 && sx_epoch_reclaim(epoch) == 0 && freed == 0);
+    sx_epoch_pin(record);
+    MUST((atomic_load(&record->seen) & SX_EPOCH_FENCED) != 0);
+    sx_epoch_unpin(record);
+    for (int i = 0; i < 200 && freed == 0; i++) {
+        (void)nanosleep(&(struct timespec){.tv_nsec = 20000000}, NULL);
+        (void)sx_epoch_reclaim(epoch);
+    }
+    MUST(freed == 1);
+    sx_epoch_retire(record, &objects[1], 1, count_free); /* from then on as usual */
+    MUST(sx_epoch_reclaim(epoch) == 1 && freed == 2);
+    finish(epoch);
+}
+
+static void test_without_membarrier(void **state) {
+    (void)state;
+    in_child(forbidden_from_the_start);
+}
+static void test_membarrier_forbidden_later(void **state) {
+    (void)state;
+    in_child(forbidden_later);
+}
+
+#else
+static void test_without_membarrier(void **state) {
+    (void)state;
+    skip();
+}
+static void test_membarrier_forbidden_later(void **state) {
+    (void)state;
+    skip();
+}
+#endif
+
+/* Frees at a writer's pace, all of it in the end; pressed, at once; never what is pinned. */
+static void test_reclaim_some(void **state) {
+    (void)state;
+    test_alloc alloc;
+    sx_epoch *epoch = fresh(&alloc);
+    sx_epoch_record *writer = registered(epoch), *reader = registered(epoch);
+    static char objects[1000];
+    sx_epoch_pin(reader);
+    for (int i = 0; i < 1000; i++) {
+        sx_epoch_retire(writer, &objects[i], 100, count_free);
+        (void)sx_epoch_reclaim_some(epoch, i % 2 == 0);
+    }
+    assert_int_equal(freed, 0);
+    size_t hint = sx_epoch_retired_hint(epoch);
+    assert_int_equal(sx_epoch_retired_bytes(epoch), 100000);
+    assert_true(hint <= 100000 && hint > 100000 - SX_EPOCH_PORTION);
+    sx_epoch_unpin(reader);
+    for (int i = 0; i < 3000 && freed < 1000; i++) {
+        int64_t before = freed;
+        (void)sx_epoch_reclaim_some(epoch, false);
+        assert_true(freed - before <= 500); /* a part of it */
+        (void)nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
+    }
+    assert_int_equal(freed, 1000);
+    for (int i = 0; i < 200; i++) sx_epoch_retire(writer, &objects[i], 100, count_free);
+    assert_int_equal(sx_epoch_reclaim_some(epoch, true), 20000);
+    finish(epoch);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_pinned_memory_stays),    cmocka_unit_test(test_own_pin_holds_too),
         cmocka_unit_test(test_later_pins_do_not_hold), cmocka_unit_test(test_idle_and_ended_threads),
         cmocka_unit_test(test_destroy_frees),          cmocka_unit_test(test_retire_without_memory),
         cmocka_unit_test(test_allocation_failures),    cmocka_unit_test(test_stress),
+        cmocka_unit_test(test_reclaim_some),           cmocka_unit_test(test_without_membarrier),
+        cmocka_unit_test(test_membarrier_forbidden_later),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Reclamation as core/memory/epoch.c makes it over ck_epoch 0.7: a model, statement by statement, since ck's own accesses are
-// assembler. One record per reader; what is retired is poisoned instead of freed, so that a late look is a race or a fault.
+// Reclamation as core/memory/epoch.c makes it where there is no membarrier: a model, statement by statement. (Where there is,
+// the pins' fence is made by the kernel at some point between the keeper's two sides.) One record per reader; what is retired
+// is poisoned instead of freed, so that a late look is a race or a fault.
 #ifndef TESTS_RELACY_EPOCH_MODEL_HPP
 #define TESTS_RELACY_EPOCH_MODEL_HPP
 
@@ -16,38 +17,29 @@ struct item {
 enum { EPOCH_RECORDS = 2, EPOCH_PENDING = 4 };
 
 struct epoch_model {
-    _Atomic(unsigned) global;
-    struct record {
-        _Atomic(unsigned) active;
-        _Atomic(unsigned) epoch;
-    } records[EPOCH_RECORDS];
+    _Atomic(unsigned) time;
+    _Atomic(unsigned) seen[EPOCH_RECORDS];
     _Atomic(item *) open; // a batch of one, of the thread that retires
     item *pending[EPOCH_PENDING];
+    unsigned stamps[EPOCH_PENDING];
     int freed;
 
     void init() {
-        global.store(1, rl::mo_relaxed, $);
-        for (record &r : records) {
-            r.active.store(0, rl::mo_relaxed, $);
-            r.epoch.store(0, rl::mo_relaxed, $);
-        }
+        time.store(2, rl::mo_relaxed, $);
+        for (_Atomic(unsigned) &s : seen) s.store(0, rl::mo_relaxed, $);
         open.store(nullptr, rl::mo_relaxed, $);
         for (item *&p : pending) p = nullptr;
         freed = 0;
     }
 
-    // ck_epoch_begin, and sx_fence_epoch_pin behind it.
+    // sx_epoch_pin, with sx_fence_epoch_pin.
     void pin(unsigned r) {
-        atomic_store_explicit(&records[r].active, 1u, memory_order_relaxed);
-        atomic_thread_fence(memory_order_seq_cst); // ck: the pin is visible before what it guards is loaded
-        unsigned seen = atomic_load_explicit(&global, memory_order_relaxed);
-        atomic_store_explicit(&records[r].epoch, seen, memory_order_relaxed);
-        atomic_thread_fence(memory_order_acquire); // [order: epoch-pin]
+        unsigned now = atomic_load_explicit(&time, memory_order_acquire);  // [order: epoch-pin]
+        atomic_store_explicit(&seen[r], now, memory_order_release);        // earlier pins are done
+        atomic_thread_fence(memory_order_seq_cst);                         // [order: epoch-pin]
     }
-    // ck_epoch_end.
     void unpin(unsigned r) {
-        atomic_thread_fence(memory_order_release); // ck: reads of the pin are done
-        atomic_store_explicit(&records[r].active, 0u, memory_order_relaxed);
+        atomic_store_explicit(&seen[r], 0u, memory_order_release); // [order: epoch-unpin]
     }
 
     void retire(item *i) {
@@ -57,38 +49,36 @@ struct epoch_model {
         atomic_store_explicit(&open, i, memory_order_release); // retire-handover publishes
     }
 
-    void dispatch(unsigned epoch) {
-        item *&p = pending[epoch % EPOCH_PENDING];
-        if (p == nullptr) return;
-        p->n = 0;
-        p = nullptr;
-        freed++;
-    }
-    // ck_epoch_poll_deferred, and sx_fence_epoch_reclaim behind its scan.
+    // look and free_ready.
     void poll() {
-        unsigned epoch = atomic_load_explicit(&global, memory_order_relaxed);
-        atomic_thread_fence(memory_order_seq_cst); // ck: what was unlinked is so before pins are looked for
-        bool active = false;
-        for (record &r : records) {
-            unsigned a = atomic_load_explicit(&r.active, memory_order_relaxed);
-            active |= a != 0;
+        unsigned safe = atomic_load_explicit(&time, memory_order_relaxed);
+        for (_Atomic(unsigned) &s : seen) {
+            unsigned at = atomic_load_explicit(&s, memory_order_acquire); // [order: epoch-unpin]
             if (sx_variant == 1) continue; // an older pin is overlooked
-            if (a != 0 && atomic_load_explicit(&r.epoch, memory_order_relaxed) != epoch) return;
+            if (at != 0 && at < safe) safe = at;
         }
-        atomic_thread_fence(memory_order_acquire); // [order: epoch-unpin]
-        if (!active) {
-            for (unsigned e = 0; e < EPOCH_PENDING; e++) dispatch(e);
-            return;
+        for (int k = 0; k < EPOCH_PENDING; k++) {
+            item *&p = pending[k];
+            if (p == nullptr || stamps[k] >= safe + (sx_variant == 2 ? 1 : 0)) continue; // 2: a grace period too early
+            p->n = 0;
+            p = nullptr;
+            freed++;
         }
-        atomic_store_explicit(&global, epoch + 1, memory_order_release); // ck: a CAS; one thread reclaims
-        dispatch(epoch + 1 - (sx_variant == 2 ? 1u : EPOCH_PENDING));    // 2: a grace period too early
     }
     // sx_epoch_reclaim.
     void reclaim() {
+        unsigned now = atomic_load_explicit(&time, memory_order_relaxed);
         item *i = atomic_exchange_explicit(&open, (item *)nullptr, memory_order_acquire); // retire-handover observes
-        if (i != nullptr) RL_ASSERT((int)i->books == 1);
-        if (i != nullptr) pending[atomic_load_explicit(&global, memory_order_relaxed) % EPOCH_PENDING] = i;
-        for (int step = 0; step < 3; step++) poll();
+        if (i != nullptr) {
+            RL_ASSERT((int)i->books == 1);
+            int k = 0;
+            while (pending[k] != nullptr) k++;
+            pending[k] = i;
+            stamps[k] = now;
+            atomic_store_explicit(&time, now + 2, memory_order_release); // [order: epoch-pin]
+            atomic_thread_fence(memory_order_seq_cst);                   // [order: epoch-pin] sx_fence_epoch_reclaim
+        }
+        poll();
     }
 };
 

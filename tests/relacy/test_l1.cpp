@@ -324,9 +324,10 @@ int main() {
     sx_tally t = judge<stays, told, grace, evicts, moves_on>(times, 6, {
         // retire-handover: the batch that it takes is the thread's own.
         {"// own: keeps the keeper away", rl::mo_acquire},
-        // epoch-pin: ck's full fence and its four epochs suffice by themselves.
-        {"// [order: epoch-pin]", rl::mo_acquire},
-        {"// ck: a CAS; one thread reclaims", rl::mo_release},
+        // epoch-pin: the pin's fence acquires as well; where membarrier stands for it, this load must.
+        {"unsigned now = atomic_load_explicit(&time, memory_order_acquire)", rl::mo_acquire},
+        // epoch-unpin: in C11 a thread's later stores carry its earlier release on; in C17 they don't.
+        {"// earlier pins are done", rl::mo_release},
         // group-level: the latch that is taken next observes the same.
         {"!= 1) return; // group-level", rl::mo_acquire},
     });
