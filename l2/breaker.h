@@ -15,6 +15,7 @@ typedef struct sx_breaker {
     int64_t fault_ns;     /* when the last of them was counted */
     int64_t half_open_ns; /* when a probe may go */
     bool probing;         /* half open: the probe is under way */
+    uint32_t attempts_seen; /* the node's attempts_failed when last looked at: each is one fault, whoever meets it */
 } sx_breaker;
 
 typedef enum sx_breaker_verdict { SX_BREAKER_PASS, SX_BREAKER_PROBE, SX_BREAKER_REFUSE } sx_breaker_verdict;

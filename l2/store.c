@@ -10,6 +10,7 @@
 #include "core/memory/atomic.h"
 #include "l2/breaker.h"
 
+#define TOKEN_NS (SX_NS_PER_S / SX_STORE_TOKENS_PER_S)
 #define VALUE_BYTES_MAX_MIN 1024
 #define VALUE_BYTES_MAX_MAX (INT64_C(512) * 1024 * 1024)
 
@@ -21,6 +22,8 @@ struct sx_store {
     bool stopping;                             /* owner: loop, as all below but the counters */
     sx_key_random random;
     sx_store_op *waiting;                      /* for a retry, or for being told an end */
+    int64_t tokens_ns;                         /* time that one token after the other takes to come back, not yet spent */
+    int64_t tokens_at_ns;                      /* when tokens_ns was true */
     sx_breaker breakers[SX_REDIS_NODES_MAX];
     sx_counter counters[SX_STORE_METRIC_COUNT]; /* written on the loop, read anywhere */
 };
@@ -73,6 +76,10 @@ static void note_result(sx_store_op *op, const sx_redis_rule *rule, sx_redis_out
     }
     op->probe_node = 0;
     bool says_nothing = outcome == SX_REDIS_NOMEM || outcome == SX_REDIS_OVERLOADED || outcome == SX_REDIS_CLOSED;
+    if (outcome == SX_REDIS_BACKING_OFF && !probe) { /* no news, unless of an attempt that nobody has told of yet */
+        says_nothing = node->attempts_failed == breaker->attempts_seen;
+        breaker->attempts_seen = node->attempts_failed;
+    }
     if (says_nothing) {
         if (probe) sx_breaker_probe_cancel(breaker);
         return;
@@ -96,6 +103,7 @@ static bool pass_breaker(sx_store_op *op) {
     if (verdict == SX_BREAKER_PROBE) op->probe_node = node->index + 1;
     if (verdict != SX_BREAKER_REFUSE) return true;
     sx_counter_add(&store->counters[SX_STORE_METRIC_BREAKER_REFUSALS], 1);
+    sx_redis_cluster_refresh(store->cluster); /* somebody else may own the slot by now */
     return false;
 }
 
@@ -122,16 +130,30 @@ static void retry_due(sx_timer *timer) {
     if (!attempt(op)) finish(op, STRATA_E_UNAVAILABLE, NULL);
 }
 
-/* Full jitter: anywhere in [0, backoff], which doubles. False where the deadline comes first. */
-static bool retry_later(sx_store_op *op) {
+/* One token less; false where there is none. */
+static bool take_token(sx_store *store, int64_t now_ns) {
+    int64_t tokens_ns = sx_time_add(store->tokens_ns, now_ns - store->tokens_at_ns);
+    if (tokens_ns > SX_STORE_TOKENS * TOKEN_NS) tokens_ns = SX_STORE_TOKENS * TOKEN_NS;
+    bool any = tokens_ns >= TOKEN_NS;
+    store->tokens_ns = any ? tokens_ns - TOKEN_NS : tokens_ns;
+    store->tokens_at_ns = now_ns;
+    if (!any) sx_counter_add(&store->counters[SX_STORE_METRIC_RETRIES_REFUSED], 1);
+    return any;
+}
+
+/* Full jitter: anywhere in [0, backoff], which doubles. False where the deadline comes first, or the budget is spent. */
+static bool retry_later(sx_store_op *op, bool free) {
     sx_store *store = op->store;
     const sx_store_settings *settings = &store->settings;
     int64_t now_ns = sx_loop_now_ns(store->loop);
+    bool first = !op->retried;
     op->backoff_ns = op->backoff_ns == 0 ? settings->retry_base_ns : op->backoff_ns * 2;
     if (op->backoff_ns > settings->retry_max_ns) op->backoff_ns = settings->retry_max_ns;
     int64_t wait_ns = (int64_t)(sx_key_random_next(&store->random) % ((uint64_t)op->backoff_ns + 1));
     int64_t due_ns = sx_time_add(now_ns, wait_ns);
-    if (due_ns >= op->request.deadline_ns) return false;
+    op->out_of_time = due_ns >= op->request.deadline_ns;
+    if (op->out_of_time || (!first && !free && !take_token(store, now_ns))) return false;
+    op->retried = true;
     op->pending_status = STRATA_PENDING;
     wait_until(op, due_ns);
     return true;
@@ -149,7 +171,7 @@ static void attempt_done(sx_redis_request *request, sx_redis_outcome outcome, co
         finish(op, STRATA_E_UNKNOWN_OUTCOME, reply);
         return;
     }
-    if (rule->retry && !op->store->stopping && retry_later(op)) return;
+    if (rule->retry && !op->store->stopping && retry_later(op, outcome == SX_REDIS_TRYAGAIN)) return;
     finish(op, op->store->stopping ? STRATA_E_CLOSED : rule->status, reply);
 }
 
@@ -157,6 +179,7 @@ void sx_store_submit_on_loop(sx_store *store, sx_store_op *op) {
     assert(sx_loop_is_current(store->loop));
     op->store = store;
     op->backoff_ns = 0;
+    op->retried = op->out_of_time = false;
     op->next = op->previous = NULL;
     memset(&op->retry_timer, 0, sizeof op->retry_timer);
     op->retry_timer.fire_on_loop = retry_due;
@@ -177,6 +200,8 @@ int32_t sx_store_create(sx_loop *loop, const sx_alloc *alloc, sx_redis_cluster *
     store->alloc = alloc;
     store->cluster = cluster;
     store->settings = *settings;
+    store->tokens_ns = SX_STORE_TOKENS * TOKEN_NS;
+    store->tokens_at_ns = sx_loop_now_ns(loop);
     int32_t status = sx_key_random_init(&store->random);
     if (status == STRATA_OK) {
         *out = store;
@@ -237,6 +262,8 @@ const sx_metric_row sx_store_metrics[SX_STORE_METRIC_COUNT] = {
     [SX_STORE_METRIC_BREAKER_OPENS] = {"l2.breaker_opens", "operations", "Times that a server's breaker opened.", 0},
     [SX_STORE_METRIC_BREAKER_REFUSALS] = {"l2.breaker_refusals", "operations", "Operations failed by an open breaker.", 0},
     [SX_STORE_METRIC_BREAKERS_OPEN] = {"l2.breakers_open", "1", "Servers whose breaker is open.", 1},
+    [SX_STORE_METRIC_RETRIES_REFUSED] = {"l2.retries_refused", "operations",
+                                         "Attempts that were not made because the budget of retries was spent.", 0},
 };
 
 int64_t sx_store_metric_read(const sx_store *store, uint32_t metric) {

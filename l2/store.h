@@ -11,6 +11,8 @@ extern const sx_option_table sx_store_options; /* l2.mode, l2.timeout, retry_*, 
 
 typedef struct sx_store sx_store;
 
+enum { SX_STORE_TOKENS = 1000, SX_STORE_TOKENS_PER_S = 200 };
+
 typedef struct sx_store_settings {
     int64_t retry_base_ns;        /* first backoff; doubles, full jitter */
     int64_t retry_max_ns;
@@ -23,8 +25,11 @@ typedef struct sx_store_settings {
 typedef struct sx_store_op {
     sx_redis_request request;
     /* Exactly once, never inside submit. STRATA_OK: reply is no error. A failure: reply is NULL, or the error reply.
-       A write that may have been executed ends with STRATA_E_UNKNOWN_OUTCOME; such a write is never sent twice. A read
-       is retried until its deadline. An open breaker answers STRATA_E_UNAVAILABLE at once. */
+       A write that may have been executed ends with STRATA_E_UNKNOWN_OUTCOME; such a write is never sent twice. What
+       may be tried again is, until its deadline and as far as the budget reaches: an operation's first retry is free,
+       as is each after TRYAGAIN (a slot that moves); any further one takes a token of the store's SX_STORE_TOKENS,
+       which come back at SX_STORE_TOKENS_PER_S. So t seconds of outage see at most one retry an operation and
+       SX_STORE_TOKENS + t * SX_STORE_TOKENS_PER_S more. An open breaker answers STRATA_E_UNAVAILABLE at once. */
     void (*done)(struct sx_store_op *op, int32_t status, const sx_resp *reply);
     void *context;
     bool write;
@@ -34,6 +39,8 @@ typedef struct sx_store_op {
     struct sx_store_op *next, *previous;
     int64_t backoff_ns;
     int32_t pending_status;
+    bool retried;
+    bool out_of_time;    /* for done to read: it failed because no retry fitted in before its deadline */
     uint32_t probe_node; /* index + 1 where this attempt is a breaker's probe */
 } sx_store_op;
 
@@ -53,6 +60,7 @@ enum {
     SX_STORE_METRIC_BREAKER_OPENS,
     SX_STORE_METRIC_BREAKER_REFUSALS,
     SX_STORE_METRIC_BREAKERS_OPEN, /* gauge */
+    SX_STORE_METRIC_RETRIES_REFUSED,
     SX_STORE_METRIC_COUNT
 };
 extern const sx_metric_row sx_store_metrics[SX_STORE_METRIC_COUNT];

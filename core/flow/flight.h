@@ -78,6 +78,7 @@ typedef struct sx_flight {
     sx_store_op store_op;
     bool in_store;      /* store_op is under way */
     bool leased;        /* our token is in L2 */
+    bool shown;         /* loaded_item was given to those who could not wait for L2 to take it: it changes no more */
     bool no_lease;      /* L2 has no memory for one: what is loaded is not cached */
     uint64_t token;
     int64_t load_deadline_ns;
@@ -143,6 +144,8 @@ void sx_flight_answer_on_loop(sx_flight *flight, sx_flight_whom whom, int32_t st
 void sx_flight_round_over_on_loop(sx_flight *flight);
 /* Answers those whose deadline has passed. */
 void sx_flight_time_out_on_loop(sx_flight *flight);
+/* Those whose deadlines are no later than deadline_ns get status: a request under that deadline was all they could have. */
+void sx_flight_give_up_on_loop(sx_flight *flight, int64_t deadline_ns, int32_t status);
 /* Sets the timer to whatever is due next. */
 void sx_flight_arm_on_loop(sx_flight *flight);
 /* Answers everyone left, then ends. */

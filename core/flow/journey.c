@@ -150,8 +150,21 @@ static void check_load(sx_flight *flight, int64_t now_ns) {
     sx_load_abandon_on_loop(flight);
 }
 
+void sx_flight_give_up_on_loop(sx_flight *flight, int64_t deadline_ns, int32_t status) {
+    complete_all(take_waiters(flight, is_due, &deadline_ns), status, STRATA_FROM_NONE, NULL);
+}
+
+static bool is_due_and_may_have(const sx_flight *flight, const sx_op *op, const void *context) {
+    return is_due(flight, op, context) && may_have(flight, op, flight->loaded_item);
+}
+
 void sx_flight_time_out_on_loop(sx_flight *flight) {
     int64_t now_ns = sx_loop_now_ns(flight->engine->loop);
+    if (flight->in_store && flight->loaded_item != NULL) { /* it is loaded, only L2 has not taken it yet */
+        sx_op *served = take_waiters(flight, is_due_and_may_have, &now_ns);
+        flight->shown |= served != NULL;
+        complete_all(served, STRATA_OK, STRATA_FROM_LOADER, flight->loaded_item);
+    }
     complete_all(take_waiters(flight, is_due, &now_ns), STRATA_E_TIMEOUT, STRATA_FROM_NONE, NULL);
 }
 

@@ -191,10 +191,12 @@ static void fill_done(sx_store_op *op, int32_t status, const sx_resp *reply) {
     flight->in_store = false;
     if (status == STRATA_OK) flight->leased = false; /* stored, or lost; else it may stand there for others to wait for */
     if (status == STRATA_OK && sx_publish_decode(reply, &n, &server_ms) == SX_PUBLISH_DONE) {
-        item->n = n; /* nobody else has seen the item yet */
-        item->id = flight->token;
-        item->generation = flight->mark.generation;
-        sx_fetch_insert_on_loop(flight, item);
+        if (!flight->shown) { /* nobody else has seen the item yet */
+            item->n = n;
+            item->id = flight->token;
+            item->generation = flight->mark.generation;
+            sx_fetch_insert_on_loop(flight, item);
+        }
     } else if (status == STRATA_OK) {
         if (SX_BROKEN(lost_fill)) {
             item->n = flight->min_n > 0 ? flight->min_n : 1;
@@ -284,6 +286,7 @@ void sx_load_loaded_on_loop(sx_flight *flight) {
     item->expires_ns = ttl_ms == 0 ? SX_EXPIRES_NEVER : sx_time_add(now_ns, ttl_ms * SX_NS_PER_MS);
     if (flight->leased && encode_fill(flight, item, ttl_ms)) {
         int64_t deadline_ns = now_ns + sx_hot_read(&engine->hot.l2_timeout_ns);
+        flight->shown = false;
         sx_fetch_submit_on_loop(flight, &engine->scripts.fill, deadline_ns, fill_done);
         return;
     }

@@ -30,6 +30,7 @@ typedef enum sx_redis_outcome {
     SX_REDIS_REDIRECTS,    /* MOVED or ASK too many times */
     SX_REDIS_NO_OWNER,     /* no node is known to own the slot */
     SX_REDIS_UNREACHABLE,  /* never written to a socket */
+    SX_REDIS_BACKING_OFF,  /* never written: the last attempt to connect failed, the next one is not due yet */
     SX_REDIS_LOST,         /* written, connection closed before the reply: may have been executed */
     SX_REDIS_TIMEOUT_UNSENT,
     SX_REDIS_TIMEOUT_SENT, /* may have been, or still be, executed */
@@ -56,6 +57,7 @@ typedef struct sx_redis_node {
     char id[SX_REDIS_ID_MAX]; /* "" in standalone */
     sx_redis_address address;
     bool primary;             /* owns slots, as far as we know */
+    uint32_t attempts_failed; /* to connect, ever: wraps */
 } sx_redis_node;
 #define SX_REDIS_NODES_MAX 1024
 

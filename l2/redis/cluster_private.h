@@ -58,6 +58,10 @@ typedef struct sx_redis_refresh {
     sx_timer limit;      /* an answer's */
     bool asking;
     bool again;          /* asked for while one was under way */
+    bool wished;         /* timer is for a wish: later wishes share it */
+    bool changed;        /* the one under way, or a MOVED since, told something new */
+    int64_t ended_ns;    /* when the last one ended */
+    int64_t gap_ns;      /* no wish is granted within it after that; grows while readings tell nothing new */
     sx_redis_conn *conn; /* asked; NULL while the probe connects */
     uint64_t ticket;
     sx_redis_conn *probe;
@@ -152,7 +156,8 @@ void sx_redis_queue_end(sx_redis_queue *queue, sx_redis_outcome outcome);
 void sx_redis_queue_reroute(sx_redis_peer *peer);
 void sx_redis_requests_end_due(sx_redis_cluster *cluster);
 
-/* refresh.c */
+/* refresh.c. Wishes share one reading, at a random time within 50 ms; readings that tell nothing new grow rarer, from
+   50 ms apart to 400 ms: an outage of t seconds costs at most 5 + 2.5 t of them, however many operations fail. */
 void sx_redis_refresh_start(sx_redis_cluster *cluster);
 void sx_redis_refresh_soon(sx_redis_cluster *cluster);
 void sx_redis_refresh_stop(sx_redis_cluster *cluster);

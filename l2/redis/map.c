@@ -42,6 +42,7 @@ static void set_primaries(sx_redis_cluster *cluster) {
 
 static void changed(sx_redis_cluster *cluster, bool first) {
     cluster->has_map = true;
+    cluster->refresh.changed = true;
     set_primaries(cluster);
     if (first) {
         cluster->error[0] = '\0';

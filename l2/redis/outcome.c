@@ -22,6 +22,7 @@ static const sx_redis_rule rules[] = {
     [SX_REDIS_REDIRECTS]      = {STRATA_E_L2_DOWN,      false, true,  false, "redirects"},
     [SX_REDIS_NO_OWNER]       = {STRATA_E_L2_DOWN,      false, true,  false, "no_owner"},
     [SX_REDIS_UNREACHABLE]    = {STRATA_E_UNAVAILABLE,  false, true,  true,  "unreachable"},
+    [SX_REDIS_BACKING_OFF]    = {STRATA_E_UNAVAILABLE,  false, true,  true,  "backing_off"},
     [SX_REDIS_LOST]           = {STRATA_E_UNAVAILABLE,  true,  true,  true,  "lost"},
     [SX_REDIS_TIMEOUT_UNSENT] = {STRATA_E_TIMEOUT,      false, false, true,  "timeout_unsent"},
     [SX_REDIS_TIMEOUT_SENT]   = {STRATA_E_TIMEOUT,      true,  false, true,  "timeout_sent"},

@@ -81,6 +81,7 @@ sx_redis_peer *sx_redis_peer_random_ready(sx_redis_cluster *cluster, const sx_re
         sx_redis_peer *peer = cluster->peers[i];
         if (peer == except || peer->conn == NULL || !sx_redis_conn_is_ready(peer->conn)) continue;
         if (primary && !peer->node.primary) continue;
+        if (peer->silent_read_ns == sx_redis_conn_last_read_ns(peer->conn)) continue; /* hangs, perhaps */
         if (sx_key_random_next(&cluster->random) % ++met == 0) chosen = peer;
     }
     return chosen;
@@ -120,6 +121,7 @@ static void back_off(sx_redis_peer *peer, int64_t now_ns) {
     int64_t most = BACKOFF_FIRST_NS << doublings;
     if (most > BACKOFF_MAX_NS) most = BACKOFF_MAX_NS;
     peer->attempts++;
+    peer->node.attempts_failed++;
     peer->failing = true;
     peer->failed_ns = now_ns;
     sx_loop_timer_set(cluster->loop, &peer->backoff,

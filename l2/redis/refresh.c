@@ -5,6 +5,7 @@
 #include <strata/status.h>
 
 #define SOON_NS (50 * SX_NS_PER_MS)         /* wishes within it share one reading */
+#define GAP_MAX_NS (8 * SOON_NS)
 #define SLOWLY_NS (30 * SX_NS_PER_S)
 #define BACKOFF_FIRST_NS (50 * SX_NS_PER_MS)
 #define BACKOFF_MAX_NS (30 * SX_NS_PER_S)
@@ -28,8 +29,23 @@ void sx_redis_refresh_soon(sx_redis_cluster *cluster) {
         cluster->refresh.again = true;
         return;
     }
-    if (!cluster->has_map) return; /* that is being worked on already */
-    schedule(cluster, sx_redis_cluster_jitter(cluster, SOON_NS));
+    sx_redis_refresh *refresh = &cluster->refresh;
+    if (!cluster->has_map || refresh->wished) return; /* that is being worked on already */
+    refresh->wished = true;
+    int64_t quiet_ns = sx_loop_now_ns(cluster->loop) - refresh->ended_ns;
+    int64_t rest_ns = refresh->gap_ns > quiet_ns ? refresh->gap_ns - quiet_ns : 0;
+    schedule(cluster, rest_ns + sx_redis_cluster_jitter(cluster, SOON_NS));
+}
+
+/* What one more reading in vain costs the next; a change, or a time without wishes, forgives. */
+static void set_gap(sx_redis_cluster *cluster, int64_t now_ns) {
+    sx_redis_refresh *refresh = &cluster->refresh;
+    bool fresh = refresh->changed || refresh->gap_ns == 0 || now_ns - refresh->ended_ns > 4 * GAP_MAX_NS;
+    refresh->gap_ns = fresh ? SOON_NS : 2 * refresh->gap_ns;
+    if (refresh->gap_ns > GAP_MAX_NS) refresh->gap_ns = GAP_MAX_NS;
+    refresh->changed = false;
+    refresh->wished = false;
+    refresh->ended_ns = now_ns;
 }
 
 static void round_over(sx_redis_cluster *cluster, bool ok) {
@@ -39,11 +55,14 @@ static void round_over(sx_redis_cluster *cluster, bool ok) {
     refresh->conn = NULL;
     refresh->tries = 0;
     if (cluster->stopping) return;
+    bool again = refresh->again;
+    refresh->again = false;
+    set_gap(cluster, sx_loop_now_ns(cluster->loop));
     if (ok) {
         sx_redis_cluster_note(cluster, SX_REDIS_METRIC_MAP_REFRESHES, 1);
         refresh->failures = 0;
-        schedule(cluster, refresh->again ? sx_redis_cluster_jitter(cluster, SOON_NS)
-                                         : SLOWLY_NS - sx_redis_cluster_jitter(cluster, SLOWLY_NS / 4));
+        schedule(cluster, SLOWLY_NS - sx_redis_cluster_jitter(cluster, SLOWLY_NS / 4));
+        if (again) sx_redis_refresh_soon(cluster);
     } else {
         int64_t most = BACKOFF_FIRST_NS << (refresh->failures < 16 ? refresh->failures : 16);
         int64_t cap = cluster->waiting.first != NULL || !cluster->has_map ? BACKOFF_WANTED_NS : BACKOFF_MAX_NS;
@@ -51,7 +70,6 @@ static void round_over(sx_redis_cluster *cluster, bool ok) {
         refresh->failures++;
         schedule(cluster, most / 2 + sx_redis_cluster_jitter(cluster, most / 2 + 1));
     }
-    refresh->again = false;
 }
 
 /* ---- asking ---- */

@@ -9,6 +9,8 @@
 #include "core/memory/atomic.h"
 
 enum { REQUEST_IDLE, REQUEST_WAITING_MAP, REQUEST_WAITING_PEER, REQUEST_SENT, REQUEST_ENDING };
+#define NEAR_NS (150 * SX_NS_PER_MS)
+
 enum { FLAG_ASKING = 1, FLAG_EVAL = 2 };
 
 static sx_redis_peer *peer_of(const sx_redis_request *request) { return (sx_redis_peer *)request->node; }
@@ -191,9 +193,12 @@ static void dispatch_to(sx_redis_request *request, sx_redis_peer *peer) {
         send_now(request, peer);
         return;
     }
-    if (peer->conn == NULL && peer->failing) { /* between attempts: whoever retries will meet the next */
+    if (peer->conn == NULL && peer->failing) { /* between attempts: the next is waited for where it is near */
         sx_redis_peer_hurry(peer);
-        end_soon(request, SX_REDIS_UNREACHABLE);
+        sx_redis_refresh_soon(cluster);
+    }
+    if (peer->conn == NULL && peer->failing && peer->backoff.due_ns - sx_loop_now_ns(cluster->loop) > NEAR_NS) {
+        end_soon(request, SX_REDIS_BACKING_OFF);
         return;
     }
     if (!has_room(cluster, &peer->waiting, request)) {

@@ -180,6 +180,26 @@ static void a_paused_server_opens_its_breaker(void **state) {
     sx_cluster_stop(server);
 }
 
+static void retries_have_a_budget(void **state) {
+    (void)state;
+    enum { COUNT = 2000 };
+    sx_cluster *server = server_start();
+    test_drive drive;
+    sx_store *store = open_store(&drive, sx_cluster_seeds(server));
+    free(sx_cluster_command(server, 0, "REPLICAOF 127.0.0.1 1"));
+    operation *many = calloc(COUNT, sizeof *many);
+    int64_t began_ns = sx_loop_now_ns(drive.loop);
+    for (int i = 0; i < COUNT; i++) submit(&drive, store, &many[i], true, 1500, "SET", "k", "w"); /* READONLY */
+    for (int i = 0; i < COUNT; i++) assert_true(wait(&drive, &many[i]) < 0);
+    int64_t took_ns = sx_loop_now_ns(drive.loop) - began_ns;
+    int64_t most = COUNT + SX_STORE_TOKENS + took_ns / (SX_NS_PER_S / SX_STORE_TOKENS_PER_S) + 1;
+    assert_in_range(sx_store_metric_read(store, SX_STORE_METRIC_RETRIES), COUNT, most);
+    assert_true(sx_store_metric_read(store, SX_STORE_METRIC_RETRIES_REFUSED) > 0);
+    free(many);
+    close_store(&drive, store);
+    sx_cluster_stop(server);
+}
+
 static void stopping_ends_what_waits(void **state) {
     (void)state;
     sx_cluster *server = server_start();
@@ -207,6 +227,7 @@ int main(void) {
         cmocka_unit_test(lost_reads_are_retried_and_lost_writes_are_not),
         cmocka_unit_test(error_replies_have_their_status),
         cmocka_unit_test(a_paused_server_opens_its_breaker),
+        cmocka_unit_test(retries_have_a_budget),
         cmocka_unit_test(stopping_ends_what_waits),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

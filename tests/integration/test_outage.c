@@ -1,0 +1,324 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Drills under traffic: what a paused, dead, resharded or disconnecting server costs, and for how long. STRATA_DRILL=full
+   runs them at their full rates and lengths; an argument chooses one by its name. */
+// ctest: timeout=240
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "bench/cluster/cluster.h"
+#include "core/key/key.h"
+#include "core/memory/atomic.h"
+#include "l2/store.h"
+#include "tests/support/engine.h"
+#include "tests/support/traffic.h"
+
+/* Deadlines are kept to 10 ms; the time for which a machine did not run us is taken off, not what caches lose by it. */
+#define OVERRUN_US_MAX ((SX_TSAN ? 1000 : 100) * 1000)
+
+static bool full(void) {
+    const char *how = getenv("STRATA_DRILL");
+    return how != NULL && strcmp(how, "full") == 0;
+}
+
+static uint32_t rate(void) { return full() ? 20000 : SX_TSAN ? 1000 : 4000; }
+
+static void start_cluster(sx_cluster **cluster, uint32_t primaries, uint32_t replicas, uint32_t timeout_ms) {
+    char error[256];
+    sx_cluster_options options = {.primaries = primaries, .replicas = replicas, .node_timeout_ms = timeout_ms};
+    if (sx_cluster_start(&options, cluster, error, sizeof error) != 0) fail_msg("%s", error);
+}
+
+/* Retries and readings of the map stay within their stated rules. */
+static void check_bounds(strata *engine, uint64_t operations, int64_t outage_ms) {
+    int64_t retries = test_metric(engine, "l2.retries"), maps = test_metric(engine, "l2.map_refreshes");
+    fprintf(stderr, "retries %lld (refused %lld), maps %lld, breaker opened %lld times and refused %lld\n",
+            (long long)retries, (long long)test_metric(engine, "l2.retries_refused"), (long long)maps,
+            (long long)test_metric(engine, "l2.breaker_opens"), (long long)test_metric(engine, "l2.breaker_refusals"));
+    assert_true(retries <= (int64_t)operations + SX_STORE_TOKENS + outage_ms * SX_STORE_TOKENS_PER_S / 1000);
+    assert_true(maps <= 10 + outage_ms * 5 / 2 / 1000 * 2);
+}
+
+/* Nothing failed in that time, on a machine that runs us; one that is busy may make a few of them late. */
+static void check_well(const test_traffic_result *result, int64_t from_ms, int64_t to_ms) {
+    uint64_t failed = test_traffic_failed(result, from_ms, to_ms);
+    uint64_t most = full() ? 0 : (uint64_t)rate() * (uint64_t)(to_ms - from_ms) / 1000 / 10;
+    if (failed > most) fail_msg("%llu failed from %lld to %lld ms", (unsigned long long)failed, (long long)from_ms,
+                                (long long)to_ms);
+}
+
+static void a_paused_primary_costs_little(void **state) {
+    (void)state;
+    sx_cluster *cluster;
+    start_cluster(&cluster, 3, 0, 30000); /* nobody takes over, nobody notices */
+    test_traffic_options how = {.rate = rate(), .keys = 1000, .writes = 20, .deadline_ms = 200};
+    test_traffic *traffic = test_traffic_start(sx_cluster_seeds(cluster), NULL, &how);
+    test_sleep_ms(1000);
+    assert_int_equal(sx_cluster_pause(cluster, 0), 0);
+    int64_t paused_ms = test_traffic_ms(traffic);
+    const uint32_t pause_ms = full() ? 5000 : 3000;
+    test_sleep_ms(pause_ms);
+    assert_int_equal(sx_cluster_resume(cluster, 0), 0);
+    test_sleep_ms(3000);
+    int64_t end_ms = test_traffic_ms(traffic);
+    check_bounds(test_traffic_engine(traffic), (uint64_t)rate() * (uint64_t)end_ms / 1000, end_ms - paused_ms);
+    test_traffic_result *result = test_traffic_stop(traffic);
+    test_traffic_print(result, "a paused primary");
+    assert_int_equal(result->wrong, 0);
+    assert_int_equal(result->lost_writes, 0);
+    assert_true(result->overrun_own_us_max < OVERRUN_US_MAX);
+    assert_true(test_traffic_failed(result, paused_ms, end_ms) > 0);
+    check_well(result, 0, paused_ms - TEST_TRAFFIC_SLICE_MS);
+    check_well(result, end_ms - 1000, end_ms);
+    free(result);
+    sx_cluster_stop(cluster);
+}
+
+/* Until the slot has an owner that calls the cluster ok again: when that was, by the traffic's clock. */
+static int64_t promoted(sx_cluster *cluster, uint16_t slot, const test_traffic *traffic) {
+    for (int i = 0; i < 1500; i++) {
+        int owner = sx_cluster_owner(cluster, slot);
+        if (owner >= 0) {
+            char *info = sx_cluster_command(cluster, (uint32_t)owner, "CLUSTER INFO");
+            bool ok = strstr(info, "cluster_state:ok") != NULL;
+            free(info);
+            if (ok) return test_traffic_ms(traffic);
+        }
+        test_sleep_ms(10);
+    }
+    fail_msg("nobody was promoted");
+    return 0;
+}
+
+static void a_dead_primary_costs_the_failover(void **state) {
+    (void)state;
+    sx_cluster *cluster;
+    start_cluster(&cluster, 3, 1, 1500);
+    test_traffic_options how = {.rate = rate(), .keys = 1000, .writes = 20, .deadline_ms = 200, .may_lose = true};
+    test_traffic *traffic = test_traffic_start(sx_cluster_seeds(cluster), NULL, &how);
+    test_sleep_ms(full() ? 5000 : 2000);
+    int64_t killed_ms = test_traffic_ms(traffic);
+    assert_int_equal(sx_cluster_kill(cluster, 1), 0);
+    int64_t promoted_ms = promoted(cluster, 8192, traffic);
+    test_sleep_ms(full() ? 8000 : 5000);
+    int64_t end_ms = test_traffic_ms(traffic);
+    check_bounds(test_traffic_engine(traffic), (uint64_t)rate() * (uint64_t)end_ms / 1000, end_ms - killed_ms);
+    test_traffic_result *result = test_traffic_stop(traffic);
+    test_traffic_print(result, "a dead primary");
+    int64_t well_ms = promoted_ms;
+    while (well_ms < promoted_ms + 4000 && test_traffic_failed(result, well_ms, promoted_ms + 4000) > 0)
+        well_ms += TEST_TRAFFIC_SLICE_MS;
+    fprintf(stderr, "killed at %lld ms, promoted at %lld ms; the last error %lld ms after; p99 by then:",
+            (long long)killed_ms, (long long)promoted_ms, (long long)(well_ms - promoted_ms));
+    for (int64_t ms = promoted_ms; ms < promoted_ms + 3000; ms += 250)
+        fprintf(stderr, " %u", test_traffic_p99_us(result, ms));
+    fprintf(stderr, " us every 250 ms, %u before\n", test_traffic_p99_us(result, killed_ms - 500));
+    assert_int_equal(result->wrong, 0);
+    check_well(result, 0, killed_ms - TEST_TRAFFIC_SLICE_MS);
+    check_well(result, promoted_ms + 2000, end_ms);
+    assert_true(result->overrun_own_us_max < OVERRUN_US_MAX);
+    free(result);
+    sx_cluster_stop(cluster);
+}
+
+/* Every key of a slot, then the slot. */
+static void move(sx_cluster *cluster, uint16_t slot, uint32_t from, uint32_t to) {
+    char port[8];
+    snprintf(port, sizeof port, "%u", sx_cluster_port(cluster, to));
+    assert_int_equal(sx_cluster_slot_migrating(cluster, slot, to), 0);
+    test_sleep_ms(5);
+    for (;;) {
+        char *names = sx_cluster_command(cluster, from, "CLUSTER GETKEYSINSLOT %u 5", slot);
+        const char *argv[7 + 5] = {"MIGRATE", "127.0.0.1", port, "", "0", "5000", "KEYS"};
+        size_t argc = 7;
+        for (char *name = strtok(names, "\n"); name != NULL; name = strtok(NULL, "\n")) argv[argc++] = name;
+        if (argc == 7) {
+            free(names);
+            break;
+        }
+        char *answer = sx_cluster_command_argv(cluster, from, argc, argv);
+        assert_true(strcmp(answer, "OK") == 0 || strcmp(answer, "NOKEY") == 0);
+        free(answer);
+        free(names);
+        test_sleep_ms(5);
+    }
+    assert_int_equal(sx_cluster_slot_give(cluster, slot, to), 0);
+}
+
+static void resharding_fails_nothing(void **state) {
+    (void)state;
+    sx_cluster *cluster;
+    start_cluster(&cluster, 3, 0, 0);
+    sx_key_tags *tags;
+    assert_int_equal(sx_key_tags_create(sx_alloc_default(), 256, &tags), STRATA_OK);
+    test_traffic_options how = {.rate = rate() / 2, .keys = 2000, .writes = 20, .deadline_ms = 3000};
+    test_traffic *traffic = test_traffic_start(sx_cluster_seeds(cluster), NULL, &how);
+    test_sleep_ms(1000);
+    int64_t began_ms = test_traffic_ms(traffic);
+    const uint32_t slots = full() ? 100 : 40;
+    for (uint32_t i = 0; i < slots; i++) { /* each of them has keys */
+        uint16_t slot = tags->tags[i].slot;
+        int from = sx_cluster_owner(cluster, slot);
+        assert_true(from >= 0);
+        move(cluster, slot, (uint32_t)from, ((uint32_t)from + 1) % 3);
+    }
+    int64_t moved_ms = test_traffic_ms(traffic);
+    test_sleep_ms(1000);
+    fprintf(stderr, "%u slots in %lld ms: ask %lld, moved %lld, maps %lld, retries %lld\n", slots,
+            (long long)(moved_ms - began_ms), (long long)test_metric(test_traffic_engine(traffic), "l2.ask"),
+            (long long)test_metric(test_traffic_engine(traffic), "l2.moved"),
+            (long long)test_metric(test_traffic_engine(traffic), "l2.map_refreshes"),
+            (long long)test_metric(test_traffic_engine(traffic), "l2.retries"));
+    assert_true(test_metric(test_traffic_engine(traffic), "l2.ask") > 0);
+    test_traffic_result *result = test_traffic_stop(traffic);
+    test_traffic_print(result, "resharding");
+    assert_int_equal(result->reads_failed, 0);
+    assert_int_equal(result->writes_failed, 0);
+    assert_int_equal(result->wrong, 0); /* nothing goes back: no write was executed twice */
+    assert_int_equal(result->missing, 0);
+    assert_int_equal(result->lost_writes, 0);
+    free(result);
+    sx_key_tags_destroy(tags);
+    sx_cluster_stop(cluster);
+}
+
+static void killed_clients_come_back(void **state) {
+    (void)state;
+    sx_cluster *cluster;
+    start_cluster(&cluster, 3, 0, 0);
+    test_traffic_options how = {.rate = rate(), .keys = 1000, .writes = 20, .deadline_ms = 2000};
+    test_traffic *traffic = test_traffic_start(sx_cluster_seeds(cluster), NULL, &how);
+    test_sleep_ms(1500);
+    int64_t began_ms = test_traffic_ms(traffic);
+    for (int round = 0; round < 3; round++) { /* connections that have been well for a while */
+        for (uint32_t i = 0; i < 3; i++) {
+            free(sx_cluster_command(cluster, i, "CLIENT KILL TYPE normal"));
+            free(sx_cluster_command(cluster, i, "CLIENT KILL TYPE pubsub"));
+        }
+        test_sleep_ms(1300);
+    }
+    test_sleep_ms(1000);
+    int64_t end_ms = test_traffic_ms(traffic);
+    check_bounds(test_traffic_engine(traffic), (uint64_t)rate() * (uint64_t)end_ms / 1000, end_ms - began_ms);
+    test_traffic_result *result = test_traffic_stop(traffic);
+    test_traffic_print(result, "killed clients");
+    assert_int_equal(result->wrong, 0);
+    assert_int_equal(result->lost_writes, 0);
+    assert_int_equal(result->reads_failed, 0); /* each is tried again */
+    assert_true(result->unknown > 0 || result->writes_failed == 0); /* others fail only behind one of unknown outcome */
+    assert_true(result->overrun_own_us_max < OVERRUN_US_MAX);
+    free(result);
+    sx_cluster_stop(cluster);
+}
+
+/* ---- who shares a flight ---- */
+
+static strata_load *kept;
+static void keep_load(strata_load *load, void *user) {
+    (void)user;
+    kept = load;
+}
+
+typedef struct told {
+    int32_t status;
+    strata_source source;
+    int64_t at_ms;
+    int count;
+} told;
+
+static void tell(void *user, const strata_result *result) {
+    told *t = user;
+    t->status = result->status;
+    t->source = result->source;
+    t->at_ms = test_now_ms();
+    t->count++;
+}
+
+static void wait_told(strata_session *session, told *t) {
+    for (int i = 0; i < 800 && t->count == 0; i++) strata_session_wait(session, 10);
+    assert_int_equal(t->count, 1);
+}
+
+/* What is loaded is there, whether L2 takes it or not. */
+static void a_fill_that_hangs_keeps_nobody(void **state) {
+    (void)state;
+    sx_cluster *cluster;
+    start_cluster(&cluster, 0, 0, 0);
+    strata *engine = test_engine_open(TEST_OPTIONS("l2.nodes", sx_cluster_seeds(cluster), "l2.open_wait", "5s",
+                                                   "flow.l2_timeout", "4s"), NULL);
+    strata_session *session = test_engine_session(engine);
+    strata_namespace *ns = test_engine_ns(engine, "n");
+    strata_op_options options = {.struct_size = sizeof options, .deadline_ms = 1500};
+    strata_result result;
+    told loader = {0}, reader = {0};
+    int64_t began_ms = test_now_ms();
+    assert_int_equal(strata_get_or_load(session, ns, test_bytes("k"), &options, keep_load, NULL, &result, tell, &loader),
+                     STRATA_PENDING);
+    for (int i = 0; i < 100 && kept == NULL; i++) strata_session_wait(session, 10);
+    assert_non_null(kept);
+    assert_int_equal(strata_get_or_load(session, ns, test_bytes("k"), &options, keep_load, NULL, &result, tell, &reader),
+                     STRATA_PENDING);
+    assert_int_equal(sx_cluster_pause(cluster, 0), 0);
+    assert_int_equal(strata_load_finish(kept, STRATA_OK, test_bytes("loaded"), NULL), STRATA_OK);
+    wait_told(session, &loader);
+    wait_told(session, &reader);
+    assert_int_equal(loader.status, STRATA_OK);
+    assert_int_equal(reader.status, STRATA_OK);
+    assert_int_equal(reader.source, STRATA_FROM_LOADER);
+    assert_true(reader.at_ms - began_ms < 3500);
+    assert_int_equal(sx_cluster_resume(cluster, 0), 0);
+    assert_true(test_metric_wait(engine, "coherence.partitions_trusted", 256, 10000));
+    assert_string_equal(test_get(session, ns, "k"), "loaded"); /* L2 took it in the end */
+    strata_session_close(session);
+    strata_close(engine, 2000);
+    sx_cluster_stop(cluster);
+}
+
+/* Who joins a flight has time of their own, which does not end with that of the one who began it. */
+static void a_joiner_has_its_own_time(void **state) {
+    (void)state;
+    sx_cluster *cluster;
+    start_cluster(&cluster, 0, 0, 0);
+    strata *engine = test_engine_open(TEST_OPTIONS("l2.nodes", sx_cluster_seeds(cluster), "l2.open_wait", "5s",
+                                                   "l2.breaker_failures", "0"), NULL);
+    strata_session *session = test_engine_session(engine);
+    strata_namespace *ns = test_engine_ns(engine, "n");
+    strata_op_options brief = {.struct_size = sizeof brief, .deadline_ms = 300};
+    strata_op_options patient = {.struct_size = sizeof patient, .deadline_ms = 6000};
+    strata_result result;
+    told first = {0}, second = {0};
+    assert_int_equal(sx_cluster_kill(cluster, 0), 0);
+    test_sleep_ms(50);
+    assert_int_equal(strata_get(session, ns, test_bytes("k"), &brief, &result, tell, &first), STRATA_PENDING);
+    test_sleep_ms(50);
+    assert_int_equal(strata_get(session, ns, test_bytes("k"), &patient, &result, tell, &second), STRATA_PENDING);
+    wait_told(session, &first);
+    assert_true(first.status == STRATA_E_UNAVAILABLE || first.status == STRATA_E_TIMEOUT);
+    test_sleep_ms(500);
+    assert_int_equal(second.count, 0);
+    assert_int_equal(sx_cluster_restart(cluster, 0), 0);
+    wait_told(session, &second);
+    assert_int_equal(second.status, STRATA_MISS);
+    strata_session_close(session);
+    strata_close(engine, 2000);
+    sx_cluster_stop(cluster);
+}
+
+int main(int argc, char **argv) {
+    if (!sx_cluster_available()) return 77;
+    if (argc > 1) cmocka_set_test_filter(argv[1]); /* one drill: its name */
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_fill_that_hangs_keeps_nobody),
+        cmocka_unit_test(a_joiner_has_its_own_time),
+        cmocka_unit_test(a_paused_primary_costs_little),
+        cmocka_unit_test(a_dead_primary_costs_the_failover),
+        cmocka_unit_test(resharding_fails_nothing),
+        cmocka_unit_test(killed_clients_come_back),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
