@@ -81,6 +81,22 @@ void sx_publish_encode_write(const sx_publish *publish, const sx_publish_write *
     if (carry) sx_command_text(command, "v");
 }
 
+void sx_publish_encode_replay(const sx_publish *publish, const sx_publish_key *key, uint64_t id, int64_t deadline_ms,
+                              uint64_t n, sx_command *command) {
+    sx_command_int(command, 2);
+    arg_value_name(publish, key, command);
+    arg_counter_name(publish, key->partition, command);
+    sx_command_int(command, deadline_ms);
+    arg_channel(publish, key->partition, command);
+    size_t mark = sx_command_arg_open(command);
+    sx_message_encode_head(&command->args, SX_MESSAGE_KEY);
+    sx_command_arg_close(command, mark);
+    mark = sx_command_arg_open(command);
+    sx_message_encode_key_rest(&command->args, id, key->ns, key->ns_size, key->ns_version, key->key, key->key_size);
+    sx_command_arg_close(command, mark);
+    sx_command_int(command, n > INT64_MAX ? INT64_MAX : (int64_t)n);
+}
+
 void sx_publish_encode_lease(const sx_publish *publish, sx_publish_scripts *scripts, const sx_publish_key *key,
                              uint64_t token, int64_t lease_ms, sx_command *command, const sx_redis_script **script) {
     assert(lease_ms > 0);
@@ -186,7 +202,7 @@ sx_publish_verdict sx_publish_decode(const sx_resp *reply, uint64_t *n, int64_t 
         if (reply->integer == -3) return SX_PUBLISH_LOST;
         return SX_PUBLISH_MALFORMED;
     }
-    if (reply->type != SX_RESP_ARRAY || reply->count != 2) return SX_PUBLISH_MALFORMED;
+    if (reply->type != SX_RESP_ARRAY || reply->count < 2 || reply->count > 3) return SX_PUBLISH_MALFORMED;
     const sx_resp *first = &reply->items[0];
     const sx_resp *second = &reply->items[1];
     if (first->type != SX_RESP_INTEGER || first->integer <= 0) return SX_PUBLISH_MALFORMED;

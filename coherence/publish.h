@@ -21,7 +21,8 @@ typedef struct sx_publish_scripts {
     sx_redis_script counter; /* create a partition's counter */
     sx_redis_script beat;    /* TIME and counters, read only */
     sx_redis_script probe;   /* publish a PROBE */
-    sx_redis_script *all[9];
+    sx_redis_script replay;  /* an invalidation that a failover may have lost */
+    sx_redis_script *all[10];
 } sx_publish_scripts;
 void sx_publish_scripts_init(sx_publish_scripts *scripts);
 
@@ -58,6 +59,9 @@ typedef struct sx_publish_write {
 
 /* Each encodes into an empty command; failures stick in command->args. */
 void sx_publish_encode_write(const sx_publish *publish, const sx_publish_write *write, sx_command *command);
+/* An invalidation that was executed as n, again: a value that is not older than it stays. deadline_ms as in a write. */
+void sx_publish_encode_replay(const sx_publish *publish, const sx_publish_key *key, uint64_t id, int64_t deadline_ms,
+                              uint64_t n, sx_command *command);
 /* Places a lease where the key is absent; answers what is there otherwise. *script is set to the script to use, or NULL
    for a plain command. */
 void sx_publish_encode_lease(const sx_publish *publish, sx_publish_scripts *scripts, const sx_publish_key *key,
@@ -90,7 +94,7 @@ typedef enum sx_publish_verdict {
     SX_PUBLISH_LOST,     /* fill: the lease is gone; nothing was stored */
     SX_PUBLISH_MALFORMED
 } sx_publish_verdict;
-/* Reads the reply of a write or a fill. */
+/* Reads the reply of a write, a fill or a replay. */
 sx_publish_verdict sx_publish_decode(const sx_resp *reply, uint64_t *n, int64_t *server_ms);
 
 #endif

@@ -59,6 +59,29 @@ static const char write_text[] =
     "redis.call(ARGV[4], ARGV[5], ARGV[6] .. number .. rest)\n"
     "return {n, ms}\n";
 
+/* KEYS value, counter.  ARGV deadline_ms, publish command, channel, message before n, message after n, n0. An invalidation
+   that was executed as n0, once more after a failover that may have lost it: a value of n0 or later stays. The message goes
+   out all the same: somebody may have proven an older value meanwhile. Answers {n, server_ms, 1 where a value stayed}. */
+static const char replay_text[] =
+    LUA_TIME LUA_USABLE
+    "local deadline = tonumber(ARGV[1])\n"
+    "if deadline > 0 and ms > deadline then return -1 end\n"
+    "local v = redis.call('GETRANGE', KEYS[1], 0, 10)\n"
+    "local stays = #v == 11 and string.byte(v, 2) == 1 and string.byte(v, 3) == 207\n"
+    "stays = stays and struct.unpack('>I8', string.sub(v, 4)) >= tonumber(ARGV[6])\n"
+    "if not stays then redis.call('UNLINK', KEYS[1]) end\n"
+    "local n = redis.pcall('INCR', KEYS[2])\n"
+    "if type(n) == 'table' then\n"
+    "  redis.call(ARGV[2], ARGV[3], '\\146\\8\\0')\n"
+    "  return n\n"
+    "end\n"
+    "if n == 1 or not usable(n) then\n"
+    "  n = us\n"
+    "  redis.call('SET', KEYS[2], string.format('%.0f', n))\n"
+    "end\n"
+    "redis.call(ARGV[2], ARGV[3], ARGV[4] .. '\\207' .. struct.pack('>I8', n) .. ARGV[5])\n"
+    "return {n, ms, stays and 1 or 0}\n";
+
 /* KEYS value.  ARGV lease, lease_ms. What SET NX GET PX does where the server has it. */
 static const char lease_text[] =
     "local v = redis.call('GET', KEYS[1])\n"
@@ -145,7 +168,7 @@ void sx_publish_scripts_init(sx_publish_scripts *scripts) {
     *scripts = (sx_publish_scripts){
         .write = {.text = write_text},     .lease = {.text = lease_text}, .fill = {.text = fill_text},
         .abandon = {.text = abandon_text}, .await = {.text = await_text}, .counter = {.text = counter_text},
-        .beat = {.text = beat_text},       .probe = {.text = probe_text},
+        .beat = {.text = beat_text},       .probe = {.text = probe_text}, .replay = {.text = replay_text},
     };
     static const char from_clock[] = "  n = us\n", last_message[] = "redis.call(ARGV[4], ARGV[5], ARGV[6] .. ",
                       token[] = "if #lease ~= 12 or string.sub(lease, 1, 11) ~= ARGV[3] then return -3 end\n";
@@ -156,7 +179,8 @@ void sx_publish_scripts_init(sx_publish_scripts *scripts) {
     scripts->write.text = sx_broken_text(SX_BROKEN(publish), scripts->write.text, last_message, "local s = (ARGV[6] .. ");
     scripts->fill.text = sx_broken_text(SX_BROKEN(lease_token), scripts->fill.text, token, "");
     sx_redis_script *all[] = {&scripts->write, &scripts->lease,   &scripts->fill, &scripts->abandon,
-                              &scripts->await, &scripts->counter, &scripts->beat, &scripts->probe, NULL};
+                              &scripts->await, &scripts->counter, &scripts->beat, &scripts->probe, &scripts->replay,
+                              NULL};
     _Static_assert(sizeof all == sizeof scripts->all, "one place for each script and the end");
     memcpy(scripts->all, all, sizeof all);
 }

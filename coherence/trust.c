@@ -27,6 +27,10 @@ void sx_trust_gain(sx_trust *trust, uint32_t partition, uint64_t counter, int64_
         sx_trust_word_doubt(word);
         if (p->term != 0) sx_trust_count(trust, SX_TRUST_METRIC_GENERATION_BUMPS, 1);
     }
+    if (p->known && p->identity != p->node->identity && trust->events.on_replaced != NULL)
+        /* relaxed: only the loop writes it */
+        trust->events.on_replaced(trust->events.context, partition,
+                                  atomic_load_explicit(&word->proven_ns, memory_order_relaxed));
     p->known = true;
     p->hole = false;
     p->last = counter;
@@ -68,6 +72,11 @@ void sx_trust_lose_all(sx_trust *trust) {
 
 int64_t sx_trust_delta_ns(const sx_trust *trust) {
     return atomic_load_explicit(&trust->delta_ns, memory_order_relaxed); /* relaxed: a bound to report */
+}
+
+uint64_t sx_trust_identity_on_loop(const sx_trust *trust, uint32_t partition) {
+    assert(sx_loop_is_current(trust->loop) && partition < trust->settings.partitions);
+    return trust->partitions[partition].identity;
 }
 
 int64_t sx_trust_max_staleness_ns(const sx_trust *trust) { return sx_trust_delta_ns(trust); }

@@ -28,6 +28,9 @@ typedef struct sx_trust_events {
     void (*on_refused)(void *context, int32_t status, const char *text);
     /* L2's layout is ours: only from here on may anything be written there. On the loop, again after each check. */
     void (*on_agreed)(void *context);
+    /* The partition is trusted again, but stands on another node, run or data than before, which was last proven to be
+       the primary at proven_ns: what it acknowledged may be lost. On the loop; may be NULL. */
+    void (*on_replaced)(void *context, uint32_t partition, int64_t proven_ns);
 } sx_trust_events;
 
 typedef struct sx_trust_settings {
@@ -62,6 +65,9 @@ sx_trust_mark sx_trust_mark_on_loop(sx_trust *trust, uint32_t partition);
    and answered by the very node, run and replication id that trust stands on. A mismatch of identity makes the data
    connection identify itself again. */
 bool sx_trust_may_fill_on_loop(sx_trust *trust, uint32_t partition, const sx_trust_mark *mark, uint64_t identity);
+
+/* Of whom the partition's trust stands or last stood on; 0 before. On the loop. */
+uint64_t sx_trust_identity_on_loop(const sx_trust *trust, uint32_t partition);
 
 /* The staleness bound in force (after clamping). Any thread. */
 int64_t sx_trust_max_staleness_ns(const sx_trust *trust);

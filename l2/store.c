@@ -171,7 +171,9 @@ static void attempt_done(sx_redis_request *request, sx_redis_outcome outcome, co
         finish(op, STRATA_E_UNKNOWN_OUTCOME, reply);
         return;
     }
-    if (rule->retry && !op->store->stopping && retry_later(op, outcome == SX_REDIS_TRYAGAIN)) return;
+    if (outcome == SX_REDIS_TRYAGAIN) op->tryagain = true;
+    bool stop = op->store->stopping || (op->stop_at_tryagain && outcome == SX_REDIS_TRYAGAIN);
+    if (rule->retry && !stop && retry_later(op, outcome == SX_REDIS_TRYAGAIN)) return;
     finish(op, op->store->stopping ? STRATA_E_CLOSED : rule->status, reply);
 }
 
@@ -179,7 +181,7 @@ void sx_store_submit_on_loop(sx_store *store, sx_store_op *op) {
     assert(sx_loop_is_current(store->loop));
     op->store = store;
     op->backoff_ns = 0;
-    op->retried = op->out_of_time = false;
+    op->retried = op->out_of_time = op->tryagain = false;
     op->next = op->previous = NULL;
     memset(&op->retry_timer, 0, sizeof op->retry_timer);
     op->retry_timer.fire_on_loop = retry_due;

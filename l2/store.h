@@ -33,6 +33,8 @@ typedef struct sx_store_op {
     void (*done)(struct sx_store_op *op, int32_t status, const sx_resp *reply);
     void *context;
     bool write;
+    bool stop_at_tryagain; /* a TRYAGAIN ends it instead of being retried */
+    bool tryagain;         /* for done to read: some attempt was answered TRYAGAIN */
     /* private */
     sx_store *store;
     sx_timer retry_timer;

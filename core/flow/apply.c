@@ -11,8 +11,19 @@ void sx_apply_observed_locked(strata *engine, uint64_t hash, uint16_t ns, const 
     if (engine->l1_on) (void)sx_l1_remove(engine->l1, engine->loop_record, hash, ns, key, key_size, n);
 }
 
-static void apply_key(strata *engine, const strata_namespace *ns, const void *key, size_t key_size, uint64_t n) {
+/* The write behind a message is later than the heartbeat whose answer came before it on the same connection. */
+static void settle(strata *engine, uint64_t hash, const strata_namespace *ns, const void *key, size_t key_size,
+                   uint32_t partition) {
+    if (engine->owed_count == 0) return;
+    /* relaxed: this thread writes it */
+    int64_t proven_ns = atomic_load_explicit(&engine->words[partition].proven_ns, memory_order_relaxed);
+    sx_unknown_settled_on_loop(engine, hash, ns->index, key, key_size, proven_ns);
+}
+
+static void apply_key(strata *engine, const strata_namespace *ns, uint32_t partition, const void *key, size_t key_size,
+                      uint64_t n) {
     uint64_t hash = sx_l1_hash(&engine->secret, ns->index, key, key_size);
+    settle(engine, hash, ns, key, key_size, partition);
     uint32_t stripe = sx_flight_stripe(hash);
     sx_flights_lock(engine->flights, stripe);
     if (SX_BROKEN(apply)) sx_flights_mark_locked(engine->flights, hash, ns->index, key, key_size, n);
@@ -39,6 +50,7 @@ static void apply_value(strata *engine, uint32_t partition, const strata_namespa
     sx_item *item = engine->l1_on && mark.term != 0 ? carried(engine, ns, partition, message) : NULL;
     if (item != NULL) item->generation = mark.generation;
     uint64_t hash = sx_l1_hash(&engine->secret, ns->index, message->key, message->key_size);
+    settle(engine, hash, ns, message->key, message->key_size, partition);
     uint32_t stripe = sx_flight_stripe(hash);
     sx_flights_lock(engine->flights, stripe);
     if (item != NULL && !sx_unknown_holds_on_loop(engine, hash, item) &&
@@ -116,13 +128,13 @@ void sx_apply_message_on_loop(void *context, uint32_t partition, const sx_messag
         apply_value(engine, partition, ns, message);
         break;
     case SX_MESSAGE_KEY:
-        apply_key(engine, ns, message->key, message->key_size, message->n);
+        apply_key(engine, ns, partition, message->key, message->key_size, message->n);
         break;
     case SX_MESSAGE_KEYS: {
         const uint8_t *cursor = NULL, *key;
         size_t key_size;
         while (sx_message_next_key(message, &cursor, &key, &key_size))
-            apply_key(engine, ns, key, key_size, message->n);
+            apply_key(engine, ns, partition, key, key_size, message->n);
         break;
     }
     case SX_MESSAGE_PATTERN:

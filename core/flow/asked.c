@@ -7,9 +7,6 @@
    means that the counter has left the owner. What was told is good for the next attempt only. */
 #include "core/flow/engine.h"
 
-/* Any time that is over: the script refuses what is later than its deadline. */
-#define LONG_PAST_MS 1
-
 static const sx_redis_node *owner_of(const strata *engine, uint32_t partition) {
     return sx_redis_cluster_owner(engine->cluster, engine->tags->tags[partition].slot);
 }
@@ -25,7 +22,7 @@ void sx_asked_encode(strata *engine, sx_asked *asked, const sx_redis_node *node,
     }
     if (owner != NULL && asked->told == owner) return;
     asked->held_back = true;
-    write->deadline_ms = LONG_PAST_MS;
+    write->deadline_ms = SX_LONG_PAST_MS;
 }
 
 bool sx_asked_must_tell(const strata *engine, const sx_store_op *op, uint32_t partition) {

@@ -21,6 +21,9 @@ static void stop_on_loop(sx_task *task) {
     strata *engine = SX_CONTAINER(task, strata, stop_task);
     engine->stopping = true;
     sx_flight_cut_off_on_loop(engine);
+    if (engine->unknown_count + engine->owed_count != 0)
+        sx_log_write(&engine->log, SX_LOG_WARN, "closed with %u invalidations that L2 has not executed",
+                     engine->unknown_count + engine->owed_count);
     sx_unknown_cut_off_on_loop(engine);
     if (!engine->l2_on) {
         stopped(engine);

@@ -34,7 +34,9 @@
 
 #define SX_NAMESPACES_MAX 1024
 #define SX_BATCH_MAX 65536
-#define SX_UNKNOWN_BUCKETS 1024
+#define SX_UNKNOWN_BUCKETS 8192
+#define SX_RECOVERY_PACE_NS (50 * SX_NS_PER_US) /* between the first attempts of what a failover makes due at once */
+#define SX_LONG_PAST_MS 1 /* any time that is over: the scripts refuse what is later than its deadline */
 #define SX_SESSION_FREE_OPS_MAX 4096
 #define SX_TTL_MS_MAX (INT64_C(100) * 366 * 24 * 3600 * 1000)
 
@@ -64,6 +66,18 @@ typedef struct sx_hot {
     _Atomic int64_t carry_bytes_max; /* coherence.value_bytes_max */
 } sx_hot;
 
+/* Acknowledged invalidations that a failover may still undo, oldest first. owner: loop */
+typedef struct sx_recovery {
+    struct sx_recovery_entry *entries;
+    uint32_t capacity; /* a power of two, or 0 */
+    uint32_t head, count;
+    int64_t bytes;
+    int64_t *replaced; /* per partition: until when its former primary was proven; INT64_MAX: not replaced */
+    bool posted;
+    sx_task task;
+    sx_log_gate gate;
+} sx_recovery;
+
 struct strata {
     /* const after open */
     sx_alloc alloc;
@@ -79,6 +93,9 @@ struct strata {
     int64_t value_bytes_max;
     int64_t pending_max;
     int64_t lease_ms;
+    uint32_t recovery_ops_max;
+    int64_t recovery_bytes_max;
+    int64_t replay_window_ns;
     sx_epoch *epoch;
     sx_l1 *l1;
     sx_trust_word *words;
@@ -113,8 +130,11 @@ struct strata {
     sx_publish_scripts scripts;
     sx_epoch_record *loop_record;
     sx_key_random random;
-    struct sx_unknown *unknown[SX_UNKNOWN_BUCKETS]; /* keys with a write of unknown outcome */
-    uint32_t unknown_count;
+    struct sx_unknown *unknown[SX_UNKNOWN_BUCKETS]; /* keys that owe an invalidation */
+    uint32_t unknown_count;      /* those with a write of unknown outcome */
+    uint32_t owed_count;         /* the others */
+    int64_t owed_bytes;
+    sx_recovery window;
     sx_flight *active_flights;   /* all that the loop knows */
     sx_task stop_task, start_task;
     bool stopping;
@@ -227,11 +247,13 @@ typedef struct sx_write {
     sx_item *item;              /* holds the key; and the value of a set */
     sx_buf tail;                /* set: the envelope after its head */
     bool invalidate;
+    bool warned;                /* UNTRUST was published because of TRYAGAIN */
     uint64_t hash;
     uint32_t partition;
     int64_t ttl_ms;             /* 0: none */
     int64_t deadline_ns;
     uint64_t id;
+    int64_t submitted_ns;
     uint64_t done_n;            /* executed at n, but told only when an unknown outcome before it is settled */
     int64_t server_deadline_ms; /* latest one sent */
     sx_asked asked;
@@ -365,7 +387,26 @@ bool sx_unknown_holds_on_loop(const strata *engine, uint64_t hash, const sx_item
 /* True where the write was queued behind an unresolved one of its key, or refused (then it has ended). */
 bool sx_unknown_queue_on_loop(sx_write *write);
 int32_t sx_unknown_add_on_loop(strata *engine, const sx_write *write);
+/* Whether L2 holds what an invalidation of this process was to remove. */
+bool sx_unknown_hides_on_loop(const strata *engine, uint64_t hash, uint16_t ns, const void *key, size_t key_size);
+/* An invalidation that must still be executed, in after_ns at the earliest; replay_n: it was already, as this n, so that
+   newer values stay (0: it was not). False where there is no room. */
+bool sx_unknown_owe_on_loop(strata *engine, strata_namespace *ns, sx_item *key, uint64_t hash, uint32_t partition,
+                            uint64_t replay_n, int64_t after_ns);
+/* A write of the key was executed later than proven_ns: what was owed before that is not any more. */
+void sx_unknown_settled_on_loop(strata *engine, uint64_t hash, uint16_t ns, const void *key, size_t key_size,
+                                int64_t proven_ns);
 void sx_unknown_cut_off_on_loop(strata *engine);
+
+/* recovery.c: on the loop but for init and deinit */
+int32_t sx_recovery_init(strata *engine);
+void sx_recovery_deinit(strata *engine);
+/* An invalidation was executed as n. */
+void sx_recovery_note_on_loop(const sx_write *write, uint64_t n);
+/* sx_unknown_owe_on_loop, counting what there is no room for. */
+void sx_recovery_owe_on_loop(strata *engine, strata_namespace *ns, sx_item *key, uint64_t hash, uint32_t partition,
+                             uint64_t replay_n, int64_t after_ns);
+void sx_recovery_replaced_on_loop(void *engine, uint32_t partition, int64_t proven_ns);
 
 /* apply.c */
 void sx_apply_message_on_loop(void *engine, uint32_t partition, const sx_message *message);

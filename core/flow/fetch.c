@@ -22,6 +22,7 @@ void sx_fetch_submit_on_loop(sx_flight *flight, const sx_redis_script *script, i
     op->request.slot = engine->tags->tags[flight->partition].slot;
     op->request.deadline_ns = deadline_ns;
     op->request.read_only = false;
+    op->request.encode = script == &engine->scripts.fill ? sx_load_encode_fill_for : NULL;
     op->write = false; /* nothing a flight sends does harm when it is executed twice or late: leases see to that */
     op->done = done;
     flight->mark = sx_trust_mark_on_loop(engine->trust, flight->partition);
@@ -57,6 +58,10 @@ void sx_fetch_begin_on_loop(sx_flight *flight) {
     int32_t refused = engine->l2_on
                           ? atomic_load_explicit(&engine->refused, memory_order_relaxed) /* relaxed: a status */
                           : STRATA_MISS;
+    if (engine->l2_on && sx_unknown_hides_on_loop(engine, flight->hash, flight->ns->index, flight->key, flight->key_size)) {
+        flight->no_lease = true; /* what a loader brings is for those who wait */
+        refused = STRATA_MISS;
+    }
     if (refused != STRATA_OK) {
         sx_fetch_missed_on_loop(flight, refused);
         return;
@@ -195,6 +200,7 @@ static void lease_done(sx_store_op *op, int32_t status, const sx_resp *reply) {
                       (reply->type == SX_RESP_STRING &&
                        sx_envelope_decode(reply->text, reply->size, &envelope) == SX_ENVELOPE_LEASE &&
                        envelope.id == flight->token));
+    flight->lease_node = op->request.node;
     if (!sx_fetch_back_on_loop(flight)) return;
     if (flight->leased) {
         add(flight->engine, SX_FLOW_METRIC_L2_MISSES);

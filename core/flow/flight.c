@@ -193,6 +193,13 @@ void sx_flights_mark_locked(sx_flights *flights, uint64_t hash, uint16_t ns, con
     }
 }
 
+bool sx_flights_is_written_locked(const sx_flights *flights, uint64_t hash, uint16_t ns, const void *key,
+                                  size_t key_size) {
+    for (const sx_write_mark *w = flights->stripes[sx_flight_stripe(hash)].writes; w != NULL; w = w->next)
+        if (w->hash == hash && is_key(w->item, ns, key, key_size)) return true;
+    return false;
+}
+
 void sx_flights_mark_wide(sx_flights *flights, uint32_t partition, const strata_namespace *ns, uint64_t n) {
     for (uint32_t s = 0; s < SX_STRIPES; s++) {
         sx_flights_lock(flights, s);

@@ -81,6 +81,7 @@ typedef struct sx_flight {
     bool shown;         /* loaded_item was given to those who could not wait for L2 to take it: it changes no more */
     bool no_lease;      /* L2 has no memory for one: what is loaded is not cached */
     uint64_t token;
+    const sx_redis_node *lease_node; /* who granted it: a successor may have missed what took it away */
     int64_t load_deadline_ns;
     int64_t lease_end_ns; /* of the awaited lease, at the latest */
     int64_t backoff_ns;   /* between looks at a lease whose messages we can't be sure to hear; 0 none yet */
@@ -127,7 +128,10 @@ void sx_flight_wake_locked(sx_flight *flight);
 /* Something about the key happened at n (0: unknown, a barrier): its flight and its writes in progress learn of it. */
 void sx_flights_mark_locked(sx_flights *flights, uint64_t hash, uint16_t ns, const void *key, size_t key_size,
                             uint64_t n);
-/* The same for everything of a partition and, where ns is not NULL, a namespace. Takes the locks itself. */
+/* Whether a write of this process is under way to the key. */
+bool sx_flights_is_written_locked(const sx_flights *flights, uint64_t hash, uint16_t ns, const void *key,
+                                  size_t key_size);
+/* The same as mark for everything of a partition and, where ns is not NULL, a namespace. Takes the locks itself. */
 void sx_flights_mark_wide(sx_flights *flights, uint32_t partition, const strata_namespace *ns, uint64_t n);
 void sx_write_mark_add_locked(sx_flights *flights, sx_write_mark *mark);
 void sx_write_mark_remove_locked(sx_flights *flights, sx_write_mark *mark);
@@ -188,6 +192,8 @@ void sx_load_drop(struct strata_load *load); /* it is not to be run: its session
 /* The flight no longer wants its load. Stripe lock held. */
 void sx_load_forget_locked(sx_flight *flight);
 void sx_load_loaded_on_loop(sx_flight *flight);
+/* Before a fill is sent to a node. */
+void sx_load_encode_fill_for(sx_redis_request *request, const sx_redis_node *node);
 /* Gives our lease in L2 back, if there is one, then ends the flight. */
 void sx_load_abandon_on_loop(sx_flight *flight);
 

@@ -209,6 +209,17 @@ static void fill_done(sx_store_op *op, int32_t status, const sx_resp *reply) {
     sx_load_abandon_on_loop(flight);
 }
 
+/* A lease is good at the node that granted it: a failover may have lost the invalidation that removed it. Elsewhere the
+   fill is made one that the script refuses. */
+void sx_load_encode_fill_for(sx_redis_request *request, const sx_redis_node *node) {
+    sx_store_op *op = SX_CONTAINER(request, sx_store_op, request);
+    sx_flight *flight = SX_CONTAINER(op, sx_flight, store_op);
+    if (node == flight->lease_node || SX_BROKEN(lease_node)) return;
+    sx_publish_key key = sx_flight_publish_key(flight);
+    sx_command_clear(&request->command);
+    sx_publish_encode_fill(&flight->engine->publish, &key, flight->token, SX_LONG_PAST_MS, 0, NULL, 0, &request->command);
+}
+
 static bool encode_fill(sx_flight *flight, const sx_item *item, int64_t ttl_ms) {
     strata *engine = flight->engine;
     sx_envelope envelope = {.id = flight->token,

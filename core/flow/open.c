@@ -159,7 +159,8 @@ static int32_t create_l2(strata *engine, strata_error *error) {
                                .max_staleness_ns = sx_config_int(config, "coherence.max_staleness"),
                                .node_timeout_ns = sx_config_int(config, "coherence.node_timeout"),
                                .beat_counters = (uint32_t)sx_config_int(config, "coherence.beat_counters")};
-    sx_trust_events trust_events = {engine, sx_apply_message_on_loop, on_refused, on_agreed};
+    sx_trust_events trust_events = {engine, sx_apply_message_on_loop, on_refused, on_agreed,
+                                    sx_recovery_replaced_on_loop};
     /* Until L2 has said that its layout is ours, nothing is written there. */
     atomic_init(&engine->refused, STRATA_E_UNAVAILABLE);
     return sx_trust_create(engine->loop, &engine->alloc, &engine->log, engine->cluster, engine->tags, &engine->publish,
@@ -183,6 +184,7 @@ static int32_t create_rooms(strata *engine, const strata_open_options *options, 
     int32_t status = create_memory(engine, options);
     if (status == STRATA_OK) status = create_l1(engine);
     if (status == STRATA_OK) status = sx_loop_create(&engine->alloc, &engine->clock, &engine->log, &engine->loop);
+    if (status == STRATA_OK && engine->l2_on) status = sx_recovery_init(engine);
     if (status == STRATA_OK && engine->l2_on) status = create_l2(engine, error);
     if (status != STRATA_OK) return status;
     sx_engine_apply_hot(engine);
@@ -201,6 +203,7 @@ void sx_engine_take_down(strata *engine) {
     if (engine->trust != NULL) sx_trust_destroy(engine->trust);
     if (engine->store != NULL) sx_store_destroy(engine->store);
     if (engine->cluster != NULL) sx_redis_cluster_destroy(engine->cluster);
+    if (engine->window.replaced != NULL) sx_recovery_deinit(engine);
     if (engine->loop != NULL) sx_loop_destroy(engine->loop);
     engine->trust = NULL;
     engine->store = NULL;

@@ -39,6 +39,16 @@ const sx_metric_row sx_flow_metrics[SX_FLOW_METRIC_COUNT] = {
                                      "entries replaced by the value that came with a message", 0},
     [SX_FLOW_METRIC_UNKNOWN_KEYS] = {"flow.unknown_keys", "1", "keys with a write of unknown outcome", 1},
     [SX_FLOW_METRIC_UNKNOWN_RESOLVED] = {"flow.unknown_resolved", "operations", "unknown outcomes resolved", 0},
+    [SX_FLOW_METRIC_RECOVERY_WAITING] = {"recovery.waiting", "1",
+                                         "keys whose failed, or possibly lost, invalidation is still to be executed", 1},
+    [SX_FLOW_METRIC_RECOVERY_WINDOW] = {"recovery.window", "1",
+                                        "acknowledged invalidations kept in case that a failover loses them", 1},
+    [SX_FLOW_METRIC_RECOVERY_QUEUED] = {"recovery.queued", "operations", "invalidations to be repeated by this process", 0},
+    [SX_FLOW_METRIC_RECOVERY_REPLAYED] = {"recovery.replayed", "operations", "of these, executed", 0},
+    [SX_FLOW_METRIC_RECOVERY_SUPERSEDED] = {"recovery.superseded", "operations",
+                                            "of these, not needed any more: the key was written or invalidated since", 0},
+    [SX_FLOW_METRIC_RECOVERY_OVERFLOWED] = {"recovery.overflowed", "operations",
+                                            "invalidations that recovery had no room to remember", 0},
 };
 
 static int64_t read_session(strata *engine, uint32_t metric) {

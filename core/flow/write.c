@@ -120,6 +120,7 @@ static void written(sx_write *write, uint64_t n) {
     item->n = n; /* nobody else has seen the item yet */
     item->id = write->id;
     item->generation = write->mark.generation;
+    sx_unknown_settled_on_loop(engine, write->hash, item->ns, sx_item_key(item), item->key_size, write->submitted_ns);
     sx_flights_lock(engine->flights, stripe);
     bool newest = n >= write->seen.min_n || SX_BROKEN(min_n);
     sx_write_mark_remove_locked(engine->flights, &write->seen);
@@ -129,6 +130,7 @@ static void written(sx_write *write, uint64_t n) {
         !sx_unknown_holds_on_loop(engine, write->hash, item))
         (void)sx_l1_put(engine->l1, engine->loop_record, write->hash, item, SX_L1_PUT_NEWER);
     sx_flights_unlock(engine->flights, stripe);
+    if (write->invalidate) sx_recovery_note_on_loop(write, n);
     /* An own write of unknown outcome may still happen after this one: done is what is settled. */
     write->done_n = n;
     if (!sx_unknown_queue_on_loop(write)) sx_write_end_on_loop(write, STRATA_OK, n);
@@ -136,11 +138,25 @@ static void written(sx_write *write, uint64_t n) {
 
 static void transmit(sx_write *write);
 
+/* It failed, and nothing of it was executed: an invalidation is owed to L2 from here on. */
+static void failed(sx_write *write, int32_t status) {
+    if (write->invalidate && status != STRATA_E_CLOSED && !SX_BROKEN(owed))
+        sx_recovery_owe_on_loop(write->engine, write->ns, write->item, write->hash, write->partition, 0, 0);
+    sx_write_end_on_loop(write, status, 0);
+}
+
+/* TRYAGAIN: the holders learn at once that something is on its way; told or not, the invalidation is tried until its
+   deadline. */
+static void warned(sx_store_op *op, int32_t status, const sx_resp *reply) {
+    (void)status, (void)reply;
+    transmit(SX_CONTAINER(op, sx_write, store_op));
+}
+
 static void untrust_told(sx_store_op *op, int32_t status, const sx_resp *reply) {
     (void)reply;
     sx_write *write = SX_CONTAINER(op, sx_write, store_op);
     if (status != STRATA_OK) { /* the write itself was not sent */
-        sx_write_end_on_loop(write, status, 0);
+        failed(write, status);
         return;
     }
     sx_asked_told(write->engine, &write->asked, write->partition);
@@ -163,11 +179,17 @@ static void write_done(sx_store_op *op, int32_t status, const sx_resp *reply) {
         else transmit(write);
         return;
     }
+    if (op->tryagain && write->invalidate && !write->warned && !engine->stopping) {
+        write->warned = true;
+        sx_asked_tell_on_loop(engine, op, write->partition, warned);
+        return;
+    }
     if (verdict == SX_PUBLISH_LATE || verdict == SX_PUBLISH_EARLY) status = STRATA_E_TIMEOUT; /* nothing was done */
     else if (status == STRATA_OK) status = STRATA_E_UNKNOWN_OUTCOME; /* an answer that makes no sense */
     if (status == STRATA_E_UNKNOWN_OUTCOME && !SX_BROKEN(unknown_bypass) && sx_unknown_add_on_loop(engine, write) != STRATA_OK)
         sx_log_write(&engine->log, SX_LOG_ERROR, "a write of unknown outcome could not be remembered: out of memory");
-    sx_write_end_on_loop(write, status, 0);
+    if (status == STRATA_E_UNKNOWN_OUTCOME) sx_write_end_on_loop(write, status, 0);
+    else failed(write, status);
 }
 
 static void encode(sx_redis_request *request, const sx_redis_node *node) {
@@ -199,6 +221,7 @@ static void transmit(sx_write *write) {
     op->request.deadline_ns = write->deadline_ns;
     op->request.encode = encode;
     op->write = true;
+    op->stop_at_tryagain = write->invalidate && !write->warned;
     op->done = write_done;
     sx_store_submit_on_loop(engine->store, op);
 }
@@ -206,6 +229,7 @@ static void transmit(sx_write *write) {
 void sx_write_submit_on_loop(sx_write *write) {
     strata *engine = write->engine;
     sx_loop_timer_cancel(engine->loop, &write->timer);
+    write->submitted_ns = sx_loop_now_ns(engine->loop);
     write->id = sx_key_random_next(&engine->random);
     if (!write->invalidate) {
         sx_envelope envelope = {.id = write->id,
@@ -235,7 +259,7 @@ static void run_write_on_loop(sx_task *task) {
     int32_t refused = atomic_load_explicit(&engine->refused, memory_order_relaxed); /* relaxed: a status */
     if (engine->stopping) refused = STRATA_E_CLOSED;
     if (refused != STRATA_OK) {
-        sx_write_end_on_loop(write, refused, 0);
+        failed(write, refused);
         return;
     }
     if (!sx_unknown_queue_on_loop(write)) sx_write_submit_on_loop(write);

@@ -43,7 +43,11 @@
     X(since, 6)              /* what was sent before a loss proves nothing about it */                           \
     X(redirect, 6)           /* MOVED and ASK end trust */                                                       \
     X(untrust_told, 8)       /* UNTRUST is published before a write follows ASK */                               \
-    X(untrust_heard, 8)      /* UNTRUST ends trust */
+    X(untrust_heard, 8)      /* UNTRUST ends trust */                                                            \
+    X(lease_node, 4)         /* a lease is good at the node that granted it */                                   \
+    X(owed, 9)               /* an invalidation that failed is repeated */                                       \
+    X(owed_hidden, 9)        /* and its key not read meanwhile */                                                \
+    X(replay, 9)             /* what a failover may have lost is repeated */
 
 #ifdef STRATA_BROKEN_RULES
 

@@ -472,7 +472,9 @@ STRATA_API int32_t strata_set_wait(strata_session *session, strata_namespace *ns
                                    strata_result *out);
 
 /*
- * Removes a key from L2 and from every process's L1; loads under way can't bring the old value back.
+ * Removes a key from L2 and from every process's L1; loads under way can't bring the old value back. One that was started
+ * and fails is repeated in the background until it is executed (coherence.recovery_ops_max); meanwhile this process
+ * reads the key from nowhere but the loader.
  *   session  a session
  *   ns       a namespace
  *   key      1 .. STRATA_KEY_BYTES_MAX bytes, copied

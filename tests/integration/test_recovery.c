@@ -1,0 +1,266 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Invalidations that failed, or that a failover lost: repeated until they are executed, while this process looks past the
+   key, and without harm to what is newer. */
+// ctest: timeout=240
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "bench/cluster/cluster.h"
+#include "core/key/key.h"
+#include "tests/support/engine.h"
+
+#define KEYS 60
+
+typedef struct world {
+    sx_cluster *cluster;
+    sx_key_tags *tags;
+    strata *a, *b;
+    strata_session *in_a, *in_b;
+    strata_namespace *ns_a, *ns_b;
+    char key[KEYS][16];
+    int node[KEYS]; /* of the key's slot */
+} world;
+
+static world *world_open(uint32_t replicas, uint32_t node_timeout_ms, const char *const *options) {
+    world *w = calloc(1, sizeof *w);
+    char error[256];
+    const char *const extra[] = {"--repl-diskless-sync-delay", "0", NULL};
+    sx_cluster_options servers = {.primaries = 3, .replicas = replicas, .node_timeout_ms = node_timeout_ms, .extra = extra};
+    if (sx_cluster_start(&servers, &w->cluster, error, sizeof error) != 0) fail_msg("%s", error);
+    assert_int_equal(sx_key_tags_create(sx_alloc_default(), 256, &w->tags), STRATA_OK);
+    const char *pairs[16] = {"l2.nodes", sx_cluster_seeds(w->cluster), "l2.open_wait", "5s", NULL};
+    for (int i = 0; options != NULL && options[i] != NULL; i++) pairs[4 + i] = options[i];
+    w->a = test_engine_open(pairs, NULL);
+    w->b = test_engine_open(pairs, NULL);
+    w->in_a = test_engine_session(w->a);
+    w->in_b = test_engine_session(w->b);
+    w->ns_a = test_engine_ns(w->a, "n");
+    w->ns_b = test_engine_ns(w->b, "n");
+    assert_true(test_metric_wait(w->a, "coherence.partitions_trusted", 256, 5000));
+    assert_true(test_metric_wait(w->b, "coherence.partitions_trusted", 256, 5000));
+    for (int i = 0; i < KEYS; i++) {
+        snprintf(w->key[i], sizeof w->key[i], "k%d", i);
+        uint32_t partition = sx_key_partition(w->key[i], strlen(w->key[i]), 256);
+        w->node[i] = sx_cluster_owner(w->cluster, w->tags->tags[partition].slot);
+        assert_int_equal(test_set(w->in_a, w->ns_a, w->key[i], "old"), STRATA_OK);
+        assert_string_equal(test_get(w->in_b, w->ns_b, w->key[i]), "old");
+    }
+    return w;
+}
+
+static void world_close(world *w) {
+    strata_session_close(w->in_a);
+    strata_session_close(w->in_b);
+    strata_close(w->a, 1000);
+    strata_close(w->b, 1000);
+    sx_cluster_stop(w->cluster);
+    sx_key_tags_destroy(w->tags);
+    free(w);
+}
+
+static int32_t invalidate(world *w, const char *key, uint32_t deadline_ms) {
+    strata_op_options options = {.struct_size = sizeof options, .deadline_ms = deadline_ms};
+    return strata_invalidate_wait(w->in_a, w->ns_a, test_bytes(key), &options);
+}
+
+/* What stands in L2, by B. */
+static const char *stored(world *w, const char *key) {
+    static char text[64];
+    strata_op_options bypass = {.struct_size = sizeof bypass, .flags = STRATA_BYPASS_L1, .deadline_ms = 3000};
+    strata_result result;
+    int32_t status = strata_get_wait(w->in_b, w->ns_b, test_bytes(key), &bypass, &result);
+    if (status == STRATA_MISS) return NULL;
+    if (status != STRATA_OK) fail_msg("%s: %s", key, strata_status_name(status));
+    snprintf(text, sizeof text, "%.*s", (int)result.value.size, (const char *)result.value.data);
+    strata_result_release(w->in_b, &result);
+    return text;
+}
+
+static int64_t owed(world *w) { return test_metric(w->a, "recovery.waiting") + test_metric(w->a, "flow.unknown_keys"); }
+
+static bool owes_at_most(world *w, int64_t most, int64_t timeout_ms) {
+    int64_t end_ms = test_now_ms() + timeout_ms;
+    while (owed(w) > most && test_now_ms() < end_ms) test_sleep_ms(5);
+    return owed(w) <= most;
+}
+
+static int on_node(const world *w, int node) {
+    int count = 0;
+    for (int i = 0; i < KEYS; i++) count += w->node[i] == node;
+    return count;
+}
+
+/* Two primaries hang; what one of them owes when the other is back stays owed, and is in nobody's way. */
+static void what_failed_is_repeated_when_its_server_is_back(void **state) {
+    (void)state;
+    world *w = world_open(0, 30000, TEST_OPTIONS("l2.breaker_open", "200ms"));
+    for (uint32_t node = 0; node < 2; node++) assert_int_equal(sx_cluster_pause(w->cluster, node), 0);
+    int failed = 0;
+    for (int i = 0; i < KEYS; i++) {
+        int32_t status = invalidate(w, w->key[i], 20);
+        if (w->node[i] == 2) assert_int_equal(status, STRATA_OK);
+        else assert_true(status < 0); /* never reported as done */
+        failed += status < 0;
+    }
+    assert_int_equal(owed(w), failed);
+    assert_true(test_metric(w->a, "recovery.queued") > 0); /* the breaker was open: never sent */
+    assert_true(test_metric(w->a, "flow.unknown_keys") > 0);
+    for (int i = 0; i < KEYS; i++) {
+        assert_null(test_peek(w->in_a, w->ns_a, w->key[i]));
+        assert_null(test_get(w->in_a, w->ns_a, w->key[i])); /* at once: L2 is not asked for what is known to be old */
+    }
+    assert_int_equal(sx_cluster_resume(w->cluster, 0), 0);
+    assert_true(owes_at_most(w, on_node(w, 1), 8000));
+    test_sleep_ms(200);
+    assert_int_equal(owed(w), on_node(w, 1));
+    for (int i = 0; i < KEYS; i++)
+        if (w->node[i] == 0) assert_null(stored(w, w->key[i]));
+    assert_int_equal(sx_cluster_resume(w->cluster, 1), 0);
+    assert_true(owes_at_most(w, 0, 8000));
+    assert_true(test_metric_wait(w->b, "coherence.partitions_trusted", 256, 8000));
+    for (int i = 0; i < KEYS; i++) {
+        assert_null(stored(w, w->key[i]));
+        assert_null(test_get(w->in_b, w->ns_b, w->key[i]));
+        assert_null(test_get(w->in_a, w->ns_a, w->key[i]));
+    }
+    assert_int_equal(test_metric(w->a, "recovery.replayed") + test_metric(w->a, "recovery.superseded") +
+                         test_metric(w->a, "flow.unknown_resolved") >= failed, 1);
+    world_close(w);
+}
+
+/* A write of this process that is later than what failed settles it: it is not undone by a replay. */
+static void a_later_write_settles_what_failed(void **state) {
+    (void)state;
+    world *w = world_open(0, 30000, TEST_OPTIONS("l2.breaker_open", "200ms"));
+    for (uint32_t node = 0; node < 3; node++) assert_int_equal(sx_cluster_pause(w->cluster, node), 0);
+    for (int i = 0; i < KEYS; i++) assert_true(invalidate(w, w->key[i], 20) < 0);
+    int64_t waiting = test_metric(w->a, "recovery.waiting");
+    assert_true(waiting > 0);
+    test_sleep_ms(1000); /* the pauses between attempts have grown */
+    for (uint32_t node = 0; node < 3; node++) assert_int_equal(sx_cluster_resume(w->cluster, node), 0);
+    strata_op_options patient = {.struct_size = sizeof patient, .deadline_ms = 5000};
+    for (int i = KEYS - 1; i >= 0; i--) { /* the last ones were never sent */
+        int32_t status;
+        while ((status = strata_set_wait(w->in_a, w->ns_a, test_bytes(w->key[i]), test_bytes("new"), &patient, NULL)) ==
+               STRATA_E_UNAVAILABLE)
+            test_sleep_ms(5); /* the breaker */
+        assert_int_equal(status, STRATA_OK);
+    }
+    assert_true(owes_at_most(w, 0, 8000));
+    for (int i = 0; i < KEYS; i++) {
+        const char *text = stored(w, w->key[i]);
+        if (text == NULL || strcmp(text, "new") != 0) fail_msg("%s is %s", w->key[i], text == NULL ? "gone" : text);
+    }
+    world_close(w);
+}
+
+/* A replica that did not hear of them takes over: acknowledged invalidations are executed there too, and what was written
+   after one of them stays. */
+static void a_failover_undoes_no_acknowledged_invalidation(void **state) {
+    (void)state;
+    world *w = world_open(1, 1500, NULL);
+    int lost[KEYS], newer[KEYS], losts = 0, newers = 0;
+    for (int i = 0; i < KEYS; i++) {
+        if (w->node[i] != 0) continue;
+        if ((losts + newers) % 2 == 0) lost[losts++] = i;
+        else newer[newers++] = i;
+    }
+    assert_true(losts > 3 && newers > 3);
+    for (int i = 0; i < newers; i++) {
+        assert_int_equal(invalidate(w, w->key[newer[i]], 1000), STRATA_OK);
+        strata_bytes text = test_bytes("newer");
+        assert_int_equal(strata_set_wait(w->in_b, w->ns_b, test_bytes(w->key[newer[i]]), text, NULL, NULL), STRATA_OK);
+    }
+    test_sleep_ms(700); /* replicated, and older than the last proof that the primary is one */
+    assert_int_equal(sx_cluster_pause(w->cluster, 3), 0);
+    free(sx_cluster_command(w->cluster, 0, "CLIENT KILL TYPE replica"));
+    for (int i = 0; i < losts; i++) assert_int_equal(invalidate(w, w->key[lost[i]], 1000), STRATA_OK);
+    assert_true(test_metric(w->a, "recovery.window") >= losts + newers);
+    test_sleep_ms(300);
+    assert_int_equal(sx_cluster_kill(w->cluster, 0), 0);
+    assert_int_equal(sx_cluster_resume(w->cluster, 3), 0);
+    assert_true(test_metric_wait(w->a, "recovery.queued", losts + newers, 20000));
+    assert_true(owes_at_most(w, 0, 8000));
+    for (int i = 0; i < losts; i++) assert_null(stored(w, w->key[lost[i]]));
+    for (int i = 0; i < newers; i++) {
+        const char *text = stored(w, w->key[newer[i]]);
+        if (text == NULL || strcmp(text, "newer") != 0) fail_msg("%s is %s", w->key[newer[i]], text == NULL ? "gone" : text);
+    }
+    assert_true(test_metric(w->a, "recovery.replayed") >= losts);
+    assert_true(test_metric(w->a, "recovery.superseded") >= newers);
+    for (int i = 0; i < losts; i++) assert_null(test_get(w->in_b, w->ns_b, w->key[lost[i]])); /* nor proven from L1 */
+    world_close(w);
+}
+
+static void recovery_is_bounded(void **state) {
+    (void)state;
+    world *w = world_open(0, 30000, TEST_OPTIONS("coherence.recovery_ops_max", "5", "l2.breaker_open", "60s"));
+    assert_true(test_metric(w->a, "recovery.overflowed") == 0);
+    for (uint32_t node = 0; node < 3; node++) assert_int_equal(sx_cluster_pause(w->cluster, node), 0);
+    for (int i = 0; i < KEYS; i++) assert_true(invalidate(w, w->key[i], 20) < 0);
+    assert_int_equal(test_metric(w->a, "recovery.waiting"), 5);
+    assert_true(test_metric(w->a, "recovery.overflowed") > 0);
+    for (uint32_t node = 0; node < 3; node++) assert_int_equal(sx_cluster_resume(w->cluster, node), 0);
+    world_close(w);
+}
+
+static void carry(world *w, const char *name) {
+    char port[8];
+    snprintf(port, sizeof port, "%u", sx_cluster_port(w->cluster, 1));
+    const char *argv[] = {"MIGRATE", "127.0.0.1", port, "", "0", "5000", "KEYS", name};
+    char *answer = sx_cluster_command_argv(w->cluster, 0, 8, argv);
+    assert_string_equal(answer, "OK");
+    free(answer);
+}
+
+/* Key and counter on different sides of a slot that moves: nothing can be executed, so the holders are warned, and the
+   invalidation happens when the slot has arrived. */
+static void tryagain_is_warned_of_and_repeated(void **state) {
+    (void)state;
+    world *w = world_open(0, 1500, NULL);
+    int k = 0;
+    while (w->node[k] != 0) k++;
+    uint32_t partition = sx_key_partition(w->key[k], strlen(w->key[k]), 256);
+    uint16_t slot = w->tags->tags[partition].slot;
+    assert_int_equal(sx_cluster_slot_migrating(w->cluster, slot, 1), 0);
+    char name[64];
+    snprintf(name, sizeof name, "{%s}s1:n:1:%s", w->tags->tags[partition].text, w->key[k]);
+    carry(w, name);
+    int64_t untrusts = test_metric(w->a, "flow.untrusts"), lost = test_metric(w->b, "coherence.lost");
+    assert_int_equal(invalidate(w, w->key[k], 150), STRATA_E_L2_DOWN);
+    assert_true(test_metric(w->a, "flow.untrusts") > untrusts);
+    assert_true(test_metric_wait(w->b, "coherence.lost", lost + 1, 2000));
+    assert_int_equal(test_metric(w->a, "recovery.waiting"), 1);
+    assert_null(test_get(w->in_a, w->ns_a, w->key[k]));
+    for (;;) {
+        char *rest = sx_cluster_command(w->cluster, 0, "CLUSTER GETKEYSINSLOT %u 1", slot);
+        bool moved = rest[0] != 0;
+        if (moved) carry(w, rest);
+        free(rest);
+        if (!moved) break;
+    }
+    assert_true(owes_at_most(w, 0, 5000)); /* all is at the target: ASK works */
+    assert_int_equal(sx_cluster_slot_give(w->cluster, slot, 1), 0);
+    assert_null(stored(w, w->key[k]));
+    assert_true(test_metric_wait(w->b, "coherence.partitions_trusted", 256, 8000));
+    assert_null(test_get(w->in_b, w->ns_b, w->key[k]));
+    world_close(w);
+}
+
+int main(void) {
+    if (!sx_cluster_available()) return 77;
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(what_failed_is_repeated_when_its_server_is_back),
+        cmocka_unit_test(a_later_write_settles_what_failed),
+        cmocka_unit_test(a_failover_undoes_no_acknowledged_invalidation),
+        cmocka_unit_test(recovery_is_bounded),
+        cmocka_unit_test(tryagain_is_warned_of_and_repeated),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
