@@ -50,6 +50,9 @@ const sx_metric_row sx_l1_metrics[SX_L1_METRIC_COUNT] = {
     [SX_L1_METRIC_BYTES_USED] = {"l1.bytes_used", "bytes",
                                  "Items' footprints, index and policy, retired but not freed bytes.", 1},
     [SX_L1_METRIC_BYTES_MAX] = {"l1.bytes_max", "bytes", "The budget.", 1},
+    [SX_L1_METRIC_BYTES_RESIDENT] = {"l1.bytes_resident", "bytes",
+                                     "Pages that the allocator of L1's memory holds, -1 where it doesn't say: beyond "
+                                     "l1.bytes_used it is fragmentation and caches.", 1},
     [SX_L1_METRIC_BYTES_METADATA] = {"l1.bytes_metadata", "bytes", "Index, policy, headers and rounding of entries.", 1},
     [SX_L1_METRIC_INSERTS] = {"l1.inserts", "operations", "Entries put where none of the key was.", 0},
     [SX_L1_METRIC_REPLACES] = {"l1.replaces", "operations", "Entries put in place of one of the same key.", 0},
@@ -57,6 +60,8 @@ const sx_metric_row sx_l1_metrics[SX_L1_METRIC_COUNT] = {
     [SX_L1_METRIC_EXPIRATIONS] = {"l1.expirations", "operations", "Entries removed because their time was over.", 0},
     [SX_L1_METRIC_REMOVALS] = {"l1.removals", "operations", "Entries removed by name.", 0},
     [SX_L1_METRIC_REFUSED] = {"l1.refused", "operations", "Puts of items too large, or while retired memory is stuck.", 0},
+    [SX_L1_METRIC_TOO_LARGE] = {"l1.too_large", "operations",
+                                "Values that are kept in L2 only: longer than l1.item_bytes_max, or than the budget.", 0},
 };
 
 int32_t sx_l1_create(sx_heap *heap, sx_epoch *epoch, const sx_clock *clock, const sx_key_secret *secret,
@@ -111,6 +116,7 @@ int64_t sx_l1_metric_read(const sx_l1 *l1, uint32_t metric) {
     case SX_L1_METRIC_BYTES_USED:
         return items_bytes(l1) + sx_l1_index_bytes(l1) + (int64_t)sx_epoch_retired_bytes(l1->epoch);
     case SX_L1_METRIC_BYTES_MAX: return sx_l1_bytes_max(l1);
+    case SX_L1_METRIC_BYTES_RESIDENT: return sx_alloc_arena_resident(&l1->heap->alloc);
     case SX_L1_METRIC_BYTES_METADATA:
         return items_bytes(l1) + sx_l1_index_bytes(l1) - sum(l1, offsetof(sx_l1_shard, payload));
     case SX_L1_METRIC_INSERTS: return sum(l1, offsetof(sx_l1_shard, inserts));
@@ -119,6 +125,7 @@ int64_t sx_l1_metric_read(const sx_l1 *l1, uint32_t metric) {
     case SX_L1_METRIC_EXPIRATIONS: return sum(l1, offsetof(sx_l1_shard, expirations));
     case SX_L1_METRIC_REMOVALS: return sum(l1, offsetof(sx_l1_shard, removals));
     case SX_L1_METRIC_REFUSED: return sum(l1, offsetof(sx_l1_shard, refused));
+    case SX_L1_METRIC_TOO_LARGE: return sum(l1, offsetof(sx_l1_shard, too_large));
     default: break;
     }
     assert(metric < SX_L1_METRIC_COUNT);

@@ -21,6 +21,7 @@ enum {
     SX_L1_METRIC_ENTRIES,
     SX_L1_METRIC_BYTES_USED,      /* items' footprints, index and policy, retired but not freed bytes */
     SX_L1_METRIC_BYTES_MAX,       /* the budget */
+    SX_L1_METRIC_BYTES_RESIDENT,  /* pages that the items' allocator holds; -1 where it doesn't say */
     SX_L1_METRIC_BYTES_METADATA,  /* all but keys and values, of entries in the table */
     SX_L1_METRIC_INSERTS,
     SX_L1_METRIC_REPLACES,
@@ -28,6 +29,7 @@ enum {
     SX_L1_METRIC_EXPIRATIONS,
     SX_L1_METRIC_REMOVALS,
     SX_L1_METRIC_REFUSED,         /* too large, or budget held by a stalled reader */
+    SX_L1_METRIC_TOO_LARGE,       /* of them, those beyond item_bytes_max or the whole budget: L2 only */
     SX_L1_METRIC_COUNT
 };
 extern const sx_metric_row sx_l1_metrics[SX_L1_METRIC_COUNT];

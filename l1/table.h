@@ -76,7 +76,7 @@ typedef struct sx_l1_shard {
     _Alignas(SX_NO_SHARING) _Atomic int64_t bytes; /* not yet in sx_l1.live */
     sx_counter payload;
     sx_counter entries;
-    sx_counter inserts, replaces, evictions, expirations, removals, refused;
+    sx_counter inserts, replaces, evictions, expirations, removals, refused, too_large;
 } sx_l1_shard;
 
 struct sx_l1 {

@@ -205,6 +205,7 @@ static int32_t put_once(sx_l1 *l1, sx_l1_shard *shard, uint64_t hash, sx_item *i
     }
     sx_l1_latch_release(&group->latch);
     if (status < 0) sx_counter_add_shared(&shard->refused, 1);
+    if (status == STRATA_E_VALUE_SIZE) sx_counter_add_shared(&shard->too_large, 1);
     return status;
 }
 

@@ -172,7 +172,7 @@ static const struct advice {
      "Subscriptions come and go; each time what is used is proven again by a small read.",
      "Connections that break: output buffer limits of class pubsub, proxies, time limits."},
     {"l1.refused", "rising", "Values longer than `l1.item_bytes_max`, or a session that holds a pinned result for long.",
-     "With `l1.bytes_used` near `l1.bytes_max`: find the result that is not released."},
+     "`l1.too_large` counts the first kind. With `l1.bytes_used` near `l1.bytes_max`: find the result that is not released."},
     {"l1.evictions", "as many as `l1.inserts`", "L1 is smaller than what is used.", "`l1.bytes`, which is hot."},
     {"flow.pending", "near `flow.pending_max`", "Operations come faster than L2 and the loaders answer.",
      "`l2.timeouts`, `flow.loads`, the database behind the loaders."},

@@ -32,6 +32,7 @@
 #define PACE_MIN_NS 50000      /* ... and at least this: what is freed soon is still in the caches */
 #define SETTLE_NS   1000000000 /* after membarrier failed */
 #define SOME_OF     32         /* sx_epoch_reclaim_some frees one batch, and one in so many of those that wait */
+#define PRESSED_MAX 8          /* ... or so many under pressure, never more: a writer waits for it, some 100 us */
 #define AHEAD       8          /* objects that are asked for before they are freed */
 
 typedef struct retired {
@@ -225,7 +226,8 @@ size_t sx_epoch_reclaim_some(sx_epoch *epoch, bool pressed) {
     if (!turn_take(epoch)) return 0;
     look(epoch);
     /* As many as a writer retires between its calls: so its allocator's cache of free memory neither overflows nor runs dry. */
-    size_t bytes = free_ready(epoch, pressed ? UINT32_MAX : 1 + epoch->waiting_count / SOME_OF);
+    uint32_t some = 1 + epoch->waiting_count / SOME_OF;
+    size_t bytes = free_ready(epoch, pressed || some > PRESSED_MAX ? PRESSED_MAX : some);
     bool ready = epoch->waiting != NULL && epoch->waiting->stamp < epoch->safe;
     if (!ready) {
         /* Where what waits can't be freed, a pin is in the way, and another grace period helps nobody at once. */
@@ -233,7 +235,7 @@ size_t sx_epoch_reclaim_some(sx_epoch *epoch, bool pressed) {
         if ((pressed && epoch->waiting == NULL) || now >= epoch->again_ns) {
             begin(epoch, now);
             look(epoch);
-            if (pressed) bytes += free_ready(epoch, UINT32_MAX);
+            if (pressed) bytes += free_ready(epoch, PRESSED_MAX);
         }
     }
     turn_give(epoch);

@@ -79,7 +79,7 @@ void sx_epoch_retire(sx_epoch_record *record, void *memory, size_t bytes, void (
    freed. */
 size_t sx_epoch_reclaim(sx_epoch *epoch);
 /* The same at a writer's pace: frees a part of what is ready, and interrupts others the more seldom the more of them
-   run. pressed: the memory is needed, so all of it, and at once unless a pin stands in the way of what was retired before. */
+   run. pressed: the memory is needed, so more of it, and at once unless a pin stands in the way of what was retired before. */
 size_t sx_epoch_reclaim_some(sx_epoch *epoch, bool pressed);
 /* Bytes retired and not yet freed. Any thread. */
 size_t sx_epoch_retired_bytes(const sx_epoch *epoch);

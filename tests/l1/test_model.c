@@ -44,14 +44,17 @@ static void step_put(model *m, uint64_t number, uint64_t r) {
     sx_item *there = m->keys[number].item;
     int64_t ttl = (int64_t)(r >> 20 & 0xff) * SX_NS_PER_MS * 100;
     int64_t expires = (r >> 28 & 3) == 0 ? atomic_load(&m->f.now_ns) + ttl : SX_EXPIRES_NEVER;
-    size_t size_max = (r >> 30 & 63) == 0 ? 5000 : 200;
-    sx_item *item = item_try(&m->f, number, r >> 40 & 7, (size_t)(r >> 44) % size_max, expires);
+    size_t size = (size_t)(r >> 44) % ((r >> 30 & 63) == 0 ? 5000 : 200);
+    if ((r >> 30 & 255) == 1) size = 4000 - KEY_BYTES;     /* the largest */
+    if ((r >> 30 & 255) == 2) size = 4000 - KEY_BYTES + 1; /* and one more */
+    if ((r >> 30 & 63) == 3) size = 0;
+    sx_item *item = item_try(&m->f, number, r >> 40 & 7, size, expires);
     assert_non_null(item);
     atomic_store(&item->generation, r >> 36 & 1);
     sx_l1_put_rule rule = (r >> 37 & 7) == 0 ? SX_L1_PUT_ALWAYS : SX_L1_PUT_NEWER;
     bool keep = rule == SX_L1_PUT_NEWER && there != NULL && there->n > item->n && !expired(m, there) &&
                 atomic_load(&there->generation) == atomic_load(&item->generation);
-    bool large = sx_item_size(item) - sizeof *item > 4000;
+    bool large = size + KEY_BYTES > 4000;
     int32_t status = put_with(&m->f, m->f.record, number, item, rule);
     if (keep) {
         assert_int_equal(status, STRATA_EXISTS);
@@ -99,6 +102,74 @@ static bool visit_known(void *context, sx_item *item) {
     return false;
 }
 
+/* A walk in steps with other operations between them: all that was there before, and is there after, is seen. */
+typedef struct walking {
+    model *m;
+    uint8_t seen[UNIVERSE];
+    uint64_t remove; /* numbers divisible by it */
+} walking;
+
+static bool visit_walking(void *context, sx_item *item) {
+    walking *w = context;
+    uint64_t number;
+    memcpy(&number, sx_item_key(item), 8);
+    assert_true(number < UNIVERSE);
+    assert_ptr_equal(item, w->m->keys[number].item);
+    w->seen[number] = 1;
+    if (number % w->remove != 0) return false;
+    forget(w->m, number);
+    return true;
+}
+
+static void step_any(model *m, uint32_t removals);
+
+static void step_walk(model *m, uint64_t r) {
+    walking *w = calloc(1, sizeof *w);
+    assert_non_null(w);
+    w->m = m;
+    w->remove = 2 + (r >> 20) % 50;
+    sx_item *before[UNIVERSE];
+    for (uint64_t i = 0; i < UNIVERSE; i++) {
+        before[i] = m->keys[i].item;
+        if (before[i] != NULL) sx_item_retain(before[i]); /* so that no other item has its address later */
+    }
+    uint64_t cursor = 0;
+    do {
+        sx_l1_walk(m->f.l1, m->f.record, &cursor, 1 + (uint32_t)(r >> 30) % 40, visit_walking, w);
+        for (int i = 0; i < 8; i++) step_any(m, 20);
+    } while (cursor != 0);
+    for (uint64_t i = 0; i < UNIVERSE; i++) {
+        step_find(m, i);
+        if (before[i] == NULL) continue;
+        if (before[i] == m->keys[i].item) assert_true(w->seen[i]);
+        sx_item_release(before[i]);
+    }
+    free(w);
+}
+
+/* The budget of a store that evicts changes; what is beyond it leaves with the keeper's rounds. */
+static void step_resize(model *m, uint64_t r) {
+    if (!m->evicts) return;
+    int64_t bytes = (INT64_C(1) << 19) + (int64_t)(r >> 20) % (INT64_C(1) << 20);
+    sx_l1_resize(m->f.l1, bytes);
+    for (int i = 0; i < 50; i++) {
+        bool more = sx_l1_maintain_on_keeper(m->f.l1, m->f.record, atomic_load(&m->f.now_ns));
+        (void)sx_epoch_reclaim(m->f.epoch);
+        if (!more) break;
+    }
+    reclaim_all(&m->f);
+    assert_true(metric(&m->f, SX_L1_METRIC_BYTES_USED) <= bytes);
+}
+
+static void step_any(model *m, uint32_t removals) {
+    uint64_t r = random_next(&m->random);
+    uint64_t number = (r & 0xffff) % UNIVERSE;
+    uint64_t kind = (r >> 16) % 100;
+    if (kind < removals) step_remove(m, number, mix(r));
+    else if (kind < 95) step_put(m, number, mix(r));
+    else step_keeper(m, mix(r));
+}
+
 static void check_all(model *m) {
     int64_t entries = 0;
     for (uint64_t i = 0; i < UNIVERSE; i++) {
@@ -120,14 +191,10 @@ static void run(uint64_t seed, int64_t bytes_max, bool evicts) {
     m->random = seed;
     m->evicts = evicts;
     for (uint32_t i = 0; i < OPERATIONS; i++) {
-        uint64_t r = random_next(&m->random);
         /* The share of removals swings, so that the table grows and shrinks. */
-        uint32_t removals = i / (OPERATIONS / 8) % 2 == 0 ? 10 : 60;
-        uint64_t number = (r & 0xffff) % UNIVERSE;
-        uint64_t kind = (r >> 16) % 100;
-        if (kind < removals) step_remove(m, number, mix(r));
-        else if (kind < 95) step_put(m, number, mix(r));
-        else step_keeper(m, mix(r));
+        step_any(m, i / (OPERATIONS / 8) % 2 == 0 ? 10 : 60);
+        if (i % 10000 == 9999) step_walk(m, random_next(&m->random));
+        if (i % 20000 == 4999) step_resize(m, random_next(&m->random));
         if (i % (OPERATIONS / 16) == 0) check_all(m);
     }
     check_all(m);

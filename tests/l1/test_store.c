@@ -123,6 +123,7 @@ static void test_failures_leave_nothing_older(void **state) {
     assert_int_equal(put_new(&f, f.record, 1, 6, 985), STRATA_E_VALUE_SIZE);
     assert_true(n_of(&f, 1) == UINT64_MAX);
     assert_int_equal(metric(&f, SX_L1_METRIC_REFUSED), 1);
+    assert_int_equal(metric(&f, SX_L1_METRIC_TOO_LARGE), 1);
     fixture_deinit(&f);
     fixture_init(&f, 1 << 20, 1 << 22);
     assert_int_equal(put_new(&f, f.record, 1, 6, 1 << 20), STRATA_E_VALUE_SIZE); /* larger than the budget */
@@ -146,6 +147,8 @@ static void test_stalled_reader_stops_puts(void **state) {
     }
     assert_int_equal(status, STRATA_E_OVERLOADED);
     assert_in_range(puts, 90, 120);
+    assert_int_equal(metric(&f, SX_L1_METRIC_TOO_LARGE), 0);
+    assert_int_equal(metric(&f, SX_L1_METRIC_BYTES_RESIDENT), -1); /* the fixture's allocator doesn't say */
     assert_true(n_of(&f, (puts - 1) % 10) == UINT64_MAX);
     assert_true(remove_below(&f, f.record, (puts + 1) % 10, UINT64_MAX)); /* never fails for lack of anything */
     sx_epoch_unpin(reader);
