@@ -47,16 +47,40 @@ void sx_batch_child_arrived(sx_op *op) {
     }
 }
 
+#define AHEAD 16u /* keys whose buckets and items are asked for together */
+
+/* What a key's bytes say. */
+typedef struct place {
+    uint64_t hash;
+    uint32_t partition;
+} place;
+
+/* Where some keys of a batch are; their cache misses in L1 are begun all together, first of buckets, then of items. */
+static void look_ahead(const batch_call *call, uint32_t first, uint32_t count, place *places) {
+    strata *engine = call->session->engine;
+    bool l1 = engine->l1_on && call->values == NULL;
+    for (uint32_t i = 0; i < count; i++) {
+        strata_bytes key = call->keys[first + i];
+        places[i].hash = sx_l1_hash(&engine->secret, call->ns->index, key.data, key.size);
+        places[i].partition = sx_key_partition(key.data, key.size, engine->partitions);
+    }
+    if (!l1 || count == 1) return;
+    sx_epoch_pin(call->session->record);
+    for (uint32_t i = 0; i < count; i++) sx_l1_prefetch(engine->l1, places[i].hash);
+    for (uint32_t i = 0; i < count; i++) sx_l1_prefetch_item(engine->l1, places[i].hash);
+    sx_epoch_unpin(call->session->record);
+}
+
 /* One key: answered at once into its result, or under way as a child. */
-static void start_child(const batch_call *call, sx_batch *batch, uint32_t index) {
+static void start_child(const batch_call *call, sx_batch *batch, uint32_t index, const place *at) {
     strata_session *session = call->session;
     strata *engine = session->engine;
     strata_bytes key = call->keys[index];
     strata_result *result = &batch->results[index];
     sx_result_init(result, STRATA_MISS);
     sx_item *candidate = NULL;
-    uint32_t partition = sx_key_partition(key.data, key.size, engine->partitions);
-    uint64_t hash = sx_l1_hash(&engine->secret, call->ns->index, key.data, key.size);
+    uint32_t partition = at->partition;
+    uint64_t hash = at->hash;
     uint32_t flags = call->options == NULL ? 0 : call->options->flags;
     if (call->values == NULL) {
         sx_counter_add(&session->counters[SX_SESSION_METRIC_GETS], 1);
@@ -111,7 +135,12 @@ static int32_t run(const batch_call *call) {
         batch->results = (strata_result *)(void *)(batch + 1);
     }
     batch->remaining = 1; /* our own, so that no child ends the batch before all have started */
-    for (uint32_t i = 0; i < batch->count; i++) start_child(call, batch, i);
+    for (uint32_t first = 0; first < batch->count; first += AHEAD) {
+        place places[AHEAD];
+        uint32_t count = batch->count - first < AHEAD ? batch->count - first : AHEAD;
+        look_ahead(call, first, count, places);
+        for (uint32_t i = 0; i < count; i++) start_child(call, batch, first + i, &places[i]);
+    }
     batch->remaining--;
     if (sync) {
         batch->over = batch->remaining == 0;

@@ -332,6 +332,28 @@ static void batches_answer_key_by_key(void **state) {
     assert_int_equal(strata_session_dispatch(f->session, 0), 1);
 }
 
+/* More keys than are asked for together: each answer belongs to its key. */
+static void long_batches_keep_their_order(void **state) {
+    fixture *f = *state;
+    enum { COUNT = 41 };
+    uint32_t numbers[COUNT];
+    strata_bytes keys[COUNT], values[COUNT];
+    strata_result results[COUNT];
+    for (uint32_t i = 0; i < COUNT; i++) {
+        numbers[i] = 1000 + i;
+        keys[i] = values[i] = (strata_bytes){&numbers[i], sizeof numbers[i]};
+    }
+    assert_int_equal(strata_mset_wait(f->session, f->ns, keys, values, COUNT, NULL, results), STRATA_OK);
+    for (uint32_t i = 0; i < COUNT; i += 3)
+        assert_int_equal(strata_invalidate_wait(f->session, f->ns, keys[i], NULL), STRATA_OK);
+    assert_int_equal(strata_mget_wait(f->session, f->ns, keys, COUNT, NULL, results), STRATA_OK);
+    for (uint32_t i = 0; i < COUNT; i++) {
+        assert_int_equal(results[i].status, i % 3 == 0 ? STRATA_MISS : STRATA_OK);
+        if (i % 3 != 0) assert_memory_equal(results[i].value.data, &numbers[i], sizeof numbers[i]);
+        strata_result_release(f->session, &results[i]);
+    }
+}
+
 static void the_descriptor_tells_of_completions(void **state) {
     fixture *f = *state;
     strata_bytes keys[] = {test_bytes("1")};
@@ -516,6 +538,7 @@ int main(void) {
         cmocka_unit_test(loaders_run_on_the_executor),
         cmocka_unit_test(a_kept_value_outlives_its_engine),
         cmocka_unit_test_setup_teardown(batches_answer_key_by_key, setup, teardown),
+        cmocka_unit_test_setup_teardown(long_batches_keep_their_order, setup, teardown),
         cmocka_unit_test_setup_teardown(the_descriptor_tells_of_completions, setup, teardown),
         cmocka_unit_test(sessions_survive_their_engine),
         cmocka_unit_test_setup_teardown(a_thread_that_ends_closes_its_sessions, setup, teardown),
