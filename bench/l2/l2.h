@@ -69,6 +69,8 @@ bench_path *bench_path_open(const bench_l2_keys *keys, bool count_allocations, c
 bool bench_path_fill(bench_path *path);
 /* rate 0: closed loop with so many outstanding; else an open loop, latency from the intended start. */
 void bench_path_run(bench_path *path, double rate, uint32_t outstanding, double seconds, bench_l2_sample *sample);
+/* From here on so many gets of values of 1 MB are under way beside the others; they are not counted. False: not set. */
+bool bench_path_large(bench_path *path, uint32_t outstanding);
 /* Wake-ups of all the engine's threads in a second without operations. */
 double bench_path_idle_wakes(bench_path *path, double seconds);
 void bench_path_close(bench_path *path);

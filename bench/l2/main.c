@@ -57,7 +57,7 @@ static const bench_option_table options = {
 
 typedef struct l2_case {
     const char *name;
-    enum { SIDE_WIRE, SIDE_PEER, SIDE_VALKEY, SIDE_PEER_BLOCKING, SIDE_PATH, SIDE_PATH_COUNTED } side;
+    enum { SIDE_WIRE, SIDE_PEER, SIDE_VALKEY, SIDE_PEER_BLOCKING, SIDE_PATH, SIDE_PATH_COUNTED, SIDE_BESIDE, SIDE_BESIDE_ONE } side;
     uint32_t outstanding;
     double rate;
 } l2_case;
@@ -80,6 +80,8 @@ static const l2_case cases[] = {
     {"engine, 64 outstanding", SIDE_PATH, 64, 0},
     {"engine, 256 outstanding", SIDE_PATH, 256, 0},
     {"engine, 64, allocations", SIDE_PATH_COUNTED, 64, 0},
+    {"engine, 5 k/s, 1 MB beside", SIDE_BESIDE, 1024, 5e3},
+    {"engine, 5 k/s, 1 MB, one conn.", SIDE_BESIDE_ONE, 1024, 5e3},
 };
 enum { CASE_COUNT = sizeof cases / sizeof cases[0] };
 
@@ -90,19 +92,25 @@ typedef struct l2_bench {
     bench_wire *wire;
     bench_peer *peer;
     bench_valkey *valkey;
-    bench_path *path, *counted;
+    bench_path *path, *counted, *one_connection;
     uint32_t round_count;
     double idle_wakes;
     bench_l2_sample samples[CASE_COUNT][ROUNDS_MAX];
 } l2_bench;
 
 static bool is_wanted(const l2_bench *bench, const l2_case *one) {
-    bool of_path = one->side == SIDE_PATH || one->side == SIDE_PATH_COUNTED;
+    bool of_path = one->side >= SIDE_PATH;
     if (bench->settings.only == ONLY_WIRE && (of_path || one->side == SIDE_PEER_BLOCKING)) return false;
     if (bench->settings.only == ONLY_PATH && !of_path && one->side != SIDE_PEER_BLOCKING) return false;
     if (bench->settings.match != NULL && strstr(one->name, bench->settings.match) == NULL) return false;
     if (one->side == SIDE_VALKEY) return bench->valkey != NULL;
     return bench->peer != NULL || (one->side != SIDE_PEER && one->side != SIDE_PEER_BLOCKING);
+}
+
+static void measure_beside(bench_path *path, const l2_case *one, double seconds, bench_l2_sample *sample) {
+    if (!bench_path_large(path, 1)) abort(); /* a measurement that can't begin */
+    bench_path_run(path, one->rate, one->outstanding, seconds, sample);
+    (void)bench_path_large(path, 0);
 }
 
 static void measure(l2_bench *bench, const l2_case *one, bench_l2_sample *sample) {
@@ -114,6 +122,8 @@ static void measure(l2_bench *bench, const l2_case *one, bench_l2_sample *sample
     case SIDE_PEER_BLOCKING: bench_peer_round_trips(bench->peer, seconds, sample); break;
     case SIDE_PATH: bench_path_run(bench->path, one->rate, one->outstanding, seconds, sample); break;
     case SIDE_PATH_COUNTED: bench_path_run(bench->counted, one->rate, one->outstanding, seconds, sample); break;
+    case SIDE_BESIDE: measure_beside(bench->path, one, seconds, sample); break;
+    case SIDE_BESIDE_ONE: measure_beside(bench->one_connection, one, seconds, sample); break;
     }
 }
 
@@ -241,6 +251,8 @@ static bool open_all(l2_bench *bench) {
         bench->path = bench_path_open(&bench->keys, false, pairs);
         good = good && bench_path_fill(bench->path);
         bench->counted = bench_path_open(&bench->keys, true, pairs);
+        const char *one[] = {"l2.bulk_bytes", "0", NULL};
+        bench->one_connection = bench_path_open(&bench->keys, false, one);
     }
     return good;
 }
@@ -250,7 +262,7 @@ static int run(l2_bench *bench) {
         fprintf(stderr, "strata-bench l2: the servers did not take the keys\n");
         return BENCH_EXIT_SETUP;
     }
-    if (bench->path != NULL) bench->idle_wakes = bench_path_idle_wakes(bench->path, 2) / 2; /* of two engines */
+    if (bench->path != NULL) bench->idle_wakes = bench_path_idle_wakes(bench->path, 2) / 3; /* of three engines */
     for (uint32_t round = 0; round < bench->settings.rounds; round++) {
         for (uint32_t i = 0; i < CASE_COUNT; i++)
             if (is_wanted(bench, &cases[i])) measure(bench, &cases[i], &bench->samples[i][round]);
@@ -260,6 +272,7 @@ static int run(l2_bench *bench) {
            (unsigned long long)bench->settings.rounds, bench->settings.seconds, bench->keys.value_bytes,
            bench->keys.count, bench->keys.node_count, bench_peer_name(), bench_valkey_name());
     print_table(bench);
+    bench_path_close(bench->one_connection);
     bench_path_close(bench->counted);
     bench_path_close(bench->path);
     bench_valkey_close(bench->valkey);

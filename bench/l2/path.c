@@ -14,6 +14,8 @@
 
 #define OUTSTANDING_MAX 4096
 #define FILL_OUTSTANDING 64
+#define LARGE_KEYS       16
+#define LARGE_BYTES      (1000 * 1000)
 
 typedef struct path_slot {
     bench_path *path;
@@ -33,6 +35,9 @@ struct bench_path {
     uint32_t outstanding, next_key;
     uint64_t operations, failures, from_l1;
     bench_histogram latency;
+    uint32_t large_outstanding, large_next; /* gets of large values beside the others; as many of them as wanted */
+    uint32_t large_wanted;
+    uint64_t large_operations;
 };
 
 static _Thread_local bool is_session_thread;
@@ -115,6 +120,46 @@ static void start(bench_path *path, int64_t intended_ns) {
     path->free_slots = slot;
     path->outstanding--;
 }
+
+/* ---- large values beside the others ---- */
+
+static void large_start(bench_path *path);
+
+static void large_ended(void *user, const strata_result *result) {
+    bench_path *path = user;
+    if (result->status != STRATA_OK || result->value.size != LARGE_BYTES) path->failures++;
+    path->large_operations++;
+    path->large_outstanding--;
+    if (path->large_outstanding < path->large_wanted) large_start(path);
+}
+
+static void large_start(bench_path *path) {
+    char text[32];
+    strata_bytes key = {text, (size_t)snprintf(text, sizeof text, "large:%u", path->large_next++ % LARGE_KEYS)};
+    strata_op_options past_l1 = {.struct_size = sizeof past_l1, .flags = STRATA_BYPASS_L1};
+    strata_result result;
+    path->large_outstanding++;
+    if (strata_get(path->session, path->ns, key, &past_l1, &result, large_ended, path) == STRATA_PENDING) return;
+    path->large_outstanding--;
+    path->failures++;
+}
+
+bool bench_path_large(bench_path *path, uint32_t outstanding) {
+    char *value = outstanding == 0 ? NULL : calloc(1, LARGE_BYTES);
+    bool good = outstanding == 0 || value != NULL;
+    path->large_wanted = outstanding;
+    for (uint32_t i = 0; value != NULL && good && i < LARGE_KEYS; i++) {
+        char text[32];
+        strata_bytes key = {text, (size_t)snprintf(text, sizeof text, "large:%u", i)};
+        good = strata_set_wait(path->session, path->ns, key, (strata_bytes){value, LARGE_BYTES}, NULL, NULL) == STRATA_OK;
+    }
+    free(value);
+    while (good && path->large_outstanding < outstanding) large_start(path);
+    while (path->large_outstanding > outstanding) (void)strata_session_wait(path->session, 100);
+    return good;
+}
+
+/* ---- runs ---- */
 
 static void make_slots(bench_path *path, uint32_t count) {
     path->free_slots = NULL;

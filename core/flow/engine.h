@@ -37,6 +37,7 @@
 #define SX_UNKNOWN_BUCKETS 8192
 #define SX_RECOVERY_PACE_NS (50 * SX_NS_PER_US) /* between the first attempts of what a failover makes due at once */
 #define SX_LONG_PAST_MS 1 /* any time that is over: the scripts refuse what is later than its deadline */
+#define SX_LARGE_SLOTS 4096
 #define SX_SESSION_FREE_OPS_MAX 4096
 #define SX_TTL_MS_MAX (INT64_C(100) * 366 * 24 * 3600 * 1000)
 
@@ -91,6 +92,7 @@ struct strata {
     bool l1_on;
     uint32_t partitions;
     int64_t value_bytes_max;
+    int64_t bulk_bytes;          /* larger values come over a second connection; 0 none do */
     int64_t pending_max;
     int64_t lease_ms;
     uint32_t recovery_ops_max;
@@ -136,6 +138,7 @@ struct strata {
     int64_t owed_bytes;
     sx_recovery window;
     sx_flight *active_flights;   /* all that the loop knows */
+    uint16_t large[SX_LARGE_SLOTS]; /* fingerprints of keys whose values were large; 0 none */
     sx_task stop_task, start_task;
     bool stopping;
 

@@ -12,6 +12,25 @@ sx_publish_key sx_flight_publish_key(const sx_flight *flight) {
 
 static void add(strata *engine, uint32_t metric) { sx_counter_add_shared(&engine->counters[metric], 1); }
 
+static void front_done(sx_store_op *op, int32_t status, const sx_resp *reply);
+static void value_done(sx_store_op *op, int32_t status, const sx_resp *reply);
+static void lease_done(sx_store_op *op, int32_t status, const sx_resp *reply);
+
+/* ---- large values ------------------------------------------------------------------------------------------- */
+
+/* A guess: keys may share a slot and even a fingerprint. Wrong, a request takes the other of two connections. */
+static uint16_t *large_slot(strata *engine, uint64_t hash) { return &engine->large[hash % SX_LARGE_SLOTS]; }
+static uint16_t large_print(uint64_t hash) { return (uint16_t)(hash / SX_LARGE_SLOTS | 1); }
+
+static bool is_large(strata *engine, uint64_t hash) { return *large_slot(engine, hash) == large_print(hash); }
+
+void sx_fetch_note_size_on_loop(strata *engine, uint64_t hash, size_t size) {
+    assert(sx_loop_is_current(engine->loop));
+    if (SX_UNLIKELY(engine->bulk_bytes != 0 && size > (size_t)engine->bulk_bytes))
+        *large_slot(engine, hash) = large_print(hash);
+    else if (SX_UNLIKELY(is_large(engine, hash))) *large_slot(engine, hash) = 0;
+}
+
 /* ---- sending ------------------------------------------------------------------------------------------------ */
 
 void sx_fetch_submit_on_loop(sx_flight *flight, const sx_redis_script *script, int64_t deadline_ns,
@@ -23,6 +42,8 @@ void sx_fetch_submit_on_loop(sx_flight *flight, const sx_redis_script *script, i
     op->request.deadline_ns = deadline_ns;
     op->request.read_only = false;
     op->request.encode = script == &engine->scripts.fill ? sx_load_encode_fill_for : NULL;
+    /* Nothing that writes goes by the second connection: a lease must not change places with what takes it back. */
+    op->request.bulk = done == value_done && is_large(engine, flight->hash);
     op->write = false; /* nothing a flight sends does harm when it is executed twice or late: leases see to that */
     op->done = done;
     flight->mark = sx_trust_mark_on_loop(engine->trust, flight->partition);
@@ -42,10 +63,6 @@ int64_t sx_fetch_deadline_locked(const sx_flight *flight, bool *wants_load) {
     int64_t share_ns = now_ns + sx_hot_read(&engine->hot.l2_timeout_ns);
     return *wants_load && share_ns < latest_ns ? share_ns : latest_ns;
 }
-
-static void front_done(sx_store_op *op, int32_t status, const sx_resp *reply);
-static void value_done(sx_store_op *op, int32_t status, const sx_resp *reply);
-static void lease_done(sx_store_op *op, int32_t status, const sx_resp *reply);
 
 void sx_fetch_begin_on_loop(sx_flight *flight) {
     strata *engine = flight->engine;
@@ -69,11 +86,13 @@ void sx_fetch_begin_on_loop(sx_flight *flight) {
     sx_command *command = &flight->store_op.request.command;
     sx_publish_key key = sx_flight_publish_key(flight);
     const sx_redis_script *script = NULL;
+    /* Where a large value is expected no lease is tried first: its reply would be that value. */
+    bool large = is_large(engine, flight->hash);
     sx_command_clear(command);
     if (flight->candidate != NULL) {
         sx_publish_encode_front(&engine->publish, &key, command);
         sx_fetch_submit_on_loop(flight, NULL, deadline_ns, front_done);
-    } else if (wants_load && !flight->leased && !flight->no_lease) {
+    } else if (wants_load && !flight->leased && !flight->no_lease && !large) {
         flight->token = sx_key_random_next(&engine->random);
         sx_publish_encode_lease(&engine->publish, &engine->scripts, &key, flight->token, engine->lease_ms, command,
                                 &script);
@@ -167,6 +186,7 @@ static void hit(sx_flight *flight, const sx_envelope *envelope) {
 void sx_fetch_stored_on_loop(sx_flight *flight, const sx_resp *reply) {
     strata *engine = flight->engine;
     sx_envelope envelope;
+    sx_fetch_note_size_on_loop(engine, flight->hash, reply->type == SX_RESP_STRING ? reply->size : 0);
     if (reply->type == SX_RESP_NULL) {
         add(engine, SX_FLOW_METRIC_L2_MISSES);
         sx_fetch_missed_on_loop(flight, STRATA_MISS);

@@ -171,6 +171,8 @@ void sx_fetch_missed_on_loop(sx_flight *flight, int32_t status);
 void sx_fetch_insert_on_loop(sx_flight *flight, sx_item *item);
 void sx_fetch_submit_on_loop(sx_flight *flight, const sx_redis_script *script, int64_t deadline_ns,
                              void (*done)(sx_store_op *op, int32_t status, const sx_resp *reply));
+/* The size of the key's value in L2, as far as was seen: decides by which connection it is asked for next. */
+void sx_fetch_note_size_on_loop(strata *engine, uint64_t hash, size_t size);
 sx_publish_key sx_flight_publish_key(const sx_flight *flight);
 
 /* await.c: the lease of another process, on the loop */

@@ -117,6 +117,7 @@ static void written(sx_write *write, uint64_t n) {
     strata *engine = write->engine;
     sx_item *item = write->item;
     uint32_t stripe = sx_flight_stripe(write->hash);
+    sx_fetch_note_size_on_loop(engine, write->hash, write->tail.size);
     item->n = n; /* nobody else has seen the item yet */
     item->id = write->id;
     item->generation = write->mark.generation;

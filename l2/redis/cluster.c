@@ -27,7 +27,8 @@ int64_t sx_redis_cluster_jitter(sx_redis_cluster *cluster, int64_t bound_ns) {
 static bool all_closed(const sx_redis_cluster *cluster) {
     if (cluster->refresh.probe != NULL || cluster->ending.first != NULL || cluster->confirms_ending != NULL) return false;
     for (uint32_t i = 0; i < cluster->peer_count; i++) {
-        if (cluster->peers[i]->conn != NULL || cluster->peers[i]->confirm.busy) return false;
+        const sx_redis_peer *peer = cluster->peers[i];
+        if (peer->conn != NULL || peer->bulk != NULL || peer->confirm.busy) return false;
     }
     return true;
 }
@@ -128,6 +129,7 @@ void sx_redis_cluster_stop_on_loop(sx_redis_cluster *cluster, void (*then)(void 
         sx_loop_timer_cancel(cluster->loop, &peer->backoff);
         sx_redis_queue_end(&peer->waiting, SX_REDIS_CLOSED);
         if (peer->conn != NULL) sx_redis_conn_close(peer->conn, STRATA_E_CLOSED, "the engine is closing");
+        sx_redis_bulk_close(peer, STRATA_E_CLOSED, "the engine is closing");
     }
     sx_redis_cluster_wake(cluster);
 }
@@ -136,7 +138,7 @@ void sx_redis_cluster_destroy(sx_redis_cluster *cluster) {
     if (cluster == NULL) return;
     const sx_alloc *alloc = cluster->settings->alloc;
     for (uint32_t i = 0; i < cluster->peer_count; i++) {
-        assert(cluster->peers[i]->conn == NULL);
+        assert(cluster->peers[i]->conn == NULL && cluster->peers[i]->bulk == NULL);
         sx_release(alloc, cluster->peers[i], sizeof *cluster->peers[i]);
     }
     sx_release(alloc, cluster->seeds, SX_REDIS_SEEDS_MAX * sizeof *cluster->seeds);
@@ -191,4 +193,5 @@ void sx_redis_cluster_reidentify(sx_redis_cluster *cluster, sx_redis_node *node)
     (void)cluster;
     sx_redis_peer *peer = (sx_redis_peer *)node;
     if (peer->conn != NULL) sx_redis_conn_identify(peer->conn, NULL, NULL);
+    if (peer->bulk != NULL) sx_redis_conn_identify(peer->bulk, NULL, NULL);
 }

@@ -67,6 +67,7 @@ typedef struct sx_redis_request {
     sx_command command;            /* or made by encode */
     const sx_redis_script *script; /* NULL for a plain command */
     bool read_only;
+    bool bulk;                     /* a large reply is expected: it should not delay others. Reads only: order is lost */
     uint16_t slot;
     int64_t deadline_ns;
     /* Called before each send, redirects included, where not NULL: makes command anew for that node (its clock). */
@@ -142,6 +143,7 @@ enum {
     SX_REDIS_METRIC_MAP_REFRESHES,
     SX_REDIS_METRIC_TIMEOUTS,
     SX_REDIS_METRIC_SCRIPT_RELOADS,
+    SX_REDIS_METRIC_BULK,
     SX_REDIS_METRIC_COUNT
 };
 extern const sx_metric_row sx_redis_metrics[SX_REDIS_METRIC_COUNT];

@@ -49,6 +49,8 @@ typedef struct sx_redis_peer {
     int64_t silent_read_ns; /* last_read_ns at the first timeout without bytes since; INT64_MIN none */
     int64_t silent_since_ns;
     sx_redis_queue waiting; /* for conn to be ready */
+    sx_redis_conn *bulk;    /* for large replies; NULL until one is expected, and after it was lost */
+    int64_t bulk_again_ns;  /* no attempt before */
     sx_redis_confirm confirm;
 } sx_redis_peer;
 
@@ -145,6 +147,13 @@ void sx_redis_peer_connect(sx_redis_peer *peer);
 void sx_redis_peer_hurry(sx_redis_peer *peer);
 sx_redis_peer *sx_redis_peer_random_ready(sx_redis_cluster *cluster, const sx_redis_peer *except, bool primary);
 void sx_redis_peer_note_timeout(sx_redis_peer *peer);
+
+/* bulk.c */
+/* The node's connection for large replies; NULL while there is none that can be used, but then one is on its way. */
+sx_redis_conn *sx_redis_bulk_conn(sx_redis_peer *peer);
+void sx_redis_bulk_close(sx_redis_peer *peer, int32_t status, const char *reason);
+/* A request on it has timed out: where it has been silent for a connect timeout, it is given up. */
+void sx_redis_bulk_note_timeout(sx_redis_peer *peer);
 
 /* request.c */
 void sx_redis_queue_add(sx_redis_queue *queue, sx_redis_request *request);

@@ -69,6 +69,9 @@ static const sx_option option_rows[] = {
      "Most commands waiting for one server; beyond it an operation fails at once."},
     {"l2.queue_bytes_max", SX_OPTION_BYTES, 65536, INT64_C(1) << 40, "256MiB", NULL, false, false,
      "Most bytes waiting for one server; beyond it an operation fails at once."},
+    {"l2.bulk_bytes", SX_OPTION_BYTES, 0, INT64_C(1) << 40, "64KiB", NULL, false, false,
+     "What is known to be larger is read over a second connection to its server, so that small values don't wait behind it; "
+     "0: never."},
 };
 const sx_option_table sx_redis_options = {option_rows, sizeof option_rows / sizeof option_rows[0]};
 
@@ -84,6 +87,8 @@ const sx_metric_row sx_redis_metrics[SX_REDIS_METRIC_COUNT] = {
     [SX_REDIS_METRIC_MAP_REFRESHES] = {"l2.map_refreshes", "operations", "Slot maps read.", 0},
     [SX_REDIS_METRIC_TIMEOUTS] = {"l2.timeouts", "operations", "Commands whose deadline passed.", 0},
     [SX_REDIS_METRIC_SCRIPT_RELOADS] = {"l2.script_reloads", "operations", "Scripts a server no longer knew.", 0},
+    [SX_REDIS_METRIC_BULK] = {"l2.bulk_commands", "operations",
+                              "Commands sent on a server's second connection, for large replies.", 0},
 };
 
 int64_t sx_redis_metric_read(const sx_redis_cluster *cluster, uint32_t metric) {

@@ -72,6 +72,7 @@ void sx_redis_peer_move(sx_redis_peer *peer, const sx_redis_address *address) {
     if (same_address(&peer->node.address, address)) return;
     peer->node.address = *address;
     if (peer->conn != NULL) sx_redis_conn_close(peer->conn, STRATA_E_UNAVAILABLE, "the node has another address now");
+    sx_redis_bulk_close(peer, STRATA_E_UNAVAILABLE, "the node has another address now");
 }
 
 sx_redis_peer *sx_redis_peer_random_ready(sx_redis_cluster *cluster, const sx_redis_peer *except, bool primary) {

@@ -92,7 +92,8 @@ static void deadline_passed(sx_timer *timer) {
     } else {
         assert(request->state == REQUEST_SENT);
         if (sx_redis_conn_forget(request->conn, request->ticket)) outcome = SX_REDIS_TIMEOUT_SENT;
-        sx_redis_peer_note_timeout(peer_of(request));
+        if (request->conn == peer_of(request)->bulk) sx_redis_bulk_note_timeout(peer_of(request));
+        else sx_redis_peer_note_timeout(peer_of(request));
     }
     finish(request, outcome, NULL);
 }
@@ -106,7 +107,9 @@ static void send_now(sx_redis_request *request, sx_redis_peer *peer) {
     if (request->encode != NULL) request->encode(request, &peer->node);
     sx_redis_how how = {.read_only = request->read_only, .asking = (request->flags & FLAG_ASKING) != 0,
                         .eval = (request->flags & FLAG_EVAL) != 0};
-    int32_t status = sx_redis_conn_send_how(peer->conn, &request->command, request->script, how, on_reply, request,
+    sx_redis_conn *bulk = SX_UNLIKELY(request->bulk) ? sx_redis_bulk_conn(peer) : NULL;
+    sx_redis_conn *conn = bulk != NULL ? bulk : peer->conn;
+    int32_t status = sx_redis_conn_send_how(conn, &request->command, request->script, how, on_reply, request,
                                             &request->ticket);
     if (SX_UNLIKELY(status != STRATA_OK)) {
         end_soon(request, status == STRATA_E_OVERLOADED ? SX_REDIS_OVERLOADED
@@ -114,8 +117,9 @@ static void send_now(sx_redis_request *request, sx_redis_peer *peer) {
                                                         : SX_REDIS_UNREACHABLE);
         return;
     }
-    request->conn = peer->conn;
+    request->conn = conn;
     request->state = REQUEST_SENT;
+    if (bulk != NULL) sx_redis_cluster_note(request->cluster, SX_REDIS_METRIC_BULK, 1);
     sx_redis_cluster_note(request->cluster, SX_REDIS_METRIC_COMMANDS, 1);
 }
 
