@@ -9,6 +9,9 @@
 #define BUSY_NS (2 * SX_NS_PER_MS)
 #define IDLE_FIRST_NS (100 * SX_NS_PER_MS)
 #define IDLE_MAX_NS (400 * SX_NS_PER_MS)
+/* A pin that is in the way for so long is told of, once in so much. */
+#define STALL_NS     (100 * SX_NS_PER_MS)
+#define STALL_LOG_NS (10 * SX_NS_PER_S)
 
 /* Sleeps, or returns early when told to stop. Answers whether to go on. */
 static bool rest(strata *engine, int64_t time_ns) {
@@ -24,15 +27,47 @@ static bool rest(strata *engine, int64_t time_ns) {
     return go_on;
 }
 
+/* A pin that keeps retired memory from being freed: which one, and when it was first noticed. owner: keeper */
+typedef struct stall {
+    uint64_t since;
+    int64_t noticed_ns;
+    sx_log_gate gate;
+} stall;
+
+/* Where retired memory has used up its part of the budget, puts are refused: say who reads for so long. */
+static void watch_readers(strata *engine, stall *s) {
+    int64_t retired = (int64_t)sx_epoch_retired_bytes(engine->epoch);
+    char name[SX_EPOCH_NAME_BYTES];
+    uint64_t since;
+    if (engine->l1 == NULL || retired < sx_l1_metric_read(engine->l1, SX_L1_METRIC_BYTES_MAX) / 10 ||
+        !sx_epoch_oldest(engine->epoch, name, &since)) {
+        s->since = 0;
+        return;
+    }
+    int64_t now_ns = sx_engine_now(engine);
+    if (s->since != since) {
+        s->since = since;
+        s->noticed_ns = now_ns;
+    }
+    uint64_t dropped;
+    if (now_ns - s->noticed_ns < STALL_NS || !sx_log_gate_open(&s->gate, now_ns, STALL_LOG_NS, &dropped)) return;
+    sx_log_write(&engine->log, SX_LOG_WARN,
+                 "L1 refuses values: %lld bytes can't be freed because %s has not released a result for %lld ms; "
+                 "release results soon, or keep them with strata_result_retain",
+                 (long long)retired, name[0] != '\0' ? name : "a session", (long long)((now_ns - s->noticed_ns) / SX_NS_PER_MS));
+}
+
 static void keep(void *argument) {
     strata *engine = argument;
     sx_epoch_record *record = NULL;
+    stall stalled = {0};
     int64_t rest_ns = IDLE_FIRST_NS;
     while (rest(engine, rest_ns)) {
         bool busy;
         if (record == NULL && sx_epoch_register(engine->epoch, &record) != STRATA_OK) continue;
         busy = engine->l1 != NULL && sx_l1_maintain_on_keeper(engine->l1, record, sx_engine_now(engine));
         if (sx_epoch_reclaim(engine->epoch) != 0 || sx_epoch_retired_bytes(engine->epoch) != 0) busy = true;
+        watch_readers(engine, &stalled);
         if (busy) rest_ns = BUSY_NS;
         else if (rest_ns < IDLE_FIRST_NS) rest_ns = IDLE_FIRST_NS;
         else rest_ns = rest_ns * 2 < IDLE_MAX_NS ? rest_ns * 2 : IDLE_MAX_NS;

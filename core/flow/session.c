@@ -2,8 +2,10 @@
 /* Sessions: one thread's mailbox, its waiting, and the end of both at thread exit. */
 #include <errno.h>
 #include <poll.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "core/flow/engine.h"
@@ -25,6 +27,14 @@ static void session_free(strata_session *session) {
     sx_engine_release(engine);
 }
 
+/* For the log line about a result that is held for too long. */
+static void name_record(sx_epoch_record *record) {
+    char thread[16] = "", name[SX_EPOCH_NAME_BYTES];
+    (void)pthread_getname_np(pthread_self(), thread, sizeof thread);
+    (void)snprintf(name, sizeof name, "thread %ld (%s)", (long)syscall(SYS_gettid), thread);
+    sx_epoch_record_name(record, name);
+}
+
 int32_t strata_session_open(strata *engine, strata_session **out) {
     if (engine == NULL || out == NULL) return STRATA_E_INVALID;
     int32_t status = sx_engine_alive(engine);
@@ -41,6 +51,7 @@ int32_t strata_session_open(strata *engine, strata_session **out) {
         session_free(session);
         return status;
     }
+    name_record(session->record);
     sx_lock_acquire(&engine->lock);
     session->next = engine->sessions;
     if (engine->sessions != NULL) engine->sessions->previous = session;

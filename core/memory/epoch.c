@@ -304,7 +304,30 @@ void sx_epoch_unregister(sx_epoch_record *record) {
     sx_epoch *epoch = record->epoch;
     sx_lock_acquire(&epoch->lock);
     record->used = false;
+    record->name[0] = '\0';
     sx_lock_release(&epoch->lock);
+}
+
+_Static_assert(sizeof((sx_epoch_record *)0)->name == SX_EPOCH_NAME_BYTES, "a record has room for its name");
+
+void sx_epoch_record_name(sx_epoch_record *record, const char *name) {
+    sx_lock_acquire(&record->epoch->lock);
+    strncpy(record->name, name, sizeof record->name - 1);
+    sx_lock_release(&record->epoch->lock);
+}
+
+bool sx_epoch_oldest(sx_epoch *epoch, char name[SX_EPOCH_NAME_BYTES], uint64_t *since) {
+    uint64_t oldest = UINT64_MAX;
+    sx_lock_acquire(&epoch->lock);
+    for (const sx_epoch_record *record = records(epoch); record != NULL; record = record->next) {
+        uint64_t seen = atomic_load_explicit(&record->seen, memory_order_relaxed); /* relaxed: only shown */
+        if (seen == 0 || seen >= oldest) continue;
+        oldest = seen;
+        memcpy(name, record->name, sizeof record->name);
+    }
+    sx_lock_release(&epoch->lock);
+    *since = oldest;
+    return oldest != UINT64_MAX;
 }
 
 /* A batch in any case: from the allocator, else from the kernel, else when one of them has something again. */

@@ -28,6 +28,7 @@ typedef struct sx_epoch_record {
     const sx_epoch_time *time;                     /* const after create */
     uint32_t pins;                                 /* owner */
     bool used;                                     /* lock: epoch */
+    char name[48];                                 /* lock: epoch */
     sx_epoch *epoch;                               /* const after create */
     struct sx_epoch_record *next;                  /* const after it is in the list */
     _Atomic(struct sx_epoch_batch *) open;         /* atomic: acquire, release [order: retire-handover] */
@@ -86,5 +87,12 @@ size_t sx_epoch_retired_bytes(const sx_epoch *epoch);
 /* The same from one word; each thread may withhold less than SX_EPOCH_PORTION of it. */
 size_t sx_epoch_retired_hint(const sx_epoch *epoch);
 #define SX_EPOCH_PORTION 4096
+
+/* Says whose a record is, for sx_epoch_oldest; until it is unregistered. Takes a lock. */
+#define SX_EPOCH_NAME_BYTES 48
+void sx_epoch_record_name(sx_epoch_record *record, const char *name);
+/* Whose pin has been there for the longest, in grace periods: the record's name (empty: it has none), and the time at which it
+   was pinned; as long as that is the same, so is the pin, or one as old. False where none is pinned. Takes a lock; any thread. */
+bool sx_epoch_oldest(sx_epoch *epoch, char name[SX_EPOCH_NAME_BYTES], uint64_t *since);
 
 #endif
