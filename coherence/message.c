@@ -109,6 +109,11 @@ void sx_message_encode_key_rest(sx_buf *buf, uint64_t id, const char *ns, size_t
     sx_msgpack_write_bin(buf, key, key_size);
 }
 
+void sx_message_encode_tag_rest(sx_buf *buf, uint64_t nonce, const void *tag, size_t tag_size) {
+    sx_msgpack_write_uint(buf, nonce);
+    sx_msgpack_write_bin(buf, tag, tag_size);
+}
+
 void sx_message_encode_filled(sx_buf *buf, uint64_t id, const char *ns, size_t ns_size, uint32_t ns_version,
                               const void *key, size_t key_size) {
     sx_message_encode_head(buf, SX_MESSAGE_FILLED);

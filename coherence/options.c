@@ -26,6 +26,8 @@ static const sx_option rows[] = {
     {.name = "coherence.untrusted", .type = SX_OPTION_CHOICE, .min = 0, .max = 2, .default_text = "revalidate",
      .choices = "revalidate|bypass|serve_stale", .hot = true,
      .doc = "what a read does with an entry that can't be proven fresh"},
+    {.name = "coherence.tags_max", .type = SX_OPTION_INTEGER, .min = 16, .max = 1 << 24, .default_text = "65536",
+     .doc = "tags whose markers this process keeps; entries with others are proven through L2"},
     {.name = "coherence.value_bytes_max", .type = SX_OPTION_BYTES, .min = 0, .max = 65536, .default_text = "0", .hot = true,
      .doc = "values up to this size, as stored, travel with the message that announces them; 0: none"},
     {.name = "coherence.serve_stale_max", .type = SX_OPTION_DURATION, .min = 0, .max = 7 * 86400 * SX_NS_PER_S,

@@ -15,8 +15,11 @@
 
 static void arg_value_name(const sx_publish *publish, const sx_publish_key *key, sx_command *command) {
     size_t mark = sx_command_arg_open(command);
-    sx_key_name_value(&command->args, publish->tags, key->partition, key->ns, key->ns_size, key->ns_version, key->key,
-                      key->key_size);
+    if (key->what == SX_PUBLISH_TAG)
+        sx_key_name_marker(&command->args, publish->tags, key->partition, key->key, key->key_size);
+    else
+        sx_key_name_value(&command->args, publish->tags, key->partition, key->ns, key->ns_size, key->ns_version, key->key,
+                          key->key_size);
     sx_command_arg_close(command, mark);
 }
 
@@ -68,17 +71,21 @@ void sx_publish_encode_write(const sx_publish *publish, const sx_publish_write *
     sx_command_int(command, write->not_before_ms);
     sx_command_int(command, write->ttl_ms);
     arg_channel(publish, key->partition, command);
-    bool carry = write->carry && write->tail != NULL;
+    bool tag = key->what == SX_PUBLISH_TAG;
+    bool carry = !tag && write->carry && write->tail != NULL;
     size_t mark = sx_command_arg_open(command);
-    sx_message_encode_head(&command->args, carry ? SX_MESSAGE_VALUE : SX_MESSAGE_KEY);
+    sx_message_encode_head(&command->args, tag ? SX_MESSAGE_TAG : carry ? SX_MESSAGE_VALUE : SX_MESSAGE_KEY);
     sx_command_arg_close(command, mark);
     mark = sx_command_arg_open(command);
-    sx_message_encode_key_rest(&command->args, write->id, key->ns, key->ns_size, key->ns_version, key->key,
-                               key->key_size);
+    if (tag) sx_message_encode_tag_rest(&command->args, write->id, key->key, key->key_size);
+    else
+        sx_message_encode_key_rest(&command->args, write->id, key->ns, key->ns_size, key->ns_version, key->key,
+                                   key->key_size);
     if (carry) sx_msgpack_write_bin_header(&command->args, (uint32_t)(HEAD_BYTES + write->tail_size));
     sx_command_arg_close(command, mark);
     if (write->tail != NULL) value_arg(command, write->tail, write->tail_size);
     if (carry) sx_command_text(command, "v");
+    if (tag) sx_command_text(command, "m");
 }
 
 void sx_publish_encode_replay(const sx_publish *publish, const sx_publish_key *key, uint64_t id, int64_t deadline_ms,
@@ -113,6 +120,33 @@ void sx_publish_encode_lease(const sx_publish *publish, sx_publish_scripts *scri
     }
     sx_command_int(command, lease_ms);
     *script = publish->set_nx_get ? NULL : &scripts->lease;
+}
+
+static void put_u64(uint8_t *out, uint64_t value) {
+    for (int i = 0; i < 8; i++) out[i] = (uint8_t)(value >> (56 - 8 * i));
+}
+
+void sx_publish_encode_over(const sx_publish *publish, const sx_publish_key *key, uint64_t n, int64_t written_ms,
+                            uint64_t id, uint64_t token, int64_t lease_ms, sx_command *command) {
+    uint8_t lease[LEASE_BYTES], front[FRONT_LAST + 1] = {[0] = 0x9b, [1] = 0x01, [2] = 0xcf, [11] = 0xcf, [20] = 0xcf};
+    lease_bytes(lease, token);
+    put_u64(front + 3, n);
+    put_u64(front + 12, (uint64_t)written_ms);
+    put_u64(front + 21, id);
+    sx_command_int(command, 1);
+    arg_value_name(publish, key, command);
+    sx_command_arg(command, front, sizeof front);
+    sx_command_arg(command, lease, sizeof lease);
+    sx_command_int(command, lease_ms);
+}
+
+void sx_publish_encode_mark(const sx_publish *publish, const sx_publish_key *key, int64_t ttl_ms, const uint8_t *tail,
+                            size_t tail_size, sx_command *command) {
+    sx_command_int(command, 2);
+    arg_value_name(publish, key, command);
+    arg_counter_name(publish, key->partition, command);
+    value_arg(command, tail, tail_size);
+    sx_command_int(command, ttl_ms);
 }
 
 /* What the holder of a lease compares: its bytes without the mark. */

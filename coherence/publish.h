@@ -22,9 +22,14 @@ typedef struct sx_publish_scripts {
     sx_redis_script beat;    /* TIME and counters, read only */
     sx_redis_script probe;   /* publish a PROBE */
     sx_redis_script replay;  /* an invalidation that a failover may have lost */
-    sx_redis_script *all[10];
+    sx_redis_script over;    /* a lease over a value judged invalid */
+    sx_redis_script mark;    /* a tag's marker, created where it is missing */
+    sx_redis_script *all[12];
 } sx_publish_scripts;
 void sx_publish_scripts_init(sx_publish_scripts *scripts);
+
+/* What a key is: a value of a namespace, or the marker of a tag, whose bytes are the key. */
+typedef enum sx_publish_what { SX_PUBLISH_VALUE, SX_PUBLISH_TAG } sx_publish_what;
 
 /* Where a key lives; strings are the caller's. */
 typedef struct sx_publish_key {
@@ -34,6 +39,7 @@ typedef struct sx_publish_key {
     uint32_t ns_version;
     const void *key;
     size_t key_size;
+    sx_publish_what what;
 } sx_publish_key;
 
 /* How commands are formed. const after open, but sharded is known only once a server answered. */
@@ -66,6 +72,12 @@ void sx_publish_encode_replay(const sx_publish *publish, const sx_publish_key *k
    for a plain command. */
 void sx_publish_encode_lease(const sx_publish *publish, sx_publish_scripts *scripts, const sx_publish_key *key,
                              uint64_t token, int64_t lease_ms, sx_command *command, const sx_redis_script **script);
+/* The same in the place of a value with that version, and only of that one: written_ms is part of it. */
+void sx_publish_encode_over(const sx_publish *publish, const sx_publish_key *key, uint64_t n, int64_t written_ms,
+                            uint64_t id, uint64_t token, int64_t lease_ms, sx_command *command);
+/* Reads a tag's marker; where there is none, creates it: tail is the marker's behind its head, as a value's. */
+void sx_publish_encode_mark(const sx_publish *publish, const sx_publish_key *key, int64_t ttl_ms, const uint8_t *tail,
+                            size_t tail_size, sx_command *command);
 /* Stores a load's result if the lease with token is still there; id of the value is the token. */
 void sx_publish_encode_fill(const sx_publish *publish, const sx_publish_key *key, uint64_t token, int64_t deadline_ms,
                             int64_t ttl_ms, const uint8_t *tail, size_t tail_size, sx_command *command);

@@ -19,8 +19,8 @@
 #define LUA_PATCH "redis.pcall('SETRANGE', KEYS[1], 3, struct.pack('>I8', n) .. '\\207' .. struct.pack('>I8', ms))"
 
 /* KEYS value, counter.  ARGV deadline_ms, not_before_ms, ttl_ms, publish command, channel, message before n, message
-   after n, [value with an empty head, ["v"]]: without a value it is an invalidation; with "v" the message ends with the
-   value as it is stored.
+   after n, [value with an empty head, ["v" or "m"]]: without a value it is an invalidation; with "v" the message ends with
+   the value as it is stored; with "m" the value is a marker, which is renewed like an invalidation: it is gone first.
    The invalidation's UNLINK comes first: memory limits can't refuse it, and having written once, the script is not
    refused its INCR for lack of memory either. Where it is refused all the same, the message can't have a number:
    UNTRUST makes every holder prove its entries anew. Once the counter has moved, whatever fails must be published too. */
@@ -30,10 +30,11 @@ static const char write_text[] =
     "if deadline > 0 and ms > deadline then return -1 end\n"
     "if after > 0 and ms <= after then return -2 end\n"
     "local value = ARGV[8]\n"
-    "if not value then redis.call('UNLINK', KEYS[1]) end\n"
+    "local gone = not value or ARGV[9] == 'm'\n"
+    "if gone then redis.call('UNLINK', KEYS[1]) end\n"
     "local n = redis.pcall('INCR', KEYS[2])\n"
     "if type(n) == 'table' then\n"
-    "  if not value then redis.call(ARGV[4], ARGV[5], '\\146\\8\\0') end\n"
+    "  if gone then redis.call(ARGV[4], ARGV[5], '\\146\\8\\0') end\n"
     "  return n\n"
     "end\n"
     "if n == 1 or not usable(n) then\n"
@@ -53,7 +54,7 @@ static const char write_text[] =
     "end\n"
     "local number = '\\207' .. struct.pack('>I8', n)\n"
     "local rest = ARGV[7]\n"
-    "if ARGV[9] then\n"
+    "if ARGV[9] == 'v' then\n"
     "  rest = rest .. string.sub(value, 1, 2) .. number .. '\\207' .. struct.pack('>I8', ms) .. string.sub(value, 21)\n"
     "end\n"
     "redis.call(ARGV[4], ARGV[5], ARGV[6] .. number .. rest)\n"
@@ -88,6 +89,33 @@ static const char lease_text[] =
     "if v then return v end\n"
     "redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])\n"
     "return false\n";
+
+/* KEYS value.  ARGV front, lease, lease_ms. The lease in the place of a value that its reader judged invalid: only where
+   the value that begins with that front is still there, or nothing; answers what GET would otherwise. */
+static const char over_text[] =
+    "local front = redis.call('GETRANGE', KEYS[1], 0, 28)\n"
+    "if front ~= '' and front ~= ARGV[1] then return redis.call('GET', KEYS[1]) end\n"
+    "redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])\n"
+    "return false\n";
+
+/* KEYS marker, counter.  ARGV marker with an empty head, ttl_ms. Answers the marker, created where it was missing: a new
+   nonce makes invalid whatever was tagged before. */
+static const char mark_text[] =
+    "local v = redis.call('GET', KEYS[1])\n"
+    "if v then return v end\n"
+    LUA_TIME LUA_USABLE
+    "local n = tonumber(redis.call('GET', KEYS[2]) or nil)\n"
+    "if not usable(n) then\n"
+    "  n = us\n"
+    "  redis.call('SET', KEYS[2], string.format('%.0f', n))\n"
+    "end\n"
+    "redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])\n"
+    "local r = " LUA_PATCH "\n"
+    "if type(r) == 'table' and r.err then\n"
+    "  redis.call('UNLINK', KEYS[1])\n"
+    "  return r\n"
+    "end\n"
+    "return redis.call('GET', KEYS[1])\n";
 
 /* KEYS value, counter.  ARGV deadline_ms, ttl_ms, the lease but for its last byte, publish command, channel, FILLED
    message, value with an empty head. */
@@ -169,6 +197,7 @@ void sx_publish_scripts_init(sx_publish_scripts *scripts) {
         .write = {.text = write_text},     .lease = {.text = lease_text}, .fill = {.text = fill_text},
         .abandon = {.text = abandon_text}, .await = {.text = await_text}, .counter = {.text = counter_text},
         .beat = {.text = beat_text},       .probe = {.text = probe_text}, .replay = {.text = replay_text},
+        .over = {.text = over_text},       .mark = {.text = mark_text},
     };
     static const char from_clock[] = "  n = us\n", last_message[] = "redis.call(ARGV[4], ARGV[5], ARGV[6] .. ",
                       token[] = "if #lease ~= 12 or string.sub(lease, 1, 11) ~= ARGV[3] then return -3 end\n";
@@ -180,7 +209,7 @@ void sx_publish_scripts_init(sx_publish_scripts *scripts) {
     scripts->fill.text = sx_broken_text(SX_BROKEN(lease_token), scripts->fill.text, token, "");
     sx_redis_script *all[] = {&scripts->write, &scripts->lease,   &scripts->fill, &scripts->abandon,
                               &scripts->await, &scripts->counter, &scripts->beat, &scripts->probe, &scripts->replay,
-                              NULL};
+                              &scripts->over,  &scripts->mark,    NULL};
     _Static_assert(sizeof all == sizeof scripts->all, "one place for each script and the end");
     memcpy(scripts->all, all, sizeof all);
 }

@@ -16,6 +16,10 @@ void sx_trust_count(sx_trust *trust, uint32_t metric, int64_t more) {
 
 /* ---- the words ---- */
 
+static void changed(const sx_trust *trust) {
+    if (trust->events.on_word != NULL) trust->events.on_word(trust->events.context);
+}
+
 void sx_trust_gain(sx_trust *trust, uint32_t partition, uint64_t counter, int64_t lease_ns) {
     sx_trust_partition *p = &trust->partitions[partition];
     sx_trust_word *word = &trust->words[partition];
@@ -46,12 +50,14 @@ void sx_trust_gain(sx_trust *trust, uint32_t partition, uint64_t counter, int64_
 void sx_trust_extend(sx_trust *trust, uint32_t partition, int64_t lease_ns) {
     assert(trust->partitions[partition].stage == SX_TRUST_TRUSTED);
     sx_trust_word_lease(&trust->words[partition], lease_ns, lease_ns - sx_trust_delta_ns(trust));
+    changed(trust);
 }
 
 void sx_trust_lose(sx_trust *trust, uint32_t partition) {
     sx_trust_partition *p = &trust->partitions[partition];
     if (p->stage == SX_TRUST_TRUSTED) {
         sx_trust_word_end(&trust->words[partition]);
+        changed(trust);
         p->stage = SX_TRUST_SUBSCRIBED;
         p->node->trusted--;
         sx_trust_count(trust, SX_TRUST_METRIC_LOST, 1);

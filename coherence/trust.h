@@ -15,7 +15,7 @@
 #include "l2/redis/cluster.h"
 
 extern const sx_option_table sx_coherence_options; /* coherence.max_staleness, partitions, node_timeout, beat_counters,
-                                                      lease (of loads), untrusted, value_bytes_max, serve_stale_max */
+                                                      lease (of loads), untrusted, tags_max, value_bytes_max, serve_stale_max */
 
 typedef struct sx_trust sx_trust;
 
@@ -31,6 +31,8 @@ typedef struct sx_trust_events {
     /* The partition is trusted again, but stands on another node, run or data than before, which was last proven to be
        the primary at proven_ns: what it acknowledged may be lost. On the loop; may be NULL. */
     void (*on_replaced)(void *context, uint32_t partition, int64_t proven_ns);
+    /* The words of some partitions have changed. On the loop, where nothing but a note may be taken; may be NULL. */
+    void (*on_word)(void *context);
 } sx_trust_events;
 
 typedef struct sx_trust_settings {

@@ -48,12 +48,12 @@ static sx_item *carried(strata *engine, const strata_namespace *ns, uint32_t par
 static void apply_value(strata *engine, uint32_t partition, const strata_namespace *ns, const sx_message *message) {
     sx_trust_mark mark = sx_trust_mark_on_loop(engine->trust, partition);
     sx_item *item = engine->l1_on && mark.term != 0 ? carried(engine, ns, partition, message) : NULL;
-    if (item != NULL) item->generation = mark.generation;
     uint64_t hash = sx_l1_hash(&engine->secret, ns->index, message->key, message->key_size);
     settle(engine, hash, ns, message->key, message->key_size, partition);
     uint32_t stripe = sx_flight_stripe(hash);
     sx_flights_lock(engine->flights, stripe);
     if (item != NULL && !sx_unknown_holds_on_loop(engine, hash, item) &&
+        sx_marks_stamp(engine, engine->loop_record, item, mark.generation) &&
         sx_l1_put(engine->l1, engine->loop_record, hash, item, SX_L1_PUT_HELD) == STRATA_OK)
         sx_counter_add_shared(&engine->counters[SX_FLOW_METRIC_VALUES_TAKEN], 1);
     /* What could not be replaced is removed like any other. */
@@ -97,7 +97,7 @@ static bool remove_wide(void *context, sx_item *item) {
            (match->ns == NULL || item->ns == match->ns->index);
 }
 
-/* TAG, PATTERN and CLEAR as this version applies them: to everything of the partition that they may concern. */
+/* PATTERN and CLEAR as this version applies them: to everything of the partition that they may concern. */
 static void apply_wide(strata *engine, uint32_t partition, const strata_namespace *ns, uint64_t n) {
     wide_match match = {partition, ns, n};
     sx_flights_mark_wide(engine->flights, partition, ns, n);
@@ -111,7 +111,8 @@ void sx_apply_message_on_loop(void *context, uint32_t partition, const sx_messag
     strata *engine = context;
     assert(sx_loop_is_current(engine->loop));
     if (message->kind == SX_MESSAGE_TAG) {
-        apply_wide(engine, partition, NULL, message->n);
+        sx_marks_renewed_on_loop(engine, message->key, message->key_size, message->n, message->id);
+        sx_flights_mark_tag(engine, message->key, message->key_size);
         return;
     }
     if (message->kind == SX_MESSAGE_UNTRUST && !SX_BROKEN(untrust_heard)) {

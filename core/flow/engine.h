@@ -16,6 +16,7 @@
 #include "coherence/trust.h"
 #include "core/config/option.h"
 #include "core/flow/flight.h"
+#include "core/flow/marks.h"
 #include "core/flow/metrics.h"
 #include "core/key/key.h"
 #include "core/loop/loop.h"
@@ -102,6 +103,7 @@ struct strata {
     sx_l1 *l1;
     sx_trust_word *words;
     sx_flights *flights;
+    sx_marks *marks;
     sx_loop *loop;
     sx_redis_settings redis_settings;
     sx_redis_cluster *cluster;
@@ -175,6 +177,8 @@ typedef struct sx_op {
     void *loader_user;
     int64_t deadline_ns;
     int64_t ttl_ms;
+    uint8_t *tags;  /* core/flow/tags.h; NULL none */
+    size_t tags_size;
     struct sx_batch *batch;
     uint32_t batch_index;
     bool sync;
@@ -182,6 +186,7 @@ typedef struct sx_op {
     struct sx_op *wait_next, *wait_previous;
     sx_flight *flight; /* the flight it waits on, or NULL */
     struct sx_write *write; /* the write it waits on, or NULL */
+    struct sx_renewal *renewal; /* the renewal of markers it waits on, or NULL */
     uint64_t join_min_n;
     uint64_t join_seq;
     uint32_t stripe;
@@ -228,6 +233,8 @@ struct strata_load {
     sx_flight *flight;       /* NULL once nobody wants the result. lock: stripe */
     uint32_t stripe;
     bool started;            /* lock: stripe */
+    uint8_t *tags;           /* const once it is known to others: those of the operation, with their nonces */
+    size_t tags_size;
     uint16_t ns;
     uint32_t key_size;
     uint8_t key[];
@@ -261,6 +268,8 @@ typedef struct sx_write {
     int64_t server_deadline_ms; /* latest one sent */
     sx_asked asked;
     sx_trust_mark mark;
+    size_t tag_at, tag_next;    /* where the taking of nonces is */
+    sx_trust_mark tag_mark;
     sx_write_mark seen;         /* lock: stripe */
     sx_op *op;                  /* lock: stripe; NULL where nobody waits */
     struct sx_write *next, *previous; /* an unknown's queue */
@@ -374,6 +383,10 @@ void sx_write_end_on_loop(sx_write *write, int32_t status, uint64_t n);
    STRATA_E_NOMEM. node: whose clock its times are by; may be NULL. */
 int32_t sx_fetch_item_on_loop(strata *engine, const strata_namespace *ns, uint32_t partition, const void *key,
                               size_t key_size, const sx_envelope *envelope, const sx_redis_node *node, sx_item **out);
+
+/* renew.c */
+/* The op's session closes: nobody waits for it any more. Stripe lock held. */
+void sx_renewal_forget_locked(sx_op *op);
 
 /* asked.c: on the loop */
 /* Before a write goes to node: makes it one that is refused where UNTRUST must be published first. */

@@ -6,7 +6,7 @@
 
 sx_publish_key sx_flight_publish_key(const sx_flight *flight) {
     sx_publish_key key = {flight->partition,      flight->ns->name, flight->ns->name_size,
-                          flight->ns->version, flight->key,      flight->key_size};
+                          flight->ns->version, flight->key,      flight->key_size,  SX_PUBLISH_VALUE};
     return key;
 }
 
@@ -83,6 +83,18 @@ void sx_fetch_begin_on_loop(sx_flight *flight) {
         sx_fetch_missed_on_loop(flight, refused);
         return;
     }
+    flight->send_deadline_ns = deadline_ns;
+    if (wants_load && flight->candidate == NULL && !flight->leased) sx_tagged_take_on_loop(flight);
+    else sx_fetch_send_on_loop(flight);
+}
+
+void sx_fetch_send_on_loop(sx_flight *flight) {
+    strata *engine = flight->engine;
+    bool wants_load;
+    sx_flights_lock(engine->flights, flight->stripe);
+    (void)sx_fetch_deadline_locked(flight, &wants_load);
+    sx_flights_unlock(engine->flights, flight->stripe);
+    int64_t deadline_ns = flight->send_deadline_ns;
     sx_command *command = &flight->store_op.request.command;
     sx_publish_key key = sx_flight_publish_key(flight);
     const sx_redis_script *script = NULL;
@@ -94,8 +106,14 @@ void sx_fetch_begin_on_loop(sx_flight *flight) {
         sx_fetch_submit_on_loop(flight, NULL, deadline_ns, front_done);
     } else if (wants_load && !flight->leased && !flight->no_lease && !large) {
         flight->token = sx_key_random_next(&engine->random);
-        sx_publish_encode_lease(&engine->publish, &engine->scripts, &key, flight->token, engine->lease_ms, command,
-                                &script);
+        script = &engine->scripts.over;
+        if (flight->over)
+            sx_publish_encode_over(&engine->publish, &key, flight->over_n, flight->over_written_ms, flight->over_id,
+                                   flight->token, engine->lease_ms, command);
+        else
+            sx_publish_encode_lease(&engine->publish, &engine->scripts, &key, flight->token, engine->lease_ms, command,
+                                    &script);
+        flight->over = false;
         sx_fetch_submit_on_loop(flight, script, deadline_ns, lease_done);
     } else {
         sx_publish_encode_get(&engine->publish, &key, command);
@@ -128,6 +146,10 @@ static bool insert_locked(sx_flight *flight, sx_item *item, uint64_t identity) {
         add(engine, SX_FLOW_METRIC_FILLS_REFUSED);
         return false;
     }
+    if (!sx_marks_stamp(engine, engine->loop_record, item, flight->mark.generation)) {
+        add(engine, SX_FLOW_METRIC_FILLS_REFUSED);
+        return false;
+    }
     return sx_l1_put(engine->l1, engine->loop_record, flight->hash, item, SX_L1_PUT_NEWER) == STRATA_OK;
 }
 
@@ -137,7 +159,7 @@ void sx_fetch_insert_on_loop(sx_flight *flight, sx_item *item) {
     /* Also where the insertion is then refused; an own write in progress learns of it too. */
     if (!SX_BROKEN(observed))
         sx_apply_observed_locked(engine, flight->hash, flight->ns->index, flight->key, flight->key_size, item->n);
-    (void)insert_locked(flight, item, flight->store_op.request.identity);
+    (void)insert_locked(flight, item, flight->identity);
     sx_flights_unlock(engine->flights, flight->stripe);
 }
 
@@ -156,30 +178,45 @@ int32_t sx_fetch_item_on_loop(strata *engine, const strata_namespace *ns, uint32
                                                                  : sx_time_add(now_ns, left_ms * SX_NS_PER_MS),
                            .ns = ns->index,
                            .partition = (uint16_t)partition};
+    if (envelope->tags_size > 1) { /* else nil */
+        if (!sx_tags_sound(envelope->tags, envelope->tags_size)) return STRATA_E_CORRUPT;
+        facts.tags = envelope->tags;
+        facts.tags_size = envelope->tags_size;
+    }
     *out = sx_item_create(engine->heap, key, key_size, envelope->payload, envelope->payload_size, &facts);
     return *out == NULL ? STRATA_E_NOMEM : STRATA_OK;
 }
 
-/* A stored value: into L1 and to the waiters. */
+/* A stored value that holds: into L1 and to the waiters. */
+static void valid(sx_flight *flight, sx_item *item) {
+    add(flight->engine, SX_FLOW_METRIC_L2_HITS);
+    sx_fetch_insert_on_loop(flight, item);
+    sx_flight_answer_on_loop(flight, SX_FLIGHT_EVERYONE, STRATA_OK, STRATA_FROM_L2, item);
+    sx_item_release(item);
+    sx_flight_round_over_on_loop(flight);
+}
+
+/* A stored value, whose tags may not hold. */
 static void hit(sx_flight *flight, const sx_envelope *envelope) {
     strata *engine = flight->engine;
     sx_item *item = NULL;
     int32_t status = sx_fetch_item_on_loop(engine, flight->ns, flight->partition, flight->key, flight->key_size,
                                            envelope, flight->store_op.request.node, &item);
-    if (status == STRATA_MISS) {
-        sx_fetch_missed_on_loop(flight, STRATA_MISS);
+    if (status == STRATA_MISS || status == STRATA_E_CORRUPT) {
+        if (status == STRATA_E_CORRUPT) add(engine, SX_FLOW_METRIC_CORRUPT);
+        sx_fetch_missed_on_loop(flight, status);
         return;
     }
     if (status != STRATA_OK) {
         sx_flight_fail_on_loop(flight, status);
         return;
     }
-    item->generation = flight->mark.generation;
-    add(engine, SX_FLOW_METRIC_L2_HITS);
-    sx_fetch_insert_on_loop(flight, item);
-    sx_flight_answer_on_loop(flight, SX_FLIGHT_EVERYONE, STRATA_OK, STRATA_FROM_L2, item);
-    sx_item_release(item);
-    sx_flight_round_over_on_loop(flight);
+    flight->over_n = envelope->n;
+    flight->over_id = envelope->id;
+    flight->over_written_ms = envelope->written_ms;
+    flight->identity = flight->store_op.request.identity;
+    if (sx_item_tagging_of(item) != NULL) sx_tagged_judge_on_loop(flight, item, false);
+    else valid(flight, item);
 }
 
 /* What stands at the key: a value, somebody's lease, nothing, or something that is not ours. */
@@ -237,23 +274,35 @@ static void lease_done(sx_store_op *op, int32_t status, const sx_resp *reply) {
 
 /* The same version still stands there, no payload moved. STRATA_FROM_L1: the entry is proven again; STRATA_FROM_L2: it is
    what this answer says, no more; STRATA_FROM_NONE: something happened to the key since it was asked. */
-static strata_source proven(sx_flight *flight, uint64_t identity) {
+static strata_source proven(sx_flight *flight, sx_item *item) {
     strata *engine = flight->engine;
-    sx_item *item = flight->candidate;
     strata_source source = STRATA_FROM_NONE;
     sx_flights_lock(engine->flights, flight->stripe);
     if ((item->n >= flight->min_n || SX_BROKEN(min_n)) &&
         (flight->barrier <= flight->phase_seq || SX_BROKEN(barrier)))
         source = STRATA_FROM_L2;
     if (source != STRATA_FROM_NONE &&
-        sx_trust_may_fill_on_loop(engine->trust, flight->partition, &flight->mark, identity) &&
-        !sx_unknown_holds_on_loop(engine, flight->hash, item)) {
-        /* relaxed: readers compare it with the generation they acquired; nothing is published through it */
-        atomic_store_explicit(&item->generation, flight->mark.generation, memory_order_relaxed);
+        sx_trust_may_fill_on_loop(engine->trust, flight->partition, &flight->mark, flight->identity) &&
+        !sx_unknown_holds_on_loop(engine, flight->hash, item) &&
+        sx_marks_stamp(engine, engine->loop_record, item, flight->mark.generation))
         source = STRATA_FROM_L1;
-    }
     sx_flights_unlock(engine->flights, flight->stripe);
     return source;
+}
+
+/* An entry of L1 that L2 still holds, and whose tags hold. */
+static void same_version(sx_flight *flight, sx_item *item) {
+    strata *engine = flight->engine;
+    strata_source source = proven(flight, item);
+    if (source == STRATA_FROM_NONE) {
+        sx_item_release(item);
+        sx_fetch_begin_on_loop(flight);
+        return;
+    }
+    add(engine, SX_FLOW_METRIC_REVALIDATED);
+    sx_flight_answer_on_loop(flight, SX_FLIGHT_EVERYONE, STRATA_OK, source, item);
+    sx_item_release(item);
+    sx_flight_round_over_on_loop(flight);
 }
 
 static void front_done(sx_store_op *op, int32_t status, const sx_resp *reply) {
@@ -269,17 +318,31 @@ static void front_done(sx_store_op *op, int32_t status, const sx_resp *reply) {
     bool same = reply->type == SX_RESP_STRING &&
                 sx_envelope_decode_front(reply->text, reply->size, &front) == SX_ENVELOPE_VALUE &&
                 front.n == item->n && (front.id == item->id || SX_BROKEN(version_id)) && sx_loop_now_ns(engine->loop) < item->expires_ns;
-    strata_source source = same ? proven(flight, op->request.identity) : STRATA_FROM_NONE;
     flight->candidate = NULL;
-    if (source != STRATA_FROM_NONE) {
-        add(engine, SX_FLOW_METRIC_REVALIDATED);
-        sx_flight_answer_on_loop(flight, SX_FLIGHT_EVERYONE, STRATA_OK, source, item);
+    if (!same) {
         sx_item_release(item);
-        sx_flight_round_over_on_loop(flight);
+        sx_fetch_begin_on_loop(flight);
         return;
     }
-    sx_item_release(item);
-    sx_fetch_begin_on_loop(flight);
+    flight->over_n = front.n;
+    flight->over_id = front.id;
+    flight->over_written_ms = front.written_ms;
+    flight->identity = op->request.identity;
+    if (sx_item_tagging_of(item) != NULL) sx_tagged_judge_on_loop(flight, item, true);
+    else same_version(flight, item);
+}
+
+void sx_fetch_judged_on_loop(sx_flight *flight, sx_item *item, bool candidate, bool good) {
+    if (good && candidate) {
+        same_version(flight, item);
+    } else if (good) {
+        valid(flight, item);
+    } else { /* in L2's place a lease may stand, of whoever loads it again */
+        sx_item_release(item);
+        flight->over = true;
+        add(flight->engine, SX_FLOW_METRIC_L2_MISSES);
+        sx_fetch_missed_on_loop(flight, STRATA_MISS);
+    }
 }
 
 /* ---- no value ----------------------------------------------------------------------------------------------- */

@@ -215,6 +215,22 @@ void sx_flights_mark_wide(sx_flights *flights, uint32_t partition, const strata_
     }
 }
 
+void sx_flights_mark_tag(strata *engine, const void *name, size_t size) {
+    sx_flights *flights = engine->flights;
+    for (uint32_t s = 0; s < SX_STRIPES; s++) {
+        sx_flights_lock(flights, s);
+        for (uint32_t b = 0; b < SX_STRIPE_BUCKETS; b++) {
+            for (sx_flight *f = flights->stripes[s].buckets[b]; f != NULL; f = f->next) {
+                const sx_item_tagging *loaded = f->loaded_item == NULL ? NULL : sx_item_tagging_of(f->loaded_item);
+                if ((f->load != NULL && sx_tags_name(f->load->tags, f->load->tags_size, name, size)) ||
+                    (loaded != NULL && sx_tags_name(loaded->bytes, loaded->size, name, size)))
+                    mark(f, 0);
+            }
+        }
+        sx_flights_unlock(flights, s);
+    }
+}
+
 void sx_write_mark_add_locked(sx_flights *flights, sx_write_mark *write) {
     sx_stripe *stripe = &flights->stripes[sx_flight_stripe(write->hash)];
     write->previous = NULL;

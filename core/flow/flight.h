@@ -86,6 +86,18 @@ typedef struct sx_flight {
     int64_t lease_end_ns; /* of the awaited lease, at the latest */
     int64_t backoff_ns;   /* between looks at a lease whose messages we can't be sure to hear; 0 none yet */
     sx_trust_mark mark;
+    uint64_t identity;  /* of the connection that the last answer about the key came from */
+    uint8_t *tags;      /* those of the load to come, with nonces taken before it; core/flow/tags.h */
+    size_t tags_size, tags_room;
+    int64_t send_deadline_ns; /* of what this round asks */
+    size_t tag_at, tag_next; /* where the taking or judging is */
+    sx_trust_mark tag_mark;
+    sx_item *judged;    /* an item whose tags are being judged */
+    bool judged_candidate;
+    bool over;          /* the version below was judged invalid: a lease may take its place */
+    uint64_t over_n, over_id;
+    int64_t over_written_ms;
+    int64_t load_start_ns; /* lock: stripe */
     sx_item *candidate; /* unproven entry to be revalidated; given by the creator before the post */
     struct sx_flight *active_next, *active_previous;
     bool active;
@@ -128,6 +140,8 @@ void sx_flight_wake_locked(sx_flight *flight);
 /* Something about the key happened at n (0: unknown, a barrier): its flight and its writes in progress learn of it. */
 void sx_flights_mark_locked(sx_flights *flights, uint64_t hash, uint16_t ns, const void *key, size_t key_size,
                             uint64_t n);
+/* Loads under way that depend on the tag: who joins them from now on must not have their result. Takes the locks. */
+void sx_flights_mark_tag(strata *engine, const void *name, size_t size);
 /* Whether a write of this process is under way to the key. */
 bool sx_flights_is_written_locked(const sx_flights *flights, uint64_t hash, uint16_t ns, const void *key,
                                   size_t key_size);
@@ -174,6 +188,20 @@ void sx_fetch_submit_on_loop(sx_flight *flight, const sx_redis_script *script, i
 /* The size of the key's value in L2, as far as was seen: decides by which connection it is asked for next. */
 void sx_fetch_note_size_on_loop(strata *engine, uint64_t hash, size_t size);
 sx_publish_key sx_flight_publish_key(const sx_flight *flight);
+
+/* tagged.c: on the loop */
+/* Takes the nonces of the tags of the load to come, then sends. */
+void sx_tagged_take_on_loop(sx_flight *flight);
+/* Judges an item with tags, then goes on with it by sx_fetch_judged_on_loop. Takes the reference. */
+void sx_tagged_judge_on_loop(sx_flight *flight, sx_item *item, bool candidate);
+/* Goes on with what was judged: valid, or not. */
+void sx_fetch_judged_on_loop(sx_flight *flight, sx_item *item, bool candidate, bool valid);
+void sx_fetch_send_on_loop(sx_flight *flight);
+/* A loaded item: takes those nonces of its late tags that were known when the load began. False where some were not: then
+   it can't be cached. */
+bool sx_tagged_late_on_loop(sx_flight *flight, sx_item *item);
+/* Asks for the markers of tags that came too late, so that the next load is cached; then gives the lease back. */
+void sx_tagged_learn_on_loop(sx_flight *flight, sx_item *item);
 
 /* await.c: the lease of another process, on the loop */
 /* Somebody wants to load, but flight->awaited does: waits for it. */

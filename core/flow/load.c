@@ -8,6 +8,7 @@ static void add(strata *engine, uint32_t metric) { sx_counter_add_shared(&engine
 
 static void load_free(strata_load *load) {
     strata *engine = load->engine;
+    sx_release(&engine->alloc, load->tags, load->tags_size);
     sx_release(&engine->alloc, load, sizeof *load + load->key_size);
     sx_engine_release(engine);
 }
@@ -15,6 +16,21 @@ static void load_free(strata_load *load) {
 /* ---- out to the application --------------------------------------------------------------------------------- */
 
 static void run_task(void *argument) { sx_load_run(argument); }
+
+/* The tags of the operation whose loader it is: with the nonces that were taken for them, or, where those were another's,
+   without. */
+static bool copy_tags_locked(strata_load *load, const sx_flight *flight, const sx_op *asked) {
+    if (asked->tags == NULL) return true;
+    bool same = flight->tags_size != 0 && sx_tags_same(flight->tags, flight->tags_size, asked->tags, asked->tags_size);
+    load->tags = sx_allocate(&load->engine->alloc, asked->tags_size);
+    if (load->tags == NULL) return false;
+    load->tags_size = asked->tags_size;
+    memcpy(load->tags, same ? flight->tags : asked->tags, asked->tags_size);
+    strata *engine = load->engine;
+    if (engine->l2_on) return true;
+    return sx_marks_take_here(engine, sx_loop_is_current(engine->loop) ? engine->loop_record : asked->session->record,
+                              load->tags, load->tags_size);
+}
 
 int32_t sx_load_start(sx_flight *flight) {
     strata *engine = flight->engine;
@@ -32,7 +48,8 @@ int32_t sx_load_start(sx_flight *flight) {
     sx_flights_lock(engine->flights, flight->stripe);
     const sx_op *asked = flight->waiters;
     while (asked != NULL && asked->loader == NULL) asked = asked->wait_next;
-    if (asked != NULL) {
+    bool room = asked == NULL || copy_tags_locked(load, flight, asked);
+    if (asked != NULL && room) {
         load->loader = asked->loader;
         load->loader_user = asked->loader_user;
         load->flight = flight;
@@ -43,6 +60,7 @@ int32_t sx_load_start(sx_flight *flight) {
         flight->phase_seq = flight->seq;
         flight->load_deadline_ns =
             sx_time_add(sx_engine_now(engine), sx_hot_read(&engine->hot.load_timeout_ns));
+        flight->load_start_ns = sx_engine_now(engine);
         if (!executor) {
             session = asked->session;
             sx_session_post_announce(session);
@@ -50,9 +68,9 @@ int32_t sx_load_start(sx_flight *flight) {
     }
     sx_flights_unlock(engine->flights, flight->stripe);
     sx_engine_retain(engine);
-    if (asked == NULL) {
+    if (asked == NULL || !room) {
         load_free(load);
-        return STRATA_MISS;
+        return asked == NULL ? STRATA_MISS : STRATA_E_NOMEM;
     }
     add(engine, SX_FLOW_METRIC_LOADS);
     /* From here on the load may be finished, and the flight gone, at any moment. */
@@ -124,16 +142,25 @@ strata_bytes strata_load_key(const strata_load *load) {
 
 /* ---- back from the application ------------------------------------------------------------------------------ */
 
-static int32_t loaded_item(strata_load *load, strata_bytes value, uint64_t app_version, sx_item **out) {
+static int32_t loaded_item(strata_load *load, strata_bytes value, const strata_load_result *details, sx_item **out) {
     strata *engine = load->engine;
     if (value.size != 0 && value.data == NULL) return STRATA_E_INVALID;
     if (value.size > (size_t)engine->value_bytes_max) return STRATA_E_VALUE_SIZE;
-    sx_item_facts facts = {.app_version = app_version,
+    sx_item_facts facts = {.app_version = details == NULL ? 0 : details->app_version,
                            .written_ms = sx_engine_now(engine) / SX_NS_PER_MS,
                            .expires_ns = SX_EXPIRES_NEVER,
                            .ns = load->ns,
                            .partition = (uint16_t)sx_key_partition(load->key, load->key_size, engine->partitions)};
-    *out = sx_item_create(engine->heap, load->key, load->key_size, value.data, value.size, &facts);
+    sx_buf tags;
+    sx_buf_init(&tags, &engine->alloc);
+    bool few = sx_tags_encode(&tags, load->tags, load->tags_size, details == NULL ? NULL : details->tags,
+                              details == NULL ? 0 : details->tag_count);
+    facts.tags = tags.data;
+    facts.tags_size = tags.size;
+    if (few && !tags.failed)
+        *out = sx_item_create(engine->heap, load->key, load->key_size, value.data, value.size, &facts);
+    sx_buf_deinit(&tags);
+    if (!few) return STRATA_E_INVALID;
     return *out == NULL ? STRATA_E_NOMEM : STRATA_OK;
 }
 
@@ -144,10 +171,11 @@ int32_t strata_load_finish(strata_load *load, int32_t status, strata_bytes value
     int32_t answer = STRATA_OK;
     sx_item *item = NULL;
     if (details != NULL &&
-        (!sx_struct_fits(details, details->struct_size, sizeof *details) || details->reserved != 0 || details->ttl_ms < 0))
+        (!sx_struct_fits(details, details->struct_size, sizeof *details) || details->reserved != 0 || details->ttl_ms < 0 ||
+         details->reserved_2 != 0 || !sx_tags_good(details->tags, details->tag_count)))
         answer = STRATA_E_INVALID;
     else if (status == STRATA_OK)
-        answer = loaded_item(load, value, details == NULL ? 0 : details->app_version, &item);
+        answer = loaded_item(load, value, details, &item);
     if (answer != STRATA_OK) status = answer;
     else if (status != STRATA_OK && status != STRATA_MISS) status = STRATA_E_LOAD_FAILED;
     if (status < 0) add(engine, SX_FLOW_METRIC_LOAD_FAILURES);
@@ -194,7 +222,7 @@ static void fill_done(sx_store_op *op, int32_t status, const sx_resp *reply) {
         if (!flight->shown) { /* nobody else has seen the item yet */
             item->n = n;
             item->id = flight->token;
-            item->generation = flight->mark.generation;
+            flight->identity = op->request.identity;
             sx_fetch_insert_on_loop(flight, item);
         }
     } else if (status == STRATA_OK) {
@@ -227,6 +255,11 @@ static bool encode_fill(sx_flight *flight, const sx_item *item, int64_t ttl_ms) 
                             .ttl_ms = ttl_ms,
                             .payload = sx_item_value(item),
                             .payload_size = item->value_size};
+    const sx_item_tagging *tagging = sx_item_tagging_of(item);
+    if (tagging != NULL) {
+        envelope.tags = tagging->bytes;
+        envelope.tags_size = tagging->size;
+    }
     sx_buf tail;
     sx_buf_init(&tail, &engine->alloc);
     sx_envelope_encode_tail(&tail, &envelope);
@@ -246,8 +279,8 @@ static void keep_here(sx_flight *flight, sx_item *item) {
     if (!engine->l1_on) return;
     sx_flights_lock(engine->flights, flight->stripe);
     if (flight->seq == flight->phase_seq && flight->fill) {
-        item->generation = 1;
-        (void)sx_l1_put(engine->l1, engine->loop_record, flight->hash, item, SX_L1_PUT_ALWAYS);
+        if (sx_marks_stamp(engine, engine->loop_record, item, 1))
+            (void)sx_l1_put(engine->l1, engine->loop_record, flight->hash, item, SX_L1_PUT_ALWAYS);
     } else if (flight->fill) {
         add(engine, SX_FLOW_METRIC_FILLS_SUPERSEDED);
     }
@@ -295,6 +328,15 @@ void sx_load_loaded_on_loop(sx_flight *flight) {
     }
     int64_t ttl_ms = loaded_ttl_ms(flight), now_ns = sx_loop_now_ns(engine->loop);
     item->expires_ns = ttl_ms == 0 ? SX_EXPIRES_NEVER : sx_time_add(now_ns, ttl_ms * SX_NS_PER_MS);
+    bool known = sx_tagged_late_on_loop(flight, item);
+    if (!known) {
+        flight->loaded_item = NULL;
+        add(engine, SX_FLOW_METRIC_TAGS_TOO_LATE);
+        sx_item_retain(item);
+        answer_loaded(flight, STRATA_OK, item);
+        sx_tagged_learn_on_loop(flight, item);
+        return;
+    }
     if (flight->leased && encode_fill(flight, item, ttl_ms)) {
         int64_t deadline_ns = now_ns + sx_hot_read(&engine->hot.l2_timeout_ns);
         flight->shown = false;

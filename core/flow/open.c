@@ -18,6 +18,7 @@ void sx_engine_retain(strata *engine) {
 static void engine_free(strata *engine) {
     sx_alloc alloc = engine->alloc;
     if (engine->l1 != NULL) sx_l1_destroy(engine->l1);
+    sx_marks_destroy(engine);
     if (engine->epoch != NULL) sx_epoch_destroy(engine->epoch);
     sx_flights_destroy(&alloc, engine->flights);
     if (engine->tags != NULL) sx_key_tags_destroy(engine->tags);
@@ -70,6 +71,8 @@ static void on_agreed(void *context) {
     atomic_store_explicit(&engine->refused, STRATA_OK, memory_order_relaxed); /* relaxed: a status */
 }
 
+static void on_word(void *context) { sx_marks_watch_on_loop(context); }
+
 static void at_thread_exit(void *sessions) {
     for (strata_session *session = sessions, *next; session != NULL; session = next) {
         next = session->thread_next;
@@ -95,6 +98,7 @@ static int32_t create_memory(strata *engine, const strata_open_options *options)
     if (status == STRATA_OK) status = sx_epoch_create(&engine->alloc, &engine->epoch);
     if (status == STRATA_OK) status = sx_epoch_register(engine->epoch, &engine->loop_record);
     if (status == STRATA_OK) status = sx_flights_create(&engine->alloc, &engine->flights);
+    if (status == STRATA_OK) status = sx_marks_create(engine, (uint32_t)sx_config_int(engine->config, "coherence.tags_max"));
     return status;
 }
 
@@ -160,7 +164,7 @@ static int32_t create_l2(strata *engine, strata_error *error) {
                                .node_timeout_ns = sx_config_int(config, "coherence.node_timeout"),
                                .beat_counters = (uint32_t)sx_config_int(config, "coherence.beat_counters")};
     sx_trust_events trust_events = {engine, sx_apply_message_on_loop, on_refused, on_agreed,
-                                    sx_recovery_replaced_on_loop};
+                                    sx_recovery_replaced_on_loop, on_word};
     /* Until L2 has said that its layout is ours, nothing is written there. */
     atomic_init(&engine->refused, STRATA_E_UNAVAILABLE);
     return sx_trust_create(engine->loop, &engine->alloc, &engine->log, engine->cluster, engine->tags, &engine->publish,

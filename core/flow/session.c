@@ -68,12 +68,13 @@ static void cancel_outstanding(strata_session *session) {
     for (sx_op *op = session->outstanding, *next; op != NULL; op = next) {
         next = op->out_next;
         sx_flights_lock(engine->flights, op->stripe);
-        bool linked = op->flight != NULL || op->write != NULL;
+        bool linked = op->flight != NULL || op->write != NULL || op->renewal != NULL;
         if (op->flight != NULL) sx_flight_leave_locked(op);
         if (op->write != NULL) { /* an op that is on its way already isn't ours to touch */
             op->write->op = NULL;
             op->write = NULL;
         }
+        if (op->renewal != NULL) sx_renewal_forget_locked(op);
         sx_flights_unlock(engine->flights, op->stripe);
         if (linked) sx_op_complete(op, STRATA_E_CANCELLED, STRATA_FROM_NONE, NULL);
     }
@@ -126,9 +127,22 @@ void strata_session_close(strata_session *session) {
 int32_t sx_options_check(const strata_op_options *options) {
     if (options == NULL) return STRATA_OK;
     if (!sx_struct_fits(options, options->struct_size, sizeof *options) || options->reserved != 0 || options->ttl_ms < 0 ||
+        options->reserved_2 != 0 || !sx_tags_good(options->tags, options->tag_count) ||
         (options->flags & ~(STRATA_BYPASS_L1 | STRATA_ON_LOOP)) != 0)
         return STRATA_E_INVALID;
     return STRATA_OK;
+}
+
+static bool take_tags(sx_op *op, const strata_op_options *options) {
+    strata *engine = op->session->engine;
+    sx_buf tags;
+    sx_buf_init(&tags, &engine->alloc);
+    (void)sx_tags_encode(&tags, NULL, 0, options->tags, options->tag_count);
+    op->tags_size = tags.size;
+    op->tags = tags.failed ? NULL : sx_allocate(&engine->alloc, tags.size);
+    if (op->tags != NULL) memcpy(op->tags, tags.data, tags.size);
+    sx_buf_deinit(&tags);
+    return op->tags != NULL;
 }
 
 sx_op *sx_session_op(strata_session *session, sx_op_kind kind, const strata_op_options *options, strata_done_fn done,
@@ -155,6 +169,10 @@ sx_op *sx_session_op(strata_session *session, sx_op_kind kind, const strata_op_o
         if (options->deadline_ms != 0) deadline_ms = options->deadline_ms;
         if (options->ttl_ms != 0) op->ttl_ms = sx_ttl_ms(options->ttl_ms);
     }
+    if (options != NULL && options->tag_count != 0 && kind != SX_OP_GET && kind != SX_OP_INVALIDATE && !take_tags(op, options)) {
+        sx_release(&engine->alloc, op, sizeof *op);
+        return NULL;
+    }
     op->deadline_ns = sx_time_add(sx_engine_now(engine), deadline_ms * SX_NS_PER_MS);
     op->out_next = session->outstanding;
     if (session->outstanding != NULL) session->outstanding->out_previous = op;
@@ -169,6 +187,8 @@ void sx_session_op_free(sx_op *op) {
     if (op->out_next != NULL) op->out_next->out_previous = op->out_previous;
     if (op->item != NULL) sx_item_release(op->item);
     op->item = NULL;
+    if (op->tags != NULL) sx_release(&session->engine->alloc, op->tags, op->tags_size);
+    op->tags = NULL;
     if (session->free_count >= SX_SESSION_FREE_OPS_MAX) {
         sx_release(&session->engine->alloc, op, sizeof *op);
         return;

@@ -204,7 +204,8 @@ static void encode(sx_redis_request *request, const sx_redis_node *node) {
     const sx_item *key = unknown->key;
     /* Without a deadline of its own: an invalidation that happens late does no harm to what is right. */
     sx_publish_write command = {.key = {unknown->partition, unknown->ns->name, unknown->ns->name_size,
-                                        unknown->ns->version, sx_item_key(key), key->key_size},
+                                        unknown->ns->version, sx_item_key(key), key->key_size,
+                                        SX_PUBLISH_VALUE},
                                 .id = sx_key_random_next(&engine->random),
                                 .not_before_ms = SX_BROKEN(unknown_not_before) ? 0 : unknown->not_before_ms};
     sx_asked_encode(engine, &unknown->asked, node, &command);

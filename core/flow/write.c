@@ -18,7 +18,8 @@ static void run_write_on_loop(sx_task *task);
 
 /* The write with its own copy of key and value, the value already in its envelope. */
 static sx_write *write_create(strata *engine, strata_namespace *ns, strata_bytes key, const strata_bytes *value,
-                              int64_t ttl_ms, uint64_t app_version, int64_t deadline_ns) {
+                              const sx_op *op, uint64_t app_version) {
+    int64_t ttl_ms = op->ttl_ms;
     sx_write *write = sx_allocate_zero(&engine->alloc, sizeof *write);
     if (write == NULL) return NULL;
     write->task.run_on_loop = run_write_on_loop;
@@ -28,7 +29,7 @@ static sx_write *write_create(strata *engine, strata_namespace *ns, strata_bytes
     write->partition = sx_key_partition(key.data, key.size, engine->partitions);
     write->hash = sx_l1_hash(&engine->secret, ns->index, key.data, key.size);
     write->ttl_ms = ttl_ms;
-    write->deadline_ns = deadline_ns;
+    write->deadline_ns = op->deadline_ns;
     sx_command_init(&write->store_op.request.command, &engine->alloc);
     sx_buf_init(&write->tail, &engine->alloc);
     int64_t now_ns = sx_engine_now(engine);
@@ -38,7 +39,9 @@ static sx_write *write_create(strata *engine, strata_namespace *ns, strata_bytes
                                ttl_ms == 0 ? SX_EXPIRES_NEVER : sx_time_add(now_ns, ttl_ms * SX_NS_PER_MS),
                            .generation = 1,
                            .ns = ns->index,
-                           .partition = (uint16_t)write->partition};
+                           .partition = (uint16_t)write->partition,
+                           .tags = op->tags,
+                           .tags_size = op->tags_size};
     write->item = sx_item_create(engine->heap, key.data, key.size, value == NULL || value->size == 0 ? "" : value->data,
                                  value == NULL ? 0 : value->size, &facts);
     if (write->item == NULL) {
@@ -54,11 +57,14 @@ static int32_t write_here(strata_session *session, sx_write *write) {
     sx_item *item = write->item;
     int32_t status = STRATA_OK;
     uint32_t stripe = sx_flight_stripe(write->hash);
+    const sx_item_tagging *tagging = sx_item_tagging_of(item);
+    if (tagging != NULL && !sx_marks_take_here(engine, session->record, tagging->bytes, tagging->size))
+        status = STRATA_E_NOMEM;
     sx_flights_lock(engine->flights, stripe);
     sx_flights_mark_locked(engine->flights, write->hash, item->ns, sx_item_key(item), item->key_size, 0);
     if (!engine->l1_on) {
         /* nothing is kept anywhere */
-    } else if (write->invalidate) {
+    } else if (write->invalidate || status != STRATA_OK || !sx_marks_stamp(engine, session->record, item, 1)) {
         (void)sx_l1_remove(engine->l1, session->record, write->hash, item->ns, sx_item_key(item), item->key_size,
                            UINT64_MAX);
     } else {
@@ -73,8 +79,7 @@ int32_t sx_write_start(strata_session *session, strata_namespace *ns, strata_byt
                        const strata_op_options *options, sx_op *op) {
     strata *engine = session->engine;
     sx_counter_add(&session->counters[value == NULL ? SX_SESSION_METRIC_INVALIDATES : SX_SESSION_METRIC_SETS], 1);
-    sx_write *write = write_create(engine, ns, key, value, op->ttl_ms, options == NULL ? 0 : options->app_version,
-                                   op->deadline_ns);
+    sx_write *write = write_create(engine, ns, key, value, op, options == NULL ? 0 : options->app_version);
     if (write == NULL) return STRATA_E_NOMEM;
     if (!engine->l2_on) return write_here(session, write);
     op->stripe = sx_flight_stripe(write->hash);
@@ -92,7 +97,8 @@ int32_t sx_write_start(strata_session *session, strata_namespace *ns, strata_byt
 
 static sx_publish_key publish_key(const sx_write *write) {
     sx_publish_key key = {write->partition,   write->ns->name,           write->ns->name_size,
-                          write->ns->version, sx_item_key(write->item), write->item->key_size};
+                          write->ns->version, sx_item_key(write->item), write->item->key_size,
+                          SX_PUBLISH_VALUE};
     return key;
 }
 
@@ -120,7 +126,6 @@ static void written(sx_write *write, uint64_t n) {
     sx_fetch_note_size_on_loop(engine, write->hash, write->tail.size);
     item->n = n; /* nobody else has seen the item yet */
     item->id = write->id;
-    item->generation = write->mark.generation;
     sx_unknown_settled_on_loop(engine, write->hash, item->ns, sx_item_key(item), item->key_size, write->submitted_ns);
     sx_flights_lock(engine->flights, stripe);
     bool newest = n >= write->seen.min_n || SX_BROKEN(min_n);
@@ -128,7 +133,8 @@ static void written(sx_write *write, uint64_t n) {
     sx_apply_observed_locked(engine, write->hash, item->ns, sx_item_key(item), item->key_size, n);
     if (engine->l1_on && !write->invalidate && newest &&
         sx_trust_may_fill_on_loop(engine->trust, write->partition, &write->mark, write->store_op.request.identity) &&
-        !sx_unknown_holds_on_loop(engine, write->hash, item))
+        !sx_unknown_holds_on_loop(engine, write->hash, item) &&
+        sx_marks_stamp(engine, engine->loop_record, item, write->mark.generation))
         (void)sx_l1_put(engine->l1, engine->loop_record, write->hash, item, SX_L1_PUT_NEWER);
     sx_flights_unlock(engine->flights, stripe);
     if (write->invalidate) sx_recovery_note_on_loop(write, n);
@@ -238,6 +244,11 @@ void sx_write_submit_on_loop(sx_write *write) {
                                 .ttl_ms = write->ttl_ms,
                                 .payload = sx_item_value(write->item),
                                 .payload_size = write->item->value_size};
+        const sx_item_tagging *tagging = sx_item_tagging_of(write->item);
+        if (tagging != NULL) {
+            envelope.tags = tagging->bytes;
+            envelope.tags_size = tagging->size;
+        }
         sx_envelope_encode_tail(&write->tail, &envelope);
         if (write->tail.failed) {
             sx_write_end_on_loop(write, STRATA_E_NOMEM, 0);
@@ -254,6 +265,45 @@ void sx_write_submit_on_loop(sx_write *write) {
     transmit(write);
 }
 
+/* ---- tags ---- */
+
+static void taken(sx_store_op *op, int32_t status, const sx_resp *reply);
+
+/* Takes the nonces of its tags, then goes on: nothing is stored whose tags' markers are not known. */
+static void take_next(sx_write *write) {
+    strata *engine = write->engine;
+    const sx_item_tagging *tagging = sx_item_tagging_of(write->item);
+    sx_tag tag;
+    write->tag_next = write->tag_at;
+    while (tagging != NULL && sx_tags_next(tagging->bytes, tagging->size, &write->tag_next, &tag)) {
+        uint64_t nonce = sx_marks_nonce_on_loop(engine, &tag, INT64_MAX);
+        if (nonce == 0) {
+            sx_marks_ask_on_loop(engine, &write->store_op, &tag, write->deadline_ns, &write->tag_mark, taken);
+            return;
+        }
+        sx_tag_put(&tag, nonce);
+        write->tag_at = write->tag_next;
+    }
+    if (!sx_unknown_queue_on_loop(write)) sx_write_submit_on_loop(write);
+}
+
+static void taken(sx_store_op *op, int32_t status, const sx_resp *reply) {
+    sx_write *write = SX_CONTAINER(op, sx_write, store_op);
+    const sx_item_tagging *tagging = sx_item_tagging_of(write->item);
+    sx_tag tag;
+    size_t at = write->tag_at;
+    (void)sx_tags_next(tagging->bytes, tagging->size, &at, &tag);
+    uint64_t nonce =
+        status != STRATA_OK ? 0 : sx_marks_answered_on_loop(write->engine, op, &tag, &write->tag_mark, reply);
+    if (nonce == 0) {
+        sx_write_end_on_loop(write, status == STRATA_OK ? STRATA_E_CORRUPT : status, 0);
+        return;
+    }
+    sx_tag_put(&tag, nonce);
+    write->tag_at = write->tag_next;
+    take_next(write);
+}
+
 static void run_write_on_loop(sx_task *task) {
     sx_write *write = SX_CONTAINER(task, sx_write, task);
     strata *engine = write->engine;
@@ -263,7 +313,7 @@ static void run_write_on_loop(sx_task *task) {
         failed(write, refused);
         return;
     }
-    if (!sx_unknown_queue_on_loop(write)) sx_write_submit_on_loop(write);
+    take_next(write);
 }
 
 /* ---- public -------------------------------------------------------------------------------------------------- */

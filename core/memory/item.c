@@ -10,16 +10,25 @@
 
 _Static_assert(sizeof(sx_item) == 64, "a find reads one line besides the key's, and the value can be aligned to 8");
 
-static size_t size_of(size_t key_size, size_t value_size, uint32_t flags) {
+/* Bytes up to the end of the app's version. */
+static size_t plain_size(size_t key_size, size_t value_size, uint32_t flags) {
     return sizeof(sx_item) + ((key_size + 7) & ~(size_t)7) + value_size +
            ((flags & SX_ITEM_APP_VERSION) != 0 ? sizeof(uint64_t) : 0);
 }
 
+static size_t tagging_at(size_t plain) { return (plain + 7) & ~(size_t)7; }
+
+static size_t size_of(size_t key_size, size_t value_size, uint32_t flags, size_t tags_size) {
+    size_t plain = plain_size(key_size, value_size, flags);
+    return (flags & SX_ITEM_TAGS) == 0 ? plain : tagging_at(plain) + offsetof(sx_item_tagging, bytes) + tags_size;
+}
+
 sx_item *sx_item_create(sx_heap *heap, const void *key, size_t key_size, const void *value, size_t value_size,
                         const sx_item_facts *facts) {
-    if (key_size > UINT16_MAX || value_size > UINT32_MAX) return NULL;
+    if (key_size > UINT16_MAX || value_size > UINT32_MAX || facts->tags_size > UINT16_MAX) return NULL;
     uint32_t flags = facts->app_version != 0 ? SX_ITEM_APP_VERSION : 0;
-    sx_item *item = sx_allocate(&heap->alloc, size_of(key_size, value_size, flags));
+    if (facts->tags_size != 0) flags |= SX_ITEM_TAGS;
+    sx_item *item = sx_allocate(&heap->alloc, size_of(key_size, value_size, flags, facts->tags_size));
     if (item == NULL) return NULL;
     item->heap = heap;
     atomic_init(&item->refs, 1);
@@ -33,14 +42,28 @@ sx_item *sx_item_create(sx_heap *heap, const void *key, size_t key_size, const v
     item->partition = facts->partition;
     item->key_size = (uint16_t)key_size;
     item->flags = (uint16_t)flags;
-    if (flags != 0) memcpy(sx_item_value(item) + value_size, &facts->app_version, sizeof facts->app_version);
+    if ((flags & SX_ITEM_APP_VERSION) != 0)
+        memcpy(sx_item_value(item) + value_size, &facts->app_version, sizeof facts->app_version);
+    if ((flags & SX_ITEM_TAGS) != 0) {
+        sx_item_tagging *tagging = sx_item_tagging_of(item);
+        atomic_init(&tagging->epoch, 0);
+        tagging->size = (uint16_t)facts->tags_size;
+        memcpy(tagging->bytes, facts->tags, facts->tags_size);
+    }
     if (value != NULL && value_size != 0) memcpy(sx_item_value(item), value, value_size);
     if (key_size != 0) memcpy(sx_item_key(item), key, key_size);
     return item;
 }
 
+sx_item_tagging *sx_item_tagging_of(const sx_item *item) {
+    if ((item->flags & SX_ITEM_TAGS) == 0) return NULL;
+    size_t at = tagging_at(plain_size(item->key_size, item->value_size, item->flags));
+    return (sx_item_tagging *)((uintptr_t)item + at);
+}
+
 size_t sx_item_size(const sx_item *item) {
-    return size_of(item->key_size, item->value_size, item->flags);
+    const sx_item_tagging *tagging = sx_item_tagging_of(item);
+    return size_of(item->key_size, item->value_size, item->flags, tagging == NULL ? 0 : tagging->size);
 }
 
 uint64_t sx_item_app_version(const sx_item *item) {

@@ -22,16 +22,17 @@ typedef struct sx_item_facts {
     uint64_t generation;    /* the partition's, when it was proven */
     uint16_t ns;            /* namespace index */
     uint16_t partition;
+    const uint8_t *tags;    /* msgpack as in the envelope (core/flow/tags.h); NULL none */
+    size_t tags_size;       /* at most UINT16_MAX */
 } sx_item_facts;
 
 /* The public strata_value is an item. Layout: this header, which is one cache line, the key, so that a find can ask for
-   it without knowing anything of the item, the value (aligned to 8), and the app's version if it has one. Everything is
-   const once the item is shared, except refs and generation. */
+   it without knowing anything of the item, the value (aligned to 8), the app's version if it has one, and its tags if it has any (aligned to 8). Everything is const once the item is shared, except refs and generation. */
 typedef struct strata_value {
     uint16_t ns;
     uint16_t partition;
     uint16_t key_size;
-    uint16_t flags;              /* SX_ITEM_APP_VERSION */
+    uint16_t flags;              /* SX_ITEM_APP_VERSION | SX_ITEM_TAGS */
     _Atomic uint32_t refs;       /* atomic: acq_rel on release [order: item-free]; bit 31: kept outside the engine */
     uint32_t value_size;
     sx_heap *heap;
@@ -43,6 +44,18 @@ typedef struct strata_value {
 } sx_item;
 
 #define SX_ITEM_APP_VERSION 1u /* eight bytes behind the value */
+#define SX_ITEM_TAGS        2u /* a sx_item_tagging behind those */
+
+/* In the generation of an item with tags: so it never equals a partition's, and who reads an item without tags need not
+   know of any. */
+#define SX_ITEM_TAGGED (UINT64_C(1) << 63)
+
+/* What an item has behind its value where it has tags. */
+typedef struct sx_item_tagging {
+    _Atomic uint64_t epoch; /* atomic: relaxed; of the tags, when they were last found valid (core/flow/marks.h) */
+    uint16_t size;
+    uint8_t bytes[];
+} sx_item_tagging;
 
 /* A new item with one reference; value bytes are copied unless value is NULL (then the caller fills them before it
    shares the item). NULL when out of memory. */
@@ -55,6 +68,8 @@ static inline uint8_t *sx_item_value(const sx_item *item) {
     return (uint8_t *)(uintptr_t)(item + 1) + ((item->key_size + 7u) & ~7u);
 }
 uint64_t sx_item_app_version(const sx_item *item);
+/* NULL where it has no tags. */
+sx_item_tagging *sx_item_tagging_of(const sx_item *item);
 /* Bytes asked from the allocator, and bytes they occupy. */
 size_t sx_item_size(const sx_item *item);
 size_t sx_item_footprint(const sx_item *item);

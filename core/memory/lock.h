@@ -12,6 +12,7 @@
 enum {
     SX_RANK_ENGINE = 10,   /* sessions and namespaces of an engine */
     SX_RANK_FLIGHT = 30,   /* a stripe of flights */
+    SX_RANK_MARKS = 40,    /* markers of tags */
     SX_RANK_EPOCH = 50,    /* records and retired batches */
     SX_RANK_LOG = 60
 };

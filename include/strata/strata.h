@@ -20,6 +20,8 @@ extern "C" {
 
 #define STRATA_KEY_BYTES_MAX 4096
 #define STRATA_NAMESPACE_BYTES_MAX 64
+#define STRATA_TAGS_MAX 16      /* of one entry */
+#define STRATA_TAG_BYTES_MAX 256
 
 /* One cache engine: an L1, its connections to L2, one loop thread and one keeper thread. */
 typedef struct strata strata;
@@ -292,6 +294,9 @@ typedef struct strata_op_options {
     uint32_t reserved;    /* 0 */
     int64_t ttl_ms;       /* set and load: 0 for flow.ttl, STRATA_EXPIRES_NEVER for none */
     uint64_t app_version; /* set: a number the program orders its versions by, 0 for none; stored and shown */
+    const strata_bytes *tags; /* set and load: what the entry depends on, see strata_invalidate_tags; copied */
+    uint32_t tag_count;   /* up to STRATA_TAGS_MAX, each of 1 .. STRATA_TAG_BYTES_MAX bytes */
+    uint32_t reserved_2;  /* 0 */
 } strata_op_options;
 
 /*
@@ -414,6 +419,10 @@ typedef struct strata_load_result {
     uint32_t reserved;    /* 0 */
     int64_t ttl_ms;       /* 0 for the operation's, STRATA_EXPIRES_NEVER for none */
     uint64_t app_version; /* 0 for none */
+    const strata_bytes *tags; /* besides the operation's; one that was not known here before the loader was asked comes
+                                 too late: the value answers who waits, but is cached only by the next load */
+    uint32_t tag_count;
+    uint32_t reserved_2;  /* 0 */
 } strata_load_result;
 
 /*
@@ -585,4 +594,7 @@ STRATA_API int32_t strata_mset_wait(strata_session *session, strata_namespace *n
 #ifdef __cplusplus
 }
 #endif
+
+#include <strata/groups.h>
+
 #endif

@@ -25,7 +25,7 @@
 
 /* Shared by all processes: what each has counted when it saw the value of a round. */
 typedef struct shared {
-    _Atomic int round;
+    _Atomic int begun, round;
     _Atomic int seen[PROCESSES]; /* rounds this process has seen; -1 at first */
     _Atomic int64_t fetched[PROCESSES], taken[PROCESSES], messages[PROCESSES], old[PROCESSES];
 } shared;
@@ -65,6 +65,7 @@ static void holder_main(shared *s, int me, bool carried) {
     strata_session *session = test_engine_session(engine);
     strata_namespace *ns = test_engine_ns(engine, "values");
     char expected[32];
+    while (atomic_load(&s->begun) == 0) test_sleep_ms(1);
     if (holds) (void)test_get(session, ns, "hot");
     int64_t fetched = test_metric(engine, "l2.hits"), messages = test_metric(engine, "coherence.messages");
     atomic_store(&s->seen[me], 0);
@@ -98,10 +99,6 @@ static void await_seen(shared *s, int round) {
 
 static void run(shared *s, const char *value_bytes_max, bool carried) {
     memset(s, 0, sizeof *s);
-    strata *engine = open_engine(value_bytes_max);
-    strata_session *session = test_engine_session(engine);
-    strata_namespace *ns = test_engine_ns(engine, "values");
-    assert_int_equal(test_set(session, ns, "hot", "value 0"), STRATA_OK);
     pid_t pids[PROCESSES];
     for (int i = 0; i < PROCESSES; i++) {
         atomic_store(&s->seen[i], -1);
@@ -109,6 +106,12 @@ static void run(shared *s, const char *value_bytes_max, bool carried) {
         assert_true(pids[i] >= 0);
         if (pids[i] == 0) holder_main(s, i, carried);
     }
+    strata *engine = open_engine(value_bytes_max);
+    strata_session *session = test_engine_session(engine);
+    strata_namespace *ns = test_engine_ns(engine, "values");
+    assert_int_equal(test_set(session, ns, "hot", "value 0"), STRATA_OK);
+    test_sleep_ms(100); /* whoever listens has heard of it */
+    atomic_store(&s->begun, 1);
     await_seen(s, 0);
     for (int round = 1; round <= WRITES; round++) {
         char text[32];

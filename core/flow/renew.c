@@ -1,0 +1,219 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Invalidating tags: each tag's marker gets a new nonce and is announced, all of a call at once. */
+#include <string.h>
+
+#include "core/flow/engine.h"
+
+/* One tag of a call. owner: loop */
+typedef struct renewal_tag {
+    sx_store_op store_op;
+    struct sx_renewal *renewal;
+    sx_asked asked;
+    uint64_t nonce;
+    uint32_t partition;
+    uint32_t size;
+    uint8_t name[STRATA_TAG_BYTES_MAX];
+} renewal_tag;
+
+typedef struct sx_renewal {
+    sx_task task;
+    strata *engine;
+    sx_op *op;              /* lock: stripe; NULL where nobody waits */
+    uint32_t stripe;        /* const: whose lock guards op */
+    int64_t deadline_ns;
+    uint32_t count, left;
+    int32_t status;         /* the first failure */
+    renewal_tag tags[];
+} sx_renewal;
+
+static size_t size_of(uint32_t count) { return sizeof(sx_renewal) + count * sizeof(renewal_tag); }
+
+static void renewal_free(sx_renewal *renewal) {
+    for (uint32_t i = 0; i < renewal->count; i++) sx_command_deinit(&renewal->tags[i].store_op.request.command);
+    sx_release(&renewal->engine->alloc, renewal, size_of(renewal->count));
+}
+
+void sx_renewal_forget_locked(sx_op *op) {
+    assert(sx_flights_is_locked(op->session->engine->flights, op->stripe));
+    op->renewal->op = NULL;
+    op->renewal = NULL;
+}
+
+static void end_on_loop(sx_renewal *renewal) {
+    strata *engine = renewal->engine;
+    /* relaxed: a count that is polled */
+    atomic_fetch_sub_explicit(&engine->pending, 1, memory_order_relaxed);
+    sx_flights_lock(engine->flights, renewal->stripe);
+    sx_op *op = renewal->op;
+    renewal->op = NULL;
+    if (op != NULL) op->renewal = NULL;
+    sx_flights_unlock(engine->flights, renewal->stripe);
+    if (op != NULL) sx_op_complete(op, renewal->status, STRATA_FROM_NONE, NULL);
+    renewal_free(renewal);
+}
+
+static void tag_over(renewal_tag *tag, int32_t status, uint64_t n) {
+    sx_renewal *renewal = tag->renewal;
+    strata *engine = renewal->engine;
+    if (status == STRATA_OK) sx_marks_renewed_on_loop(engine, tag->name, tag->size, n, tag->nonce);
+    else sx_marks_doubt_on_loop(engine, tag->name, tag->size); /* it may have been executed, or still be */
+    sx_flights_mark_tag(engine, tag->name, tag->size);
+    if (status != STRATA_OK && renewal->status == STRATA_OK) renewal->status = status;
+    if (--renewal->left == 0) end_on_loop(renewal);
+}
+
+static void transmit(renewal_tag *tag);
+
+static void untrust_told(sx_store_op *op, int32_t status, const sx_resp *reply) {
+    (void)reply;
+    renewal_tag *tag = SX_CONTAINER(op, renewal_tag, store_op);
+    if (status != STRATA_OK) {
+        tag_over(tag, status, 0);
+        return;
+    }
+    sx_asked_told(tag->renewal->engine, &tag->asked, tag->partition);
+    transmit(tag);
+}
+
+static void tag_done(sx_store_op *op, int32_t status, const sx_resp *reply) {
+    renewal_tag *tag = SX_CONTAINER(op, renewal_tag, store_op);
+    strata *engine = tag->renewal->engine;
+    uint64_t n = 0;
+    int64_t server_ms;
+    sx_publish_verdict verdict = status == STRATA_OK ? sx_publish_decode(reply, &n, &server_ms) : SX_PUBLISH_DONE;
+    if (verdict == SX_PUBLISH_LATE && tag->asked.held_back) {
+        if (sx_asked_must_tell(engine, op, tag->partition))
+            sx_asked_tell_on_loop(engine, op, tag->partition, untrust_told);
+        else transmit(tag);
+        return;
+    }
+    if (verdict != SX_PUBLISH_DONE) status = STRATA_E_UNKNOWN_OUTCOME; /* an answer that makes no sense */
+    tag_over(tag, status, n);
+}
+
+static void encode(sx_redis_request *request, const sx_redis_node *node) {
+    sx_store_op *op = SX_CONTAINER(request, sx_store_op, request);
+    renewal_tag *tag = SX_CONTAINER(op, renewal_tag, store_op);
+    strata *engine = tag->renewal->engine;
+    sx_buf tail;
+    sx_marks_encode_tail(engine, tag->nonce, &tail);
+    /* Without a deadline of its own: what is renewed late, or twice, does no harm to what is right. */
+    sx_publish_write command = {.key = {.partition = tag->partition,
+                                        .key = tag->name,
+                                        .key_size = tag->size,
+                                        .what = SX_PUBLISH_TAG},
+                                .id = tag->nonce,
+                                .ttl_ms = SX_MARKS_TTL_MS,
+                                .tail = tail.data,
+                                .tail_size = tail.size};
+    sx_asked_encode(engine, &tag->asked, node, &command);
+    sx_command_clear(&request->command);
+    sx_publish_encode_write(&engine->publish, &command, &request->command);
+    if (tail.failed) request->command.args.failed = true;
+    sx_buf_deinit(&tail);
+}
+
+static void transmit(renewal_tag *tag) {
+    strata *engine = tag->renewal->engine;
+    sx_store_op *op = &tag->store_op;
+    op->request.script = &engine->scripts.write;
+    op->request.slot = engine->tags->tags[tag->partition].slot;
+    op->request.deadline_ns = tag->renewal->deadline_ns;
+    op->request.encode = encode;
+    op->write = false; /* sent again where its outcome is unknown: see encode */
+    op->done = tag_done;
+    sx_store_submit_on_loop(engine->store, op);
+}
+
+static void run_on_loop(sx_task *task) {
+    sx_renewal *renewal = SX_CONTAINER(task, sx_renewal, task);
+    strata *engine = renewal->engine;
+    int32_t refused = atomic_load_explicit(&engine->refused, memory_order_relaxed); /* relaxed: a status */
+    if (engine->stopping) refused = STRATA_E_CLOSED;
+    renewal->left = renewal->count;
+    for (uint32_t i = 0, count = renewal->count; i < count; i++) { /* the last one's end frees it */
+        renewal_tag *tag = &renewal->tags[i];
+        tag->nonce = sx_key_random_next(&engine->random);
+        if (refused != STRATA_OK) tag_over(tag, refused, 0);
+        else transmit(tag);
+    }
+}
+
+static sx_renewal *renewal_create(strata *engine, const strata_bytes *tags, uint32_t count, int64_t deadline_ns) {
+    sx_renewal *renewal = sx_allocate_zero(&engine->alloc, size_of(count));
+    if (renewal == NULL) return NULL;
+    renewal->task.run_on_loop = run_on_loop;
+    renewal->engine = engine;
+    renewal->deadline_ns = deadline_ns;
+    renewal->count = count;
+    for (uint32_t i = 0; i < count; i++) {
+        renewal_tag *tag = &renewal->tags[i];
+        sx_command_init(&tag->store_op.request.command, &engine->alloc);
+        tag->renewal = renewal;
+        tag->size = (uint32_t)tags[i].size;
+        tag->partition = sx_key_partition(tags[i].data, tags[i].size, engine->partitions);
+        memcpy(tag->name, tags[i].data, tags[i].size);
+    }
+    return renewal;
+}
+
+/* Without L2 the markers here are all there are. */
+static int32_t renew_here(strata *engine, const strata_bytes *tags, uint32_t count) {
+    for (uint32_t i = 0; i < count; i++) {
+        sx_marks_renew_here(engine, tags[i].data, tags[i].size);
+        sx_flights_mark_tag(engine, tags[i].data, tags[i].size);
+    }
+    return STRATA_OK;
+}
+
+/* ---- public -------------------------------------------------------------------------------------------------- */
+
+static int32_t start(strata_session *session, const strata_bytes *tags, uint32_t count,
+                     const strata_op_options *options, strata_done_fn done, void *user, bool sync, sx_op **out) {
+    if (session == NULL || count == 0 || !sx_tags_good(tags, count)) return STRATA_E_INVALID;
+    strata *engine = session->engine;
+    int32_t status = sx_engine_alive(engine);
+    if (status == STRATA_OK && session->closing) status = STRATA_E_CLOSED;
+    if (status == STRATA_OK) status = sx_options_check(options);
+    if (status != STRATA_OK) return status;
+    sx_counter_add(&session->counters[SX_SESSION_METRIC_TAGS_INVALIDATED], count);
+    if (!engine->l2_on) return renew_here(engine, tags, count);
+    /* relaxed: a limit that may be passed by as many as there are threads */
+    if (atomic_load_explicit(&engine->pending, memory_order_relaxed) >= engine->pending_max)
+        return STRATA_E_OVERLOADED;
+    sx_op *op = sx_session_op(session, SX_OP_INVALIDATE, options, done, user);
+    if (op == NULL) return STRATA_E_NOMEM;
+    sx_renewal *renewal = renewal_create(engine, tags, count, op->deadline_ns);
+    if (renewal == NULL) {
+        sx_session_op_free(op);
+        return STRATA_E_NOMEM;
+    }
+    op->sync = sync;
+    if (done != NULL || sync) {
+        renewal->op = op;
+        op->renewal = renewal;
+        *out = op;
+    } else {
+        sx_session_op_free(op); /* nobody waits */
+    }
+    atomic_fetch_add_explicit(&engine->pending, 1, memory_order_relaxed); /* relaxed: as above */
+    sx_loop_post(engine->loop, &renewal->task);
+    return STRATA_PENDING;
+}
+
+int32_t strata_invalidate_tags(strata_session *session, const strata_bytes *tags, uint32_t count,
+                               const strata_op_options *options, strata_done_fn done, void *user) {
+    sx_op *op;
+    return start(session, tags, count, options, done, user, false, &op);
+}
+
+int32_t strata_invalidate_tags_wait(strata_session *session, const strata_bytes *tags, uint32_t count,
+                                    const strata_op_options *options) {
+    sx_op *op = NULL;
+    int32_t status = start(session, tags, count, options, NULL, NULL, true, &op);
+    if (status != STRATA_PENDING) return status;
+    sx_session_await(session, &op->arrived);
+    status = op->status;
+    sx_session_op_free(op);
+    return status;
+}

@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Groups of entries made invalid at once: by their tags. Included by strata.h, where operations are explained. */
+#ifndef STRATA_GROUPS_H
+#define STRATA_GROUPS_H
+
+#include <strata/strata.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/*
+ * Makes every entry that has one of these tags invalid, in L2 and in every process's L1, whatever their number and
+ * namespace: one small write and one message for each tag. A load under way whose operation named the tag answers who
+ * waits, but never gets into a cache.
+ *   session  a session
+ *   tags     count tags of 1 .. STRATA_TAG_BYTES_MAX bytes, copied
+ *   count    1 .. STRATA_TAGS_MAX
+ *   options  how, or NULL; its own tags are ignored
+ *   done     receives the outcome, STRATA_OK where all tags were invalidated, else the first failure; NULL to not be told
+ *   user     handed to done
+ * Returns: STRATA_PENDING: exactly one completion (none where done is NULL), with STRATA_OK or a failure: each tag may or
+ *          may not have been invalidated, and repeating it does no harm; STRATA_OK at once where there is no L2;
+ *          STRATA_E_INVALID, STRATA_E_NOMEM, STRATA_E_OVERLOADED, STRATA_E_CLOSED, STRATA_E_FORKED: no completion.
+ * Owns:    nothing.
+ * Threads: the session's.
+ * Blocks:  on a lock held for a few instructions.
+ * Since:   0.1
+ */
+STRATA_API int32_t strata_invalidate_tags(strata_session *session, const strata_bytes *tags, uint32_t count,
+                                          const strata_op_options *options, strata_done_fn done, void *user);
+
+/*
+ * Makes every entry with one of these tags invalid and waits for the outcome.
+ *   session  a session
+ *   tags     count tags of 1 .. STRATA_TAG_BYTES_MAX bytes
+ *   count    1 .. STRATA_TAGS_MAX
+ *   options  how, or NULL; its own tags are ignored
+ * Returns: STRATA_OK; a failure: repeat it.
+ * Owns:    nothing.
+ * Threads: the session's, outside its callbacks.
+ * Blocks:  up to the deadline.
+ * Since:   0.1
+ */
+STRATA_API int32_t strata_invalidate_tags_wait(strata_session *session, const strata_bytes *tags, uint32_t count,
+                                               const strata_op_options *options);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

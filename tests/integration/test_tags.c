@@ -1,0 +1,363 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Tags over a real cluster: what one process invalidates no other serves, whatever is lost, loaded or replaced meanwhile. */
+// ctest: timeout=180
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "bench/cluster/cluster.h"
+#include "core/key/key.h"
+#include "tests/support/engine.h"
+
+static sx_cluster *cluster;
+
+static int setup(void **state) {
+    (void)state;
+    char error[256];
+    sx_cluster_options options = {.primaries = 3, .replicas = 1};
+    if (sx_cluster_start(&options, &cluster, error, sizeof error) != 0) fail_msg("%s", error);
+    return 0;
+}
+
+static int teardown(void **state) {
+    (void)state;
+    sx_cluster_stop(cluster);
+    return 0;
+}
+
+/* ---- sides: engines in this process ---- */
+
+typedef struct side {
+    strata *engine;
+    strata_namespace *ns;
+    strata_session *session;
+    const char *value;   /* what its loader answers; NULL: it keeps the load */
+    const char *late[4]; /* tags that its loader names */
+    strata_load *kept;
+    int calls, answers;
+    char answer[32];
+} side;
+
+static void open_side(side *s) {
+    *s = (side){.engine = test_engine_open(TEST_OPTIONS("l2.nodes", sx_cluster_seeds(cluster), "l2.open_wait", "10s"), NULL)};
+    s->ns = test_engine_ns(s->engine, "tags");
+    s->session = test_engine_session(s->engine);
+    assert_true(test_metric_wait(s->engine, "coherence.partitions_trusted", 256, 20000));
+}
+
+static void close_side(side *s) {
+    strata_session_close(s->session);
+    assert_int_equal(strata_close(s->engine, 5000), STRATA_OK);
+}
+
+static uint32_t tags_of(strata_bytes out[STRATA_TAGS_MAX], const char *const *names) {
+    uint32_t count = 0;
+    for (; names[count] != NULL; count++) out[count] = test_bytes(names[count]);
+    return count;
+}
+
+static void set_tagged(side *s, const char *key, const char *value, const char *const *names) {
+    strata_bytes tags[STRATA_TAGS_MAX];
+    strata_op_options options = {.struct_size = sizeof options, .deadline_ms = 5000, .tags = tags};
+    options.tag_count = tags_of(tags, names);
+    assert_int_equal(strata_set_wait(s->session, s->ns, test_bytes(key), test_bytes(value), &options, NULL), STRATA_OK);
+}
+
+static void invalidate(side *s, const char *const *names) {
+    strata_bytes tags[STRATA_TAGS_MAX];
+    strata_op_options options = {.struct_size = sizeof options, .deadline_ms = 10000};
+    uint32_t count = tags_of(tags, names);
+    assert_int_equal(strata_invalidate_tags_wait(s->session, tags, count, &options), STRATA_OK);
+}
+
+static void side_load(strata_load *load, void *user) {
+    side *s = user;
+    strata_bytes tags[4];
+    strata_load_result details = {.struct_size = sizeof details, .tags = tags};
+    s->calls++;
+    if (s->value == NULL) {
+        s->kept = load;
+        return;
+    }
+    for (; details.tag_count < 4 && s->late[details.tag_count] != NULL; details.tag_count++)
+        tags[details.tag_count] = test_bytes(s->late[details.tag_count]);
+    strata_load_finish(load, STRATA_OK, test_bytes(s->value), &details);
+}
+
+static void side_done(void *user, const strata_result *result) {
+    side *s = user;
+    s->answers++;
+    assert_int_equal(result->status, STRATA_OK);
+    assert_true(result->value.size < sizeof s->answer);
+    memcpy(s->answer, result->value.data, result->value.size);
+    s->answer[result->value.size] = 0;
+}
+
+/* Reads or loads: the answer's text; the loader answers value. */
+static const char *load_tagged(side *s, const char *key, const char *value, const char *const *names) {
+    strata_bytes tags[STRATA_TAGS_MAX];
+    strata_op_options options = {.struct_size = sizeof options, .deadline_ms = 8000, .tags = tags};
+    options.tag_count = tags_of(tags, names);
+    s->value = value;
+    strata_result result;
+    assert_int_equal(strata_get_or_load_wait(s->session, s->ns, test_bytes(key), &options, side_load, s, &result), STRATA_OK);
+    side_done(s, &result);
+    strata_result_release(s->session, &result);
+    return s->answer;
+}
+
+/* Starts a load that is held until it is finished by the test. */
+static void hold_load(side *s, const char *key, const char *const *names) {
+    strata_bytes tags[STRATA_TAGS_MAX];
+    strata_op_options options = {.struct_size = sizeof options, .deadline_ms = 8000, .tags = tags};
+    options.tag_count = tags_of(tags, names);
+    s->value = NULL;
+    s->kept = NULL;
+    s->answers = 0;
+    strata_result result;
+    assert_int_equal(strata_get_or_load(s->session, s->ns, test_bytes(key), &options, side_load, s, &result, side_done, s),
+                     STRATA_PENDING);
+    for (int i = 0; i < 500 && s->kept == NULL; i++) strata_session_wait(s->session, 10);
+    assert_non_null(s->kept);
+}
+
+static void await_gone(side *s, const char *key) {
+    for (int i = 0; i < 3000 && test_peek(s->session, s->ns, key) != NULL; i++) test_sleep_ms(1);
+    assert_null(test_peek(s->session, s->ns, key));
+}
+
+#define NAMES(...) ((const char *const[]){__VA_ARGS__, NULL})
+static const char *const none[] = {NULL};
+
+/* ---- what a tag is for ---- */
+
+static void one_message_invalidates_all_that_have_it(void **state) {
+    (void)state;
+    enum { KEYS = 300 };
+    side a, b;
+    char key[32];
+    open_side(&a);
+    open_side(&b);
+    for (int i = 0; i < KEYS; i++) {
+        snprintf(key, sizeof key, "group:%d", i);
+        set_tagged(&a, key, "old", i % 2 == 0 ? NAMES("even", "all") : NAMES("odd", "all"));
+        assert_string_equal(test_get(b.session, b.ns, key), "old");
+    }
+    assert_int_equal(test_set(a.session, a.ns, "plain", "stays"), STRATA_OK);
+    assert_string_equal(test_get(b.session, b.ns, "plain"), "stays");
+    test_sleep_ms(200); /* the messages of the writes have come */
+    int64_t messages = test_metric(b.engine, "coherence.messages"), commands = test_metric(a.engine, "l2.commands");
+    invalidate(&a, NAMES("even"));
+    assert_int_equal(test_metric(a.engine, "l2.commands") - commands, 1);
+    assert_true(test_metric_wait(b.engine, "coherence.messages", messages + 1, 2000));
+    for (int i = 0; i < KEYS; i++) {
+        snprintf(key, sizeof key, "group:%d", i);
+        side *sides[] = {&a, &b};
+        for (int k = 0; k < 2; k++) {
+            if (i % 2 == 0) assert_null(test_peek(sides[k]->session, sides[k]->ns, key));
+            else assert_string_equal(test_peek(sides[k]->session, sides[k]->ns, key), "old");
+            if (i % 2 == 0) assert_null(test_get(sides[k]->session, sides[k]->ns, key)); /* nor from L2 */
+        }
+    }
+    assert_int_equal(test_metric(b.engine, "coherence.messages"), messages + 1);
+    assert_string_equal(test_peek(b.session, b.ns, "plain"), "stays");
+    /* Loaded again it is valid, everywhere. */
+    assert_string_equal(load_tagged(&b, "group:0", "new", NAMES("even", "all")), "new");
+    assert_string_equal(test_get(a.session, a.ns, "group:0"), "new");
+    assert_string_equal(test_peek(a.session, a.ns, "group:0"), "new");
+    invalidate(&b, NAMES("all", "unheard of"));
+    await_gone(&a, "group:0");
+    assert_null(test_get(a.session, a.ns, "group:1"));
+    close_side(&a);
+    close_side(&b);
+}
+
+static void a_load_from_before_an_invalidation_is_cached_nowhere(void **state) {
+    (void)state;
+    side a, b;
+    open_side(&a);
+    open_side(&b);
+    hold_load(&a, "loading", NAMES("race"));
+    invalidate(&b, NAMES("race"));
+    strata_load_finish(a.kept, STRATA_OK, test_bytes("old"), NULL);
+    for (int i = 0; i < 500 && a.answers == 0; i++) strata_session_wait(a.session, 10);
+    assert_string_equal(a.answer, "old"); /* who asked before is told what it asked for */
+    test_sleep_ms(50);
+    assert_null(test_peek(a.session, a.ns, "loading"));
+    assert_null(test_get(a.session, a.ns, "loading"));
+    assert_null(test_get(b.session, b.ns, "loading"));
+    assert_string_equal(load_tagged(&b, "loading", "new", NAMES("race")), "new");
+    assert_string_equal(test_get(a.session, a.ns, "loading"), "new");
+    close_side(&a);
+    close_side(&b);
+}
+
+static void who_joins_after_an_invalidation_waits_for_another_load(void **state) {
+    (void)state;
+    side a;
+    open_side(&a);
+    hold_load(&a, "joined", NAMES("join"));
+    strata_load *before = a.kept;
+    invalidate(&a, NAMES("join"));
+    strata_bytes tags[STRATA_TAGS_MAX];
+    strata_op_options options = {.struct_size = sizeof options, .deadline_ms = 8000, .tags = tags};
+    options.tag_count = tags_of(tags, NAMES("join"));
+    strata_result result;
+    side late = a; /* its answers apart */
+    late.value = "new";
+    late.answers = late.calls = 0;
+    assert_int_equal(strata_get_or_load(a.session, a.ns, test_bytes("joined"), &options, side_load, &late, &result, side_done,
+                                        &late), STRATA_PENDING);
+    strata_load_finish(before, STRATA_OK, test_bytes("old"), NULL);
+    for (int i = 0; i < 500 && (a.answers == 0 || late.answers == 0); i++) strata_session_wait(a.session, 10);
+    assert_string_equal(a.answer, "old");
+    assert_string_equal(late.answer, "new");
+    assert_int_equal(late.calls, 1);
+    assert_string_equal(test_get(a.session, a.ns, "joined"), "new");
+    close_side(&a);
+}
+
+static void tags_that_only_the_loader_names_need_a_second_load(void **state) {
+    (void)state;
+    side a;
+    open_side(&a);
+    a.late[0] = "late:1";
+    a.late[1] = "late:2";
+    assert_string_equal(load_tagged(&a, "late", "first", none), "first");
+    assert_int_equal(test_metric(a.engine, "flow.tags_too_late"), 1);
+    test_sleep_ms(50);
+    assert_null(test_get(a.session, a.ns, "late"));
+    assert_string_equal(load_tagged(&a, "late", "second", none), "second"); /* their markers are known now */
+    assert_int_equal(test_metric(a.engine, "flow.tags_too_late"), 1);
+    assert_string_equal(test_get(a.session, a.ns, "late"), "second");
+    invalidate(&a, NAMES("late:2"));
+    assert_null(test_get(a.session, a.ns, "late"));
+    close_side(&a);
+}
+
+/* ---- what is lost ---- */
+
+static _Atomic int cutting;
+
+static void *cut_subscriptions(void *argument) {
+    (void)argument;
+    while (atomic_load(&cutting)) {
+        for (uint32_t i = 0; i < 3; i++) free(sx_cluster_command(cluster, i, "CLIENT KILL TYPE pubsub"));
+        test_sleep_ms(2);
+    }
+    return NULL;
+}
+
+/* The invalidation's message reaches nobody: what was tagged must be proven by the marker, not by the message. */
+static void a_lost_message_brings_nothing_back(void **state) {
+    (void)state;
+    side a, b;
+    pthread_t cutter;
+    char key[32];
+    open_side(&a);
+    open_side(&b);
+    for (int i = 0; i < 50; i++) {
+        snprintf(key, sizeof key, "lost:%d", i);
+        set_tagged(&a, key, "old", NAMES("lost"));
+        assert_string_equal(test_get(b.session, b.ns, key), "old");
+        assert_string_equal(test_peek(b.session, b.ns, key), "old");
+    }
+    set_tagged(&a, "other", "stays", NAMES("kept"));
+    assert_string_equal(test_get(b.session, b.ns, "other"), "stays");
+    atomic_store(&cutting, 1);
+    pthread_create(&cutter, NULL, cut_subscriptions, NULL);
+    assert_true(test_metric_wait(b.engine, "coherence.lost", 256, 5000));
+    invalidate(&a, NAMES("lost"));
+    test_sleep_ms(600); /* beyond the bound */
+    assert_null(test_peek(b.session, b.ns, "lost:0"));
+    assert_null(test_get(b.session, b.ns, "lost:1")); /* untrusted */
+    atomic_store(&cutting, 0);
+    pthread_join(cutter, NULL);
+    assert_true(test_metric_wait(b.engine, "coherence.partitions_trusted", 256, 20000));
+    for (int i = 0; i < 50; i++) {
+        snprintf(key, sizeof key, "lost:%d", i);
+        assert_null(test_peek(b.session, b.ns, key));
+        assert_null(test_get(b.session, b.ns, key));
+    }
+    int64_t hits = test_metric(b.engine, "l2.hits");
+    assert_string_equal(test_get(b.session, b.ns, "other"), "stays"); /* proven again: no payload moved */
+    assert_int_equal(test_metric(b.engine, "l2.hits"), hits);
+    close_side(&a);
+    close_side(&b);
+}
+
+/* The marker is gone (evicted, FLUSHALL, a restart without data): all that it vouched for is invalid. */
+static void a_missing_marker_invalidates(void **state) {
+    (void)state;
+    side a, b;
+    char name[64];
+    open_side(&a);
+    set_tagged(&a, "orphan", "old", NAMES("orphaned"));
+    sx_key_tags *tags = NULL;
+    assert_int_equal(sx_key_tags_create(sx_alloc_default(), 256, &tags), STRATA_OK);
+    uint32_t partition = sx_key_partition("orphaned", 8, 256);
+    snprintf(name, sizeof name, "{%s}s1:t:orphaned", tags->tags[partition].text);
+    int owner = sx_cluster_owner(cluster, tags->tags[partition].slot);
+    assert_true(owner >= 0);
+    free(sx_cluster_command(cluster, (uint32_t)owner, "DEL %s", name));
+    sx_key_tags_destroy(tags);
+    open_side(&b);
+    assert_null(test_get(b.session, b.ns, "orphan"));
+    assert_string_equal(load_tagged(&b, "orphan", "new", NAMES("orphaned")), "new");
+    close_side(&a);
+    close_side(&b);
+}
+
+/* The tag's primary is replaced: its entries are proven anew, and what is invalidated at the successor is so everywhere. */
+static void a_failover_of_the_markers_node(void **state) {
+    (void)state;
+    side a, b;
+    open_side(&a);
+    open_side(&b);
+    set_tagged(&a, "moved:1", "old", NAMES("moving"));
+    set_tagged(&a, "moved:2", "kept", NAMES("staying"));
+    assert_string_equal(test_get(b.session, b.ns, "moved:1"), "old");
+    assert_string_equal(test_get(b.session, b.ns, "moved:2"), "kept");
+    sx_key_tags *tags = NULL;
+    assert_int_equal(sx_key_tags_create(sx_alloc_default(), 256, &tags), STRATA_OK);
+    uint16_t slot = tags->tags[sx_key_partition("moving", 6, 256)].slot;
+    sx_key_tags_destroy(tags);
+    int owner = sx_cluster_owner(cluster, slot);
+    assert_true(owner >= 0);
+    test_sleep_ms(200); /* the replica has it */
+    int64_t bumps = test_metric(b.engine, "coherence.generation_bumps");
+    sx_cluster_kill(cluster, (uint32_t)owner);
+    assert_true(test_metric_wait(b.engine, "coherence.generation_bumps", bumps + 1, 20000));
+    assert_true(test_metric_wait(b.engine, "coherence.partitions_trusted", 256, 20000));
+    assert_true(test_metric_wait(a.engine, "coherence.partitions_trusted", 256, 20000));
+    assert_string_equal(test_get(b.session, b.ns, "moved:1"), "old");
+    invalidate(&a, NAMES("moving"));
+    await_gone(&b, "moved:1");
+    assert_null(test_get(b.session, b.ns, "moved:1"));
+    assert_string_equal(test_get(b.session, b.ns, "moved:2"), "kept");
+    close_side(&a);
+    close_side(&b);
+}
+
+int main(void) {
+    if (!sx_cluster_available()) return 77;
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(one_message_invalidates_all_that_have_it),
+        cmocka_unit_test(a_load_from_before_an_invalidation_is_cached_nowhere),
+        cmocka_unit_test(who_joins_after_an_invalidation_waits_for_another_load),
+        cmocka_unit_test(tags_that_only_the_loader_names_need_a_second_load),
+        cmocka_unit_test(a_lost_message_brings_nothing_back),
+        cmocka_unit_test(a_missing_marker_invalidates),
+        cmocka_unit_test(a_failover_of_the_markers_node), /* last: a node is gone */
+    };
+    return cmocka_run_group_tests(tests, setup, teardown);
+}
