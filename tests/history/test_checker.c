@@ -135,6 +135,8 @@ static void what_was_seen_replaced_does_not_return(void **state) {
     history_op seen = version(op(HISTORY_READ, 1, 0, 10, 7), STRATA_FROM_L2, 70);
     history_op old = version(op(HISTORY_READ, 2, 11, 20, 6), STRATA_FROM_L2, 60);
     assert_int_equal(ONLY_FAULT(seen, old), HISTORY_UNDONE);
+    assert_int_equal(ONLY_FAULT(op(HISTORY_FAILED_WRITE, 3, 0, 5, 6), seen, old), HISTORY_FAULTS); /* now it has happened */
+    assert_int_equal(ONLY_FAULT(op(HISTORY_FAILED_WRITE, 3, 0, 5, 5), seen, old), HISTORY_UNDONE);
     old.start_ns = 9;
     assert_int_equal(ONLY_FAULT(seen, old), HISTORY_FAULTS);
 }
@@ -161,6 +163,10 @@ static void a_failover_excuses_what_it_may_have_lost(void **state) {
     history_op found = version(op(HISTORY_READ, 3, 201, 205, 7), STRATA_FROM_L2, 70);
     read.start_ns = 206;
     assert_int_equal(only_fault((history_op[]){set, found, read}, 3, &lossy), HISTORY_STALE);
+    history_op told = set;
+    told.end_ns = 250; /* later than that */
+    history_op later = version(op(HISTORY_READ, 3, 251, 260, 7), STRATA_FROM_L2, 70);
+    assert_int_equal(only_fault((history_op[]){told, later, read}, 3, &lossy), HISTORY_FAULTS);
     history_op gone = op(HISTORY_INVALIDATE, 1, 0, 100, 7);
     assert_int_equal(only_fault((history_op[]){gone, read}, 2, &lossy), HISTORY_FAULTS);
     lossy.invalidations_are_replayed = true;
@@ -183,6 +189,22 @@ static void what_a_failover_lost_is_gone_for_all(void **state) {
     assert_int_equal(only_fault((history_op[]){set, witness, read}, 3, &lossy), HISTORY_FAULTS);
     read = version(op(HISTORY_READ, 3, 711, 712, 7), STRATA_FROM_L1, 71); /* loaded anew */
     assert_int_equal(only_fault((history_op[]){set, witness, read}, 3, &lossy), HISTORY_FAULTS);
+}
+
+static void what_was_flushed_is_gone_for_all(void **state) {
+    (void)state;
+    history_loss flush = {.from_ns = 150, .to_ns = 200, .keys = 1};
+    history_rules flushed = rules;
+    flushed.flushes = &flush;
+    flushed.flush_count = 1;
+    history_op set = version(op(HISTORY_SET, 1, 0, 100, 7), 0, 70);
+    history_op read = version(op(HISTORY_READ, 3, 701, 702, 7), STRATA_FROM_L1, 70);
+    assert_int_equal(only_fault((history_op[]){set, read}, 2, &flushed), HISTORY_FLUSHED);
+    read.start_ns = 699;
+    assert_int_equal(only_fault((history_op[]){set, read}, 2, &flushed), HISTORY_FAULTS);
+    read.start_ns = 701;
+    set.end_ns = 160; /* perhaps executed after it */
+    assert_int_equal(only_fault((history_op[]){set, read}, 2, &flushed), HISTORY_FAULTS);
 }
 
 static void an_answer_of_l2_may_be_that_of_a_read_it_joined(void **state) {
@@ -230,6 +252,7 @@ int main(void) {
         cmocka_unit_test(what_was_seen_replaced_does_not_return),
         cmocka_unit_test(a_failover_excuses_what_it_may_have_lost),
         cmocka_unit_test(what_a_failover_lost_is_gone_for_all),
+        cmocka_unit_test(what_was_flushed_is_gone_for_all),
         cmocka_unit_test(an_answer_of_l2_may_be_that_of_a_read_it_joined),
         cmocka_unit_test(files_are_read_one_after_another),
     };

@@ -12,7 +12,7 @@
 const char *history_fault_name(history_fault fault) {
     static const char *const names[] = {"stale",        "older than said", "own write unseen",
                                         "version went back", "resurrected", "loaded twice",
-                                        "filled twice", "undone",          "lost version served"};
+                                        "filled twice", "undone",          "lost version served", "flushed version served"};
     return fault < HISTORY_FAULTS ? names[fault] : "?";
 }
 
@@ -94,7 +94,8 @@ static int64_t seen_from(const view *v, const history_op *write) {
     if (write->kind == HISTORY_INVALIDATE && v->rules->invalidations_are_replayed) return write->end_ns;
     const history_loss *loss = loss_within(v, write->start_ns, write->end_ns, false);
     if (loss == NULL) return write->end_ns;
-    return survived(v, write, loss) ? loss->to_ns : INT64_MAX;
+    if (!survived(v, write, loss)) return INT64_MAX;
+    return loss->to_ns > write->end_ns ? loss->to_ns : write->end_ns;
 }
 
 /* ---- facts ---- */
@@ -258,6 +259,45 @@ static void judge_revived(const view *v, const history_op *const *witnesses, siz
     }
 }
 
+/* The newest flush of the key that was over by then; NULL none. */
+static const history_loss *flush_before(const view *v, int64_t by_ns) {
+    const history_loss *found = NULL;
+    uint64_t key = UINT64_C(1) << (v->ops[0].key & 63);
+    for (size_t i = 0; i < v->rules->flush_count; i++) {
+        const history_loss *flush = &v->rules->flushes[i];
+        if ((flush->keys & key) != 0 && flush->to_ns <= by_ns && (found == NULL || flush->to_ns > found->to_ns)) found = flush;
+    }
+    return found;
+}
+
+/* A version is known when somebody has first seen it. */
+static void judge_flushed(view *v) {
+    uint64_t last_id = 0;
+    const history_op *first = NULL;
+    for (size_t i = 0; i < v->count && v->rules->flush_count != 0; i++) {
+        const history_op *read = &v->ops[i];
+        if (!is_from(read, STRATA_FROM_L1) || read->id == 0) continue;
+        const history_loss *flush = flush_before(v, read->start_ns - v->rules->bound_ns);
+        if (flush == NULL) continue;
+        if (read->id != last_id) {
+            first = NULL;
+            for (size_t k = 0; k < v->count && first == NULL; k++)
+                if (is_version(v->ends[k]) && v->ends[k]->id == read->id) first = v->ends[k];
+            last_id = read->id;
+        }
+        /* Its replica may have taken over without having heard of it. */
+        if (first == NULL || first->end_ns >= flush->from_ns) continue;
+        if (loss_within(v, flush->from_ns, read->end_ns, false) == NULL) note(v->report, HISTORY_FLUSHED, read, first);
+    }
+}
+
+/* Whether a write of unknown outcome wrote that value: it may have happened after whatever was read before. */
+static bool is_late(const view *v, const history_op *read) {
+    for (const history_op *op = read; op-- > v->ops;)
+        if (op->kind == HISTORY_FAILED_WRITE && op->value == read->value) return true;
+    return false;
+}
+
 static void judge_l2(view *v) {
     facts *f = &v->scratch;
     const history_op **witnesses = calloc(v->count, sizeof *witnesses);
@@ -274,7 +314,7 @@ static void judge_l2(view *v) {
         const fact *first = missed(f, read->value, asked);
         if (first == NULL || first->op->id == read->id) continue;
         if (loss_within(v, first->op->start_ns, read->end_ns, false) == NULL) {
-            if (first->op->kind == HISTORY_READ) note(v->report, HISTORY_UNDONE, read, first->op); /* else it is stale */
+            if (first->op->kind == HISTORY_READ && !is_late(v, read)) note(v->report, HISTORY_UNDONE, read, first->op); /* else it is stale */
         } else {
             witnesses[count++] = read;
         }
@@ -288,7 +328,8 @@ static void judge_l2(view *v) {
 
 static bool written_between(const view *v, int64_t from_ns, int64_t to_ns) {
     for (size_t i = 0; i < v->count; i++) {
-        if (is_write(&v->ops[i]) && v->ops[i].start_ns <= to_ns && v->ops[i].end_ns >= from_ns) return true;
+        bool writes = is_write(&v->ops[i]) || v->ops[i].kind == HISTORY_FAILED_WRITE;
+        if (writes && v->ops[i].start_ns <= to_ns && v->ops[i].end_ns >= from_ns) return true;
     }
     return false;
 }
@@ -311,8 +352,9 @@ static void judge_loads(view *v, const history_op **loads) {
             if (op->filled && load->filled && loss_within(v, op->start_ns, load->end_ns, false) == NULL)
                 note(v->report, HISTORY_FILLED_TWICE, load, op);
             if (v->rules->lease_ns == 0 || op->process == load->process) continue;
+            if (v->rules->patience_ns != 0 && (int64_t)load->said_us * 1000 >= v->rules->patience_ns) continue;
             if (load->start_ns - op->start_ns < v->rules->lease_ns && is_calm(v->rules, op->start_ns, load->start_ns) &&
-                !written_between(v, op->start_ns, load->start_ns))
+                !written_between(v, op->start_ns - v->rules->join_ns, load->start_ns)) /* since it asked for its lease */
                 note(v->report, HISTORY_LOADED_TWICE, load, op);
         }
         size_t kept = 0; /* those that still run */
@@ -335,6 +377,7 @@ static void check_key(view *v) {
     judge_reads(v);
     judge_versions(v);
     judge_l2(v);
+    judge_flushed(v);
     judge_loads(v, loads);
     free(loads);
     free(v->ends);

@@ -15,6 +15,7 @@ typedef enum history_kind {
     HISTORY_SET,        /* acknowledged, with this value */
     HISTORY_INVALIDATE, /* acknowledged; value is the truth's when it began */
     HISTORY_LOAD,       /* a loader's run, with what it answered */
+    HISTORY_FAILED_WRITE, /* may have happened */
     HISTORY_FAILED_READ /* began something that others may have joined */
 } history_kind;
 
@@ -22,7 +23,8 @@ typedef struct history_op {
     int64_t start_ns, end_ns; /* CLOCK_MONOTONIC: one for all processes of a machine */
     uint64_t value, n, id;    /* n, id: the version; 0 where none is known */
     uint32_t process, key;
-    uint32_t said_us;     /* a read from L1: the staleness that it was said to have at most; 0: none */
+    uint32_t said_us;     /* a read from L1: the staleness that it was said to have at most, 0 none; a load: how long after its
+                             read it began */
     uint8_t kind, source; /* strata_source of a read */
     uint8_t filled;       /* LOAD: L2 took the result */
     uint8_t reserved[1];
@@ -38,6 +40,7 @@ typedef enum history_fault {
     HISTORY_FILLED_TWICE, /* two loads at the same time, and L2 took both */
     HISTORY_UNDONE,       /* L2 answers what somebody had seen replaced */
     HISTORY_REVIVED,      /* L1 serves a version beyond the bound after L2 was seen to have lost it */
+    HISTORY_FLUSHED,      /* L1 serves a version beyond the bound after L2 was emptied */
     HISTORY_FAULTS
 } history_fault;
 const char *history_fault_name(history_fault fault);
@@ -54,9 +57,12 @@ typedef struct history_rules {
     int64_t lease_ns; /* how long a loader keeps others from loading; 0: don't judge */
     bool sets_may_be_lost; /* by a failover: L2's answers are judged by own writes and versions only */
     bool invalidations_are_replayed; /* no failover excuses the loss of one */
+    int64_t patience_ns;   /* 0 endless: who has not heard from L2 for so long loads without a lease */
     int64_t join_ns;       /* an answer of L2 may be as old as a read of the same process that it joined, at most this */
     const history_loss *losses;
     size_t loss_count;
+    const history_loss *flushes; /* when servers were emptied */
+    size_t flush_count;
     const history_loss *calm; /* NULL: all the time; else loads are judged by lease_ns only within these */
     size_t calm_count;
 } history_rules;

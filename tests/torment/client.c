@@ -24,6 +24,7 @@ typedef struct actor {
     torment_log *log;
     strata *engine;
     uint64_t random;
+    int64_t asked_ns;   /* when the present call began */
     history_op *loaded; /* the load that ran within the present call */
 } actor;
 
@@ -107,6 +108,7 @@ static void load_truth(strata_load *load, void *user) {
     memcpy(name, key.data, key.size < sizeof name ? key.size : sizeof name - 1);
     history_op op = {.kind = HISTORY_LOAD, .key = (uint32_t)atoi(name + 1), .start_ns = torment_now_ns()};
     op.value = atomic_load(&me->shared->truth[op.key]);
+    op.said_us = (uint32_t)((op.start_ns - me->asked_ns) / 1000);
     uint64_t dice = torment_random(&me->random) % 16;
     if (dice < 6) torment_sleep_ms((int64_t)(dice * dice * 4)); /* up to 100 ms */
     snprintf(text, sizeof text, "%llu", (unsigned long long)op.value);
@@ -124,6 +126,7 @@ static void read_one(actor *me, strata_session *session, strata_namespace *ns, u
     strata_result result;
     history_op op = {.kind = HISTORY_READ, .key = key, .start_ns = torment_now_ns()};
     me->loaded = NULL;
+    me->asked_ns = op.start_ns;
     int32_t status = dice < 12 ? strata_get_wait(session, ns, test_bytes(name), &options, &result)
                                : strata_get_or_load_wait(session, ns, test_bytes(name), &options, load_truth, me, &result);
     op.end_ns = torment_now_ns();
@@ -157,8 +160,8 @@ static void write_one(actor *me, strata_session *session, strata_namespace *ns, 
     int32_t status = set ? strata_set_wait(session, ns, test_bytes(name), test_bytes(text), &options, &result)
                          : strata_invalidate_wait(session, ns, test_bytes(name), &options);
     op.end_ns = torment_now_ns();
-    if (status != STRATA_OK) return;
-    if (set) {
+    if (status != STRATA_OK) op.kind = HISTORY_FAILED_WRITE;
+    if (set && status == STRATA_OK) {
         op.n = result.version_n;
         op.id = result.version_id;
     }
@@ -210,7 +213,8 @@ _Noreturn void torment_client_run(const torment_client *client) {
     clock_steps = shared;
     strata *engine = test_engine_open(TEST_OPTIONS("l2.nodes", client->seeds, "l2.open_wait", "10s", "coherence.partitions",
                                                    partitions, "coherence.lease", lease, "coherence.max_staleness",
-                                                   staleness, "l1.bytes", "16MiB"),
+                                                   staleness, "l1.bytes", "16MiB", "coherence.beat_counters",
+                                                   client->seed % 2 == 0 ? "2" : "256"),
                                       NULL);
     actor actors[READERS + 1];
     pthread_t threads[READERS];

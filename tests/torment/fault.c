@@ -121,6 +121,29 @@ static void kill_primary(torment_world *w) {
     (void)sx_cluster_restart(w->cluster, node);
 }
 
+/* From now on no version of what was there may be served, once the bound is over. */
+static void note_flush(torment_world *w, uint32_t shard, int64_t from_ns) {
+    uint64_t keys = 0;
+    for (uint32_t k = 0; k < TORMENT_KEYS; k++)
+        if (w->home[w->key_partition[k]] == shard) keys |= UINT64_C(1) << k;
+    if (w->flush_count < sizeof w->flushes / sizeof w->flushes[0])
+        w->flushes[w->flush_count++] = (history_loss){from_ns, torment_now_ns(), keys, false};
+}
+
+static void flush(torment_world *w, uint32_t shard) {
+    int64_t from_ns = torment_now_ns();
+    char *answer = sx_cluster_command(w->cluster, primary_of(w, shard), "FLUSHALL");
+    if (strcmp(answer, "OK") == 0) note_flush(w, shard, from_ns);
+    free(answer);
+}
+
+static void restart_primary(torment_world *w) {
+    uint32_t shard = (uint32_t)dice(w, TORMENT_SHARDS);
+    int64_t from_ns = torment_now_ns();
+    if (sx_cluster_restart(w->cluster, primary_of(w, shard)) != 0) return;
+    note_flush(w, shard, from_ns); /* a replica that takes over meanwhile is a failover */
+}
+
 static void pause_primary(torment_world *w) {
     uint32_t node = primary_of(w, (uint32_t)dice(w, TORMENT_SHARDS));
     (void)sx_cluster_pause(w->cluster, node);
@@ -137,9 +160,22 @@ static void pause_node(torment_world *w) {
     (void)sx_cluster_resume(w->cluster, node);
 }
 
-static void fail_over(torment_world *w, const char *how) {
+static void fail_over(torment_world *w) {
     uint32_t replica = other(primary_of(w, (uint32_t)dice(w, TORMENT_SHARDS)));
-    free(sx_cluster_command(w->cluster, replica, "CLUSTER FAILOVER%s", how));
+    free(sx_cluster_command(w->cluster, replica, "CLUSTER FAILOVER"));
+    await_takeover(w, replica);
+}
+
+/* The replica hears nothing for a while, then takes over: what was acknowledged meanwhile is lost. */
+static void take_over(torment_world *w) {
+    uint32_t primary = primary_of(w, (uint32_t)dice(w, TORMENT_SHARDS)), replica = other(primary);
+    int64_t time_ms = between(w, 30, 600);
+    proxy_fault lag = {.kind = PROXY_LAG, .until_ns = torment_now_ns() + (time_ms + 200) * 1000000};
+    if (dice(w, 4) != 0) {
+        proxy_set(w->proxy, primary, &lag);
+        torment_sleep_ms(time_ms);
+    }
+    free(sx_cluster_command(w->cluster, replica, dice(w, 4) == 0 ? "CLUSTER FAILOVER FORCE" : "CLUSTER FAILOVER TAKEOVER"));
     await_takeover(w, replica);
 }
 
@@ -181,7 +217,7 @@ static void migrate(torment_world *w) {
             /* As an operator would not leave it: what has moved is lost, and nothing of it may ever be found again. */
             for (uint32_t i = 0; i < TORMENT_NODES; i++)
                 free(sx_cluster_command(w->cluster, i, "CLUSTER SETSLOT %u STABLE", slot));
-            for (uint32_t s = 0; s < TORMENT_SHARDS; s++) free(sx_cluster_command(w->cluster, primary_of(w, s), "FLUSHALL"));
+            for (uint32_t s = 0; s < TORMENT_SHARDS; s++) flush(w, s);
             int owner = sx_cluster_owner(w->cluster, slot);
             if (owner >= 0) w->home[partition] = (uint32_t)owner % TORMENT_SHARDS;
             return;
@@ -255,20 +291,41 @@ static void kill_client(torment_world *w) {
 
 static void disturb(torment_world *w, proxy_fault_kind kind) {
     int64_t time_ms = between(w, 100, kind == PROXY_DELAY || kind == PROXY_STALL ? 3000 : 1200);
-    if (kind == PROXY_LATE) time_ms = between(w, 5, 60); /* then the clients are cut off */
     uint64_t direction = dice(w, 3);
     proxy_fault fault = {.kind = kind,
                          .until_ns = torment_now_ns() + time_ms * 1000000,
-                         .delay_ms = (uint32_t)between(w, 5, kind == PROXY_LATE ? 450 : 300),
+                         .delay_ms = (uint32_t)between(w, 5, 300),
                          .percent = kind == PROXY_LOSE ? 20 : (uint32_t)between(w, 20, 100),
                          .to_server = direction != 1,
                          .to_client = direction != 2,
                          .seed = torment_random(&w->random)};
     uint32_t node = primary_of(w, (uint32_t)dice(w, TORMENT_SHARDS));
     bool everywhere = dice(w, 4) == 0;
+    if (kind == PROXY_STALL && dice(w, 2) == 0) { /* what is late already is caught by it */
+        proxy_fault before = fault;
+        before.kind = PROXY_DELAY;
+        before.delay_ms = (uint32_t)between(w, 50, 240);
+        proxy_set(w->proxy, node, &before);
+        torment_sleep_ms(600);
+        fault.until_ns += 600000000;
+    }
     for (uint32_t i = 0; i < TORMENT_NODES; i++)
         if (everywhere || i == node) proxy_set(w->proxy, i, &fault);
     torment_sleep_ms(between(w, 0, time_ms)); /* the next fault may come while this one lasts */
+}
+
+/* A few times in a row: only a write under way suffers. */
+static void be_late(torment_world *w) {
+    for (uint64_t turns = 4 + dice(w, 5); turns > 0; turns--) {
+        int64_t time_ms = between(w, 5, 80); /* then the clients are cut off */
+        proxy_fault fault = {.kind = PROXY_LATE,
+                             .until_ns = torment_now_ns() + time_ms * 1000000,
+                             .delay_ms = (uint32_t)(time_ms + between(w, 20, 350)),
+                             .percent = 70,
+                             .seed = torment_random(&w->random)};
+        for (uint32_t i = 0; i < TORMENT_NODES; i++) proxy_set(w->proxy, i, &fault);
+        torment_sleep_ms(time_ms + between(w, 100, 300));
+    }
 }
 
 static void step_clock(torment_world *w) {
@@ -284,23 +341,23 @@ void torment_strike(torment_world *w, torment_fault fault) {
     w->orderly = fault == TORMENT_FAILOVER;
     switch (fault) {
     case TORMENT_KILL: kill_primary(w); break;
-    case TORMENT_RESTART: (void)sx_cluster_restart(w->cluster, primary_of(w, (uint32_t)dice(w, TORMENT_SHARDS))); break;
+    case TORMENT_RESTART: restart_primary(w); break;
     case TORMENT_PAUSE_LONG: pause_primary(w); break;
     case TORMENT_PAUSE: pause_node(w); break;
-    case TORMENT_FAILOVER: fail_over(w, ""); break;
-    case TORMENT_TAKEOVER: fail_over(w, dice(w, 2) == 0 ? " FORCE" : " TAKEOVER"); break;
+    case TORMENT_FAILOVER: fail_over(w); break;
+    case TORMENT_TAKEOVER: take_over(w); break;
     case TORMENT_MIGRATE: migrate(w); break;
     case TORMENT_KILL_PUBSUB: kill_clients(w, "CLIENT KILL TYPE pubsub"); break;
     case TORMENT_KILL_NORMAL: kill_clients(w, "CLIENT KILL TYPE normal"); break;
     case TORMENT_BUFFER: small_buffers(w); break;
     case TORMENT_SCRIPT_FLUSH: to_all(w, "SCRIPT FLUSH"); break;
-    case TORMENT_FLUSHALL: free(sx_cluster_command(w->cluster, primary_of(w, (uint32_t)dice(w, TORMENT_SHARDS)), "FLUSHALL")); break;
+    case TORMENT_FLUSHALL: flush(w, (uint32_t)dice(w, TORMENT_SHARDS)); break;
     case TORMENT_EVICT: evict(w); break;
     case TORMENT_CLIENT_PAUSE: pause_client(w); break;
     case TORMENT_CLIENT_KILL: kill_client(w); break;
     case TORMENT_DELAY: disturb(w, PROXY_DELAY); break;
     case TORMENT_STALL: disturb(w, PROXY_STALL); break;
-    case TORMENT_LATE: disturb(w, PROXY_LATE); break;
+    case TORMENT_LATE: be_late(w); break;
     case TORMENT_DROP: disturb(w, PROXY_DROP); break;
     case TORMENT_CUT: disturb(w, PROXY_CUT); break;
     case TORMENT_LOSE: disturb(w, PROXY_LOSE); break;

@@ -148,7 +148,8 @@ static void take(proxy *p, uint32_t node) {
 /* Whether the fault of its server concerns this link. */
 static bool suffers(const proxy *p, const passage *l, proxy_fault_kind kind) {
     const proxy_fault *f = &p->now[l->node];
-    if (f->kind != kind || l->replication) return false;
+    if (kind == PROXY_LAG || l->replication) return f->kind == PROXY_LAG && kind == PROXY_LAG && l->replication;
+    if (f->kind != kind) return false;
     return kind == PROXY_LOSE || mix(f->seed ^ mix(l->id)) % 100 < f->percent;
 }
 
@@ -197,6 +198,7 @@ static void plan(proxy *p, passage *l, way *w) {
     int64_t due_ns = now_ns();
     if (suffers(p, l, PROXY_DELAY)) due_ns += (int64_t)p->now[l->node].delay_ms * 1000000;
     if (suffers(p, l, PROXY_STALL) && directed(p, l, w)) due_ns = p->now[l->node].until_ns;
+    if (w == &l->down && suffers(p, l, PROXY_LAG)) due_ns = p->now[l->node].until_ns;
     if (suffers(p, l, PROXY_LATE) && w == &l->up) {
         due_ns += (int64_t)p->now[l->node].delay_ms * 1000000;
         l->late = true;
@@ -232,6 +234,7 @@ static bool receive(proxy *p, passage *l, way *w, int fd) {
 
 static bool transmit(proxy *p, passage *l, way *w, int fd) {
     int64_t time_ns = now_ns();
+    if (suffers(p, l, PROXY_STALL) && directed(p, l, w)) return true; /* also what was due when it began */
     while (w->count > 0 && w->chunks[w->first].due_ns <= time_ns) {
         size_t size = w->chunks[w->first].size;
         bool cut = w == &l->down && suffers(p, l, PROXY_CUT) && size > 1;

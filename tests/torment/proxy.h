@@ -2,7 +2,7 @@
 /* A proxy between clients and servers that misbehaves as told: one port for each server, one thread for all of them.
 
    Servers announce the proxy's ports, so clients come by here whatever map they read. Replication goes the same way, but is
-   told from clients by its first bytes and left alone: what a replica misses is not what is tested. */
+   told from clients by its first bytes, and suffers from nothing but PROXY_LAG. */
 #ifndef SX_TESTS_TORMENT_PROXY_H
 #define SX_TESTS_TORMENT_PROXY_H
 
@@ -14,6 +14,7 @@ typedef enum proxy_fault_kind {
     PROXY_DELAY, /* each byte arrives later */
     PROXY_STALL, /* nothing goes on in one direction or both; afterwards it does, also from clients that have left */
     PROXY_LATE,  /* clients are cut off, but what they had sent arrives, later */
+    PROXY_LAG,   /* replicas hear nothing, and catch up afterwards */
     PROXY_DROP,  /* what is sent is swallowed, both ends believe to be connected; closed when the fault is over */
     PROXY_CUT,   /* the next reply is sent in part, then the connection is reset */
     PROXY_LOSE   /* single messages of channels vanish without a trace */

@@ -46,7 +46,7 @@ typedef struct torment_client {
     const char *directory, *seeds;
     uint32_t index;   /* which keys it writes */
     uint32_t process; /* as written down: a successor has another number */
-    uint64_t seed;
+    uint64_t seed;    /* even: heartbeats read few counters, and no message is lost without a trace */
 } torment_client;
 
 /* Never returns. */
@@ -92,8 +92,8 @@ typedef struct torment_world {
     uint64_t done[TORMENT_FAULTS];
     struct { torment_fault fault; int64_t start_ns, end_ns; } struck[4096]; /* end: settled */
     size_t struck_count;
-    history_loss losses[4096], calm[4096];
-    size_t loss_count, calm_count;
+    history_loss losses[4096], calm[4096], flushes[4096];
+    size_t loss_count, calm_count, flush_count;
     int64_t calm_from_ns;
     bool orderly; /* the fault under way replaces a primary without a loss */
     bool failed; /* the cluster did not come back: the run says nothing more */
