@@ -91,10 +91,9 @@ static void start_child(const batch_call *call, sx_batch *batch, uint32_t index,
         }
         if (!engine->l2_on) return;
     }
-    /* relaxed: a limit that may be passed by as many as there are threads */
     int32_t status = STRATA_E_NOMEM;
     sx_op *op = NULL;
-    if (atomic_load_explicit(&engine->pending, memory_order_relaxed) >= engine->pending_max)
+    if (!sx_pending_fits(engine, call->values == NULL ? SX_OP_COST : sx_write_cost(key.size, call->values[index].size)))
         status = STRATA_E_OVERLOADED;
     else
         op = sx_session_op(session, call->values == NULL ? SX_OP_GET : SX_OP_SET, call->options, NULL, NULL);

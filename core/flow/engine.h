@@ -94,7 +94,7 @@ struct strata {
     uint32_t partitions;
     int64_t value_bytes_max;
     int64_t bulk_bytes;          /* larger values come over a second connection; 0 none do */
-    int64_t pending_max;
+    int64_t pending_max, pending_bytes_max;
     int64_t lease_ms;
     uint32_t recovery_ops_max;
     int64_t recovery_bytes_max;
@@ -114,6 +114,7 @@ struct strata {
 
     sx_hot hot;
     _Atomic int64_t pending;     /* atomic: relaxed count for limits and close, which only polls it */
+    _Atomic int64_t pending_bytes; /* atomic: relaxed count for limits */
     _Atomic int64_t refs;        /* atomic: acq_rel on release [order: engine-free]; owner, sessions, loads */
     _Atomic int32_t refused;     /* atomic: relaxed; status that L2 operations end with, 0 for none */
     _Atomic uint32_t posters;    /* atomic: loads' posts release, close acquires [order: loop-posters] */
@@ -291,6 +292,30 @@ typedef struct sx_batch {
 static inline int64_t sx_ttl_ms(int64_t ttl_ms) { return ttl_ms > SX_TTL_MS_MAX ? 0 : ttl_ms; }
 
 static inline int64_t sx_engine_now(const strata *engine) { return sx_clock_now_ns(&engine->clock); }
+
+/* What an operation under way may hold in memory: its own structures, and a value as item, envelope and bytes to be
+   sent. */
+#define SX_OP_COST 1024
+static inline int64_t sx_write_cost(size_t key_size, size_t value_size) {
+    return SX_OP_COST + (int64_t)key_size + 3 * (int64_t)value_size;
+}
+/* Whether one more may be begun. One that is too large by itself may where nothing else is under way. */
+static inline bool sx_pending_fits(strata *engine, int64_t cost) {
+    /* relaxed: limits that may be passed by as many as there are threads */
+    int64_t bytes = atomic_load_explicit(&engine->pending_bytes, memory_order_relaxed);
+    bool fits = (bytes == 0 || bytes <= engine->pending_bytes_max - cost) &&
+                atomic_load_explicit(&engine->pending, memory_order_relaxed) < engine->pending_max; /* relaxed: as above */
+    if (SX_UNLIKELY(!fits)) sx_counter_add_shared(&engine->counters[SX_FLOW_METRIC_OVERLOADED], 1);
+    return fits;
+}
+static inline void sx_pending_begin(strata *engine, int64_t cost) {
+    atomic_fetch_add_explicit(&engine->pending, 1, memory_order_relaxed);          /* relaxed: counts for limits */
+    atomic_fetch_add_explicit(&engine->pending_bytes, cost, memory_order_relaxed); /* relaxed: as above */
+}
+static inline void sx_pending_end(strata *engine, int64_t cost) {
+    atomic_fetch_sub_explicit(&engine->pending_bytes, cost, memory_order_relaxed); /* relaxed: a count for limits */
+    atomic_fetch_sub_explicit(&engine->pending, 1, memory_order_relaxed);          /* relaxed: a count that is polled */
+}
 
 /* STRATA_OK, STRATA_E_CLOSED or STRATA_E_FORKED. */
 static inline int32_t sx_engine_alive(const strata *engine) {

@@ -185,6 +185,7 @@ static int32_t create_rooms(strata *engine, const strata_open_options *options, 
     engine->value_bytes_max = sx_config_int(config, "l2.value_bytes_max");
     engine->bulk_bytes = sx_config_int(config, "l2.bulk_bytes");
     engine->pending_max = sx_config_int(config, "flow.pending_max");
+    engine->pending_bytes_max = sx_config_int(config, "flow.pending_bytes_max");
     engine->lease_ms = sx_config_int(config, "coherence.lease") / SX_NS_PER_MS;
     int32_t status = create_memory(engine, options);
     if (status == STRATA_OK) status = create_l1(engine);

@@ -39,6 +39,12 @@ static const sx_option flow_rows[] = {
      .max = 1 << 30,
      .default_text = "1048576",
      .doc = "operations under way at once; more are refused as overloaded"},
+    {.name = "flow.pending_bytes_max",
+     .type = SX_OPTION_BYTES,
+     .min = 1 << 20,
+     .max = INT64_C(1) << 40,
+     .default_text = "512MiB",
+     .doc = "memory that operations under way may hold; more are refused as overloaded"},
 };
 static const sx_option_table flow_options = {flow_rows, sizeof flow_rows / sizeof *flow_rows};
 

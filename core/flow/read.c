@@ -92,8 +92,7 @@ int32_t sx_read_slow(strata_session *session, strata_namespace *ns, strata_bytes
             candidate = NULL;
             if (!engine->l2_on) flight->state = SX_FLIGHT_LOADING; /* nobody to ask first */
         }
-        /* relaxed: a count for limits */
-        atomic_fetch_add_explicit(&engine->pending, 1, memory_order_relaxed);
+        sx_pending_begin(engine, SX_OP_COST);
         if (op->deadline_ns < flight->earliest_ns) {
             flight->earliest_ns = op->deadline_ns;
             post = sx_flight_want_post_locked(flight);
@@ -151,9 +150,7 @@ static int32_t read_key(strata_session *session, strata_namespace *ns, strata_by
     }
     if (!engine->l2_on && call->kind == SX_OP_GET) return STRATA_MISS;
     sx_op *op = NULL;
-    /* relaxed: a limit that may be passed by as many as there are threads */
-    if (atomic_load_explicit(&engine->pending, memory_order_relaxed) >= engine->pending_max)
-        status = STRATA_E_OVERLOADED;
+    if (!sx_pending_fits(engine, SX_OP_COST)) status = STRATA_E_OVERLOADED;
     else if ((op = sx_session_op(session, call->kind, call->options, call->done, call->user)) == NULL)
         status = STRATA_E_NOMEM;
     if (op == NULL) {

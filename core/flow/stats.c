@@ -17,6 +17,9 @@ const sx_metric_row sx_session_metrics[SX_SESSION_METRIC_COUNT] = {
 
 const sx_metric_row sx_flow_metrics[SX_FLOW_METRIC_COUNT] = {
     [SX_FLOW_METRIC_PENDING] = {"flow.pending", "operations", "operations under way", 1},
+    [SX_FLOW_METRIC_PENDING_BYTES] = {"flow.pending_bytes", "bytes", "memory that operations under way may hold", 1},
+    [SX_FLOW_METRIC_OVERLOADED] = {"flow.overloaded", "operations",
+                                   "operations refused because too many, or too many bytes, are under way", 0},
     [SX_FLOW_METRIC_SESSIONS] = {"flow.sessions", "1", "sessions open", 1},
     [SX_FLOW_METRIC_FLIGHTS] = {"flow.flights", "operations", "fetches and loads started", 0},
     [SX_FLOW_METRIC_JOINS] = {"flow.joins", "operations", "reads that joined a flight under way", 0},
@@ -65,6 +68,8 @@ static int64_t read_session(strata *engine, uint32_t metric) {
 static int64_t read_flow(strata *engine, uint32_t metric) {
     if (metric == SX_FLOW_METRIC_PENDING)
         return atomic_load_explicit(&engine->pending, memory_order_relaxed); /* relaxed: statistic */
+    if (metric == SX_FLOW_METRIC_PENDING_BYTES)
+        return atomic_load_explicit(&engine->pending_bytes, memory_order_relaxed); /* relaxed: statistic */
     return sx_counter_read(&engine->counters[metric]);
 }
 static int64_t read_l1(strata *engine, uint32_t metric) {

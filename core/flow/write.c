@@ -87,8 +87,7 @@ int32_t sx_write_start(strata_session *session, strata_namespace *ns, strata_byt
         write->op = op;
         op->write = write;
     }
-    /* relaxed: a count for limits */
-    atomic_fetch_add_explicit(&engine->pending, 1, memory_order_relaxed);
+    sx_pending_begin(engine, sx_write_cost(key.size, value == NULL ? 0 : value->size));
     sx_loop_post(engine->loop, &write->task);
     return STRATA_PENDING;
 }
@@ -105,8 +104,7 @@ static sx_publish_key publish_key(const sx_write *write) {
 void sx_write_end_on_loop(sx_write *write, int32_t status, uint64_t n) {
     strata *engine = write->engine;
     sx_loop_timer_cancel(engine->loop, &write->timer);
-    /* relaxed: a count that is polled */
-    atomic_fetch_sub_explicit(&engine->pending, 1, memory_order_relaxed);
+    sx_pending_end(engine, sx_write_cost(write->item->key_size, write->item->value_size));
     uint32_t stripe = sx_flight_stripe(write->hash);
     sx_flights_lock(engine->flights, stripe);
     sx_write_mark_remove_locked(engine->flights, &write->seen);
@@ -325,9 +323,7 @@ static int32_t start(strata_session *session, strata_namespace *ns, strata_bytes
     strata *engine = session->engine;
     if (value != NULL && value->size > (size_t)engine->value_bytes_max) return STRATA_E_VALUE_SIZE;
     if (value != NULL && value->size != 0 && value->data == NULL) return STRATA_E_INVALID;
-    /* relaxed: a limit that may be passed by as many as there are threads */
-    if (atomic_load_explicit(&engine->pending, memory_order_relaxed) >= engine->pending_max)
-        return STRATA_E_OVERLOADED;
+    if (!sx_pending_fits(engine, sx_write_cost(key.size, value == NULL ? 0 : value->size))) return STRATA_E_OVERLOADED;
     sx_op *op = sx_session_op(session, value == NULL ? SX_OP_INVALIDATE : SX_OP_SET, options, done, user);
     if (op == NULL) return STRATA_E_NOMEM;
     op->sync = sync;

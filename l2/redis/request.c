@@ -11,6 +11,7 @@
 enum { REQUEST_IDLE, REQUEST_WAITING_MAP, REQUEST_WAITING_PEER, REQUEST_SENT, REQUEST_ENDING };
 #define NEAR_NS (150 * SX_NS_PER_MS)
 
+enum { COMMAND_KEEP = 1024 };
 enum { FLAG_ASKING = 1, FLAG_EVAL = 2 };
 
 static sx_redis_peer *peer_of(const sx_redis_request *request) { return (sx_redis_peer *)request->node; }
@@ -119,6 +120,7 @@ static void send_now(sx_redis_request *request, sx_redis_peer *peer) {
     }
     request->conn = conn;
     request->state = REQUEST_SENT;
+    if (request->encode != NULL) sx_buf_clear(&request->command.args, COMMAND_KEEP); /* made anew for each attempt */
     if (bulk != NULL) sx_redis_cluster_note(request->cluster, SX_REDIS_METRIC_BULK, 1);
     sx_redis_cluster_note(request->cluster, SX_REDIS_METRIC_COMMANDS, 1);
 }
