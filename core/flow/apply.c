@@ -72,19 +72,6 @@ static void apply_filled(strata *engine, const strata_namespace *ns, const sx_me
     sx_flights_unlock(engine->flights, stripe);
 }
 
-static const strata_namespace *find_namespace(strata *engine, const sx_message *message) {
-    const strata_namespace *found = NULL;
-    sx_lock_acquire(&engine->lock);
-    for (uint32_t i = 0; i < engine->namespace_count && found == NULL; i++) {
-        const strata_namespace *ns = engine->namespaces[i];
-        if (ns->version == message->ns_version && ns->name_size == message->ns_size &&
-            memcmp(ns->name, message->ns, message->ns_size) == 0)
-            found = ns;
-    }
-    sx_lock_release(&engine->lock);
-    return found;
-}
-
 typedef struct wide_match {
     uint32_t partition;
     const strata_namespace *ns; /* NULL: all */
@@ -119,7 +106,7 @@ void sx_apply_message_on_loop(void *context, uint32_t partition, const sx_messag
         sx_flights_mark_wide(engine->flights, partition, NULL, 0);
         return;
     }
-    const strata_namespace *ns = find_namespace(engine, message);
+    const strata_namespace *ns = sx_names_find(engine->names, message->ns, message->ns_size, message->ns_version);
     if (ns == NULL) return; /* nothing of it can be here */
     switch (message->kind) {
     case SX_MESSAGE_FILLED:

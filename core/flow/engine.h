@@ -18,6 +18,7 @@
 #include "core/flow/flight.h"
 #include "core/flow/marks.h"
 #include "core/flow/metrics.h"
+#include "core/flow/names.h"
 #include "core/key/key.h"
 #include "core/loop/loop.h"
 #include "core/memory/atomic.h"
@@ -50,6 +51,7 @@ struct strata_namespace {
     uint32_t name_size;
     uint32_t version;
     uint16_t index; /* nth opened; the ns of items */
+    _Atomic bool opened; /* atomic: release by sx_names_add, acquire by finds [order: namespace-open] */
 };
 
 /* Values of the liveness page. A forked child reads 0 there: the page is wiped on fork. */
@@ -119,6 +121,8 @@ struct strata {
     _Atomic int32_t refused;     /* atomic: relaxed; status that L2 operations end with, 0 for none */
     _Atomic uint32_t posters;    /* atomic: loads' posts release, close acquires [order: loop-posters] */
 
+    sx_names *names; /* const after open; added to under lock, found by any thread */
+
     /* lock: engine */
     sx_lock lock;
     pthread_cond_t changed;      /* open and close wait for the loop's news */
@@ -126,7 +130,7 @@ struct strata {
     strata_error refusal;
     sx_config *config;
     struct strata_session *sessions;
-    uint32_t namespace_count;
+    uint32_t namespace_count; /* of those in names, by index */
     strata_namespace *namespaces[SX_NAMESPACES_MAX];
     int64_t past[SX_SESSION_METRIC_COUNT]; /* counters of closed sessions */
 

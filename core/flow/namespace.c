@@ -15,14 +15,6 @@ static bool name_is_good(const char *name, size_t size) {
     return true;
 }
 
-static strata_namespace *find_locked(strata *engine, const char *name, uint32_t version) {
-    for (uint32_t i = 0; i < engine->namespace_count; i++) {
-        strata_namespace *ns = engine->namespaces[i];
-        if (ns->version == version && strcmp(ns->name, name) == 0) return ns;
-    }
-    return NULL;
-}
-
 static int32_t add_locked(strata *engine, const char *name, size_t size, uint32_t version, strata_namespace **out) {
     if (engine->namespace_count == SX_NAMESPACES_MAX) return STRATA_E_OVERLOADED;
     strata_namespace *ns = sx_allocate_zero(&engine->alloc, sizeof *ns);
@@ -33,6 +25,7 @@ static int32_t add_locked(strata *engine, const char *name, size_t size, uint32_
     ns->version = version;
     ns->index = (uint16_t)engine->namespace_count;
     engine->namespaces[engine->namespace_count++] = ns;
+    sx_names_add(engine->names, ns);
     *out = ns;
     return STRATA_OK;
 }
@@ -44,7 +37,7 @@ int32_t strata_namespace_open(strata *engine, const char *name, uint32_t version
     size_t size = strnlen(name, SX_NAMESPACE_BYTES_MAX + 1);
     if (!name_is_good(name, size)) return STRATA_E_INVALID;
     sx_lock_acquire(&engine->lock);
-    strata_namespace *found = find_locked(engine, name, version);
+    strata_namespace *found = sx_names_find(engine->names, name, size, version);
     if (found != NULL) *out = found;
     else status = add_locked(engine, name, size, version, out);
     sx_lock_release(&engine->lock);

@@ -24,6 +24,7 @@ static void engine_free(strata *engine) {
     if (engine->tags != NULL) sx_key_tags_destroy(engine->tags);
     for (uint32_t i = 0; i < engine->namespace_count; i++)
         sx_release(&alloc, engine->namespaces[i], sizeof *engine->namespaces[i]);
+    sx_names_destroy(engine->names);
     sx_release(&alloc, engine->words, engine->partitions * sizeof *engine->words);
     strata_config_destroy(engine->config);
     if (engine->heap != NULL) sx_heap_release(engine->heap);
@@ -98,6 +99,7 @@ static int32_t create_memory(strata *engine, const strata_open_options *options)
     if (status == STRATA_OK) status = sx_epoch_create(&engine->alloc, &engine->epoch);
     if (status == STRATA_OK) status = sx_epoch_register(engine->epoch, &engine->loop_record);
     if (status == STRATA_OK) status = sx_flights_create(&engine->alloc, &engine->flights);
+    if (status == STRATA_OK) status = sx_names_create(&engine->alloc, SX_NAMESPACES_MAX, &engine->names);
     if (status == STRATA_OK) status = sx_marks_create(engine, (uint32_t)sx_config_int(engine->config, "coherence.tags_max"));
     return status;
 }
