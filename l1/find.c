@@ -2,12 +2,12 @@
 /* The hit path: from a hash to an item without a lock, a system call or a write to a shared line that is hot already. */
 #include "l1/table.h"
 
-/* Notes a hit. At three the byte is left alone, so that a hot key's line stays shared by all readers. */
+/* Notes a hit. Where one is noted the byte is left alone, so that a hot key's line stays shared by all readers. */
 static void note_hit(_Atomic uint8_t *policy) {
     uint8_t seen = atomic_load_explicit(policy, memory_order_relaxed); /* relaxed: hint */
-    if ((seen & SX_L1_HITS) == SX_L1_HITS) return;
+    if ((seen & SX_L1_HIT) != 0) return;
     /* relaxed: hint; where another thread was first, its hit or its new age stands */
-    (void)atomic_compare_exchange_strong_explicit(policy, &seen, (uint8_t)(seen + 1), memory_order_relaxed,
+    (void)atomic_compare_exchange_strong_explicit(policy, &seen, (uint8_t)(seen | SX_L1_HIT), memory_order_relaxed,
                                                   memory_order_relaxed);
 }
 

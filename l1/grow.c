@@ -216,7 +216,7 @@ static void merge(sx_l1 *l1, sx_epoch_record *record, const sx_l1_root *root, ui
     sx_l1_latch_acquire(&high->latch);
     while (sx_l1_count_locked(low) + sx_l1_count_locked(high) > SX_L1_POSITIONS) {
         bool from_low = sx_l1_count_locked(low) > sx_l1_count_locked(high);
-        (void)sx_l1_evict_locked(l1, shard, from_low ? low : high, &harvest);
+        (void)sx_l1_evict_locked(l1, shard, from_low ? low : high, 0, &harvest);
     }
     for (uint32_t position = 0; position < SX_L1_POSITIONS; position++) {
         uint64_t slot = sx_l1_slot_get_locked(high, position);

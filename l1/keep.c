@@ -3,6 +3,7 @@
 #include "l1/table.h"
 
 #define HAND_VICTIMS_MAX 4u         /* of one group at one visit */
+#define HAND_CHOOSY_VISITS 64u      /* of a put, before small entries make room for a large one */
 #define HAND_VISITS_MAX 4096u       /* of the keeper's round */
 #define BALANCE_GROUPS_MAX 512u     /* of the keeper's round */
 #define CRAWL_GROUPS_MIN 64u
@@ -19,14 +20,14 @@ static sx_l1_group *upper_half(const sx_l1_root *root, uint64_t index) {
 }
 
 /* Evicts from one group while the total is over its limit. Returns bytes evicted. */
-static int64_t hand_visit(sx_l1 *l1, sx_epoch_record *record, sx_l1_group *group) {
+static int64_t hand_visit(sx_l1 *l1, sx_epoch_record *record, sx_l1_group *group, uint32_t least) {
     sx_l1_shard *shard = sx_l1_shard_of(l1, record);
     sx_l1_harvest harvest;
     harvest.count = 0;
     int64_t evicted = 0;
     sx_l1_latch_acquire(&group->latch);
     for (uint32_t i = 0; i < HAND_VICTIMS_MAX && sx_l1_over(l1, shard) > 0; i++) {
-        int64_t bytes = sx_l1_evict_locked(l1, shard, group, &harvest);
+        int64_t bytes = sx_l1_evict_locked(l1, shard, group, least, &harvest);
         if (bytes == 0) break;
         evicted += bytes;
     }
@@ -36,22 +37,22 @@ static int64_t hand_visit(sx_l1 *l1, sx_epoch_record *record, sx_l1_group *group
 }
 
 /* One step of the hand. */
-static int64_t hand_step(sx_l1 *l1, sx_epoch_record *record) {
+static int64_t hand_step(sx_l1 *l1, sx_epoch_record *record, uint32_t least) {
     const sx_l1_root *root = sx_l1_root_get(l1);
     /* relaxed: any value is a place to begin */
     uint64_t index = atomic_fetch_add_explicit(&l1->hand, 1, memory_order_relaxed) & sx_l1_mask(root->base);
     sx_l1_group *high = upper_half(root, index);
-    int64_t evicted = hand_visit(l1, record, sx_l1_group_at(root, index));
-    if (high != NULL) evicted += hand_visit(l1, record, high);
+    int64_t evicted = hand_visit(l1, record, sx_l1_group_at(root, index), least);
+    if (high != NULL) evicted += hand_visit(l1, record, high, least);
     return evicted;
 }
 
-int64_t sx_l1_hand(sx_l1 *l1, sx_epoch_record *record, int64_t paid) {
+int64_t sx_l1_hand(sx_l1 *l1, sx_epoch_record *record, int64_t paid, uint32_t least) {
     int64_t evicted = 0;
     uint64_t visits_max = 2 * (sx_l1_mask(sx_l1_root_get(l1)->base) + 1) + SX_L1_POSITIONS;
     const sx_l1_shard *shard = sx_l1_shard_of(l1, record);
     for (uint64_t visits = 0; visits < visits_max && evicted < paid && sx_l1_over(l1, shard) > 0; visits++) {
-        evicted += hand_step(l1, record);
+        evicted += hand_step(l1, record, visits < HAND_CHOOSY_VISITS ? least : 0);
     }
     return evicted;
 }
@@ -106,7 +107,7 @@ bool sx_l1_maintain_on_keeper(sx_l1 *l1, sx_epoch_record *record, int64_t now_ns
     sx_epoch_pin(record);
     bool more = sx_l1_balance_on_keeper(l1, record, BALANCE_GROUPS_MAX);
     const sx_l1_shard *shard = sx_l1_shard_of(l1, record);
-    for (uint32_t i = 0; i < HAND_VISITS_MAX && sx_l1_over(l1, shard) > 0; i++) (void)hand_step(l1, record);
+    for (uint32_t i = 0; i < HAND_VISITS_MAX && sx_l1_over(l1, shard) > 0; i++) (void)hand_step(l1, record, 0);
     more |= sx_l1_over(l1, shard) > 0 && sx_l1_entries(l1) > 0;
     more |= crawl(l1, record, now_ns);
     sx_epoch_unpin(record);

@@ -12,8 +12,8 @@
    looks at the key's home bucket, and at the group's other buckets only if the home's control byte says that entries had
    to go there.
 
-   Writers (write.c) take the latch of one group for some hundred nanoseconds. Evictions (policy.c) are S3-FIFO within the
-   group of the key that is put, then, if that did not pay, in the groups the hand comes by (keep.c).
+   Writers (write.c) take the latch of one group for some hundred nanoseconds. Evictions (policy.c) are within the group of
+   the key that is put, then, if that did not pay, in the groups the hand comes by (keep.c).
 
    Growth (grow.c) splits one group at a time, so that no put and no find ever waits for more than that. A group carries
    its level in each control byte: the number of hash bits it has in common with its entries. A find that reads a level
@@ -40,6 +40,9 @@ static const sx_option rows[] = {
     {.name = "l1.bytes", .type = SX_OPTION_BYTES, .min = INT64_C(1) << 20, .max = INT64_C(1) << 44,
      .default_text = "256MiB", .hot = true,
      .doc = "Budget of L1: items, index and policy, and memory retired but not freed yet. A tenth is left to the last."},
+    {.name = "l1.policy", .type = SX_OPTION_CHOICE, .choices = "s3fifo|lru|clock", .default_text = "s3fifo", .hot = true,
+     .doc = "Which entries leave for new ones: s3fifo, the least often and least lately used and the largest, scans and loops "
+            "pass by; lru, the least lately used; clock, the oldest that was not used since its last turn."},
     {.name = "l1.item_bytes_max", .type = SX_OPTION_BYTES, .min = 64, .max = INT64_C(1) << 26, .default_text = "1MiB",
      .doc = "Longest key and value together that L1 keeps; longer ones live in L2 only."},
 };
@@ -78,6 +81,7 @@ int32_t sx_l1_create(sx_heap *heap, sx_epoch *epoch, const sx_clock *clock, cons
     l1->crawled_ns = l1->started_ns;
     l1->secret = *secret;
     atomic_init(&l1->bytes_max, settings->bytes_max);
+    atomic_init(&l1->policy, (uint8_t)settings->policy);
     atomic_init(&l1->index_bytes, (int64_t)heap->alloc.usable(heap->alloc.context, sizeof *l1));
     int32_t status = sx_l1_root_create(l1);
     if (status != STRATA_OK) {
@@ -97,6 +101,10 @@ void sx_l1_destroy(sx_l1 *l1) {
 void sx_l1_resize(sx_l1 *l1, int64_t bytes_max) {
     assert(bytes_max > 0);
     atomic_store_explicit(&l1->bytes_max, bytes_max, memory_order_relaxed); /* relaxed: compared afresh each time */
+}
+
+void sx_l1_policy_change(sx_l1 *l1, sx_l1_policy policy) {
+    atomic_store_explicit(&l1->policy, (uint8_t)policy, memory_order_relaxed); /* relaxed: read afresh each time */
 }
 
 static int64_t sum(const sx_l1 *l1, size_t offset) {

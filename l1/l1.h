@@ -14,7 +14,7 @@
 #include "core/observe/metric.h"
 #include "core/time/clock.h"
 
-extern const sx_option_table sx_l1_options; /* l1.bytes (hot), l1.item_bytes_max, l1.enabled */
+extern const sx_option_table sx_l1_options; /* l1.bytes and l1.policy (hot), l1.item_bytes_max, l1.enabled */
 
 /* Metric rows and where their numbers are; sx_l1_metric_read(l1, i) reads row i. */
 enum {
@@ -36,9 +36,13 @@ extern const sx_metric_row sx_l1_metrics[SX_L1_METRIC_COUNT];
 
 typedef struct sx_l1 sx_l1;
 
+/* Who leaves first where room is wanted (policy.c); as in l1.policy's choices. */
+typedef enum sx_l1_policy { SX_L1_POLICY_S3FIFO, SX_L1_POLICY_LRU, SX_L1_POLICY_CLOCK } sx_l1_policy;
+
 typedef struct sx_l1_settings {
     int64_t bytes_max;
     int64_t item_bytes_max; /* key and value */
+    sx_l1_policy policy;
 } sx_l1_settings;
 
 /* The table's own memory comes from heap's allocator too. epoch outlives the store. */
@@ -96,6 +100,8 @@ bool sx_l1_maintain_on_keeper(sx_l1 *l1, sx_epoch_record *record, int64_t now_ns
 
 /* Changes the budget while in use. */
 void sx_l1_resize(sx_l1 *l1, int64_t bytes_max);
+/* Changes the policy while in use. What entries were known for under the former one is forgotten within some insertions. */
+void sx_l1_policy_change(sx_l1 *l1, sx_l1_policy policy);
 
 int64_t sx_l1_metric_read(const sx_l1 *l1, uint32_t metric);
 

@@ -1,18 +1,28 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Who leaves: S3-FIFO within one latched group, weighted by size, with the fingerprints of whom probation sent away. */
+/* Who leaves: one latched group decides among its own entries, by the policy that is set. */
 #include "l1/table.h"
 
-/* A new entry waits in probation. Hit there, it is promoted to main when its turn comes; not hit, it leaves and only its
-   fingerprint stays. In main a hit buys another round. Turns go by age times size, so that of two entries of one age the
-   larger leaves first. Ages are steps of the group's own time, which moves by one with every second insertion; 32 steps
-   fit into the byte, and an entry older than that stays at the greatest age. */
+/* The default is S3-FIFO within the group, with a main queue that knows how often and how lately.
 
-#define AGES 32u
-_Static_assert(SX_L1_POSITIONS <= AGES, "a score has five bits for who it is");
-#define PROBATION_SHARE 10u /* probation gets one in so many of the group's entries */
-#define ROUNDS_MAX (4u * SX_L1_POSITIONS)
+   A new entry waits in probation. Hit there, it is promoted to main when its turn comes; not hit, it leaves. Where probation
+   has its share and nothing had to leave, as in a group that fills, an entry of no more than the usual size goes to main at
+   once: so a loop over more than there is room for finds a part of itself each time. What leaves is remembered by a
+   fingerprint, and a key that comes back enters main, if main has an entry that was unused for longer.
 
-static uint32_t group_now(const sx_l1_group *group) { return (group->tick >> 1) & (AGES - 1); }
+   The victim is the entry of the greatest age times size: in main age is time since the last hit, divided by how often the
+   entry was hit. Time is counted in insertions into the group. A hit sets one bit, once: whoever holds the latch turns it into
+   a younger age and a count at the next insertion that moves main's time, so a hot key's line stays as it is in between. */
+
+#define PROBATION_SHARE  24u /* probation keeps one in so many of the group's entries, besides the newest */
+#define PROBATION_AGE    63u /* saturating, in insertions */
+#define MAIN_STEP        4u  /* insertions that are one step of main's time */
+#define MAIN_AGE_SHIFT   2
+#define MAIN_AGE         15u /* saturating, in steps */
+#define MAIN_HITS        3u  /* saturating, at most one counted a step */
+#define RECENCY_AGE      127u /* of lru and clock, saturating, in insertions */
+#define MAIN_AGE_GRACE   2u  /* steps that each entry of main is older than it is: counts matter less among the young */
+
+_Static_assert(SX_L1_POSITIONS <= 32, "a score has five bits for who it is");
 
 uint32_t sx_l1_size_class(size_t footprint) {
     uint32_t class = 0;
@@ -52,34 +62,60 @@ static void turns_init(turns *t, sx_l1_group *group) {
     }
 }
 
+/* Age over hits, in main: 1, 3, 5 or 7 for none to three hits, as factors of 105. A hit not counted yet is a young age. */
+static uint32_t main_score(uint32_t policy) {
+    static const uint8_t factors[MAIN_HITS + 1] = {105, 35, 21, 15};
+    uint32_t age = (policy & SX_L1_HIT) != 0 ? 0 : policy >> MAIN_AGE_SHIFT & MAIN_AGE;
+    return (age + MAIN_AGE_GRACE) * factors[policy & MAIN_HITS];
+}
+static uint32_t probation_score(uint32_t policy) { return (policy & PROBATION_AGE) + 1; }
+
 /* Whose turn it is in one of the two queues, the first of equals; count if it is empty. No branch depends on an entry. */
-static uint32_t turns_next(const turns *t, uint32_t now, uint32_t queue) {
+static uint32_t turns_next(const turns *t, uint32_t queue) {
     uint32_t best = 0; /* score, and in the low bits how far from the end it is */
     for (uint32_t i = 0; i < t->count; i++) {
-        uint32_t age = (now - ((uint32_t)t->policy[i] >> 3)) & (AGES - 1);
-        uint32_t score = (age + 1) << t->classes[i] << 5 | (AGES - 1 - i);
+        uint32_t score = queue == SX_L1_MAIN ? main_score(t->policy[i]) : probation_score(t->policy[i]);
+        score = score << t->classes[i] << 5 | (31u - i);
         score &= 0u - ((t->policy[i] & SX_L1_MAIN) == queue);
         best = score > best ? score : best;
     }
-    return best == 0 ? t->count : AGES - 1 - (best & (AGES - 1));
+    return best == 0 ? t->count : 31u - (best & 31u);
 }
 
-uint32_t sx_l1_victim_locked(sx_l1_group *group) {
+static uint32_t victim_s3fifo_locked(sx_l1_group *group, turns *t) {
+    for (;;) {
+        bool from_probation = t->probation > t->count / PROBATION_SHARE || t->probation == t->count;
+        uint32_t next = turns_next(t, from_probation ? 0 : SX_L1_MAIN);
+        if (!from_probation || (t->policy[next] & SX_L1_HIT) == 0) return next;
+        t->probation--;
+        t->policy[next] = SX_L1_MAIN;
+        sx_l1_policy_set(group, t->positions[next], SX_L1_MAIN);
+    }
+}
+
+/* Oldest first; in lru age is time since the last hit, in clock a hit buys another round. */
+static uint32_t victim_by_age_locked(sx_l1_group *group, turns *t, bool clock) {
+    for (;;) {
+        uint32_t best = 0;
+        for (uint32_t i = 0; i < t->count; i++) {
+            bool young = !clock && (t->policy[i] & SX_L1_HIT) != 0;
+            uint32_t score = (young ? 0 : 1 + (t->policy[i] & RECENCY_AGE)) << 5 | (31u - i);
+            best = score > best ? score : best;
+        }
+        uint32_t next = 31u - (best & 31u);
+        if (!clock || (t->policy[next] & SX_L1_HIT) == 0) return next;
+        t->policy[next] = 0;
+        sx_l1_policy_set(group, t->positions[next], 0);
+    }
+}
+
+uint32_t sx_l1_victim_locked(sx_l1 *l1, sx_l1_group *group) {
     turns t;
     turns_init(&t, group);
     if (t.count == 0) return SX_L1_POSITIONS;
-    uint32_t now = group_now(group);
-    uint32_t next = 0;
-    for (uint32_t round = 0; round < ROUNDS_MAX; round++) {
-        bool from_probation = t.probation > t.count / PROBATION_SHARE || t.probation == t.count;
-        next = turns_next(&t, now, from_probation ? 0 : SX_L1_MAIN);
-        uint32_t hits = t.policy[next] & SX_L1_HITS;
-        if (hits == 0) break;
-        t.probation -= from_probation;
-        hits = from_probation ? 0 : hits - 1;
-        t.policy[next] = (uint8_t)(now << 3 | SX_L1_MAIN | hits);
-        sx_l1_policy_set(group, t.positions[next], t.policy[next]);
-    }
+    sx_l1_policy policy = sx_l1_policy_of(l1);
+    uint32_t next = policy == SX_L1_POLICY_S3FIFO ? victim_s3fifo_locked(group, &t)
+                                                  : victim_by_age_locked(group, &t, policy == SX_L1_POLICY_CLOCK);
     return t.positions[next];
 }
 
@@ -94,37 +130,80 @@ static void ghost_add_locked(sx_l1_group *group, uint64_t hash) {
     group->cursor = (uint8_t)((group->cursor + 1u) % SX_L1_GHOSTS);
 }
 
-static bool ghost_take_locked(sx_l1_group *group, uint64_t hash) {
+/* How many evictions ago the key was evicted, 1 for the last; 0: not known. Known no more from then on. */
+static uint32_t ghost_take_locked(sx_l1_group *group, uint64_t hash) {
     uint16_t print = fingerprint(hash);
     for (uint32_t i = 0; i < SX_L1_GHOSTS; i++) {
         if (group->ghosts[i] != print) continue;
         group->ghosts[i] = 0;
-        return true;
+        return (group->cursor + SX_L1_GHOSTS - 1 - i) % SX_L1_GHOSTS + 1;
     }
-    return false;
+    return 0;
 }
 
-int64_t sx_l1_evict_locked(sx_l1 *l1, sx_l1_shard *shard, sx_l1_group *group, sx_l1_harvest *harvest) {
-    uint32_t position = sx_l1_victim_locked(group);
+int64_t sx_l1_evict_locked(sx_l1 *l1, sx_l1_shard *shard, sx_l1_group *group, uint32_t least, sx_l1_harvest *harvest) {
+    uint32_t position = sx_l1_victim_locked(l1, group);
     if (position == SX_L1_POSITIONS) return 0;
-    sx_item *item = sx_l1_slot_item(sx_l1_slot_get_locked(group, position));
-    if ((sx_l1_policy_get(group, position) & SX_L1_MAIN) == 0) ghost_add_locked(group, sx_l1_item_hash(l1, item));
+    uint64_t slot = sx_l1_slot_get_locked(group, position);
+    if (sx_l1_slot_class(slot) < least) return 0;
+    sx_item *item = sx_l1_slot_item(slot);
+    if (sx_l1_policy_of(l1) == SX_L1_POLICY_S3FIFO) ghost_add_locked(group, sx_l1_item_hash(l1, item));
     int64_t footprint = (int64_t)sx_item_footprint(item);
     sx_l1_take_locked(l1, shard, group, position, harvest);
     sx_counter_add_shared(&shard->evictions, 1);
     return footprint;
 }
 
-uint8_t sx_l1_arrival_locked(sx_l1_group *group, uint64_t hash) {
-    group->tick++;
-    uint32_t now = group_now(group);
-    if ((group->tick & 1) == 0) {
-        /* Entries of the greatest age would now look newly born: they stay at the greatest age. */
-        for (uint32_t position = 0; position < SX_L1_POSITIONS; position++) {
-            uint32_t policy = sx_l1_policy_get(group, position);
-            if (SX_LIKELY(policy >> 3 != now) || sx_l1_slot_get_locked(group, position) == 0) continue;
-            sx_l1_policy_set(group, position, (uint8_t)(((now + 1) & (AGES - 1)) << 3 | (policy & 7u)));
-        }
+/* Policy bytes one insertion later. */
+static uint32_t older_s3fifo(uint32_t policy, bool step) {
+    if ((policy & SX_L1_MAIN) == 0) return policy + ((policy & PROBATION_AGE) < PROBATION_AGE);
+    if (!step) return policy;
+    uint32_t hits = policy & MAIN_HITS;
+    uint32_t age = policy >> MAIN_AGE_SHIFT & MAIN_AGE;
+    if ((policy & SX_L1_HIT) != 0) return SX_L1_MAIN | (hits + (hits < MAIN_HITS));
+    return SX_L1_MAIN | (age + (age < MAIN_AGE)) << MAIN_AGE_SHIFT | hits;
+}
+static uint32_t older_by_age(uint32_t policy, bool clock) {
+    if (!clock && (policy & SX_L1_HIT) != 0) return 0;
+    return policy + ((policy & RECENCY_AGE) < RECENCY_AGE);
+}
+
+/* What there is besides a new entry. */
+typedef struct census {
+    uint32_t count, probation;
+    uint32_t classes; /* sum */
+    uint64_t unused;  /* greatest age times size in main, in insertions; UINT64_MAX where main is empty */
+} census;
+
+static census age_locked(sx_l1_group *group, sx_l1_policy policy) {
+    census c = {0, 0, 0, 0};
+    uint64_t unused = 0;
+    bool step = ++group->tick % MAIN_STEP == 0;
+    for (uint32_t position = 0; position < SX_L1_POSITIONS; position++) {
+        uint64_t slot = sx_l1_slot_get_locked(group, position);
+        if (slot == 0) continue;
+        uint32_t was = sx_l1_policy_get(group, position);
+        uint32_t is = policy == SX_L1_POLICY_S3FIFO ? older_s3fifo(was, step)
+                                                    : older_by_age(was, policy == SX_L1_POLICY_CLOCK);
+        if (is != was) sx_l1_policy_set(group, position, (uint8_t)is);
+        c.count++;
+        c.probation += (is & SX_L1_MAIN) == 0;
+        c.classes += sx_l1_slot_class(slot);
+        uint64_t age = (is & (SX_L1_MAIN | SX_L1_HIT)) == SX_L1_MAIN ? is >> MAIN_AGE_SHIFT & MAIN_AGE : 0;
+        age = age * MAIN_STEP << sx_l1_slot_class(slot);
+        unused = age > unused ? age : unused;
     }
-    return (uint8_t)(now << 3 | (ghost_take_locked(group, hash) ? SX_L1_MAIN : 0));
+    c.unused = c.probation == c.count ? UINT64_MAX : unused;
+    return c;
+}
+
+uint8_t sx_l1_arrival_locked(const sx_l1 *l1, sx_l1_group *group, uint64_t hash, uint32_t class) {
+    sx_l1_policy policy = sx_l1_policy_of(l1);
+    census c = age_locked(group, policy);
+    if (policy != SX_L1_POLICY_S3FIFO) return 0;
+    /* Main has nothing to gain from a key that was away for longer than any of its entries was unused. */
+    uint64_t gone = ghost_take_locked(group, hash);
+    if (gone != 0 && (gone + MAIN_STEP) << class <= c.unused) return SX_L1_MAIN;
+    bool room = c.probation > (c.count + 1) / PROBATION_SHARE;
+    return room && class * c.count <= c.classes ? SX_L1_MAIN : 0;
 }

@@ -29,7 +29,8 @@
 
 /* One cache line: all that a hit reads besides its item.
    A slot: bits 0-47 the item's address, 48-51 its size class, 52-63 the top of its hash; 0 is empty.
-   A policy byte: bits 0-1 hits (saturating at 3), bit 2 main (else probation), bits 3-7 the group's time at insertion.
+   A policy byte: bit 7 is set by hits; the rest is the latch holder's. Bit 6 main (else probation); in main bits 0-1 hits
+   counted and 2-5 age, in probation 0-5 age. In lru and clock bits 0-6 are the age (policy.c).
    The control byte: bits 0-5 the group's level, bit 6 "entries at home here live in other buckets of the group". */
 typedef struct sx_l1_bucket {
     _Atomic uint64_t slots[SX_L1_SLOTS];  /* atomic: release by the latch's holder, acquire by finds */
@@ -44,7 +45,7 @@ typedef struct sx_l1_group {
     _Atomic uint32_t due;          /* atomic: relaxed; written under latch, a hint for the crawl: earliest expiry */
     _Atomic uint8_t latch;         /* atomic: acquire to take, release to give */
     uint8_t cursor;                /* lock: latch; the next ghost to overwrite */
-    uint8_t tick;                  /* lock: latch; insertions, two of them are one step of the group's time */
+    uint8_t tick;                  /* lock: latch; insertions */
     uint8_t unused;
 } sx_l1_group;
 
@@ -91,6 +92,7 @@ struct sx_l1 {
     _Alignas(SX_NO_SHARING) _Atomic(sx_l1_root *) root; /* atomic: release to publish, acquire to read */
     _Atomic int64_t bytes_max;                          /* atomic: relaxed; a limit that is compared afresh each time */
     _Atomic int64_t index_bytes;                        /* atomic: relaxed; a sum */
+    _Atomic uint8_t policy;                             /* atomic: relaxed; sx_l1_policy, any mix of two does no harm */
     _Atomic bool sweeping;                              /* atomic: relaxed; a hint that inserts should help the round */
 
     _Alignas(SX_NO_SHARING) _Atomic int64_t live; /* atomic: relaxed; footprints of entries, less the shards' rests */
@@ -135,8 +137,8 @@ static inline void sx_l1_slot_set_locked(sx_l1_group *group, uint32_t position, 
 }
 
 /* Policy bytes. */
-#define SX_L1_HITS 3u
-#define SX_L1_MAIN 4u
+#define SX_L1_HIT 128u
+#define SX_L1_MAIN 64u
 static inline uint8_t sx_l1_policy_get(sx_l1_group *group, uint32_t position) {
     return atomic_load_explicit(&group->buckets[position / SX_L1_SLOTS].policy[position % SX_L1_SLOTS],
                                 memory_order_relaxed); /* relaxed: hint */
@@ -267,15 +269,23 @@ void sx_l1_overflow_locked(sx_l1_group *group);
 /* Drops the table's references once no pin can see the items. No latch is held. */
 void sx_l1_retire(sx_epoch_record *record, sx_l1_harvest *harvest);
 
-/* policy.c: S3-FIFO within a latched group. */
-/* The position to evict next, or SX_L1_POSITIONS in an empty group. Promotes and demotes on its way. */
-uint32_t sx_l1_victim_locked(sx_l1_group *group);
-/* Evicts it. Returns its footprint, 0 where there was none. */
-int64_t sx_l1_evict_locked(sx_l1 *l1, sx_l1_shard *shard, sx_l1_group *group, sx_l1_harvest *harvest);
-/* The policy byte of a new entry: time moves on, and a key that was evicted lately enters main. */
-uint8_t sx_l1_arrival_locked(sx_l1_group *group, uint64_t hash);
-uint32_t sx_l1_count_locked(sx_l1_group *group);
+/* policy.c: who leaves a latched group. */
+static inline sx_l1_policy sx_l1_policy_of(const sx_l1 *l1) {
+    return (sx_l1_policy)atomic_load_explicit(&l1->policy, memory_order_relaxed); /* relaxed: a choice, read afresh */
+}
 uint32_t sx_l1_size_class(size_t footprint);
+/* The position to evict next, or SX_L1_POSITIONS in an empty group. Promotes on its way. */
+uint32_t sx_l1_victim_locked(sx_l1 *l1, sx_l1_group *group);
+/* Evicts it, if its size class is at least least. Returns its footprint, 0 where nothing was evicted. */
+int64_t sx_l1_evict_locked(sx_l1 *l1, sx_l1_shard *shard, sx_l1_group *group, uint32_t least, sx_l1_harvest *harvest);
+/* The least class of who makes room for an entry of this size: much smaller ones, however many, do not. */
+static inline uint32_t sx_l1_least_class(size_t footprint, const sx_l1 *l1) {
+    uint32_t class = sx_l1_size_class(footprint);
+    return class > 2 && sx_l1_policy_of(l1) == SX_L1_POLICY_S3FIFO ? class - 2 : 0;
+}
+/* The policy byte of a new entry: time moves on, and a key that was evicted lately enters main. */
+uint8_t sx_l1_arrival_locked(const sx_l1 *l1, sx_l1_group *group, uint64_t hash, uint32_t class);
+uint32_t sx_l1_count_locked(sx_l1_group *group);
 
 /* grow.c: splits and merges. */
 /* Gives a full group's key a chance to find room: splits its group, or starts the round that will. Returns whether it is
@@ -290,7 +300,8 @@ int32_t sx_l1_root_create(sx_l1 *l1);
 /* Frees root and segments at once: no other thread may be inside. */
 void sx_l1_root_destroy(sx_l1 *l1);
 
-/* keep.c: evicts with the hand until the total is under its limit, or paid bytes are evicted. Pinned, no latch. */
-int64_t sx_l1_hand(sx_l1 *l1, sx_epoch_record *record, int64_t paid);
+/* keep.c: evicts with the hand until the total is under its limit, or paid bytes are evicted; in the first groups only
+   entries of at least this class. Pinned, no latch. */
+int64_t sx_l1_hand(sx_l1 *l1, sx_epoch_record *record, int64_t paid, uint32_t least);
 
 #endif

@@ -160,15 +160,16 @@ static bool insert_locked(sx_l1 *l1, sx_l1_shard *shard, sx_l1_group *group, uin
     int64_t footprint = (int64_t)sx_item_footprint(item);
     uint32_t position = sx_l1_free_position_locked(group, sx_l1_home(hash));
     int64_t over = sx_l1_over(l1, shard) + footprint;
+    uint32_t least = sx_l1_least_class((size_t)footprint, l1);
     if (position == SX_L1_POSITIONS && over <= -sx_l1_growth_min(l1) && !must) return false;
     for (uint32_t i = 0; i < OWN_VICTIMS_MAX && (over > 0 || position == SX_L1_POSITIONS); i++) {
-        int64_t evicted = sx_l1_evict_locked(l1, shard, group, harvest);
+        int64_t evicted = sx_l1_evict_locked(l1, shard, group, position == SX_L1_POSITIONS ? 0 : least, harvest);
         if (evicted == 0) break;
         over -= evicted;
         position = sx_l1_free_position_locked(group, sx_l1_home(hash));
     }
     assert(position < SX_L1_POSITIONS);
-    uint8_t policy = sx_l1_arrival_locked(group, hash);
+    uint8_t policy = sx_l1_arrival_locked(l1, group, hash, sx_l1_size_class((size_t)footprint));
     sx_item_retain(item);
     sx_l1_place_locked(group, position, slot_of(item, hash, footprint), policy);
     due_locked(l1, group, item);
@@ -240,7 +241,9 @@ int32_t sx_l1_put(sx_l1 *l1, sx_epoch_record *record, uint64_t hash, sx_item *it
         if (i + 1 < TRIES_MAX && !sx_l1_make_room(l1, record, hash)) i = TRIES_MAX - 1;
     }
     if (status == STRATA_OK) {
-        if (sx_l1_over(l1, shard) > 0) sx_l1_hand(l1, record, 2 * (int64_t)sx_item_footprint(item));
+        size_t footprint = sx_item_footprint(item);
+        if (sx_l1_over(l1, shard) > 0)
+            sx_l1_hand(l1, record, 2 * (int64_t)footprint, sx_l1_least_class(footprint, l1));
         watch_load(l1, shard);
         if (atomic_load_explicit(&l1->sweeping, memory_order_relaxed)) sx_l1_help(l1, record, 4); /* relaxed: hint */
     }

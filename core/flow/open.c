@@ -114,7 +114,8 @@ static int32_t create_l1(strata *engine) {
     }
     if (!engine->l1_on) return STRATA_OK;
     sx_l1_settings settings = {sx_config_int(engine->config, "l1.bytes"),
-                               sx_config_int(engine->config, "l1.item_bytes_max")};
+                               sx_config_int(engine->config, "l1.item_bytes_max"),
+                               (sx_l1_policy)sx_config_int(engine->config, "l1.policy")};
     return sx_l1_create(engine->heap, engine->epoch, &engine->clock, &engine->secret, &settings, &engine->l1);
 }
 

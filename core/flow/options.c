@@ -66,7 +66,10 @@ void sx_engine_apply_hot(strata *engine) {
     put(&engine->hot.untrusted, sx_config_int(config, "coherence.untrusted"));
     put(&engine->hot.carry_bytes_max, sx_config_int(config, "coherence.value_bytes_max"));
     put(&engine->hot.serve_stale_max_ns, sx_config_int(config, "coherence.serve_stale_max"));
-    if (engine->l1 != NULL) sx_l1_resize(engine->l1, sx_config_int(config, "l1.bytes"));
+    if (engine->l1 != NULL) {
+        sx_l1_resize(engine->l1, sx_config_int(config, "l1.bytes"));
+        sx_l1_policy_change(engine->l1, (sx_l1_policy)sx_config_int(config, "l1.policy"));
+    }
 }
 
 int32_t strata_option_get(strata *engine, const char *name, char *text, size_t text_size) {

@@ -474,6 +474,11 @@ static void options_change_while_open(void **state) {
     assert_int_equal(test_metric(f->engine, "l1.bytes_max"), 64 << 20);
     assert_int_equal(strata_option_set(f->engine, "l1.bytes", "3 parsecs", &error), STRATA_E_CONFIG);
     assert_non_null(strstr(error.text, "l1.bytes"));
+    assert_int_equal(strata_option_set(f->engine, "l1.policy", "lru", &error), STRATA_OK);
+    assert_int_equal(strata_option_get(f->engine, "l1.policy", text, sizeof text), STRATA_OK);
+    assert_string_equal(text, "lru");
+    assert_int_equal(strata_option_set(f->engine, "l1.policy", "mru", &error), STRATA_E_CONFIG);
+    assert_non_null(strstr(error.text, "l1.policy"));
     assert_int_equal(strata_option_set(f->engine, "coherence.partitions", "512", &error), STRATA_E_CONFIG);
     assert_string_equal(error.text, "option 'coherence.partitions' can't change while open");
     assert_int_equal(strata_option_set(f->engine, "no.such", "1", &error), STRATA_E_CONFIG);
