@@ -295,7 +295,9 @@ static uint64_t round_wanted_locked(const sx_l1 *l1, const sx_l1_root *root) {
                           : (entries - all * SX_L1_LOAD_MAX) / (SX_L1_LOAD_END - SX_L1_LOAD_MAX) + 1;
     if (wanted < l1->sweep_wanted) wanted = l1->sweep_wanted;
     uint64_t most = groups_max(l1);
-    if (all + l1->splits >= most && wanted > l1->sweep) wanted = l1->sweep;
+    /* Nor at the price of entries: at the limit, where entries become smaller, full groups evict until there is room. */
+    bool none = all + l1->splits >= most || sx_l1_live(l1) + sx_l1_growth_min(l1) > sx_l1_live_max(l1);
+    if (none && wanted > l1->sweep) wanted = l1->sweep;
     return wanted < all ? wanted : all;
 }
 
