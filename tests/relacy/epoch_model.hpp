@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Reclamation as core/memory/epoch.c makes it where there is no membarrier: a model, statement by statement. (Where there is,
-// the pins' fence is made by the kernel at some point between the keeper's two sides.) One record per reader; what is retired
+// Reclamation as core/memory/epoch.c makes it, with membarrier(2) and without: a model, statement by statement. One record per reader; what is retired
 // is poisoned instead of freed, so that a late look is a race or a fault.
 #ifndef TESTS_RELACY_EPOCH_MODEL_HPP
 #define TESTS_RELACY_EPOCH_MODEL_HPP
@@ -12,6 +11,47 @@ struct item {
     sx_plain<int> key;
     sx_plain<int> n;
     sx_plain<int> books; // of the batch that it is retired in
+};
+
+// membarrier(2): each thread passes a full fence somewhere between two of its steps, after the call began and before it ends.
+// Threads are fibers of one thread, so that these plain fields are what the kernel knows, not what processors show each other.
+static bool epoch_membarrier; // else pins fence
+enum { BARRIER_THREADS = 8 };
+static struct {
+    unsigned wanted, passed[BARRIER_THREADS], threads;
+    bool gone[BARRIER_THREADS];
+} kernel;
+
+static void barrier_pass() {
+    unsigned self = rl::thread_index(), wanted = kernel.wanted;
+    if (!epoch_membarrier || self >= kernel.threads || kernel.passed[self] >= wanted) return;
+    (rl::atomic_thread_fence)(rl::mo_seq_cst, $); // the kernel's, which no test weakens
+    kernel.passed[self] = wanted;
+}
+static void barrier_all() {
+    (rl::atomic_thread_fence)(rl::mo_seq_cst, $); // the caller's own, before and after
+    unsigned mine = ++kernel.wanted;
+    for (unsigned i = 0; i < kernel.threads; i++) {
+        while (i != rl::thread_index() && !kernel.gone[i] && kernel.passed[i] < mine) {
+            barrier_pass();
+            rl::yield(1, $);
+        }
+    }
+    (rl::atomic_thread_fence)(rl::mo_seq_cst, $);
+}
+
+// A suite whose threads can be asked for a barrier before each of their steps.
+template <typename Self, unsigned Threads> struct suite : rl::test_suite<Self, Threads> {
+    void thread(unsigned index) {
+        static_cast<Self *>(this)->act(index);
+        (rl::atomic_thread_fence)(rl::mo_seq_cst, $); // it leaves its processor: a barrier too
+        kernel.gone[index] = true;
+    }
+    static void begin() {
+        kernel = {};
+        kernel.threads = Threads;
+        sx_before_step = barrier_pass;
+    }
 };
 
 enum { EPOCH_RECORDS = 2, EPOCH_PENDING = 4 };
@@ -36,7 +76,7 @@ struct epoch_model {
     void pin(unsigned r) {
         unsigned now = atomic_load_explicit(&time, memory_order_acquire);  // [order: epoch-pin]
         atomic_store_explicit(&seen[r], now, memory_order_release);        // earlier pins are done
-        atomic_thread_fence(memory_order_seq_cst);                         // [order: epoch-pin]
+        if (!epoch_membarrier) atomic_thread_fence(memory_order_seq_cst);  // [order: epoch-pin]
     }
     void unpin(unsigned r) {
         atomic_store_explicit(&seen[r], 0u, memory_order_release); // [order: epoch-unpin]
@@ -76,7 +116,8 @@ struct epoch_model {
             pending[k] = i;
             stamps[k] = now;
             atomic_store_explicit(&time, now + 2, memory_order_release); // [order: epoch-pin]
-            atomic_thread_fence(memory_order_seq_cst);                   // [order: epoch-pin] sx_fence_epoch_reclaim
+            if (epoch_membarrier && sx_variant != 7) barrier_all();      // 7: nobody is asked
+            if (!epoch_membarrier) atomic_thread_fence(memory_order_seq_cst); // [order: epoch-pin] sx_fence_epoch_reclaim
         }
         poll();
     }

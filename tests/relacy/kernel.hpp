@@ -57,7 +57,9 @@ template <typename Test> bool simulate(unsigned long iterations, bool loud) {
     params.progress_stream = &silence;
     params.execution_depth_limit = 4000;
     params.collect_history = params.output_history = loud;
-    return rl::simulate<Test>(params);
+    bool held = rl::simulate<Test>(params);
+    if (!held && sx_mutated < 0 && sx_variant == 0) std::printf("%s, iteration %lu\n", rl::test_result_str(params.test_result), (unsigned long)params.stop_iteration);
+    return held;
 }
 
 struct sx_tally {
@@ -71,7 +73,19 @@ template <typename Test> bool holds(const char *name, unsigned long iterations) 
     std::printf("%s: %s\n", name, held ? "holds" : "FAILS");
     std::fflush(stdout);
     if (!held) (void)simulate<Test>(iterations, true);
+    if (!held) std::exit(1);
     return held;
+}
+
+/* The broken variants alone. */
+template <typename... Tests> void judge_variants(unsigned long iterations, int variants, sx_tally &t) {
+    for (sx_variant = 1; sx_variant <= variants; sx_variant++) {
+        bool caught = !(simulate<Tests>(iterations, false) && ...);
+        std::printf("%-9s variant %d\n", caught ? "caught" : "SURVIVES", sx_variant);
+        t.caught += caught;
+        t.faults += !caught;
+    }
+    sx_variant = 0;
 }
 
 /* Sites are those that some kernel of this program has run into; Tests together must catch each. */
@@ -91,6 +105,7 @@ template <typename... Tests> sx_tally judge(unsigned long iterations, int varian
             if (expected) used[m] = true;
             std::printf("%-9s %s -> %s: %s\n", caught ? "caught" : expected ? "justified" : "SURVIVES",
                         order_name(sx_sites[i].order), order_name(order), line.c_str());
+            std::fflush(stdout);
             t.caught += caught;
             t.survived += !caught && expected;
             t.faults += caught == expected; /* also one that is caught although it is said to be justified */
@@ -101,13 +116,7 @@ template <typename... Tests> sx_tally judge(unsigned long iterations, int varian
         if (!used[m]) std::printf("NO SUCH   %s\n", may[m].text);
         t.faults += !used[m];
     }
-    for (sx_variant = 1; sx_variant <= variants; sx_variant++) {
-        bool caught = !(simulate<Tests>(iterations, false) && ...);
-        std::printf("%-9s variant %d\n", caught ? "caught" : "SURVIVES", sx_variant);
-        t.caught += caught;
-        t.faults += !caught;
-    }
-    sx_variant = 0;
+    judge_variants<Tests...>(iterations, variants, t);
     std::printf("%d weakened or broken caught, %d justified, %d faults\n", t.caught, t.survived, t.faults);
     return t;
 }

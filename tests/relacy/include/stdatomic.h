@@ -33,7 +33,9 @@ static inline sx_order sx_order_at(int site, rl::memory_order order, const char 
     s.line = line;
     return sx_order{site};
 }
+static void (*sx_before_step)(); /* runs before each atomic access and plain load, on the accessing thread; NULL: nothing */
 static inline rl::memory_order sx_order_of(sx_order o, sx_site_kind kind) {
+    if (sx_before_step != nullptr) sx_before_step();
     sx_sites[o.site].kind = kind;
     return o.site == sx_mutated ? sx_instead : sx_sites[o.site].order;
 }
@@ -83,7 +85,10 @@ template <typename T> class sx_plain {
     rl::var<T> it;
 
 public:
-    operator T() const { return it($).load(); }
+    operator T() const {
+        if (sx_before_step != nullptr) sx_before_step();
+        return it($).load();
+    }
     T operator=(T value) {
         it($).store(value);
         return value;
