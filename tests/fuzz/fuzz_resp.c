@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Fuzzes the RESP parser: any bytes, in one piece and byte by byte, are understood or refused alike. */
+/* Fuzzes the RESP parser: any bytes, in one piece, byte by byte and, where they are few, split anywhere in two, are
+   understood or refused alike. */
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -7,6 +8,8 @@
 #include <strata/status.h>
 
 #include "l2/redis/resp.h"
+
+enum { SPLIT_MAX = 64 };
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -23,7 +26,8 @@ static uint64_t mix(uint64_t sum, const sx_resp *value) {
     return sum;
 }
 
-static uint64_t run(const uint8_t *data, size_t size, size_t step) {
+/* The first piece has first bytes, the others step. */
+static uint64_t run(const uint8_t *data, size_t size, size_t first, size_t step) {
     const sx_resp_limits limits = {.depth_max = 5, .elements_max = 1000, .bulk_bytes_max = 4096};
     sx_resp_parser *parser;
     if (sx_resp_parser_create(sx_alloc_default(), &limits, &parser) != STRATA_OK) abort();
@@ -31,7 +35,8 @@ static uint64_t run(const uint8_t *data, size_t size, size_t step) {
     size_t begin = 0, have = 0;
     int32_t status = STRATA_PENDING;
     while (have < size && (status == STRATA_PENDING || status == STRATA_OK)) {
-        have = size - have < step ? size : have + step;
+        size_t piece = have == 0 ? first : step;
+        have = size - have < piece ? size : have + piece;
         uint8_t *copy = malloc(have); /* it may move, and ends where it ends */
         memcpy(copy, data, have);
         while (begin < have) {
@@ -53,7 +58,11 @@ static uint64_t run(const uint8_t *data, size_t size, size_t step) {
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     if (size == 0 || size > 8192) return 0;
-    uint64_t whole = run(data, size, size);
-    if (run(data, size, size < 512 ? 1 : 97) != whole) abort();
+    uint64_t whole = run(data, size, size, size);
+    size_t step = size < 512 ? 1 : 97;
+    if (run(data, size, step, step) != whole) abort();
+    for (size_t first = 1; first < size && size <= SPLIT_MAX; first++) {
+        if (run(data, size, first, size) != whole) abort();
+    }
     return 0;
 }
