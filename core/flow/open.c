@@ -127,6 +127,7 @@ static sx_redis_settings redis_settings(strata *engine) {
         .log = &engine->log,
         .username = sx_config_text(config, "l2.username"),
         .password = sx_config_text(config, "l2.password"),
+        .password_file = sx_config_text(config, "l2.password_file"),
         .client_name = "strata",
         .connect_timeout_ns = sx_config_int(config, "l2.connect_timeout"),
         .limits = {.depth_max = 8,

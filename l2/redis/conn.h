@@ -48,6 +48,7 @@ typedef struct sx_redis_settings {
     const sx_log *log;
     const char *username;       /* "" for the default user */
     const char *password;       /* "" for no AUTH */
+    const char *password_file;  /* NULL or "": none; else read at each handshake, instead of password */
     const char *client_name;
     int64_t connect_timeout_ns; /* for connect and handshake together */
     sx_resp_limits limits;

@@ -4,11 +4,16 @@
 #include "l2/redis/conn_private.h"
 
 #include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
+#include <unistd.h>
 
 #include <xxhash.h>
 
 #include <strata/status.h>
+
+enum { PASSWORD_BYTES_MAX = 512 };
 
 struct sx_redis_identify {
     sx_redis_conn *conn;
@@ -235,17 +240,45 @@ static void send_text(sx_redis_conn *conn, const char *first, const char *second
     sx_command_deinit(&command);
 }
 
+/* The file's text without the end of its line. False: the connection is closed with the reason. */
+static bool read_password(sx_redis_conn *conn, char out[PASSWORD_BYTES_MAX + 2]) {
+    const char *path = conn->settings->password_file;
+    int file = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* a pipe without a writer must not stop the loop */
+    ssize_t size = file < 0 ? -1 : read(file, out, PASSWORD_BYTES_MAX + 2);
+    int why = errno;
+    if (file >= 0) (void)close(file);
+    if (size < 0) {
+        sx_redis_conn_fail(conn, STRATA_E_AUTH, "l2.password_file: %.100s: %s", path, uv_strerror(uv_translate_sys_error(why)));
+        return false;
+    }
+    while (size > 0 && (out[size - 1] == '\n' || out[size - 1] == '\r')) size--;
+    if (size == 0 || size > PASSWORD_BYTES_MAX || memchr(out, '\0', (size_t)size) != NULL) {
+        explicit_bzero(out, PASSWORD_BYTES_MAX + 2);
+        sx_redis_conn_fail(conn, STRATA_E_AUTH, "l2.password_file: %.100s: not a text of 1 to %d bytes", path,
+                           PASSWORD_BYTES_MAX);
+        return false;
+    }
+    out[size] = '\0';
+    return true;
+}
+
 static void send_hello(sx_redis_conn *conn) {
     const sx_redis_settings *settings = conn->settings;
+    const char *password = settings->password;
+    char from_file[PASSWORD_BYTES_MAX + 2] = "";
+    if (settings->password_file != NULL && settings->password_file[0] != '\0') {
+        if (!read_password(conn, from_file)) return;
+        password = from_file;
+    }
     sx_command command;
     sx_command_init(&command, settings->alloc);
     sx_command_text(&command, "HELLO");
     sx_command_text(&command, "3");
-    if (settings->password != NULL && settings->password[0] != '\0') {
+    if (password != NULL && password[0] != '\0') {
         bool named = settings->username != NULL && settings->username[0] != '\0';
         sx_command_text(&command, "AUTH");
         sx_command_text(&command, named ? settings->username : "default");
-        sx_command_text(&command, settings->password);
+        sx_command_text(&command, password);
     }
     if (settings->client_name != NULL && settings->client_name[0] != '\0') {
         sx_command_text(&command, "SETNAME");
@@ -253,10 +286,12 @@ static void send_hello(sx_redis_conn *conn) {
     }
     send_words(conn, &command, hello_answered);
     sx_command_deinit(&command);
+    explicit_bzero(from_file, sizeof from_file);
 }
 
 void sx_redis_conn_handshake(sx_redis_conn *conn) {
     send_hello(conn);
+    if (conn->state == SX_REDIS_CONN_CLOSING) return;
     conn->time_sent_ns = sx_loop_now_ns(conn->loop);
     send_text(conn, "TIME", NULL, time_answered);
     send_text(conn, "INFO", "server", server_answered);

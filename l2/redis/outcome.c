@@ -63,6 +63,9 @@ static const sx_option option_rows[] = {
      "Addresses to find the servers by: host:port, separated by commas; an IPv6 address in brackets."},
     {"l2.username", SX_OPTION_STRING, 0, 256, "", NULL, false, false, "User of the server's access list; empty: default."},
     {"l2.password", SX_OPTION_SECRET, 0, 512, "", NULL, false, false, "Password; empty: no authentication."},
+    {"l2.password_file", SX_OPTION_STRING, 0, 4096, "", NULL, false, false,
+     "File that holds the password, without the line's end; read again for each connection, so that it may be replaced while "
+     "the program runs; empty: l2.password."},
     {"l2.connect_timeout", SX_OPTION_DURATION, 10 * SX_NS_PER_MS, 60 * SX_NS_PER_S, "1s", NULL, false, false,
      "Longest time to connect and agree with one server."},
     {"l2.queue_ops_max", SX_OPTION_INTEGER, 16, 16777216, "65536", NULL, false, false,

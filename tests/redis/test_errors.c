@@ -9,6 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <unistd.h>
+
 #include <cmocka.h>
 
 #include <strata/status.h>
@@ -176,6 +178,62 @@ static void credentials_are_checked_at_the_door(void **state) {
     sx_cluster_stop(server);
 }
 
+static void write_file(const char *path, const char *text) {
+    FILE *file = fopen(path, "w");
+    assert_non_null(file);
+    assert_true(fputs(text, file) >= 0);
+    assert_int_equal(fclose(file), 0);
+}
+
+/* A password is replaced in the file and at the server while connections live. */
+static void a_password_file_is_read_for_each_connection(void **state) {
+    (void)state;
+    sx_cluster *server = server_start("", NULL);
+    run(server, "ACL SETUSER app on >first ~* &* +@all");
+    char path[] = "/tmp/strata-password-XXXXXX";
+    int made = mkstemp(path);
+    assert_true(made >= 0);
+    close(made);
+    static const struct {
+        const char *text, *why;
+    } cases[] = {{NULL, "no such file"}, {"", "not a text"}, {"\n", "not a text"}, {"wrong\n", "WRONGPASS"}};
+    char too_long[600];
+    memset(too_long, 'x', sizeof too_long - 1);
+    too_long[sizeof too_long - 1] = '\0';
+    test_drive drive;
+    for (size_t i = 0; i <= sizeof cases / sizeof cases[0]; i++) {
+        bool last = i == sizeof cases / sizeof cases[0];
+        test_drive_init(&drive);
+        drive.settings.username = "app";
+        drive.settings.password = "first"; /* not asked for where there is a file */
+        drive.settings.password_file = !last && cases[i].text == NULL ? "/nonexistent" : path;
+        write_file(path, last ? too_long : cases[i].text == NULL ? "" : cases[i].text);
+        test_drive_open(&drive, SX_REDIS_MODE_AUTO, sx_cluster_seeds(server));
+        assert_false(test_drive_wait_map(&drive, 200));
+        int32_t told;
+        const char *why = sx_redis_cluster_last_error(drive.cluster, &told);
+        if (strstr(why, last ? "not a text" : cases[i].why) == NULL) fail_msg("%s", why);
+        assert_int_equal(told, STRATA_E_AUTH);
+        test_drive_close(&drive);
+    }
+    write_file(path, "first\n");
+    test_drive_init(&drive);
+    drive.settings.username = "app";
+    drive.settings.password_file = path;
+    test_drive_open(&drive, SX_REDIS_MODE_AUTO, sx_cluster_seeds(server));
+    assert_true(test_drive_wait_map(&drive, 3000));
+    assert_true(test_drive_call_until_ok(&drive, "SET k v", 1, 3000));
+    run(server, "ACL SETUSER app resetpass >second");
+    write_file(path, "second");
+    free(sx_cluster_command(server, 0, "CLIENT KILL USER app"));
+    test_drive_turn(&drive, 50);
+    assert_true(test_drive_call_until_ok(&drive, "GET k", 1, 5000));
+    assert_true(sx_redis_metric_read(drive.cluster, SX_REDIS_METRIC_DISCONNECTS) >= 1);
+    test_drive_close(&drive);
+    unlink(path);
+    sx_cluster_stop(server);
+}
+
 static void a_full_server_is_waited_for(void **state) {
     (void)state;
     sx_cluster *server = server_start("", NULL);
@@ -243,6 +301,7 @@ int main(void) {
         cmocka_unit_test(a_script_that_does_not_end_is_busy),
         cmocka_unit_test(a_server_that_loads_says_so),
         cmocka_unit_test(credentials_are_checked_at_the_door),
+        cmocka_unit_test(a_password_file_is_read_for_each_connection),
         cmocka_unit_test(a_full_server_is_waited_for),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
