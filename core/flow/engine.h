@@ -144,6 +144,9 @@ struct strata {
     uint32_t owed_count;         /* the others */
     int64_t owed_bytes;
     sx_recovery window;
+    struct sx_renewed *renewed, **renewed_tail; /* tags that a failover may have brought back */
+    uint32_t renewed_count;
+    sx_timer renewed_timer;
     sx_flight *active_flights;   /* all that the loop knows */
     uint16_t large[SX_LARGE_SLOTS]; /* fingerprints of keys whose values were large; 0 none */
     sx_task stop_task, start_task;
@@ -416,6 +419,15 @@ int32_t sx_fetch_item_on_loop(strata *engine, const strata_namespace *ns, uint32
 /* renew.c */
 /* The op's session closes: nobody waits for it any more. Stripe lock held. */
 void sx_renewal_forget_locked(sx_op *op);
+/* Invalidates a tag again, for nobody. False when out of memory. */
+bool sx_renewal_repeat_on_loop(strata *engine, const void *name, uint32_t size);
+
+/* renewed.c: on the loop */
+/* A tag's invalidation was acknowledged by the server of that identity; 0: it must be repeated. */
+void sx_renewed_note_on_loop(strata *engine, const void *name, uint32_t size, uint32_t partition, uint64_t identity);
+/* Some partition stands on another server than before. */
+void sx_renewed_replaced_on_loop(strata *engine);
+void sx_renewed_deinit(strata *engine);
 
 /* asked.c: on the loop */
 /* Before a write goes to node: makes it one that is refused where UNTRUST must be published first. */

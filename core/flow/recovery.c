@@ -123,6 +123,7 @@ static void replay_on_loop(sx_task *task) {
 void sx_recovery_replaced_on_loop(void *context, uint32_t partition, int64_t proven_ns) {
     strata *engine = context;
     sx_recovery *window = &engine->window;
+    sx_renewed_replaced_on_loop(engine);
     if (window->count == 0 || engine->stopping || SX_BROKEN(replay)) return;
     if (window->replaced[partition] > proven_ns) window->replaced[partition] = proven_ns;
     if (window->posted) return;

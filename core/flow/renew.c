@@ -4,6 +4,8 @@
 
 #include "core/flow/engine.h"
 
+#define REPEAT_NS (2 * SX_NS_PER_S)
+
 /* One tag of a call. owner: loop */
 typedef struct renewal_tag {
     sx_store_op store_op;
@@ -23,6 +25,7 @@ typedef struct sx_renewal {
     int64_t deadline_ns;
     uint32_t count, left;
     int32_t status;         /* the first failure */
+    bool repeated;          /* for nobody: what a failover may have undone */
     renewal_tag tags[];
 } sx_renewal;
 
@@ -58,6 +61,9 @@ static void tag_over(renewal_tag *tag, int32_t status, uint64_t n) {
     if (status == STRATA_OK) sx_marks_renewed_on_loop(engine, tag->name, tag->size, n, tag->nonce);
     else sx_marks_doubt_on_loop(engine, tag->name, tag->size); /* it may have been executed, or still be */
     sx_flights_mark_tag(engine, tag->name, tag->size);
+    if (status == STRATA_OK || renewal->repeated)
+        sx_renewed_note_on_loop(engine, tag->name, tag->size, tag->partition,
+                                status == STRATA_OK ? tag->store_op.request.identity : 0);
     if (status != STRATA_OK && renewal->status == STRATA_OK) renewal->status = status;
     if (--renewal->left == 0) end_on_loop(renewal);
 }
@@ -155,6 +161,18 @@ static sx_renewal *renewal_create(strata *engine, const strata_bytes *tags, uint
         memcpy(tag->name, tags[i].data, tags[i].size);
     }
     return renewal;
+}
+
+bool sx_renewal_repeat_on_loop(strata *engine, const void *name, uint32_t size) {
+    strata_bytes tag = {name, size};
+    int64_t deadline_ns = sx_loop_now_ns(engine->loop) + REPEAT_NS;
+    sx_renewal *renewal = renewal_create(engine, &tag, 1, deadline_ns);
+    if (renewal == NULL) return false;
+    renewal->repeated = true;
+    atomic_fetch_add_explicit(&engine->pending, 1, memory_order_relaxed); /* relaxed: a count for limits */
+    sx_counter_add_shared(&engine->counters[SX_FLOW_METRIC_TAGS_REPEATED], 1);
+    sx_loop_post(engine->loop, &renewal->task);
+    return true;
 }
 
 /* Without L2 the markers here are all there are. */

@@ -43,6 +43,8 @@ const sx_metric_row sx_flow_metrics[SX_FLOW_METRIC_COUNT] = {
                                      "entries replaced by the value that came with a message", 0},
     [SX_FLOW_METRIC_MARKS_ASKED] = {"flow.markers_asked", "operations", "markers of tags that L2 was asked for", 0},
     [SX_FLOW_METRIC_OUTDATED] = {"flow.outdated", "operations", "values found with a tag that was invalidated", 0},
+    [SX_FLOW_METRIC_TAGS_REPEATED] = {"recovery.tags_repeated", "operations",
+                                      "invalidations of tags repeated at another server than acknowledged them", 0},
     [SX_FLOW_METRIC_TAGS_TOO_LATE] = {"flow.tags_too_late", "operations",
                                       "loads not cached because their tags were not known before", 0},
     [SX_FLOW_METRIC_UNKNOWN_KEYS] = {"flow.unknown_keys", "1", "keys with a write of unknown outcome", 1},

@@ -348,6 +348,46 @@ static void a_failover_of_the_markers_node(void **state) {
     close_side(&b);
 }
 
+/* The successor has not seen the invalidation: its sender repeats it there, else all that was tagged would be back. */
+static void a_failover_undoes_no_acknowledged_invalidation(void **state) {
+    (void)state;
+    side a, b;
+    char name[32], key[32];
+    sx_key_tags *tags = NULL;
+    int in_tag = 0, elsewhere = 0;
+    assert_int_equal(sx_key_tags_create(sx_alloc_default(), 256, &tags), STRATA_OK);
+    for (;; in_tag++) { /* a tag of node 0, an entry of node 1: which stays where it is */
+        snprintf(name, sizeof name, "lost tag %d", in_tag);
+        if (sx_cluster_owner(cluster, tags->tags[sx_key_partition(name, strlen(name), 256)].slot) == 0) break;
+    }
+    for (;; elsewhere++) {
+        snprintf(key, sizeof key, "undone:%d", elsewhere);
+        if (sx_cluster_owner(cluster, tags->tags[sx_key_partition(key, strlen(key), 256)].slot) == 1) break;
+    }
+    sx_key_tags_destroy(tags);
+    open_side(&a);
+    open_side(&b);
+    set_tagged(&a, key, "old", NAMES(name));
+    assert_string_equal(test_get(b.session, b.ns, key), "old");
+    test_sleep_ms(500); /* the replica has the marker */
+    assert_int_equal(sx_cluster_pause(cluster, 3), 0);
+    free(sx_cluster_command(cluster, 0, "CLIENT KILL TYPE replica"));
+    invalidate(&a, NAMES(name));
+    await_gone(&b, key);
+    test_sleep_ms(300);
+    assert_int_equal(sx_cluster_kill(cluster, 0), 0);
+    assert_int_equal(sx_cluster_resume(cluster, 3), 0);
+    assert_true(test_metric_wait(a.engine, "recovery.tags_repeated", 1, 20000));
+    assert_true(test_metric_wait(a.engine, "coherence.partitions_trusted", 256, 20000));
+    assert_true(test_metric_wait(b.engine, "coherence.partitions_trusted", 256, 20000));
+    for (int i = 0; i < 3000 && test_metric(a.engine, "flow.pending") != 0; i++) test_sleep_ms(1);
+    test_sleep_ms(700);
+    assert_null(test_get(b.session, b.ns, key));
+    assert_null(test_get(a.session, a.ns, key));
+    close_side(&a);
+    close_side(&b);
+}
+
 int main(void) {
     if (!sx_cluster_available()) return 77;
     const struct CMUnitTest tests[] = {
@@ -357,7 +397,8 @@ int main(void) {
         cmocka_unit_test(tags_that_only_the_loader_names_need_a_second_load),
         cmocka_unit_test(a_lost_message_brings_nothing_back),
         cmocka_unit_test(a_missing_marker_invalidates),
-        cmocka_unit_test(a_failover_of_the_markers_node), /* last: a node is gone */
+        cmocka_unit_test(a_failover_undoes_no_acknowledged_invalidation), /* node 0 is gone */
+        cmocka_unit_test(a_failover_of_the_markers_node),                 /* and another */
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }
