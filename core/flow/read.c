@@ -58,8 +58,11 @@ int32_t sx_read_peek(strata_session *session, uint64_t hash, uint32_t partition,
     /* relaxed: compared with the generation that was acquired; restamping publishes nothing else */
     uint64_t stamped = atomic_load_explicit(&item->generation, memory_order_relaxed); /* relaxed: as above */
     bool same = stamped == generation || SX_BROKEN(unproven);
-    if (!same && stamped == (generation | SX_ITEM_TAGGED))
-        same = sx_marks_check_pinned(engine, item, now_ns, &lease_ns) == SX_VALID;
+    if (SX_UNLIKELY(!same) && stamped == (generation | SX_ITEM_TAGGED)) {
+        int64_t until_ns = lease_ns;
+        same = sx_marks_check_pinned(engine, item, now_ns, &until_ns) == SX_VALID;
+        lease_ns = until_ns;
+    }
     bool trusted = now_ns < lease_ns || (SX_BROKEN(lease_over) && lease_ns != INT64_MIN);
     if (SX_UNLIKELY(!trusted || !same))
         return peek_unproven(session, word, trusted, same, item, now_ns, out, candidate);

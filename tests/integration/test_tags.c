@@ -201,13 +201,16 @@ static void a_load_from_before_an_invalidation_is_cached_nowhere(void **state) {
     close_side(&b);
 }
 
-static void who_joins_after_an_invalidation_waits_for_another_load(void **state) {
-    (void)state;
-    side a;
+static void join_after(bool own) {
+    side a, b;
     open_side(&a);
+    open_side(&b);
     hold_load(&a, "joined", NAMES("join"));
     strata_load *before = a.kept;
-    invalidate(&a, NAMES("join"));
+    int64_t messages = test_metric(a.engine, "coherence.messages");
+    invalidate(own ? &a : &b, NAMES("join"));
+    assert_true(test_metric_wait(a.engine, "coherence.messages", messages + 1, 2000));
+    test_sleep_ms(20);
     strata_bytes tags[STRATA_TAGS_MAX];
     strata_op_options options = {.struct_size = sizeof options, .deadline_ms = 8000, .tags = tags};
     options.tag_count = tags_of(tags, NAMES("join"));
@@ -223,7 +226,35 @@ static void who_joins_after_an_invalidation_waits_for_another_load(void **state)
     assert_string_equal(late.answer, "new");
     assert_int_equal(late.calls, 1);
     assert_string_equal(test_get(a.session, a.ns, "joined"), "new");
+    assert_int_equal(strata_invalidate_wait(a.session, a.ns, test_bytes("joined"), NULL), STRATA_OK);
     close_side(&a);
+    close_side(&b);
+}
+
+static void who_joins_after_an_invalidation_waits_for_another_load(void **state) {
+    (void)state;
+    join_after(true);
+    join_after(false); /* another process's */
+}
+
+/* The nonce of a tag that the loader names was learnt while it ran: it says nothing of what the loader saw. */
+static void a_nonce_from_after_the_loaders_beginning_is_too_late(void **state) {
+    (void)state;
+    side a, b;
+    open_side(&a);
+    open_side(&b);
+    hold_load(&a, "overtaken", none);
+    strata_bytes late = test_bytes("learnt later");
+    strata_load_result details = {.struct_size = sizeof details, .tags = &late, .tag_count = 1};
+    invalidate(&b, NAMES("learnt later"));
+    set_tagged(&a, "teacher", "x", NAMES("learnt later"));
+    assert_int_equal(strata_load_finish(a.kept, STRATA_OK, test_bytes("old"), &details), STRATA_OK);
+    for (int i = 0; i < 500 && a.answers == 0; i++) strata_session_wait(a.session, 10);
+    test_sleep_ms(50);
+    assert_null(test_peek(a.session, a.ns, "overtaken"));
+    assert_null(test_get(b.session, b.ns, "overtaken"));
+    close_side(&a);
+    close_side(&b);
 }
 
 static void tags_that_only_the_loader_names_need_a_second_load(void **state) {
@@ -293,6 +324,35 @@ static void a_lost_message_brings_nothing_back(void **state) {
     assert_int_equal(test_metric(b.engine, "l2.hits"), hits);
     close_side(&a);
     close_side(&b);
+}
+
+/* A tag is invalidated and the message does not exist: only the counter moves. The entries' own partitions notice nothing. */
+static void a_message_that_never_came(void **state) {
+    (void)state;
+    side a;
+    char key[32];
+    open_side(&a);
+    for (int i = 0; i < 50; i++) {
+        snprintf(key, sizeof key, "silent:%d", i);
+        set_tagged(&a, key, "old", NAMES("silent"));
+        assert_string_equal(test_peek(a.session, a.ns, key), "old");
+    }
+    sx_key_tags *tags = NULL;
+    assert_int_equal(sx_key_tags_create(sx_alloc_default(), 256, &tags), STRATA_OK);
+    const struct sx_key_tag *tag = &tags->tags[sx_key_partition("silent", 6, 256)];
+    int owner = sx_cluster_owner(cluster, tag->slot);
+    assert_true(owner >= 0);
+    free(sx_cluster_command(cluster, (uint32_t)owner, "DEL {%s}s1:t:silent", tag->text));
+    free(sx_cluster_command(cluster, (uint32_t)owner, "INCR {%s}s1:n", tag->text));
+    sx_key_tags_destroy(tags);
+    test_sleep_ms(600); /* beyond the bound */
+    assert_true(test_metric_wait(a.engine, "coherence.partitions_trusted", 256, 20000));
+    for (int i = 0; i < 50; i++) {
+        snprintf(key, sizeof key, "silent:%d", i);
+        assert_null(test_peek(a.session, a.ns, key));
+        assert_null(test_get(a.session, a.ns, key));
+    }
+    close_side(&a);
 }
 
 /* The marker is gone (evicted, FLUSHALL, a restart without data): all that it vouched for is invalid. */
@@ -395,6 +455,8 @@ int main(void) {
         cmocka_unit_test(a_load_from_before_an_invalidation_is_cached_nowhere),
         cmocka_unit_test(who_joins_after_an_invalidation_waits_for_another_load),
         cmocka_unit_test(tags_that_only_the_loader_names_need_a_second_load),
+        cmocka_unit_test(a_nonce_from_after_the_loaders_beginning_is_too_late),
+        cmocka_unit_test(a_message_that_never_came),
         cmocka_unit_test(a_lost_message_brings_nothing_back),
         cmocka_unit_test(a_missing_marker_invalidates),
         cmocka_unit_test(a_failover_undoes_no_acknowledged_invalidation), /* node 0 is gone */
