@@ -10,12 +10,23 @@
 #include "bench/l1/replay.h"
 
 #define ROUNDS_MAX 31u
-#define KINDS      3u
+#if defined(BENCH_HAS_ROCKSDB)
+#define ROCKS_KINDS 2u
+#else
+#define ROCKS_KINDS 0u
+#endif
+#if defined(BENCH_HAS_TBB)
+#define TBB_KINDS 1u
+#else
+#define TBB_KINDS 0u
+#endif
+#define KINDS (3u + ROCKS_KINDS + TBB_KINDS)
 
 static const char help[] =
     "strata-bench l1 [--keys N] [--rounds N] [--operations N] [--only TEXT]\n"
     "strata-bench l1 --traces FOLDER [--only TEXT]   (FOLDER also from STRATA_TEST_TRACES)\n\n"
-    "Measures the in-process store beside ck_ht (behind ck_epoch, evicts nothing) and a textbook LRU (16 mutexes):\n"
+    "Measures the in-process store beside ck_ht (behind ck_epoch, evicts nothing), a textbook LRU (16 mutexes) and, where\n"
+    "they were found, RocksDB's LRU and HyperClock caches and TBB's hash map (evicts nothing):\n"
     "N keys of 16 bytes (1000000), values of 100, zipf 0.99; medians of N rounds (5), all caches in turn in each.\n"
     "With --traces: misses on every .kv12 file of a folder at 1, 10 and 20 % of its keys, beside an exact LRU.\n";
 
@@ -24,7 +35,15 @@ typedef struct options {
     const char *only, *traces;
 } options;
 
-static const cache_kind *const kinds[KINDS] = {&cache_l1, &cache_ht, &cache_lru};
+static const cache_kind *const kinds[KINDS] = {
+    &cache_l1, &cache_ht, &cache_lru,
+#if defined(BENCH_HAS_ROCKSDB)
+    &cache_rocks_lru, &cache_rocks_clock,
+#endif
+#if defined(BENCH_HAS_TBB)
+    &cache_tbb,
+#endif
+};
 
 /* One line of the report: a workload on all caches that can do it. */
 typedef struct line {
@@ -84,7 +103,12 @@ static void measure_line(const line *l, const options *o, void *const *large, vo
         if (!able[k]) printf(" %7s", "-");
         else printf(" %7.2f", median(ratios[k], o->rounds));
     }
-    if (l->work == MEASURE_MIX) printf("   hit ratio %.4f %.4f", hits[0], hits[2]);
+    if (l->work == MEASURE_MIX) {
+        printf("   hit ratio");
+        for (uint32_t k = 0; k < KINDS; k++) {
+            if (able[k]) printf(" %.4f", hits[k]);
+        }
+    }
     if (wrong != 0) printf("   %llu WRONG VALUES", (unsigned long long)wrong);
     printf("\n");
     fflush(stdout);
@@ -133,7 +157,12 @@ static int measure_all(const options *o) {
     printf("metadata an entry, full:     header %.1f + index, policy and ghosts %.1f = %.1f; entries %llu, LRU's %llu\n",
            bytes.header, bytes.index, bytes.header + bytes.index, (unsigned long long)cache_l1.entries(small[0]),
            (unsigned long long)cache_lru.entries(small[2]));
-    printf("%-40s %10s %10s %10s %7s %7s\n", "", "l1", "ck_ht", "lru16", "/ck_ht", "/lru16");
+    if (ROCKS_KINDS == 0) printf("skipped: RocksDB's LRU and HyperClock (no librocksdb at build)\n");
+    if (TBB_KINDS == 0) printf("skipped: tbb (no libtbb at build)\n");
+    printf("%-40s", "");
+    for (uint32_t k = 0; k < KINDS; k++) printf(" %10s", kinds[k]->name);
+    for (uint32_t k = 1; k < KINDS; k++) printf(" /%s", kinds[k]->name);
+    printf("\n");
     for (size_t i = 0; i < sizeof lines / sizeof lines[0]; i++) {
         if (o->only == NULL || strstr(lines[i].name, o->only) != NULL) measure_line(&lines[i], o, large, small);
     }
