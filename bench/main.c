@@ -4,6 +4,7 @@
 #include <strata/strata.h>
 #include <string.h>
 
+#include "bench/coherence/main.h"
 #include "bench/compare/compare.h"
 #include "bench/html/export.h"
 #include "bench/l1/main.h"
@@ -23,6 +24,7 @@ static const struct {
     {"faults", "tiered while servers die or hang: what fails, for how long, is any read wrong", bench_faults_main},
     {"l1", "the in-process store beside other caches and maps; real traces beside a true LRU", bench_l1_main},
     {"l2", "what an answer from L2 costs: the client beside a peer, and the whole engine", bench_l2_main},
+    {"coherence", "how fast processes hear of writes, and what that costs the servers", bench_coherence_main},
     {"compare", "what changed between two results, and how sure that is", bench_compare_main},
     {"report", "a result as one self-contained HTML page, CSV or HdrHistogram tables", bench_report_main},
     {"list", "this list", list_main},

@@ -23,6 +23,8 @@ static const sx_option rows[] = {
      .doc = "most invalidations remembered because they failed, and most of those acknowledged and kept for a failover"},
     {.name = "coherence.recovery_bytes_max", .type = SX_OPTION_BYTES, .min = 4096, .max = INT64_C(1) << 40,
      .default_text = "64MiB", .doc = "most bytes for each of the two kinds"},
+    {.name = "coherence.audit_per_s", .type = SX_OPTION_INTEGER, .min = 0, .max = 1000000, .default_text = "0",
+     .hot = true, .doc = "entries of L1 compared with L2 a second, in the background; what differs is counted by cause"},
     {.name = "coherence.untrusted", .type = SX_OPTION_CHOICE, .min = 0, .max = 2, .default_text = "revalidate",
      .choices = "revalidate|bypass|serve_stale", .hot = true,
      .doc = "what a read does with an entry that can't be proven fresh"},

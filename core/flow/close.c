@@ -30,6 +30,7 @@ static void stop_on_loop(sx_task *task) {
         stopped(engine);
         return;
     }
+    sx_audit_stop_on_loop(engine);
     sx_store_stop_on_loop(engine->store);
     sx_trust_stop_on_loop(engine->trust, trust_stopped, engine);
 }

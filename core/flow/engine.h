@@ -67,6 +67,7 @@ typedef struct sx_hot {
     _Atomic int64_t load_timeout_ns;
     _Atomic int64_t untrusted;
     _Atomic int64_t serve_stale_max_ns;
+    _Atomic int64_t audit_per_s;
     _Atomic int64_t carry_bytes_max; /* coherence.value_bytes_max */
 } sx_hot;
 
@@ -81,6 +82,16 @@ typedef struct sx_recovery {
     sx_task task;
     sx_log_gate gate;
 } sx_recovery;
+
+/* The audit's own. owner: loop */
+typedef struct sx_audit {
+    sx_timer timer;
+    int64_t credit;    /* tenths of a check */
+    uint64_t cursor;   /* of the walk through L1 */
+    uint32_t under_way;
+    struct sx_audit_check *checks;
+    sx_log_gate gate;
+} sx_audit;
 
 struct strata {
     /* const after open */
@@ -147,6 +158,7 @@ struct strata {
     struct sx_renewed *renewed, **renewed_tail; /* tags that a failover may have brought back */
     uint32_t renewed_count;
     sx_timer renewed_timer;
+    sx_audit audit;
     sx_flight *active_flights;   /* all that the loop knows */
     uint16_t large[SX_LARGE_SLOTS]; /* fingerprints of keys whose values were large; 0 none */
     sx_task stop_task, start_task;
@@ -464,6 +476,10 @@ void sx_recovery_note_on_loop(const sx_write *write, uint64_t n);
 void sx_recovery_owe_on_loop(strata *engine, strata_namespace *ns, sx_item *key, uint64_t hash, uint32_t partition,
                              uint64_t replay_n, int64_t after_ns);
 void sx_recovery_replaced_on_loop(void *engine, uint32_t partition, int64_t proven_ns);
+
+/* audit.c: on the loop */
+void sx_audit_start_on_loop(strata *engine);
+void sx_audit_stop_on_loop(strata *engine);
 
 /* apply.c */
 void sx_apply_message_on_loop(void *engine, uint32_t partition, const sx_message *message);

@@ -179,6 +179,7 @@ static void start_on_loop(sx_task *task) {
     strata *engine = SX_CONTAINER(task, strata, start_task);
     sx_redis_cluster_start_on_loop(engine->cluster);
     sx_trust_start_on_loop(engine->trust);
+    if (engine->l1_on) sx_audit_start_on_loop(engine);
 }
 
 static int32_t create_rooms(strata *engine, const strata_open_options *options, strata_error *error) {

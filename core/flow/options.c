@@ -65,6 +65,7 @@ void sx_engine_apply_hot(strata *engine) {
     put(&engine->hot.load_timeout_ns, sx_config_int(config, "flow.load_timeout"));
     put(&engine->hot.untrusted, sx_config_int(config, "coherence.untrusted"));
     put(&engine->hot.carry_bytes_max, sx_config_int(config, "coherence.value_bytes_max"));
+    put(&engine->hot.audit_per_s, sx_config_int(config, "coherence.audit_per_s"));
     put(&engine->hot.serve_stale_max_ns, sx_config_int(config, "coherence.serve_stale_max"));
     if (engine->l1 != NULL) {
         sx_l1_resize(engine->l1, sx_config_int(config, "l1.bytes"));

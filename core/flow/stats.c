@@ -59,6 +59,16 @@ const sx_metric_row sx_flow_metrics[SX_FLOW_METRIC_COUNT] = {
                                             "of these, not needed any more: the key was written or invalidated since", 0},
     [SX_FLOW_METRIC_RECOVERY_OVERFLOWED] = {"recovery.overflowed", "operations",
                                             "invalidations that recovery had no room to remember", 0},
+    [SX_FLOW_METRIC_AUDIT_CHECKED] = {"audit.checked", "1", "entries of L1 compared with L2", 0},
+    [SX_FLOW_METRIC_AUDIT_IN_FLIGHT] = {"audit.in_flight", "1",
+                                        "of these, different, but replaced, or no longer trusted, within the bound", 0},
+    [SX_FLOW_METRIC_AUDIT_EXPIRED] = {"audit.expired", "1", "of these, different at the end of their time", 0},
+    [SX_FLOW_METRIC_AUDIT_ABSENT] = {"audit.absent", "1",
+                                     "of these, no longer in L2: evicted there, or removed without Strata", 0},
+    [SX_FLOW_METRIC_AUDIT_RELOADED] = {"audit.reloaded", "1", "of these, in L2 as another version of the same bytes", 0},
+    [SX_FLOW_METRIC_AUDIT_DIVERGENT] = {"audit.divergent", "1",
+                                        "of these, still another value after the bound: a promise broken, or L2 changed without Strata",
+                                        0},
 };
 
 static int64_t read_session(strata *engine, uint32_t metric) {

@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What an idle process costs the servers: its subscription and heartbeats, by how many counters each of these reads. */
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+
+#include "bench/coherence/coherence.h"
+#include "bench/run.h"
+
+#define ROUNDS_MAX 64
+
+typedef struct idle_side {
+    const bench_coherence *bench;
+    const char *counters;
+    _Atomic int ready; /* 1: all engines are trusted; -1: one is not */
+} idle_side;
+
+static void be_idle(void *argument) {
+    idle_side *side = argument;
+    const char *pairs[] = {"coherence.beat_counters", side->counters, "l1.bytes", "1MiB", NULL};
+    for (uint64_t i = 0; i < side->bench->engines; i++) {
+        if (bench_coherence_open(side->bench, pairs) != NULL) continue;
+        atomic_store(&side->ready, -1);
+        return;
+    }
+    atomic_store(&side->ready, 1);
+    for (;;) bench_coherence_sleep_until(bench_now_ns() + BENCH_NS_PER_S);
+}
+
+/* Server time a second, in s. */
+static double used(const bench_coherence *bench) {
+    double before_s = bench_coherence_server_cpu_s(bench);
+    int64_t start_ns = bench_now_ns();
+    bench_coherence_sleep_until(start_ns + (int64_t)(bench->seconds * 1e9));
+    double used_s = bench_coherence_server_cpu_s(bench) - before_s;
+    return used_s * 1e9 / (double)(bench_now_ns() - start_ns);
+}
+
+static bool with(const bench_coherence *bench, idle_side *side, const char *counters) {
+    side->bench = bench;
+    side->counters = counters;
+    atomic_store(&side->ready, 0);
+    double values[ROUNDS_MAX], alone[ROUNDS_MAX];
+    uint32_t rounds = (uint32_t)bench->rounds, nodes = sx_cluster_node_count(bench->cluster);
+    for (uint32_t i = 0; i < rounds; i++) alone[i] = used(bench);
+    int pid = bench_coherence_fork(be_idle, side);
+    if (pid <= 0) return false;
+    while (atomic_load(&side->ready) == 0) bench_coherence_sleep_until(bench_now_ns() + 10 * BENCH_NS_PER_MS);
+    bool good = atomic_load(&side->ready) == 1;
+    for (uint32_t i = 0; good && i < rounds; i++) values[i] = used(bench);
+    (void)kill(pid, SIGKILL);
+    (void)waitpid(pid, NULL, 0);
+    if (!good) return false;
+    double each_us = (bench_coherence_median(values, rounds) - bench_coherence_median(alone, rounds)) * 1e6 /
+                     (double)bench->engines / nodes;
+    printf("%10s %16.0f %14.1f %24.1f\n", counters, each_us, each_us / 10, each_us * 1000 / 1e4);
+    return true;
+}
+
+bool bench_coherence_idle(const bench_coherence *bench) {
+    static const char *const counters[] = {"4", "16", "43", "86", "256"};
+    idle_side *side = bench_coherence_share(sizeof *side);
+    if (side == NULL) return false;
+    printf("an idle process at each of %u servers with 256 partitions in all, 10 heartbeats a second, %llu engines\n"
+           "%10s %16s %14s %24s\n",
+           sx_cluster_node_count(bench->cluster), (unsigned long long)bench->engines, "counters", "server us/s",
+           "us/heartbeat", "1000 processes: % of core");
+    bool good = true;
+    for (size_t i = 0; good && i < sizeof counters / sizeof *counters; i++) good = with(bench, side, counters[i]);
+    (void)munmap(side, sizeof *side);
+    return good;
+}

@@ -1,0 +1,204 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The audit: some entries of L1 that would be served as fresh are compared with what stands in L2, and every difference is
+   counted by its cause. Only one cause says that a promise was broken. */
+#include <string.h>
+
+#include "core/flow/engine.h"
+
+#define TICK_NS (100 * SX_NS_PER_MS)
+#define ATTEMPT_NS (1 * SX_NS_PER_S)
+#define CHECKS_MAX 256     /* under way at once */
+#define WALK_GROUPS_MAX 32 /* looked at for one entry */
+
+/* One entry under examination. owner: loop. */
+typedef struct sx_audit_check {
+    strata *engine;
+    strata_namespace *ns;
+    sx_item *item;
+    uint64_t hash;
+    bool again; /* it differed once, the staleness bound ago */
+    bool in_store;
+    sx_store_op store_op;
+    sx_timer timer;
+    struct sx_audit_check *next, *previous;
+} sx_audit_check;
+
+static void count(strata *engine, uint32_t metric) { sx_counter_add_shared(&engine->counters[metric], 1); }
+
+static void check_free(sx_audit_check *check) {
+    strata *engine = check->engine;
+    sx_audit *audit = &engine->audit;
+    if (check->previous != NULL) check->previous->next = check->next;
+    else audit->checks = check->next;
+    if (check->next != NULL) check->next->previous = check->previous;
+    audit->under_way--;
+    sx_loop_timer_cancel(engine->loop, &check->timer);
+    sx_command_deinit(&check->store_op.request.command);
+    sx_item_release(check->item);
+    sx_release(&engine->alloc, check, sizeof *check);
+}
+
+/* Whether a reader would be given the item now, as fresh. */
+static bool is_served(strata *engine, uint64_t hash, const sx_item *item) {
+    int64_t lease_ns;
+    uint64_t generation;
+    sx_trust_read(&engine->words[item->partition], &lease_ns, &generation);
+    sx_epoch_pin(engine->loop_record);
+    bool there = sx_l1_find_pinned(engine->l1, hash, item->ns, sx_item_key(item), item->key_size) == item;
+    sx_epoch_unpin(engine->loop_record);
+    int64_t now_ns = sx_loop_now_ns(engine->loop);
+    /* relaxed: as a reader compares it */
+    return there && now_ns < lease_ns && now_ns < item->expires_ns &&
+           atomic_load_explicit(&item->generation, memory_order_relaxed) == generation;
+}
+
+static void ask(sx_audit_check *check);
+
+static void ask_again(sx_timer *timer) { ask(SX_CONTAINER(timer, sx_audit_check, timer)); }
+
+/* It differs, and did so before the bound passed: no message is under way that could still explain it. */
+static void judge(sx_audit_check *check, const sx_resp *reply) {
+    strata *engine = check->engine;
+    const sx_item *item = check->item;
+    sx_envelope envelope;
+    sx_envelope_kind kind = SX_ENVELOPE_CORRUPT;
+    if (reply->type == SX_RESP_STRING) kind = sx_envelope_decode(reply->text, reply->size, &envelope);
+    if (reply->type == SX_RESP_NULL || kind == SX_ENVELOPE_LEASE) {
+        count(engine, SX_FLOW_METRIC_AUDIT_ABSENT);
+        return;
+    }
+    if (kind == SX_ENVELOPE_VALUE && envelope.payload_size == item->value_size &&
+        memcmp(envelope.payload, sx_item_value(item), item->value_size) == 0) {
+        count(engine, SX_FLOW_METRIC_AUDIT_RELOADED);
+        return;
+    }
+    count(engine, SX_FLOW_METRIC_AUDIT_DIVERGENT);
+    uint64_t dropped;
+    if (sx_log_gate_open(&engine->audit.gate, sx_loop_now_ns(engine->loop), SX_NS_PER_S, &dropped))
+        sx_log_write(&engine->log, SX_LOG_ERROR, "audit: L1 serves a value of namespace %s that is not the one in L2",
+                     check->ns->name);
+    (void)sx_l1_remove_item(engine->l1, engine->loop_record, check->hash, check->item);
+}
+
+static bool is_same(const sx_item *item, const sx_resp *reply) {
+    sx_envelope envelope;
+    return reply->type == SX_RESP_STRING && sx_envelope_decode_front(reply->text, reply->size, &envelope) == SX_ENVELOPE_VALUE &&
+           envelope.n == item->n && envelope.id == item->id;
+}
+
+static void asked(sx_store_op *op, int32_t status, const sx_resp *reply) {
+    sx_audit_check *check = SX_CONTAINER(op, sx_audit_check, store_op);
+    strata *engine = check->engine;
+    check->in_store = false;
+    bool served = status == STRATA_OK && !engine->stopping && is_served(engine, check->hash, check->item);
+    if (status != STRATA_OK || engine->stopping) {
+        check_free(check);
+        return;
+    }
+    if (!check->again) count(engine, SX_FLOW_METRIC_AUDIT_CHECKED);
+    if (is_same(check->item, reply)) {
+        if (check->again) count(engine, SX_FLOW_METRIC_AUDIT_IN_FLIGHT); /* restored: it was a moment's difference */
+    } else if (!served) {
+        bool expired = sx_loop_now_ns(engine->loop) >= check->item->expires_ns;
+        count(engine, expired ? SX_FLOW_METRIC_AUDIT_EXPIRED : SX_FLOW_METRIC_AUDIT_IN_FLIGHT);
+    } else if (!check->again) {
+        check->again = true;
+        check->timer.fire_on_loop = ask_again;
+        sx_loop_timer_set(engine->loop, &check->timer,
+                          sx_loop_now_ns(engine->loop) + sx_trust_max_staleness_ns(engine->trust));
+        return;
+    } else {
+        judge(check, reply);
+    }
+    check_free(check);
+}
+
+/* The header; what differed before is looked at as a whole. */
+static void ask(sx_audit_check *check) {
+    strata *engine = check->engine;
+    const sx_item *item = check->item;
+    sx_store_op *op = &check->store_op;
+    sx_publish_key key = {item->partition,    check->ns->name,   check->ns->name_size,
+                          check->ns->version, sx_item_key(item), item->key_size};
+    sx_command_clear(&op->request.command);
+    if (check->again) sx_publish_encode_get(&engine->publish, &key, &op->request.command);
+    else sx_publish_encode_front(&engine->publish, &key, &op->request.command);
+    op->request.script = NULL;
+    op->request.encode = NULL;
+    op->request.slot = engine->tags->tags[item->partition].slot;
+    op->request.deadline_ns = sx_loop_now_ns(engine->loop) + ATTEMPT_NS;
+    op->write = false;
+    op->done = asked;
+    check->in_store = true;
+    sx_store_submit_on_loop(engine->store, op);
+}
+
+/* ---- sampling ------------------------------------------------------------------------------------------------- */
+
+typedef struct sample {
+    strata *engine;
+    sx_item *item; /* retained */
+    uint32_t seen;
+} sample;
+
+/* Any of a group's entries, each as likely as the others. Runs under the walk's pin. */
+static bool choose(void *context, sx_item *item) {
+    sample *s = context;
+    if (item->n == 0 || sx_key_random_next(&s->engine->random) % ++s->seen != 0) return false;
+    sx_item_retain(item);
+    if (s->item != NULL) sx_item_release(s->item);
+    s->item = item;
+    return false;
+}
+
+static void begin(strata *engine, sx_item *item) {
+    sx_audit *audit = &engine->audit;
+    uint64_t hash = sx_l1_hash(&engine->secret, item->ns, sx_item_key(item), item->key_size);
+    sx_audit_check *check = is_served(engine, hash, item) ? sx_allocate_zero(&engine->alloc, sizeof *check) : NULL;
+    if (check == NULL) {
+        sx_item_release(item);
+        return;
+    }
+    check->engine = engine;
+    sx_lock_acquire(&engine->lock);
+    check->ns = engine->namespaces[item->ns];
+    sx_lock_release(&engine->lock);
+    check->item = item;
+    check->hash = hash;
+    sx_command_init(&check->store_op.request.command, &engine->alloc);
+    check->next = audit->checks;
+    if (audit->checks != NULL) audit->checks->previous = check;
+    audit->checks = check;
+    audit->under_way++;
+    ask(check);
+}
+
+static void tick(sx_timer *timer) {
+    strata *engine = SX_CONTAINER(timer, strata, audit.timer);
+    sx_audit *audit = &engine->audit;
+    int64_t rate = sx_hot_read(&engine->hot.audit_per_s);
+    if (engine->stopping || !engine->l1_on) return;
+    audit->credit += rate;
+    for (; audit->credit >= 10 && audit->under_way < CHECKS_MAX; audit->credit -= 10) {
+        sample s = {.engine = engine};
+        for (int i = 0; i < WALK_GROUPS_MAX && s.item == NULL; i++)
+            sx_l1_walk(engine->l1, engine->loop_record, &audit->cursor, 1, choose, &s);
+        if (s.item == NULL) break; /* next to empty */
+        begin(engine, s.item);
+    }
+    if (audit->credit > rate + 10) audit->credit = rate + 10; /* what could not be done is not made up for */
+    sx_loop_timer_set(engine->loop, timer, sx_loop_now_ns(engine->loop) + (rate == 0 ? SX_NS_PER_S : TICK_NS));
+}
+
+void sx_audit_start_on_loop(strata *engine) {
+    engine->audit.timer.fire_on_loop = tick;
+    sx_loop_timer_set(engine->loop, &engine->audit.timer, sx_loop_now_ns(engine->loop) + TICK_NS);
+}
+
+void sx_audit_stop_on_loop(strata *engine) {
+    sx_loop_timer_cancel(engine->loop, &engine->audit.timer);
+    for (sx_audit_check *check = engine->audit.checks, *next; check != NULL; check = next) {
+        next = check->next;
+        if (!check->in_store) check_free(check); /* the others end with the store */
+    }
+}

@@ -1,0 +1,108 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The audit: finds nothing while processes write, and finds what was changed behind their backs. */
+// ctest: timeout=120
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include <cmocka.h>
+
+#include "bench/cluster/cluster.h"
+#include "core/key/key.h"
+#include "tests/support/engine.h"
+
+#define KEYS 200
+
+static sx_cluster *cluster;
+static sx_key_tags *tags;
+
+static void name(char *text, size_t size, int i) { snprintf(text, size, "k%d", i); }
+
+/* The Redis name of a key, and its node. */
+static uint32_t stored_as(char *text, size_t size, int i) {
+    char key[16];
+    name(key, sizeof key, i);
+    const struct sx_key_tag *tag = &tags->tags[sx_key_partition(key, strlen(key), 256)];
+    snprintf(text, size, "{%s}s1:n:1:%s", tag->text, key);
+    return (uint32_t)sx_cluster_owner(cluster, tag->slot);
+}
+
+static void hold_all(strata_session *session, strata_namespace *ns) {
+    char key[16];
+    for (int i = 0; i < KEYS; i++) {
+        name(key, sizeof key, i);
+        (void)test_get(session, ns, key);
+    }
+}
+
+typedef struct writer {
+    strata *engine;
+    _Atomic int stop;
+} writer;
+
+static void *write_all(void *argument) {
+    writer *w = argument;
+    strata_session *session = test_engine_session(w->engine);
+    strata_namespace *ns = test_engine_ns(w->engine, "n");
+    char key[16], value[32];
+    for (int i = 0; !atomic_load(&w->stop); i++) {
+        name(key, sizeof key, i % KEYS);
+        snprintf(value, sizeof value, "%d", i);
+        assert_int_equal(test_set(session, ns, key, value), STRATA_OK);
+    }
+    strata_session_close(session);
+    return NULL;
+}
+
+static void it_counts_by_cause(void **state) {
+    (void)state;
+    char error[256], text[96], key[16];
+    if (sx_cluster_start(&(sx_cluster_options){.primaries = 3}, &cluster, error, sizeof error) != 0) fail_msg("%s", error);
+    assert_int_equal(sx_key_tags_create(sx_alloc_default(), 256, &tags), STRATA_OK);
+    const char *seeds = sx_cluster_seeds(cluster);
+    strata *a = test_engine_open(TEST_OPTIONS("l2.nodes", seeds, "l2.open_wait", "5s"), NULL);
+    strata *b = test_engine_open(
+        TEST_OPTIONS("l2.nodes", seeds, "l2.open_wait", "5s", "coherence.audit_per_s", "2000"), NULL);
+    strata_session *in_b = test_engine_session(b);
+    strata_namespace *ns = test_engine_ns(b, "n");
+    writer w = {.engine = a};
+    pthread_t thread;
+    pthread_create(&thread, NULL, write_all, &w);
+    int64_t end_ms = test_now_ms() + 2000;
+    while (test_now_ms() < end_ms) hold_all(in_b, ns);
+    atomic_store(&w.stop, 1);
+    pthread_join(thread, NULL);
+    assert_true(test_metric(b, "audit.checked") > 100);
+    hold_all(in_b, ns);
+    test_sleep_ms(1200);
+    assert_int_equal(test_metric(b, "audit.divergent"), 0);
+    assert_int_equal(test_metric(b, "audit.absent"), 0);
+
+    uint32_t node = stored_as(text, sizeof text, 5);
+    free(sx_cluster_command(cluster, node, "SET %s foreign", text));
+    node = stored_as(text, sizeof text, 7);
+    free(sx_cluster_command(cluster, node, "DEL %s", text));
+    assert_true(test_metric_wait(b, "audit.divergent", 1, 8000));
+    assert_true(test_metric_wait(b, "audit.absent", 1, 8000));
+    name(key, sizeof key, 5);
+    assert_null(test_peek(in_b, ns, key)); /* not served any more */
+    test_sleep_ms(800);
+    assert_int_equal(test_metric(b, "audit.divergent"), 1);
+    strata_session_close(in_b);
+    strata_close(b, 1000);
+    strata_close(a, 1000);
+    sx_key_tags_destroy(tags);
+    sx_cluster_stop(cluster);
+}
+
+int main(void) {
+    if (!sx_cluster_available()) return 77;
+    const struct CMUnitTest tests[] = {cmocka_unit_test(it_counts_by_cause)};
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
