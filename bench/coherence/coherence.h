@@ -35,5 +35,6 @@ bool bench_coherence_lag(const bench_coherence *bench);
 bool bench_coherence_cost(const bench_coherence *bench);
 bool bench_coherence_idle(const bench_coherence *bench);
 bool bench_coherence_storm(const bench_coherence *bench);
+bool bench_coherence_reconnect(const bench_coherence *bench);
 
 #endif

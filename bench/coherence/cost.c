@@ -167,8 +167,9 @@ bool bench_coherence_cost(const bench_coherence *bench) {
     }
     if (good) {
         double set = bench_coherence_median(ours, rounds), hand = bench_coherence_median(theirs, rounds);
-        printf("server time per write, %d outstanding, %u rounds of %.1f s in turns, medians: coherent set %.2f us, SET + SPUBLISH "
-               "%.2f us, x %.2f\n", OUTSTANDING, rounds, bench->seconds, set, hand, set / hand);
+        printf("server time per write, %u rounds of %.1f s in turns, medians: coherent set, %d outstanding in all, %.2f us; SET + "
+               "SPUBLISH, %d in one piece to each server, %.2f us; x %.2f\n",
+               rounds, bench->seconds, OUTSTANDING, set, OUTSTANDING, hand, set / hand);
     } else {
         fprintf(stderr, "coherence: a write failed\n");
     }

@@ -17,7 +17,7 @@
 #include "bench/run.h"
 #include "bench/tiered.h"
 
-enum { PART_ALL, PART_LAG, PART_COST, PART_IDLE, PART_STORM };
+enum { PART_ALL, PART_LAG, PART_COST, PART_IDLE, PART_STORM, PART_RECONNECT };
 
 #define FIELD(member) offsetof(bench_coherence, member)
 static const bench_option option_rows[] = {
@@ -30,13 +30,13 @@ static const bench_option option_rows[] = {
     {"engines", BENCH_OPTION_COUNT, "N", "8", 1, 256, NULL, FIELD(engines), "idle ones, whose heartbeats are weighed", NULL},
     {"value-bytes", BENCH_OPTION_BYTES, "BYTES", "100", 8, 65536, NULL, FIELD(value_bytes), "of every value", NULL},
     {"primaries", BENCH_OPTION_COUNT, "N", "3", 1, 16, NULL, FIELD(primaries), "of the cluster that is started", NULL},
-    {"only", BENCH_OPTION_CHOICE, "PART", "all", 0, 0, "all|lag|cost|idle|storm", FIELD(only), "one part of it", NULL},
+    {"only", BENCH_OPTION_CHOICE, "PART", "all", 0, 0, "all|lag|cost|idle|storm|reconnect", FIELD(only), "one part of it", NULL},
 };
 static const bench_option_table options = {
     .command = "strata-bench coherence",
     .about = "How fast processes hear of writes, and what that costs. 'lag': from a set's acknowledgement in one process to the moment "
              "another's L1\nno longer answers the old value. 'cost': the servers' time for a coherent set, beside SET and SPUBLISH "
-             "pipelined. 'idle': for a\nsubscription and its heartbeats. 'storm': many invalidations, none of which may be lost.",
+             "pipelined. 'idle': for a\nsubscription and its heartbeats. 'storm': many invalidations, none of which may be lost.\n'reconnect': bytes that a process with 100 000 entries moves after it lost its subscriptions.",
     .rows = option_rows,
     .count = sizeof option_rows / sizeof option_rows[0],
 };
@@ -137,9 +137,10 @@ int bench_coherence_main(int argc, char **argv) {
         [PART_COST] = bench_coherence_cost,
         [PART_IDLE] = bench_coherence_idle,
         [PART_STORM] = bench_coherence_storm,
+        [PART_RECONNECT] = bench_coherence_reconnect,
     };
     bool good = true;
-    for (uint32_t part = PART_LAG; part <= PART_STORM; part++)
+    for (uint32_t part = PART_LAG; part <= PART_RECONNECT; part++)
         if (bench.only == PART_ALL || bench.only == part) good = parts[part](&bench) && good;
     sx_cluster_stop(bench.cluster);
     return good ? BENCH_EXIT_GOOD : BENCH_EXIT_BAD;

@@ -118,8 +118,8 @@ static void ask(sx_audit_check *check) {
     strata *engine = check->engine;
     const sx_item *item = check->item;
     sx_store_op *op = &check->store_op;
-    sx_publish_key key = {item->partition,    check->ns->name,   check->ns->name_size,
-                          check->ns->version, sx_item_key(item), item->key_size};
+    sx_publish_key key = {.partition = item->partition, .ns = check->ns->name, .ns_size = check->ns->name_size,
+                          .ns_version = check->ns->version, .key = sx_item_key(item), .key_size = item->key_size};
     sx_command_clear(&op->request.command);
     if (check->again) sx_publish_encode_get(&engine->publish, &key, &op->request.command);
     else sx_publish_encode_front(&engine->publish, &key, &op->request.command);

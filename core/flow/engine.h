@@ -52,6 +52,9 @@ struct strata_namespace {
     uint32_t version;
     uint16_t index; /* nth opened; the ns of items */
     _Atomic bool opened; /* atomic: release by sx_names_add, acquire by finds [order: namespace-open] */
+    /* How entries that can't be proven are read: (max_ms << 2) | strata_untrusted in one word. atomic: relaxed, a number
+       that stands for itself */
+    _Atomic int64_t untrusted;
 };
 
 /* Values of the liveness page. A forked child reads 0 there: the page is wiped on fork. */

@@ -30,6 +30,16 @@ static int32_t add_locked(strata *engine, const char *name, size_t size, uint32_
     return STRATA_OK;
 }
 
+int32_t strata_namespace_set_untrusted(strata_namespace *ns, strata_untrusted policy, uint32_t serve_stale_max_ms) {
+    if (ns == NULL || policy < STRATA_UNTRUSTED_DEFAULT || policy > STRATA_UNTRUSTED_SERVE_STALE) return STRATA_E_INVALID;
+    if (policy != STRATA_UNTRUSTED_SERVE_STALE && serve_stale_max_ms != 0) return STRATA_E_INVALID;
+    int32_t status = sx_engine_alive(ns->engine);
+    if (status != STRATA_OK) return status;
+    /* relaxed: a number that stands for itself */
+    atomic_store_explicit(&ns->untrusted, (int64_t)serve_stale_max_ms << 2 | (int64_t)policy, memory_order_relaxed);
+    return STRATA_OK;
+}
+
 int32_t strata_namespace_open(strata *engine, const char *name, uint32_t version, strata_namespace **out) {
     if (engine == NULL || name == NULL || out == NULL) return STRATA_E_INVALID;
     int32_t status = sx_engine_alive(engine);

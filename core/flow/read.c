@@ -17,16 +17,28 @@ int32_t sx_read_check(const strata_session *session, const strata_namespace *ns,
     return options == NULL ? STRATA_OK : sx_options_check(options);
 }
 
+/* The policy for unproven entries of a namespace, and how long they may be served as stale. */
+static int64_t policy_of(const strata_namespace *ns, int64_t *stale_max_ns) {
+    const sx_hot *hot = &ns->engine->hot;
+    int64_t own = sx_hot_read(&ns->untrusted);
+    *stale_max_ns = (own >> 2) * SX_NS_PER_MS;
+    if ((own & 3) != STRATA_UNTRUSTED_DEFAULT) return (own & 3) - 1;
+    *stale_max_ns = sx_hot_read(&hot->serve_stale_max_ns);
+    return sx_hot_read(&hot->untrusted);
+}
+_Static_assert(STRATA_UNTRUSTED_REVALIDATE - 1 == SX_UNTRUSTED_REVALIDATE && STRATA_UNTRUSTED_BYPASS - 1 == SX_UNTRUSTED_BYPASS &&
+                   STRATA_UNTRUSTED_SERVE_STALE - 1 == SX_UNTRUSTED_SERVE_STALE,
+               "policies as the option counts them, after the default");
+
 /* An item that can't be proven fresh now: served as stale where the policy says so, else left for revalidation. */
-static int32_t peek_unproven(strata_session *session, const sx_trust_word *word, bool trusted, bool same_generation,
+static int32_t peek_unproven(strata_session *session, const strata_namespace *ns, const sx_trust_word *word, bool trusted, bool same_generation,
                              sx_item *item, int64_t now_ns, strata_result *out, sx_item **candidate) {
-    strata *engine = session->engine;
-    int64_t policy = sx_hot_read(&engine->hot.untrusted);
+    int64_t stale_max_ns, policy = policy_of(ns, &stale_max_ns);
     count(session, SX_SESSION_METRIC_L1_UNPROVEN);
     /* relaxed: a bound that is shown and compared */
     int64_t proven_ns = atomic_load_explicit(&word->proven_ns, memory_order_relaxed);
     if (!trusted && same_generation && policy == SX_UNTRUSTED_SERVE_STALE && proven_ns != INT64_MIN &&
-        now_ns - proven_ns <= sx_hot_read(&engine->hot.serve_stale_max_ns)) {
+        now_ns - proven_ns <= stale_max_ns) {
         count(session, SX_SESSION_METRIC_L1_STALE);
         sx_result_pinned(out, STRATA_STALE, item, now_ns, (now_ns - proven_ns) / SX_NS_PER_US);
         return STRATA_STALE;
@@ -65,7 +77,7 @@ int32_t sx_read_peek(strata_session *session, uint64_t hash, uint32_t partition,
     }
     bool trusted = now_ns < lease_ns || (SX_BROKEN(lease_over) && lease_ns != INT64_MIN);
     if (SX_UNLIKELY(!trusted || !same))
-        return peek_unproven(session, word, trusted, same, item, now_ns, out, candidate);
+        return peek_unproven(session, ns, word, trusted, same, item, now_ns, out, candidate);
     count(session, SX_SESSION_METRIC_L1_HITS);
     int64_t staleness_us = 0;
     if (engine->l2_on) /* the lease ends delta after its heartbeat was sent */

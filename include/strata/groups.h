@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Groups of entries made invalid at once: by their tags. Included by strata.h, where operations are explained. */
+/* Groups of entries: made invalid at once by their tags; read by their namespace's own policy. Included by strata.h, where
+   operations are explained. */
 #ifndef STRATA_GROUPS_H
 #define STRATA_GROUPS_H
 
@@ -44,6 +45,29 @@ STRATA_API int32_t strata_invalidate_tags(strata_session *session, const strata_
  */
 STRATA_API int32_t strata_invalidate_tags_wait(strata_session *session, const strata_bytes *tags, uint32_t count,
                                                const strata_op_options *options);
+
+/* What a read does with an entry that can't be proven fresh. */
+typedef enum strata_untrusted {
+    STRATA_UNTRUSTED_DEFAULT = 0,    /* as coherence.untrusted and coherence.serve_stale_max say */
+    STRATA_UNTRUSTED_REVALIDATE = 1, /* asks L2 whether it is still the same */
+    STRATA_UNTRUSTED_BYPASS = 2,     /* reads it from L2 anew */
+    STRATA_UNTRUSTED_SERVE_STALE = 3 /* answers it as STRATA_STALE, for a while after trust ended */
+} strata_untrusted;
+
+/*
+ * Gives a namespace a policy of its own for entries that can't be proven fresh. Every result says how stale it may be
+ * (strata_result.staleness_us).
+ *   ns                  a namespace
+ *   policy              which
+ *   serve_stale_max_ms  with STRATA_UNTRUSTED_SERVE_STALE: how long after its last proof an entry may be answered; else 0
+ * Returns: STRATA_OK; STRATA_E_INVALID; STRATA_E_CLOSED; STRATA_E_FORKED.
+ * Owns:    nothing.
+ * Threads: any; reads under way see the old policy or the new one.
+ * Blocks:  never.
+ * Since:   0.1
+ */
+STRATA_API int32_t strata_namespace_set_untrusted(strata_namespace *ns, strata_untrusted policy,
+                                                  uint32_t serve_stale_max_ms);
 
 #ifdef __cplusplus
 }
