@@ -98,8 +98,9 @@ void sx_fetch_send_on_loop(sx_flight *flight) {
     sx_command *command = &flight->store_op.request.command;
     sx_publish_key key = sx_flight_publish_key(flight);
     const sx_redis_script *script = NULL;
-    /* Where a large value is expected no lease is tried first: its reply would be that value. */
-    bool large = is_large(engine, flight->hash);
+    /* Where a large value is expected no lease is tried first: its reply would be that value. Where one was judged invalid
+       the lease takes its place, else it would be read again and again. */
+    bool large = !flight->over && is_large(engine, flight->hash);
     sx_command_clear(command);
     if (flight->candidate != NULL) {
         sx_publish_encode_front(&engine->publish, &key, command);

@@ -147,6 +147,25 @@ static void what_is_gone_is_loaded_under_a_lease(void **state) {
     get(f, &f->a, "loaded", LARGE); /* filled: there was a lease */
 }
 
+static void what_its_tags_made_invalid_is_loaded_over_it(void **state) {
+    fixture *f = *state;
+    strata_bytes tag = test_bytes("catalogue"), value = {f->value, LARGE};
+    strata_op_options tagged = past_l1;
+    tagged.tags = &tag;
+    tagged.tag_count = 1;
+    assert_int_equal(strata_set_wait(f->b.session, f->b.ns, test_bytes("tagged"), value, &tagged, NULL), STRATA_OK);
+    get_until_bulk(f, &f->b, "tagged");
+    assert_int_equal(strata_invalidate_tags_wait(f->b.session, &tag, 1, &past_l1), STRATA_OK);
+    strata_result result;
+    int64_t before = bulk(&f->b);
+    assert_int_equal(strata_get_or_load_wait(f->b.session, f->b.ns, test_bytes("tagged"), &tagged, load, f, &result),
+                     STRATA_OK);
+    assert_int_equal(result.source, STRATA_FROM_LOADER);
+    strata_result_release(f->b.session, &result);
+    assert_int_equal(bulk(&f->b), before + 1); /* what is invalid is read once */
+    get(f, &f->a, "tagged", LARGE);         /* filled: the lease took the place of what was invalid */
+}
+
 static void a_lost_connection_is_replaced(void **state) {
     fixture *f = *state;
     set_large(f, &f->a, "cut");
@@ -164,6 +183,7 @@ int main(void) {
         cmocka_unit_test(never_where_it_is_switched_off),
         cmocka_unit_test(what_became_small_goes_with_the_small),
         cmocka_unit_test(what_is_gone_is_loaded_under_a_lease),
+        cmocka_unit_test(what_its_tags_made_invalid_is_loaded_over_it),
         cmocka_unit_test(a_lost_connection_is_replaced),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
