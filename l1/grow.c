@@ -61,6 +61,8 @@ static sx_l1_segment *segment_create(sx_heap *heap, uint32_t level) {
         sx_release(alloc, segment, sizeof *segment);
         return NULL;
     }
+    /* Pages of 2 MB would come whole with the first group that is split into them. */
+    if (segment->size >= LAZY_BYTES_MIN) sx_alloc_arena_sparse(alloc, segment->groups, segment->size, true);
     sx_heap_retain(heap);
     segment->heap = heap;
     segment->bytes = alloc->usable(alloc->context, segment->size) + alloc->usable(alloc->context, sizeof *segment);
@@ -260,6 +262,8 @@ static bool round_open_splits_locked(sx_l1 *l1, sx_epoch_record *record, const s
 static void round_close_locked(sx_l1 *l1, sx_epoch_record *record, const sx_l1_root *root) {
     atomic_store_explicit(&l1->sweeping, false, memory_order_relaxed); /* relaxed: hint */
     if (!root->merging) {
+        const sx_l1_segment *full = root->segments[root->top];
+        if (full->size >= LAZY_BYTES_MIN) sx_alloc_arena_sparse(&l1->heap->alloc, full->groups, full->size, false);
         if (root_change_locked(l1, record, root->top, root->top, false, NULL)) count_top_locked(l1, root, SIZE_MAX);
         return;
     }

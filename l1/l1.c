@@ -40,6 +40,9 @@ static const sx_option rows[] = {
     {.name = "l1.bytes", .type = SX_OPTION_BYTES, .min = INT64_C(1) << 20, .max = INT64_C(1) << 44,
      .default_text = "256MiB", .hot = true,
      .doc = "Budget of L1: items, index and policy, and memory retired but not freed yet. A tenth is left to the last."},
+    {.name = "l1.huge_pages", .type = SX_OPTION_BOOLEAN, .min = 0, .max = 1, .default_text = "true",
+     .doc = "Wish for pages of 2 MB where l1.bytes is 64 MiB or more at open: finds miss the processor's table of pages less. "
+            "The kernel must allow it (transparent_hugepage: madvise or always)."},
     {.name = "l1.policy", .type = SX_OPTION_CHOICE, .choices = "s3fifo|lru|clock", .default_text = "s3fifo", .hot = true,
      .doc = "Which entries leave for new ones: s3fifo, the least often and least lately used and the largest, scans and loops "
             "pass by; lru, the least lately used; clock, the oldest that was not used since its last turn."},

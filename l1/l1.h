@@ -67,18 +67,21 @@ void sx_l1_prefetch(const sx_l1 *l1, uint64_t hash);
 /* The second step, some keys later: of the item, where its bucket has come. The caller is pinned. */
 void sx_l1_prefetch_item(const sx_l1 *l1, uint64_t hash);
 
+/* Budgets from here on are worth pages of 2 MB. */
+#define SX_L1_HUGE_BYTES_MIN (INT64_C(64) << 20)
+
 /* What sx_l1_put does where an entry of the key exists already. */
 typedef enum sx_l1_put_rule {
     SX_L1_PUT_NEWER,  /* replaces an entry with a smaller n, or an equal n and another id; an entry with equal (n, id)
                          is replaced too (it renews ttl and generation); an expired or other-generation entry always */
     SX_L1_PUT_HELD,   /* replaces an entry with a smaller n; where there is none, the answer is STRATA_MISS */
-  SX_L1_PUT_ALWAYS  /* no versions (no L2) */
+    SX_L1_PUT_ALWAYS  /* no versions (no L2) */
 } sx_l1_put_rule;
 
 /* Makes the item its key's entry. The table takes a reference of its own; the caller keeps his. Callers serialise puts
    and removals of one key among themselves (the flight's stripe); gets need not. record is the caller's (pinned or not).
-   Returns STRATA_OK; STRATA_EXISTS where the rule keeps what is there; STRATA_MISS, see SX_L1_PUT_HELD; STRATA_E_VALUE_SIZE beyond item_bytes_max;
-   STRATA_E_OVERLOADED where retired memory held by a stalled reader exceeds its share. After any failure, and wherever a
+   Returns STRATA_OK; STRATA_EXISTS where the rule keeps what is there; STRATA_MISS, see SX_L1_PUT_HELD;
+   STRATA_E_VALUE_SIZE beyond item_bytes_max; STRATA_E_OVERLOADED where retired memory held by a stalled reader exceeds its share. After any failure, and wherever a
    new item could not go in, NO older entry of the key remains (except with STRATA_EXISTS). */
 int32_t sx_l1_put(sx_l1 *l1, sx_epoch_record *record, uint64_t hash, sx_item *item, sx_l1_put_rule rule);
 

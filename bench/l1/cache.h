@@ -57,6 +57,8 @@ cache_l1_bytes cache_l1_metadata(void *cache);
 void cache_l1_tend(void *cache);
 int64_t cache_l1_bytes_max(void *cache);
 /* As create, with a limit in bytes and without a keeper's thread. */
+/* Set before anything is created. */
+extern bool cache_l1_small_pages;
 void *cache_l1_create_bytes(int64_t bytes_max);
 
 #endif

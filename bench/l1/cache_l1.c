@@ -38,12 +38,16 @@ static void *keep(void *cache) {
     return NULL;
 }
 
+bool cache_l1_small_pages;
+
 void *cache_l1_create_bytes(int64_t bytes_max) {
     store *s = calloc(1, sizeof *s);
     if (s == NULL) return NULL;
     for (size_t i = 0; i < sizeof s->secret.bytes; i++) s->secret.bytes[i] = (uint8_t)bench_mix(i + 1);
     sx_l1_settings settings = {.bytes_max = bytes_max, .item_bytes_max = 1 << 20};
-    if (sx_heap_create(NULL, &s->heap) != STRATA_OK || sx_epoch_create(sx_alloc_default(), &s->epoch) != STRATA_OK ||
+    if (sx_heap_create(NULL, &s->heap) != STRATA_OK) return NULL;
+    if (bytes_max >= SX_L1_HUGE_BYTES_MIN && !cache_l1_small_pages) sx_alloc_arena_huge_pages(&s->heap->alloc);
+    if (sx_epoch_create(sx_alloc_default(), &s->epoch) != STRATA_OK ||
         sx_epoch_register(s->epoch, &s->keeper_record) != STRATA_OK ||
         sx_l1_create(s->heap, s->epoch, &s->clock, &s->secret, &settings, &s->l1) != STRATA_OK)
         return NULL; /* the program ends */

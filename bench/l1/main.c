@@ -8,6 +8,8 @@
 #include "bench/l1/main.h"
 #include "bench/l1/measure.h"
 #include "bench/l1/replay.h"
+#include "bench/options.h"
+#include "bench/tiered.h"
 
 #define ROUNDS_MAX 31u
 #if defined(BENCH_HAS_ROCKSDB)
@@ -22,18 +24,29 @@
 #endif
 #define KINDS (3u + ROCKS_KINDS + TBB_KINDS)
 
-static const char help[] =
-    "strata-bench l1 [--keys N] [--rounds N] [--operations N] [--only TEXT]\n"
-    "strata-bench l1 --traces FOLDER [--only TEXT]   (FOLDER also from STRATA_TEST_TRACES)\n\n"
-    "Measures the in-process store beside ck_ht (behind ck_epoch, evicts nothing), a textbook LRU (16 mutexes) and, where\n"
-    "they were found, RocksDB's LRU and HyperClock caches and TBB's hash map (evicts nothing):\n"
-    "N keys of 16 bytes (1000000), values of 100, zipf 0.99; medians of N rounds (5), all caches in turn in each.\n"
-    "With --traces: misses on every .kv12 file of a folder at 1, 10 and 20 % of its keys, beside an exact LRU.\n";
-
 typedef struct options {
     uint64_t keys, rounds, operations;
     const char *only, *traces;
+    uint8_t small_pages;
 } options;
+
+#define FIELD(member) offsetof(options, member)
+static const bench_option option_rows[] = {
+    {"keys", BENCH_OPTION_COUNT, "N", "1m", 1000, 1e9, NULL, FIELD(keys), "of 16 bytes, zipf 0.99, values of 100", "What"},
+    {"only", BENCH_OPTION_TEXT, "TEXT", NULL, 0, 0, NULL, FIELD(only), "lines or traces whose name contains it; 'latency'", NULL},
+    {"small-pages", BENCH_OPTION_FLAG, NULL, NULL, 0, 0, NULL, FIELD(small_pages), "ours too does without pages of 2 MB", NULL},
+    {"traces", BENCH_OPTION_TEXT, "FOLDER", NULL, 0, 0, NULL, FIELD(traces),
+     "instead: misses on every .kv12 file at 1, 10 and 20 % of its keys, beside an exact LRU; also from STRATA_TEST_TRACES", NULL},
+    {"rounds", BENCH_OPTION_COUNT, "N", "5", 1, ROUNDS_MAX, NULL, FIELD(rounds), "all caches in turn in each; medians", "How much"},
+    {"operations", BENCH_OPTION_COUNT, "N", "2m", 16, 1e12, NULL, FIELD(operations), "of one measurement", NULL},
+};
+static const bench_option_table table = {
+    .command = "strata-bench l1",
+    .about = "The in-process store beside ck_ht (behind ck_epoch, evicts nothing), a textbook LRU (16 mutexes), and where installed RocksDB's\n"
+             "LRU and HyperClock caches and TBB's hash map (evicts nothing).",
+    .rows = option_rows,
+    .count = sizeof option_rows / sizeof option_rows[0],
+};
 
 static const cache_kind *const kinds[KINDS] = {
     &cache_l1, &cache_ht, &cache_lru,
@@ -179,24 +192,18 @@ static int measure_all(const options *o) {
 }
 
 int bench_l1_main(int argc, char **argv) {
-    options o = {1000000, 5, 2000000, NULL, getenv("STRATA_TEST_TRACES")};
-    for (int i = 0; i < argc; i++) {
-        uint64_t *number = strcmp(argv[i], "--keys") == 0         ? &o.keys
-                           : strcmp(argv[i], "--rounds") == 0     ? &o.rounds
-                           : strcmp(argv[i], "--operations") == 0 ? &o.operations
-                                                                  : NULL;
-        const char **text = strcmp(argv[i], "--only") == 0 ? &o.only : strcmp(argv[i], "--traces") == 0 ? &o.traces : NULL;
-        if ((number == NULL && text == NULL) || i + 1 == argc) {
-            fputs(help, strcmp(argv[i], "--help") == 0 ? stdout : stderr);
-            return strcmp(argv[i], "--help") == 0 ? 0 : 2;
-        }
-        i++;
-        if (number != NULL) *number = strtoull(argv[i], NULL, 10);
-        else *text = argv[i];
+    options o = {.traces = getenv("STRATA_TEST_TRACES")};
+    bench_options_given given;
+    char error[256];
+    bench_options_outcome parsed = bench_options_parse(&table, argc, argv, &o, &given, error, sizeof error);
+    if (parsed == BENCH_OPTIONS_HELP) {
+        bench_options_help(&table, stdout);
+        return BENCH_EXIT_GOOD;
     }
-    if (o.keys < 1000 || o.rounds < 1 || o.rounds > ROUNDS_MAX || o.operations < 16) {
-        fputs(help, stderr);
-        return 2;
+    if (parsed == BENCH_OPTIONS_WRONG) {
+        fprintf(stderr, "strata-bench l1: %s\n", error);
+        return BENCH_EXIT_USAGE;
     }
+    cache_l1_small_pages = o.small_pages != 0;
     return o.traces != NULL ? replay_folder(o.traces, o.only) : measure_all(&o);
 }

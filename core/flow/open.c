@@ -94,6 +94,9 @@ static int32_t create_memory(strata *engine, const strata_open_options *options)
     (void)madvise(engine->live, (size_t)sysconf(_SC_PAGESIZE), MADV_WIPEONFORK);
     atomic_store_explicit(engine->live, SX_LIVE_OPEN, memory_order_relaxed); /* relaxed: nobody else has the handle */
     int32_t status = sx_heap_create(injected ? &engine->alloc : NULL, &engine->heap);
+    if (status == STRATA_OK && sx_config_int(engine->config, "l1.huge_pages") != 0 &&
+        sx_config_int(engine->config, "l1.bytes") >= SX_L1_HUGE_BYTES_MIN)
+        sx_alloc_arena_huge_pages(&engine->heap->alloc);
     if (status == STRATA_OK) status = sx_key_secret_init(&engine->secret);
     if (status == STRATA_OK) status = sx_key_random_init(&engine->random);
     if (status == STRATA_OK) status = sx_epoch_create(&engine->alloc, &engine->epoch);

@@ -4,6 +4,7 @@
 
 #include <stdatomic.h>
 #include <stdbool.h>
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -22,7 +23,9 @@ static size_t round_up(size_t size, size_t to) {
 #if SX_ALLOC_JEMALLOC
 
 /* unistd.h for sched_getcpu's fallback, sched.h for itself. */
+#include <pthread.h>
 #include <sched.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include <jemalloc/jemalloc.h>
@@ -61,6 +64,7 @@ typedef struct cpu_cache {
 typedef struct arena {
     unsigned index;       /* const after create */
     unsigned cache_count; /* const after create */
+    bool huge;            /* const before the first use: pages of 2 MB are wished for */
     cpu_cache caches[CPUS_MAX];
 } arena;
 
@@ -101,9 +105,8 @@ static void arena_release(void *context, void *memory, size_t size) {
     cache_give(cache);
 }
 
-static bool arena_control(const arena *a, const char *format_head, const char *format_tail, void *out,
-                          size_t size) {
-    char name[64];
+/* The name of this arena's control into name. */
+static void arena_name(const arena *a, const char *format_head, const char *format_tail, char name[64]) {
     size_t head = strlen(format_head);
     char digits[12];
     size_t at = sizeof digits;
@@ -116,6 +119,18 @@ static bool arena_control(const arena *a, const char *format_head, const char *f
     memcpy(name, format_head, head);
     memcpy(name + head, digits + at, length);
     memcpy(name + head + length, format_tail, strlen(format_tail) + 1);
+}
+
+static bool arena_set(const arena *a, const char *format_head, const char *format_tail, void *value, size_t size) {
+    char name[64];
+    arena_name(a, format_head, format_tail, name);
+    return mallctl(name, NULL, NULL, value, size) == 0;
+}
+
+static bool arena_control(const arena *a, const char *format_head, const char *format_tail, void *out,
+                          size_t size) {
+    char name[64];
+    arena_name(a, format_head, format_tail, name);
     return mallctl(name, out, out != NULL ? &size : NULL, NULL, 0) == 0;
 }
 
@@ -167,7 +182,56 @@ int64_t sx_alloc_arena_resident(const sx_alloc *alloc) {
     return resident > INT64_MAX ? INT64_MAX : (int64_t)resident;
 }
 
+/* Entries lie at random places: with pages of 4 KB most finds miss the processor's table of pages as well as its caches.
+   jemalloc takes room in pieces of 2 MB and more from its hook, of which we only add the wish. */
+#define HUGE_PAGE_BYTES  ((size_t)2 << 20)
+#define SMALL_PAGE_BYTES ((size_t)4096)
+
+static extent_hooks_t huge_hooks;           /* const after huge_once */
+static extent_alloc_t *huge_hooks_allocate; /* const after huge_once: jemalloc's own */
+static pthread_once_t huge_once = PTHREAD_ONCE_INIT;
+
+static void *huge_allocate(extent_hooks_t *hooks, void *wanted, size_t size, size_t alignment, bool *zero, bool *commit,
+                           unsigned index) {
+    void *memory = huge_hooks_allocate(hooks, wanted, size, alignment, zero, commit, index);
+    if (memory != NULL && size >= HUGE_PAGE_BYTES) (void)madvise(memory, size, MADV_HUGEPAGE);
+    return memory;
+}
+
+static void huge_hooks_init(void) {
+    extent_hooks_t *own = NULL;
+    size_t size = sizeof own;
+    if (mallctl("arena.0.extent_hooks", &own, &size, NULL, 0) != 0 || own == NULL || own->alloc == NULL) return;
+    huge_hooks = *own;
+    huge_hooks_allocate = own->alloc;
+    huge_hooks.alloc = huge_allocate;
+}
+
+void sx_alloc_arena_huge_pages(const sx_alloc *alloc) {
+    if (alloc->allocate != arena_allocate) return;
+    arena *a = alloc->context;
+    extent_hooks_t *hooks = &huge_hooks;
+    (void)pthread_once(&huge_once, huge_hooks_init);
+    if (huge_hooks_allocate == NULL) return;
+    a->huge = arena_set(a, "arena.", ".extent_hooks", &hooks, sizeof hooks);
+}
+
+void sx_alloc_arena_sparse(const sx_alloc *alloc, void *memory, size_t size, bool sparse) {
+    if (alloc->allocate != arena_allocate || !((const arena *)alloc->context)->huge) return;
+    uintptr_t from = ((uintptr_t)memory + SMALL_PAGE_BYTES - 1) & ~(SMALL_PAGE_BYTES - 1);
+    uintptr_t to = ((uintptr_t)memory + size) & ~(SMALL_PAGE_BYTES - 1);
+    if (to > from) (void)madvise((void *)from, to - from, sparse ? MADV_NOHUGEPAGE : MADV_HUGEPAGE);
+}
+
 #else
+
+void sx_alloc_arena_huge_pages(const sx_alloc *alloc) { (void)alloc; }
+void sx_alloc_arena_sparse(const sx_alloc *alloc, void *memory, size_t size, bool sparse) {
+    (void)alloc;
+    (void)memory;
+    (void)size;
+    (void)sparse;
+}
 
 static void *default_allocate(void *context, size_t size, size_t alignment) {
     (void)context;

@@ -4,6 +4,7 @@
 #ifndef SX_CORE_MEMORY_ALLOC_H
 #define SX_CORE_MEMORY_ALLOC_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -25,6 +26,12 @@ int32_t sx_alloc_arena_create(sx_alloc *out);
 void sx_alloc_arena_destroy(sx_alloc *alloc);
 /* Resident bytes of the arena's pages, or -1 where unknown (libc, injected). Takes the arena's statistics lock. */
 int64_t sx_alloc_arena_resident(const sx_alloc *alloc);
+
+/* Asks the kernel to back what the arena takes from now on by pages of 2 MB. A wish: a kernel that doesn't, or another kind of
+   table, goes on as before. Before the arena's first use. */
+void sx_alloc_arena_huge_pages(const sx_alloc *alloc);
+/* Takes that back for memory of the arena that will be touched little by little (sparse), or wishes it again. */
+void sx_alloc_arena_sparse(const sx_alloc *alloc, void *memory, size_t size, bool sparse);
 
 /* A table over functions a program brought; usable answers size rounded up to 16. */
 void sx_alloc_wrap(sx_alloc *out, void *context, void *(*allocate)(void *, size_t, size_t),

@@ -3,6 +3,8 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+#include <stdio.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <string.h>
 
@@ -52,6 +54,54 @@ static void test_arena(void **state) {
     assert_int_equal(sx_alloc_arena_create(&alloc), STRATA_OK);
     check_table(&alloc);
     sx_alloc_arena_destroy(&alloc);
+}
+
+/* A field of the kernel's sums over this process's memory, in bytes; -1 where it has none. */
+static int64_t kernel_sum(const char *field) {
+    char line[256];
+    long long kib = -1;
+    FILE *file = fopen("/proc/self/smaps_rollup", "r");
+    if (file == NULL) return -1;
+    while (fgets(line, sizeof line, file) != NULL)
+        if (strncmp(line, field, strlen(field)) == 0) (void)sscanf(line + strlen(field), ": %lld", &kib);
+    (void)fclose(file);
+    return kib < 0 ? -1 : kib * 1024;
+}
+
+static bool kernel_grants_huge_pages(void) {
+    char line[128] = "";
+    FILE *file = fopen("/sys/kernel/mm/transparent_hugepage/enabled", "r");
+    if (file == NULL) return false;
+    bool read = fgets(line, sizeof line, file) != NULL;
+    (void)fclose(file);
+    return read && strstr(line, "[never]") == NULL;
+}
+
+/* What an arena that wishes for them takes comes in pages of 2 MB; what will be touched little by little does not. */
+static void test_huge_pages(void **state) {
+    (void)state;
+    enum { BYTES = 64 << 20, STEP = 2 << 20 };
+    sx_alloc alloc;
+    assert_int_equal(sx_alloc_arena_create(&alloc), STRATA_OK);
+    if (sx_alloc_arena_resident(&alloc) < 0 || !kernel_grants_huge_pages()) {
+        sx_alloc_arena_destroy(&alloc);
+        skip();
+    }
+    sx_alloc_arena_huge_pages(&alloc);
+    int64_t huge = kernel_sum("AnonHugePages"), resident;
+    char *whole = sx_allocate(&alloc, BYTES), *sparse = sx_allocate(&alloc, BYTES);
+    assert_non_null(whole);
+    assert_non_null(sparse);
+    for (size_t i = 0; i < BYTES; i += 4096) whole[i] = 1;
+    assert_true(kernel_sum("AnonHugePages") - huge >= BYTES / 4); /* memory may be in pieces: not all can be */
+    sx_alloc_arena_sparse(&alloc, sparse, BYTES, true);
+    resident = kernel_sum("Rss");
+    for (size_t i = STEP / 2; i < BYTES; i += STEP) sparse[i] = 1;
+    assert_true(kernel_sum("Rss") - resident < BYTES / 4);
+    sx_release(&alloc, whole, BYTES);
+    sx_release(&alloc, sparse, BYTES);
+    sx_alloc_arena_destroy(&alloc);
+    sx_alloc_arena_huge_pages(sx_alloc_default()); /* no arena: nothing to do */
 }
 
 /* What is still allocated goes with the arena, and its pages with it: many arenas in turn don't add up. */
@@ -192,7 +242,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_default),
         cmocka_unit_test(test_arena),
-        cmocka_unit_test(test_arena_ends),
+        cmocka_unit_test(test_huge_pages), cmocka_unit_test(test_arena_ends),
         cmocka_unit_test(test_arena_threads),
         cmocka_unit_test(test_wrap),
         cmocka_unit_test(test_buf),

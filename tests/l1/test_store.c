@@ -311,7 +311,7 @@ static void test_allocation_failures(void **state) {
 
 static void test_tables(void **state) {
     (void)state;
-    assert_int_equal(sx_l1_options.count, 4);
+    assert_int_equal(sx_l1_options.count, 5);
     for (size_t i = 0; i < sx_l1_options.count; i++) {
         assert_memory_equal(sx_l1_options.rows[i].name, "l1.", 3);
         assert_non_null(sx_l1_options.rows[i].default_text);
