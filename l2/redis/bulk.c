@@ -52,8 +52,14 @@ void sx_redis_bulk_close(sx_redis_peer *peer, int32_t status, const char *reason
 }
 
 void sx_redis_bulk_note_timeout(sx_redis_peer *peer) {
-    sx_redis_cluster *cluster = peer->cluster;
-    int64_t silent_ns = sx_loop_now_ns(cluster->loop) - sx_redis_conn_last_read_ns(peer->bulk);
-    if (silent_ns < cluster->settings->connect_timeout_ns) return;
+    int64_t now_ns = sx_loop_now_ns(peer->cluster->loop);
+    int64_t read_ns = sx_redis_conn_last_read_ns(peer->bulk);
+    if (peer->bulk_silent_read_ns != read_ns) { /* the first since it was heard, which may be long ago: it was idle */
+        peer->bulk_silent_read_ns = read_ns;
+        peer->bulk_silent_since_ns = now_ns;
+        return;
+    }
+    int64_t silent_ns = now_ns - peer->bulk_silent_since_ns;
+    if (silent_ns < peer->cluster->settings->connect_timeout_ns) return;
     sx_redis_conn_fail(peer->bulk, STRATA_E_TIMEOUT, "no answer for %lld ms", (long long)(silent_ns / SX_NS_PER_MS));
 }

@@ -51,6 +51,8 @@ typedef struct sx_redis_peer {
     sx_redis_queue waiting; /* for conn to be ready */
     sx_redis_conn *bulk;    /* for large replies; NULL until one is expected, and after it was lost */
     int64_t bulk_again_ns;  /* no attempt before */
+    int64_t bulk_silent_read_ns; /* as above, of bulk; 0 none */
+    int64_t bulk_silent_since_ns;
     sx_redis_confirm confirm;
 } sx_redis_peer;
 
@@ -152,7 +154,7 @@ void sx_redis_peer_note_timeout(sx_redis_peer *peer);
 /* The node's connection for large replies; NULL while there is none that can be used, but then one is on its way. */
 sx_redis_conn *sx_redis_bulk_conn(sx_redis_peer *peer);
 void sx_redis_bulk_close(sx_redis_peer *peer, int32_t status, const char *reason);
-/* A request on it has timed out: where it has been silent for a connect timeout, it is given up. */
+/* A request on it has timed out: where nothing was heard of it since a first one did, a connect timeout ago, it is given up. */
 void sx_redis_bulk_note_timeout(sx_redis_peer *peer);
 
 /* request.c */

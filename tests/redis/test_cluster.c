@@ -251,6 +251,33 @@ static void a_killed_connection_comes_back(void **state) {
     test_drive_close(&drive);
 }
 
+static void an_idle_second_connection_survives_a_timeout(void **state) {
+    (void)state;
+    test_drive drive;
+    open_it(&drive);
+    test_request first, held, late;
+    for (int i = 0; i < 500 && sx_redis_metric_read(drive.cluster, SX_REDIS_METRIC_BULK) == 0; i++) {
+        test_request_init(&drive, &first, "GET idle", 1, 2000);
+        first.request.bulk = true;
+        test_request_submit(&drive, &first);
+        assert_int_equal(test_request_wait(&drive, &first), SX_REDIS_OK);
+        test_request_deinit(&first);
+    }
+    assert_true(sx_redis_metric_read(drive.cluster, SX_REDIS_METRIC_BULK) > 0);
+    test_drive_turn(&drive, 1300); /* longer than a connect timeout */
+    test_request_init(&drive, &held, "BLPOP list{idle} 0", 1, 8000);
+    test_request_init(&drive, &late, "GET idle", 1, 100);
+    held.request.bulk = late.request.bulk = true;
+    test_request_submit(&drive, &held);
+    test_request_submit(&drive, &late);
+    assert_int_equal(test_request_wait(&drive, &late), SX_REDIS_TIMEOUT_SENT);
+    assert_int_equal(test_drive_call(&drive, "LPUSH list{idle} 1", 1, 2000, NULL), SX_REDIS_OK);
+    assert_int_equal(test_request_wait(&drive, &held), SX_REDIS_OK);
+    test_request_deinit(&held);
+    test_request_deinit(&late);
+    test_drive_close(&drive);
+}
+
 static void a_paused_node_keeps_deadlines(void **state) {
     (void)state;
     enum { COUNT = 200 };
@@ -387,6 +414,7 @@ int main(void) {
         cmocka_unit_test(scripts_survive_a_flush),
         cmocka_unit_test(confirms_owners),
         cmocka_unit_test(a_killed_connection_comes_back),
+        cmocka_unit_test(an_idle_second_connection_survives_a_timeout),
         cmocka_unit_test(a_paused_node_keeps_deadlines),
         cmocka_unit_test(a_full_queue_refuses_at_once),
         cmocka_unit_test(a_killed_primary_is_replaced),
