@@ -292,7 +292,7 @@ typedef struct sx_write {
     sx_asked asked;
     sx_trust_mark mark;
     size_t tag_at, tag_next;    /* where the taking of nonces is */
-    sx_trust_mark tag_mark;
+    sx_marks_asked tag_asked;
     sx_write_mark seen;         /* lock: stripe */
     sx_op *op;                  /* lock: stripe; NULL where nobody waits */
     struct sx_write *next, *previous; /* an unknown's queue */

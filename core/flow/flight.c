@@ -222,8 +222,12 @@ void sx_flights_mark_tag(strata *engine, const void *name, size_t size) {
         for (uint32_t b = 0; b < SX_STRIPE_BUCKETS; b++) {
             for (sx_flight *f = flights->stripes[s].buckets[b]; f != NULL; f = f->next) {
                 const sx_item_tagging *loaded = f->loaded_item == NULL ? NULL : sx_item_tagging_of(f->loaded_item);
+                /* What is judged tag by tag, with requests in between, was judged for those who have joined already. */
+                sx_item *at = engine->l2_on ? f->judged : NULL; /* the loop's, which this is then */
+                const sx_item_tagging *judged = at == NULL ? NULL : sx_item_tagging_of(at);
                 if ((f->load != NULL && sx_tags_name(f->load->tags, f->load->tags_size, name, size)) ||
-                    (loaded != NULL && sx_tags_name(loaded->bytes, loaded->size, name, size)))
+                    (loaded != NULL && sx_tags_name(loaded->bytes, loaded->size, name, size)) ||
+                    (judged != NULL && sx_tags_name(judged->bytes, judged->size, name, size)))
                     mark(f, 0);
             }
         }

@@ -10,6 +10,7 @@
 #include <strata/strata.h>
 
 #include "coherence/trust.h"
+#include "core/flow/marks.h"
 #include "core/loop/loop.h"
 #include "core/memory/item.h"
 #include "core/memory/lock.h"
@@ -91,7 +92,7 @@ typedef struct sx_flight {
     size_t tags_size, tags_room;
     int64_t send_deadline_ns; /* of what this round asks */
     size_t tag_at, tag_next; /* where the taking or judging is */
-    sx_trust_mark tag_mark;
+    sx_marks_asked tag_asked;
     sx_item *judged;    /* an item whose tags are being judged */
     bool judged_candidate;
     bool over;          /* the version below was judged invalid: a lease may take its place */
@@ -140,7 +141,7 @@ void sx_flight_wake_locked(sx_flight *flight);
 /* Something about the key happened at n (0: unknown, a barrier): its flight and its writes in progress learn of it. */
 void sx_flights_mark_locked(sx_flights *flights, uint64_t hash, uint16_t ns, const void *key, size_t key_size,
                             uint64_t n);
-/* Loads under way that depend on the tag: who joins them from now on must not have their result. Takes the locks. */
+/* Loads and judgements under way that depend on the tag: who joins them from now on must not have their result. Takes the locks. */
 void sx_flights_mark_tag(strata *engine, const void *name, size_t size);
 /* Whether a write of this process is under way to the key. */
 bool sx_flights_is_written_locked(const sx_flights *flights, uint64_t hash, uint16_t ns, const void *key,

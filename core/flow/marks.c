@@ -216,7 +216,12 @@ bool sx_marks_stamp(const strata *engine, sx_epoch_record *record, sx_item *item
     return true;
 }
 
+static uint64_t *renewals_of(const strata *engine, const void *name, size_t size) {
+    return &engine->marks->renewals[hash_of(engine, name, size) % SX_MARKS_BUCKETS];
+}
+
 void sx_marks_renewed_on_loop(strata *engine, const void *name, size_t size, uint64_t n, uint64_t nonce) {
+    ++*renewals_of(engine, name, size);
     sx_lock_acquire(&engine->marks->lock);
     sx_mark *mark = find(engine, name, size);
     if (mark != NULL) learn_locked(engine, mark, n, nonce, 0);
@@ -224,6 +229,7 @@ void sx_marks_renewed_on_loop(strata *engine, const void *name, size_t size, uin
 }
 
 void sx_marks_doubt_on_loop(strata *engine, const void *name, size_t size) {
+    ++*renewals_of(engine, name, size);
     sx_lock_acquire(&engine->marks->lock);
     sx_mark *mark = find(engine, name, size);
     if (mark != NULL) {
@@ -269,7 +275,7 @@ void sx_marks_encode_tail(strata *engine, uint64_t nonce, sx_buf *tail) {
     sx_envelope_encode_tail(tail, &envelope);
 }
 
-void sx_marks_ask_on_loop(strata *engine, sx_store_op *op, const sx_tag *tag, int64_t deadline_ns, sx_trust_mark *mark,
+void sx_marks_ask_on_loop(strata *engine, sx_store_op *op, const sx_tag *tag, int64_t deadline_ns, sx_marks_asked *asked,
                           void (*done)(sx_store_op *op, int32_t status, const sx_resp *reply)) {
     sx_publish_key key = {.partition = sx_key_partition(tag->name, tag->size, engine->partitions),
                           .key = tag->name,
@@ -288,22 +294,25 @@ void sx_marks_ask_on_loop(strata *engine, sx_store_op *op, const sx_tag *tag, in
     op->request.read_only = false;
     op->write = false; /* executed twice, or late, it finds what is there */
     op->done = done;
-    *mark = sx_trust_mark_on_loop(engine->trust, key.partition);
+    asked->mark = sx_trust_mark_on_loop(engine->trust, key.partition);
+    asked->renewals = *renewals_of(engine, tag->name, tag->size);
     sx_counter_add_shared(&engine->counters[SX_FLOW_METRIC_MARKS_ASKED], 1);
     sx_store_submit_on_loop(engine->store, op);
 }
 
-uint64_t sx_marks_answered_on_loop(strata *engine, const sx_store_op *op, const sx_tag *tag, const sx_trust_mark *mark,
+uint64_t sx_marks_answered_on_loop(strata *engine, const sx_store_op *op, const sx_tag *tag, const sx_marks_asked *asked,
                                    const sx_resp *reply) {
     sx_envelope front;
     if (reply->type != SX_RESP_STRING ||
         sx_envelope_decode_front(reply->text, reply->size, &front) != SX_ENVELOPE_VALUE || front.id == 0)
         return 0;
     uint32_t partition = sx_key_partition(tag->name, tag->size, engine->partitions);
-    bool proves = sx_trust_may_fill_on_loop(engine->trust, partition, mark, op->request.identity);
+    /* The answer and a renewal's message come over two connections: either may have overtaken the other. */
+    bool proves = sx_trust_may_fill_on_loop(engine->trust, partition, &asked->mark, op->request.identity) &&
+                  asked->renewals == *renewals_of(engine, tag->name, tag->size);
     sx_lock_acquire(&engine->marks->lock);
     sx_mark *known = proves ? get_locked(engine, engine->loop_record, tag->name, tag->size) : NULL;
-    if (known != NULL) learn_locked(engine, known, front.n, front.id, mark->generation);
+    if (known != NULL) learn_locked(engine, known, front.n, front.id, asked->mark.generation);
     sx_lock_release(&engine->marks->lock);
     return front.id;
 }

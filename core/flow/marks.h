@@ -28,9 +28,16 @@ typedef struct sx_marks {
     uint32_t *in_partition;   /* lock: marks; markers of each partition */
     uint64_t *generations;    /* lock: marks; of the partitions, as of the last look */
     uint64_t last_nonce;      /* lock: marks; without L2 */
+    uint64_t renewals[SX_MARKS_BUCKETS]; /* owner: loop; how many were heard of, whether their markers are known or not */
     sx_turn_end turn;         /* owner: loop */
     strata *engine;           /* const */
 } sx_marks;
+
+/* What is noted when a marker is asked for. owner: loop */
+typedef struct sx_marks_asked {
+    sx_trust_mark mark;
+    uint64_t renewals; /* of its bucket: one that is heard before the answer may be later than that */
+} sx_marks_asked;
 
 typedef enum sx_verdict {
     SX_VALID,    /* every nonce is its marker's, and proven */
@@ -64,10 +71,10 @@ void sx_marks_doubt_on_loop(strata *engine, const void *name, size_t size);
 /* Some partition's word has changed. */
 void sx_marks_watch_on_loop(strata *engine);
 /* Asks L2 for a tag's marker through an op that is not under way; done then hands the reply to answered, which answers
-   the nonce, or 0 where there is none to be had. mark is noted when asking. */
-void sx_marks_ask_on_loop(strata *engine, sx_store_op *op, const sx_tag *tag, int64_t deadline_ns, sx_trust_mark *mark,
+   the nonce, or 0 where there is none to be had. It is proven only where no renewal was heard of in between. */
+void sx_marks_ask_on_loop(strata *engine, sx_store_op *op, const sx_tag *tag, int64_t deadline_ns, sx_marks_asked *asked,
                           void (*done)(sx_store_op *op, int32_t status, const sx_resp *reply));
-uint64_t sx_marks_answered_on_loop(strata *engine, const sx_store_op *op, const sx_tag *tag, const sx_trust_mark *mark,
+uint64_t sx_marks_answered_on_loop(strata *engine, const sx_store_op *op, const sx_tag *tag, const sx_marks_asked *asked,
                                    const sx_resp *reply);
 
 /* A marker behind its head, into a new buffer. */

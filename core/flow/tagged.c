@@ -22,7 +22,7 @@ static void take_next(sx_flight *flight) {
         uint64_t nonce = sx_marks_nonce_on_loop(engine, &tag, INT64_MAX);
         if (nonce == 0) {
             flight->in_store = true;
-            sx_marks_ask_on_loop(engine, &flight->store_op, &tag, flight->send_deadline_ns, &flight->tag_mark, taken);
+            sx_marks_ask_on_loop(engine, &flight->store_op, &tag, flight->send_deadline_ns, &flight->tag_asked, taken);
             return;
         }
         sx_tag_put(&tag, nonce);
@@ -38,7 +38,7 @@ static void taken(sx_store_op *op, int32_t status, const sx_resp *reply) {
     size_t at = flight->tag_at;
     (void)sx_tags_next(flight->tags, flight->tags_size, &at, &tag);
     uint64_t nonce =
-        status != STRATA_OK ? 0 : sx_marks_answered_on_loop(flight->engine, op, &tag, &flight->tag_mark, reply);
+        status != STRATA_OK ? 0 : sx_marks_answered_on_loop(flight->engine, op, &tag, &flight->tag_asked, reply);
     if (nonce == 0) {
         sx_fetch_missed_on_loop(flight, status == STRATA_OK ? STRATA_E_CORRUPT : status);
         return;
@@ -98,7 +98,7 @@ static void judge_next(sx_flight *flight) {
         uint64_t nonce = sx_marks_nonce_on_loop(engine, &tag, INT64_MAX);
         if (nonce == 0) {
             flight->in_store = true;
-            sx_marks_ask_on_loop(engine, &flight->store_op, &tag, flight->send_deadline_ns, &flight->tag_mark, judge_asked);
+            sx_marks_ask_on_loop(engine, &flight->store_op, &tag, flight->send_deadline_ns, &flight->tag_asked, judge_asked);
             return;
         }
         if (nonce != tag.nonce) {
@@ -123,7 +123,7 @@ static void judge_asked(sx_store_op *op, int32_t status, const sx_resp *reply) {
         sx_fetch_missed_on_loop(flight, status);
         return;
     }
-    uint64_t nonce = sx_marks_answered_on_loop(flight->engine, op, &tag, &flight->tag_mark, reply);
+    uint64_t nonce = sx_marks_answered_on_loop(flight->engine, op, &tag, &flight->tag_asked, reply);
     flight->tag_at = flight->tag_next;
     if (nonce != tag.nonce || nonce == 0) judge_over(flight, false);
     else judge_next(flight);
@@ -162,7 +162,7 @@ static void learn_next(sx_flight *flight) {
         if (tag.nonce == 0 && sx_marks_nonce_on_loop(engine, &tag, INT64_MAX) == 0) {
             int64_t deadline_ns = sx_loop_now_ns(engine->loop) + sx_hot_read(&engine->hot.l2_timeout_ns);
             flight->in_store = true;
-            sx_marks_ask_on_loop(engine, &flight->store_op, &tag, deadline_ns, &flight->tag_mark, learnt);
+            sx_marks_ask_on_loop(engine, &flight->store_op, &tag, deadline_ns, &flight->tag_asked, learnt);
             return;
         }
         flight->tag_at = flight->tag_next;
@@ -179,7 +179,7 @@ static void learnt(sx_store_op *op, int32_t status, const sx_resp *reply) {
     sx_tag tag;
     size_t at = flight->tag_at;
     (void)sx_tags_next(tagging->bytes, tagging->size, &at, &tag);
-    if (status == STRATA_OK) (void)sx_marks_answered_on_loop(flight->engine, op, &tag, &flight->tag_mark, reply);
+    if (status == STRATA_OK) (void)sx_marks_answered_on_loop(flight->engine, op, &tag, &flight->tag_asked, reply);
     flight->tag_at = flight->tag_next;
     learn_next(flight);
 }

@@ -276,7 +276,7 @@ static void take_next(sx_write *write) {
     while (tagging != NULL && sx_tags_next(tagging->bytes, tagging->size, &write->tag_next, &tag)) {
         uint64_t nonce = sx_marks_nonce_on_loop(engine, &tag, INT64_MAX);
         if (nonce == 0) {
-            sx_marks_ask_on_loop(engine, &write->store_op, &tag, write->deadline_ns, &write->tag_mark, taken);
+            sx_marks_ask_on_loop(engine, &write->store_op, &tag, write->deadline_ns, &write->tag_asked, taken);
             return;
         }
         sx_tag_put(&tag, nonce);
@@ -292,7 +292,7 @@ static void taken(sx_store_op *op, int32_t status, const sx_resp *reply) {
     size_t at = write->tag_at;
     (void)sx_tags_next(tagging->bytes, tagging->size, &at, &tag);
     uint64_t nonce =
-        status != STRATA_OK ? 0 : sx_marks_answered_on_loop(write->engine, op, &tag, &write->tag_mark, reply);
+        status != STRATA_OK ? 0 : sx_marks_answered_on_loop(write->engine, op, &tag, &write->tag_asked, reply);
     if (nonce == 0) {
         sx_write_end_on_loop(write, status == STRATA_OK ? STRATA_E_CORRUPT : status, 0);
         return;

@@ -15,6 +15,7 @@
 #include <cmocka.h>
 
 #include "bench/cluster/cluster.h"
+#include "core/flow/engine.h"
 #include "core/key/key.h"
 #include "tests/support/engine.h"
 
@@ -275,6 +276,61 @@ static void tags_that_only_the_loader_names_need_a_second_load(void **state) {
     close_side(&a);
 }
 
+/* ---- two connections ---- */
+
+/* A marker that is asked for on the loop; with a message, that arrives while the answer is on its way. */
+typedef struct crossing {
+    sx_task task;
+    sx_store_op op;
+    strata *engine;
+    sx_tag tag;
+    sx_marks_asked asked;
+    bool message;
+    uint64_t read, proven;
+    _Atomic int over; /* atomic: release / acquire; the above is read after it */
+} crossing;
+
+static void crossing_answered(sx_store_op *op, int32_t status, const sx_resp *reply) {
+    crossing *c = SX_CONTAINER(op, crossing, op);
+    sx_message message = {.kind = SX_MESSAGE_TAG, .sequenced = true, .n = UINT64_C(1) << 52, .id = 4711,
+                          .key = c->tag.name, .key_size = c->tag.size};
+    uint32_t partition = sx_key_partition(c->tag.name, c->tag.size, c->engine->partitions);
+    if (c->message) sx_apply_message_on_loop(c->engine, partition, &message);
+    if (status == STRATA_OK) c->read = sx_marks_answered_on_loop(c->engine, op, &c->tag, &c->asked, reply);
+    c->proven = sx_marks_nonce_on_loop(c->engine, &c->tag, INT64_MAX);
+    sx_command_deinit(&op->request.command);
+    atomic_store_explicit(&c->over, 1, memory_order_release);
+}
+
+static void crossing_ask(sx_task *task) {
+    crossing *c = SX_CONTAINER(task, crossing, task);
+    sx_command_init(&c->op.request.command, &c->engine->alloc);
+    sx_marks_ask_on_loop(c->engine, &c->op, &c->tag, sx_loop_now_ns(c->engine->loop) + 5 * SX_NS_PER_S, &c->asked,
+                         crossing_answered);
+}
+
+static void cross(crossing *c, side *s, const char *name, bool message) {
+    *c = (crossing){.task = {.run_on_loop = crossing_ask}, .engine = s->engine, .message = message};
+    c->tag.name = (const uint8_t *)name;
+    c->tag.size = strlen(name);
+    sx_loop_post(s->engine->loop, &c->task);
+    while (atomic_load_explicit(&c->over, memory_order_acquire) == 0) test_sleep_ms(1);
+    assert_true(c->read != 0);
+}
+
+/* The marker's answer is older than the message that came before it: it must not be believed after that. */
+static void a_message_that_overtakes_the_markers_answer_is_not_forgotten(void **state) {
+    (void)state;
+    side a;
+    crossing c;
+    open_side(&a);
+    cross(&c, &a, "crossed", true);
+    assert_true(c.proven == 0);
+    cross(&c, &a, "crossed", false); /* asked after it, the answer is good */
+    assert_true(c.proven == c.read);
+    close_side(&a);
+}
+
 /* ---- what is lost ---- */
 
 static _Atomic int cutting;
@@ -456,6 +512,7 @@ int main(void) {
         cmocka_unit_test(who_joins_after_an_invalidation_waits_for_another_load),
         cmocka_unit_test(tags_that_only_the_loader_names_need_a_second_load),
         cmocka_unit_test(a_nonce_from_after_the_loaders_beginning_is_too_late),
+        cmocka_unit_test(a_message_that_overtakes_the_markers_answer_is_not_forgotten),
         cmocka_unit_test(a_message_that_never_came),
         cmocka_unit_test(a_lost_message_brings_nothing_back),
         cmocka_unit_test(a_missing_marker_invalidates),
