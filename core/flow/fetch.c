@@ -80,6 +80,7 @@ void sx_fetch_begin_on_loop(sx_flight *flight) {
         refused = STRATA_MISS;
     }
     if (refused != STRATA_OK) {
+        flight->store_op.out_of_time = false; /* of a former round: nothing was sent in this one */
         sx_fetch_missed_on_loop(flight, refused);
         return;
     }

@@ -12,6 +12,7 @@
 #include <cmocka.h>
 
 #include "bench/cluster/cluster.h"
+#include "core/flow/engine.h"
 #include "core/key/key.h"
 #include "core/memory/atomic.h"
 #include "l2/store.h"
@@ -309,12 +310,40 @@ static void a_joiner_has_its_own_time(void **state) {
     sx_cluster_stop(cluster);
 }
 
+/* Refused after the first round failed for want of time: who is left is told so, once. */
+static void who_is_left_is_told_of_a_refusal(void **state) {
+    (void)state;
+    sx_cluster *cluster;
+    start_cluster(&cluster, 0, 0, 0);
+    strata *engine = test_engine_open(TEST_OPTIONS("l2.nodes", sx_cluster_seeds(cluster), "l2.open_wait", "5s",
+                                                   "l2.breaker_failures", "0"), NULL);
+    strata_session *session = test_engine_session(engine);
+    strata_namespace *ns = test_engine_ns(engine, "n");
+    strata_op_options brief = {.struct_size = sizeof brief, .deadline_ms = 300};
+    strata_op_options patient = {.struct_size = sizeof patient, .deadline_ms = 6000};
+    strata_result result;
+    told first = {0}, second = {0};
+    assert_int_equal(sx_cluster_kill(cluster, 0), 0);
+    test_sleep_ms(50);
+    assert_int_equal(strata_get(session, ns, test_bytes("k"), &brief, &result, tell, &first), STRATA_PENDING);
+    test_sleep_ms(50);
+    assert_int_equal(strata_get(session, ns, test_bytes("k"), &patient, &result, tell, &second), STRATA_PENDING);
+    atomic_store(&engine->refused, STRATA_E_LAYOUT); /* as where a server of another layout is met meanwhile */
+    wait_told(session, &first);
+    wait_told(session, &second);
+    assert_int_equal(second.status, STRATA_E_LAYOUT);
+    strata_session_close(session);
+    strata_close(engine, 2000);
+    sx_cluster_stop(cluster);
+}
+
 int main(int argc, char **argv) {
     if (!sx_cluster_available()) return 77;
     if (argc > 1) cmocka_set_test_filter(argv[1]); /* one drill: its name */
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_fill_that_hangs_keeps_nobody),
         cmocka_unit_test(a_joiner_has_its_own_time),
+        cmocka_unit_test(who_is_left_is_told_of_a_refusal),
         cmocka_unit_test(a_paused_primary_costs_little),
         cmocka_unit_test(a_dead_primary_costs_the_failover),
         cmocka_unit_test(resharding_fails_nothing),
