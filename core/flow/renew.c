@@ -31,6 +31,9 @@ typedef struct sx_renewal {
 
 static size_t size_of(uint32_t count) { return sizeof(sx_renewal) + count * sizeof(renewal_tag); }
 
+/* What a call holds in memory, the commands that are sent included. */
+static int64_t cost_of(uint32_t count) { return SX_OP_COST + (int64_t)size_of(count) + (int64_t)count * SX_OP_COST; }
+
 static void renewal_free(sx_renewal *renewal) {
     for (uint32_t i = 0; i < renewal->count; i++) sx_command_deinit(&renewal->tags[i].store_op.request.command);
     sx_release(&renewal->engine->alloc, renewal, size_of(renewal->count));
@@ -44,8 +47,7 @@ void sx_renewal_forget_locked(sx_op *op) {
 
 static void end_on_loop(sx_renewal *renewal) {
     strata *engine = renewal->engine;
-    /* relaxed: a count that is polled */
-    atomic_fetch_sub_explicit(&engine->pending, 1, memory_order_relaxed);
+    sx_pending_end(engine, cost_of(renewal->count));
     sx_flights_lock(engine->flights, renewal->stripe);
     sx_op *op = renewal->op;
     renewal->op = NULL;
@@ -169,7 +171,7 @@ bool sx_renewal_repeat_on_loop(strata *engine, const void *name, uint32_t size) 
     sx_renewal *renewal = renewal_create(engine, &tag, 1, deadline_ns);
     if (renewal == NULL) return false;
     renewal->repeated = true;
-    atomic_fetch_add_explicit(&engine->pending, 1, memory_order_relaxed); /* relaxed: a count for limits */
+    sx_pending_begin(engine, cost_of(1));
     sx_counter_add_shared(&engine->counters[SX_FLOW_METRIC_TAGS_REPEATED], 1);
     sx_loop_post(engine->loop, &renewal->task);
     return true;
@@ -196,9 +198,7 @@ static int32_t start(strata_session *session, const strata_bytes *tags, uint32_t
     if (status != STRATA_OK) return status;
     sx_counter_add(&session->counters[SX_SESSION_METRIC_TAGS_INVALIDATED], count);
     if (!engine->l2_on) return renew_here(engine, tags, count);
-    /* relaxed: a limit that may be passed by as many as there are threads */
-    if (atomic_load_explicit(&engine->pending, memory_order_relaxed) >= engine->pending_max)
-        return STRATA_E_OVERLOADED;
+    if (!sx_pending_fits(engine, cost_of(count))) return STRATA_E_OVERLOADED;
     sx_op *op = sx_session_op(session, SX_OP_INVALIDATE, options, done, user);
     if (op == NULL) return STRATA_E_NOMEM;
     sx_renewal *renewal = renewal_create(engine, tags, count, op->deadline_ns);
@@ -214,7 +214,7 @@ static int32_t start(strata_session *session, const strata_bytes *tags, uint32_t
     } else {
         sx_session_op_free(op); /* nobody waits */
     }
-    atomic_fetch_add_explicit(&engine->pending, 1, memory_order_relaxed); /* relaxed: as above */
+    sx_pending_begin(engine, cost_of(count));
     sx_loop_post(engine->loop, &renewal->task);
     return STRATA_PENDING;
 }

@@ -119,9 +119,39 @@ static void memory_stays_within_its_bound(void **state) {
     free(value);
 }
 
+/* Invalidations of tags hold more than their number: each call has room for the names, commands and answers of all. */
+static void so_do_invalidations_of_tags(void **state) {
+    fixture *f = *state;
+    enum { CALLS_MAX = 8192 };
+    strata_op_options options = {.struct_size = sizeof options, .deadline_ms = 2000};
+    char names[STRATA_TAGS_MAX][16];
+    strata_bytes tags[STRATA_TAGS_MAX];
+    for (int i = 0; i < STRATA_TAGS_MAX; i++) {
+        snprintf(names[i], sizeof names[i], "tag:%d", i);
+        tags[i] = test_bytes(names[i]);
+    }
+    int64_t before = f->live;
+    int32_t status = STRATA_PENDING;
+    int calls = 0;
+    f->peak = before;
+    assert_int_equal(sx_cluster_pause(f->cluster, 0), 0);
+    for (; calls < CALLS_MAX && status == STRATA_PENDING; calls++) {
+        status = strata_invalidate_tags(f->session, tags, STRATA_TAGS_MAX, &options, ended, f);
+        if (status == STRATA_PENDING) f->under_way++;
+    }
+    assert_int_equal(sx_cluster_resume(f->cluster, 0), 0);
+    assert_int_equal(status, STRATA_E_OVERLOADED);
+    assert_in_range(calls, 16, CALLS_MAX - 1);
+    assert_in_range(f->peak - before, 1, 2 * LIMIT_MIB * MIB);
+    while (f->under_way > 0) (void)strata_session_wait(f->session, 100);
+    assert_int_equal(test_metric(f->engine, "flow.pending_bytes"), 0);
+    assert_int_equal(test_metric(f->engine, "flow.pending"), 0);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(memory_stays_within_its_bound),
+        cmocka_unit_test(so_do_invalidations_of_tags),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }
