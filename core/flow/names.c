@@ -33,7 +33,8 @@ static unsigned long hash_of(const void *object, unsigned long seed) {
 static bool are_same(const void *a, const void *b) {
     const strata_namespace *left = a, *right = b;
     /* [order: namespace-open] observes the fields of the one that is in the set; it is true there */
-    bool opened = atomic_load_explicit(&left->opened, memory_order_acquire) | atomic_load_explicit(&right->opened, memory_order_acquire);
+    bool opened = atomic_load_explicit(&left->opened, memory_order_acquire) ||
+                  atomic_load_explicit(&right->opened, memory_order_acquire); /* [order: namespace-open] the other way round */
     return opened && left->version == right->version && left->name_size == right->name_size &&
            memcmp(left->name, right->name, left->name_size) == 0;
 }
