@@ -129,8 +129,9 @@ static bool keeps(const sx_l1 *l1, const sx_item *there, const sx_item *item, sx
     if (rule == SX_L1_PUT_HELD) return there->n >= item->n;
     if (rule == SX_L1_PUT_ALWAYS || there->n <= item->n) return false;
     /* relaxed: a generation is compared with the trust word by whoever serves the entry */
-    if (atomic_load_explicit(&there->generation, memory_order_relaxed) !=
-        atomic_load_explicit(&item->generation, memory_order_relaxed)) return false;
+    uint64_t differs = atomic_load_explicit(&there->generation, memory_order_relaxed) ^
+                       atomic_load_explicit(&item->generation, memory_order_relaxed); /* relaxed: as above */
+    if ((differs & ~SX_ITEM_TAGGED) != 0) return false; /* tags come and go between versions */
     return there->expires_ns > sx_clock_now_ns(l1->clock);
 }
 

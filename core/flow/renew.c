@@ -11,7 +11,7 @@ typedef struct renewal_tag {
     sx_store_op store_op;
     struct sx_renewal *renewal;
     sx_asked asked;
-    uint64_t nonce;
+    uint64_t nonce; /* of the last time it was sent */
     uint32_t partition;
     uint32_t size;
     uint8_t name[STRATA_TAG_BYTES_MAX];
@@ -104,8 +104,11 @@ static void encode(sx_redis_request *request, const sx_redis_node *node) {
     renewal_tag *tag = SX_CONTAINER(op, renewal_tag, store_op);
     strata *engine = tag->renewal->engine;
     sx_buf tail;
+    /* Each time it is sent it is another nonce: one that was executed without our knowing may be in entries by now, which the
+       same nonce, executed again after another process's renewal, would make valid once more. So no deadline is needed: what is
+       renewed late, or twice, names a nonce that nobody holds. */
+    tag->nonce = sx_key_random_next(&engine->random);
     sx_marks_encode_tail(engine, tag->nonce, &tail);
-    /* Without a deadline of its own: what is renewed late, or twice, does no harm to what is right. */
     sx_publish_write command = {.key = {.partition = tag->partition,
                                         .key = tag->name,
                                         .key_size = tag->size,
@@ -141,7 +144,6 @@ static void run_on_loop(sx_task *task) {
     renewal->left = renewal->count;
     for (uint32_t i = 0, count = renewal->count; i < count; i++) { /* the last one's end frees it */
         renewal_tag *tag = &renewal->tags[i];
-        tag->nonce = sx_key_random_next(&engine->random);
         if (refused != STRATA_OK) tag_over(tag, refused, 0);
         else transmit(tag);
     }

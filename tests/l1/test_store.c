@@ -59,6 +59,14 @@ static void test_newer_rule(void **state) {
     atomic_store(&proven->generation, 2);
     assert_int_equal(put_with(&f, f.record, 1, proven, SX_L1_PUT_NEWER), STRATA_OK);
     sx_item_release(proven);
+    sx_item *tagged = item_of(&f, 1, 7, 10); /* tags change nothing of that order */
+    atomic_store(&tagged->generation, 2 | SX_ITEM_TAGGED);
+    assert_int_equal(put_with(&f, f.record, 1, tagged, SX_L1_PUT_NEWER), STRATA_OK);
+    sx_item_release(tagged);
+    sx_item *untagged = item_of(&f, 1, 6, 10);
+    atomic_store(&untagged->generation, 2);
+    assert_int_equal(put_with(&f, f.record, 1, untagged, SX_L1_PUT_NEWER), STRATA_EXISTS);
+    sx_item_release(untagged);
     sx_item *brief = item_try(&f, 2, 9, 10, SX_NS_PER_S + 5);
     assert_int_equal(put_with(&f, f.record, 2, brief, SX_L1_PUT_NEWER), STRATA_OK);
     sx_item_release(brief);
