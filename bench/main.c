@@ -6,6 +6,7 @@
 
 #include "bench/coherence/main.h"
 #include "bench/compare/compare.h"
+#include "bench/hitratio/main.h"
 #include "bench/html/export.h"
 #include "bench/l1/main.h"
 #include "bench/l2/main.h"
@@ -23,6 +24,8 @@ static const struct {
      bench_tiered_main},
     {"faults", "tiered while servers die or hang: what fails, for how long, is any read wrong", bench_faults_main},
     {"l1", "the in-process store beside other caches and maps; real traces beside a true LRU", bench_l1_main},
+    {"hitratio", "misses of the in-process store on real traces, beside other policies and the best there could be",
+     bench_hitratio_main},
     {"l2", "what an answer from L2 costs: the client beside a peer, and the whole engine", bench_l2_main},
     {"coherence", "how fast processes hear of writes, and what that costs the servers", bench_coherence_main},
     {"compare", "what changed between two results, and how sure that is", bench_compare_main},

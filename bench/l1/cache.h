@@ -60,5 +60,11 @@ int64_t cache_l1_bytes_max(void *cache);
 /* Set before anything is created. */
 extern bool cache_l1_small_pages;
 void *cache_l1_create_bytes(int64_t bytes_max);
+/* For replays: a policy of sx_l1_policy, whether a key is there (a hit), values of any size up to 64 MiB, and bytes of keys and
+   values that are held. */
+void cache_l1_policy(void *cache, uint32_t policy);
+bool cache_l1_touch(void *cache, void *part, const cache_key *key);
+void cache_l1_set_sized(void *cache, void *part, const cache_key *key, const void *value, uint32_t size);
+int64_t cache_l1_payload(void *cache);
 
 #endif

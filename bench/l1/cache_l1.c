@@ -44,7 +44,7 @@ void *cache_l1_create_bytes(int64_t bytes_max) {
     store *s = calloc(1, sizeof *s);
     if (s == NULL) return NULL;
     for (size_t i = 0; i < sizeof s->secret.bytes; i++) s->secret.bytes[i] = (uint8_t)bench_mix(i + 1);
-    sx_l1_settings settings = {.bytes_max = bytes_max, .item_bytes_max = 1 << 20};
+    sx_l1_settings settings = {.bytes_max = bytes_max, .item_bytes_max = 1 << 26};
     if (sx_heap_create(NULL, &s->heap) != STRATA_OK) return NULL;
     if (bytes_max >= SX_L1_HUGE_BYTES_MIN && !cache_l1_small_pages) sx_alloc_arena_huge_pages(&s->heap->alloc);
     if (sx_epoch_create(sx_alloc_default(), &s->epoch) != STRATA_OK ||
@@ -112,14 +112,38 @@ static uint32_t get_batch(void *cache, void *part, const cache_key *keys, uint8_
     return found;
 }
 
-static void set(void *cache, void *part, const cache_key *key, const uint8_t *value) {
+void cache_l1_set_sized(void *cache, void *part, const cache_key *key, const void *value, uint32_t size) {
     store *s = cache;
     uint64_t hash = sx_l1_hash(&s->secret, 1, key->bytes, sizeof key->bytes);
     sx_item_facts facts = {.n = 1, .id = 1, .written_ms = 1, .expires_ns = SX_EXPIRES_NEVER, .generation = 1, .ns = 1};
-    sx_item *item = sx_item_create(s->heap, key->bytes, sizeof key->bytes, value, CACHE_VALUE_BYTES, &facts);
+    sx_item *item = sx_item_create(s->heap, key->bytes, sizeof key->bytes, value, size, &facts);
     if (item == NULL) return;
     (void)sx_l1_put(s->l1, part, hash, item, SX_L1_PUT_ALWAYS);
     sx_item_release(item);
+}
+
+static void set(void *cache, void *part, const cache_key *key, const uint8_t *value) {
+    cache_l1_set_sized(cache, part, key, value, CACHE_VALUE_BYTES);
+}
+
+bool cache_l1_touch(void *cache, void *part, const cache_key *key) {
+    store *s = cache;
+    uint64_t hash = sx_l1_hash(&s->secret, 1, key->bytes, sizeof key->bytes);
+    sx_epoch_pin(part);
+    bool there = sx_l1_find_pinned(s->l1, hash, 1, key->bytes, sizeof key->bytes) != NULL;
+    sx_epoch_unpin(part);
+    return there;
+}
+
+void cache_l1_policy(void *cache, uint32_t policy) {
+    store *s = cache;
+    sx_l1_policy_change(s->l1, (sx_l1_policy)policy);
+}
+
+int64_t cache_l1_payload(void *cache) {
+    const store *s = cache;
+    return sx_l1_metric_read(s->l1, SX_L1_METRIC_BYTES_USED) - sx_l1_metric_read(s->l1, SX_L1_METRIC_BYTES_METADATA) -
+           (int64_t)sx_epoch_retired_bytes(s->epoch);
 }
 
 static uint64_t entries(void *cache) {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Traces: reads one, gives its keys small numbers, and plays it through the store and through an exact LRU. */
+/* Traces: plays them through the store and through an exact LRU. */
 #include "bench/l1/replay.h"
 
 #include <dirent.h>
@@ -8,7 +8,7 @@
 #include <string.h>
 
 #include "bench/l1/cache.h"
-#include "bench/trace.h"
+#include "bench/requests.h"
 
 #define FRACTIONS      3u
 #define NEIGHBOURS     3   /* budgets tried until the store holds as many entries as the LRU */
@@ -19,61 +19,8 @@
 
 static const double fractions[FRACTIONS] = {0.01, 0.1, 0.2};
 
-typedef struct requests {
-    uint32_t *keys; /* numbered in the order of their first appearance */
-    uint64_t count, distinct;
-} requests;
-
-/* Numbers keys by open addressing. */
-static bool number_keys(uint64_t *raw, requests *r) {
-    uint64_t mask = 1;
-    while (mask < 2 * r->count) mask *= 2;
-    uint64_t *seen = malloc(mask * sizeof *seen);
-    uint32_t *numbers = malloc(mask * sizeof *numbers);
-    r->keys = malloc((r->count + 1) * sizeof *r->keys);
-    bool good = seen != NULL && numbers != NULL && r->keys != NULL;
-    if (good) memset(numbers, 255, mask * sizeof *numbers);
-    for (uint64_t i = 0; good && i < r->count; i++) {
-        uint64_t at = bench_mix(raw[i]) & (mask - 1);
-        while (numbers[at] != NONE && seen[at] != raw[i]) at = (at + 1) & (mask - 1);
-        if (numbers[at] == NONE) {
-            seen[at] = raw[i];
-            numbers[at] = (uint32_t)r->distinct++;
-        }
-        r->keys[i] = numbers[at];
-    }
-    free(seen);
-    free(numbers);
-    return good;
-}
-
-static bool read_requests(const char *path, requests *r) {
-    char error[512] = "out of memory";
-    bench_trace *trace = bench_trace_open(path, BENCH_TRACE_AUTO, error, sizeof error);
-    uint64_t room = 1 << 20, *raw = malloc(room * sizeof *raw);
-    bench_trace_record record;
-    int more = trace != NULL && raw != NULL ? 1 : -1;
-    *r = (requests){NULL, 0, 0};
-    while (more == 1 && (more = bench_trace_next(trace, &record, error, sizeof error)) == 1) {
-        if (r->count == room) {
-            uint64_t *larger = realloc(raw, (room *= 2) * sizeof *raw);
-            if (larger == NULL) {
-                more = -1;
-                break;
-            }
-            raw = larger;
-        }
-        raw[r->count++] = record.key;
-    }
-    if (trace != NULL) bench_trace_close(trace);
-    bool good = more == 0 && number_keys(raw, r);
-    if (!good) fprintf(stderr, "strata-bench l1: %s: %s\n", path, error);
-    free(raw);
-    return good;
-}
-
 /* Misses of an exact LRU of entries. */
-static uint64_t lru_misses(const requests *r, uint64_t capacity) {
+static uint64_t lru_misses(const bench_requests *r, uint64_t capacity) {
     uint32_t head = (uint32_t)r->distinct;
     uint32_t *next = malloc((head + 1) * sizeof *next), *previous = malloc((head + 1) * sizeof *previous);
     uint64_t misses = 0, count = 0;
@@ -107,7 +54,7 @@ static uint64_t lru_misses(const requests *r, uint64_t capacity) {
 }
 
 /* Misses of the store with this budget, and how many entries it held on average once it was full. */
-static uint64_t store_misses(const requests *r, int64_t bytes_max, double *held) {
+static uint64_t store_misses(const bench_requests *r, int64_t bytes_max, double *held) {
     void *cache = cache_l1_create_bytes(bytes_max);
     if (cache == NULL) exit(1);
     void *part = cache_l1.enter(cache);
@@ -134,7 +81,7 @@ static uint64_t store_misses(const requests *r, int64_t bytes_max, double *held)
     return misses;
 }
 
-static double replay_at(const requests *r, const char *name, double fraction) {
+static double replay_at(const bench_requests *r, const char *name, double fraction) {
     uint64_t capacity = (uint64_t)((double)r->distinct * fraction);
     uint64_t lru = lru_misses(r, capacity), misses = 0;
     int64_t bytes_max = (int64_t)capacity * BYTES_FIRST;
@@ -173,11 +120,15 @@ int replay_folder(const char *folder, const char *only) {
     printf("%-28s %7s %9s %10s   %6s  %6s  %6s\n", "trace", "at", "capacity", "held", "LRU", "l1", "l1/LRU");
     for (size_t i = 0; i < count; i++) {
         char path[4096];
-        requests r;
+        bench_requests r;
+        char error[512];
         snprintf(path, sizeof path, "%s/%s", folder, names[i]);
-        good = good && read_requests(path, &r);
+        if (good && !bench_requests_read(path, &r, error, sizeof error)) {
+            fprintf(stderr, "strata-bench l1: %s\n", error);
+            good = false;
+        }
         for (uint32_t f = 0; good && f < FRACTIONS; f++) sums[f] += replay_at(&r, names[i], fractions[f]);
-        if (good) free(r.keys);
+        if (good) bench_requests_release(&r);
         free(names[i]);
     }
     for (uint32_t f = 0; good && count > 0 && f < FRACTIONS; f++)
