@@ -2,6 +2,7 @@
 /* The scripts on a real server: exact bytes, counters, refusals, what is published, and what is left when they fail. */
 // ctest: timeout=180
 #include "tests/coherence/scripts.h"
+#include "tests/support/cluster.h"
 
 /* ---- writes ---- */
 
@@ -370,10 +371,7 @@ static void malformed_replies_are_seen(void **state) {
 
 static void a_foreign_channel_is_refused(void **state) {
     (void)state;
-    sx_cluster *cluster = NULL;
-    char error[256] = "";
-    if (sx_cluster_start(&(sx_cluster_options){.primaries = 3}, &cluster, error, sizeof error) != 0)
-        fail_msg("%s", error);
+    sx_cluster *cluster = test_cluster_start(&(sx_cluster_options){.primaries = 3});
     uint16_t slot = tags->tags[key.partition].slot;
     int owner = sx_cluster_owner(cluster, slot);
     assert_true(owner >= 0);

@@ -6,7 +6,7 @@
 
 #include <unistd.h>
 
-#include "bench/cluster/cluster.h"
+#include "tests/support/cluster.h"
 #include "tests/support/talk.h"
 
 #define CHANNEL "bus"
@@ -44,10 +44,8 @@ static uint32_t relay(test_talk *from, int wait_ms, uint64_t *last) {
 
 static void what_the_bus_loses_is_a_hole(void **state) {
     (void)state;
-    sx_cluster *cluster;
-    char error[256];
     const sx_cluster_options options = {.primaries = 3, .node_timeout_ms = 1500};
-    if (sx_cluster_start(&options, &cluster, error, sizeof error) != 0) fail_msg("%s", error);
+    sx_cluster *cluster = test_cluster_start(&options);
     test_talk *publisher = test_talk_open(sx_cluster_port(cluster, 0), false);
     test_talk *subscriber = test_talk_open(sx_cluster_port(cluster, 1), true);
     (void)test_talk_say(subscriber, "SUBSCRIBE " CHANNEL);

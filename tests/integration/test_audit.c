@@ -13,8 +13,8 @@
 
 #include <cmocka.h>
 
-#include "bench/cluster/cluster.h"
 #include "core/key/key.h"
+#include "tests/support/cluster.h"
 #include "tests/support/engine.h"
 
 #define KEYS 200
@@ -62,8 +62,8 @@ static void *write_all(void *argument) {
 
 static void it_counts_by_cause(void **state) {
     (void)state;
-    char error[256], text[96], key[16];
-    if (sx_cluster_start(&(sx_cluster_options){.primaries = 3}, &cluster, error, sizeof error) != 0) fail_msg("%s", error);
+    char text[96], key[16];
+    cluster = test_cluster_start(&(sx_cluster_options){.primaries = 3});
     assert_int_equal(sx_key_tags_create(sx_alloc_default(), 256, &tags), STRATA_OK);
     const char *seeds = sx_cluster_seeds(cluster);
     strata *a = test_engine_open(TEST_OPTIONS("l2.nodes", seeds, "l2.open_wait", "5s"), NULL);

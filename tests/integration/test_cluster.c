@@ -9,7 +9,7 @@
 
 #include <cmocka.h>
 
-#include "bench/cluster/cluster.h"
+#include "tests/support/cluster.h"
 #include "tests/support/engine.h"
 
 #define STALENESS_MS 500
@@ -41,9 +41,8 @@ static void close_side(side *s) {
 
 static int setup(void **state) {
     fixture *f = calloc(1, sizeof *f);
-    char error[256];
     sx_cluster_options options = {.primaries = 3};
-    if (sx_cluster_start(&options, &f->cluster, error, sizeof error) != 0) fail_msg("%s", error);
+    f->cluster = test_cluster_start(&options);
     f->a = open_side(sx_cluster_seeds(f->cluster));
     f->b = open_side(sx_cluster_seeds(f->cluster));
     *state = f;

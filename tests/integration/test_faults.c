@@ -13,17 +13,16 @@
 
 #include <cmocka.h>
 
-#include "bench/cluster/cluster.h"
 #include "core/key/key.h"
+#include "tests/support/cluster.h"
 #include "tests/support/engine.h"
 
 #define STALENESS_MS 500
 #define KEYS 48
 
 static void start_cluster(sx_cluster **cluster, uint32_t primaries, uint32_t replicas) {
-    char error[256];
     sx_cluster_options options = {.primaries = primaries, .replicas = replicas};
-    if (sx_cluster_start(&options, cluster, error, sizeof error) != 0) fail_msg("%s", error);
+    *cluster = test_cluster_start(&options);
 }
 
 /* ---- a writer and a reader in two engines, and what the reader may not see ------------------------------------- */

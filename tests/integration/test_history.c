@@ -19,7 +19,7 @@
 
 #include <cmocka.h>
 
-#include "bench/cluster/cluster.h"
+#include "tests/support/cluster.h"
 #include "tests/support/engine.h"
 #include "tests/support/history.h"
 
@@ -195,10 +195,8 @@ static void a_tormented_history_keeps_the_promises(void **state) {
     (void)state;
     uint64_t seed = setting("STRATA_TORMENT_SEED", 1), random = seed * 0x9e3779b97f4a7c15u + 1;
     int64_t time_ms = (int64_t)setting("STRATA_TORMENT_SECONDS", 6) * 1000;
-    sx_cluster *cluster;
-    char error[256], paths[PROCESSES][64];
-    if (sx_cluster_start(&(sx_cluster_options){.primaries = 3}, &cluster, error, sizeof error) != 0)
-        fail_msg("%s", error);
+    char paths[PROCESSES][64];
+    sx_cluster *cluster = test_cluster_start(&(sx_cluster_options){.primaries = 3});
     shared *s = mmap(NULL, sizeof *s, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     assert_true(s != MAP_FAILED);
     pid_t pids[PROCESSES];

@@ -8,7 +8,7 @@
 
 #include <cmocka.h>
 
-#include "bench/cluster/cluster.h"
+#include "tests/support/cluster.h"
 #include "tests/support/engine.h"
 
 enum { LARGE = 300 * 1024 };
@@ -43,9 +43,8 @@ static void close_side(side *s) {
 
 static int setup(void **state) {
     fixture *f = calloc(1, sizeof *f);
-    char error[256];
     sx_cluster_options options = {.primaries = 0};
-    if (sx_cluster_start(&options, &f->cluster, error, sizeof error) != 0) fail_msg("%s", error);
+    f->cluster = test_cluster_start(&options);
     f->a = open_side(f->cluster, "64KiB");
     f->b = open_side(f->cluster, "64KiB");
     f->never = open_side(f->cluster, "0");

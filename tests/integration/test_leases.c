@@ -18,7 +18,7 @@
 
 #include <cmocka.h>
 
-#include "bench/cluster/cluster.h"
+#include "tests/support/cluster.h"
 #include "tests/support/engine.h"
 
 #define PROCESSES 8
@@ -29,9 +29,8 @@ static sx_cluster *cluster;
 
 static int setup(void **state) {
     (void)state;
-    char error[256];
     sx_cluster_options options = {.primaries = 3};
-    if (sx_cluster_start(&options, &cluster, error, sizeof error) != 0) fail_msg("%s", error);
+    cluster = test_cluster_start(&options);
     return 0;
 }
 
@@ -294,35 +293,22 @@ static void a_set_answers_who_waits(void **state) {
 
 /* ---- messages that don't arrive -------------------------------------------------------------------------------- */
 
-static _Atomic int cutting;
-
-static void *cut_subscriptions(void *argument) {
-    (void)argument;
-    while (atomic_load(&cutting)) {
-        for (uint32_t i = 0; i < 3; i++) free(sx_cluster_command(cluster, i, "CLIENT KILL TYPE pubsub"));
-        test_sleep_ms(2);
-    }
-    return NULL;
-}
-
 static void who_hears_no_messages_asks(void **state) {
     (void)state;
     side a, b;
-    pthread_t cutter;
+    test_cutter cutter;
     open_side(&a, "10s", NULL);
     open_side(&b, "10s", "b");
     side_hold(&a, "deaf");
     side_wait_behind(&b, "deaf");
-    atomic_store(&cutting, 1);
-    pthread_create(&cutter, NULL, cut_subscriptions, NULL);
+    test_cutter_start(&cutter, cluster, 3);
     assert_true(test_metric_wait(b.engine, "coherence.lost", 256, 3000));
     test_sleep_ms(100);
     int64_t start_ms = test_now_ms();
     strata_load_finish(a.kept, STRATA_OK, test_bytes("a"), NULL);
     side_answered(&b, "a", start_ms, 1000);
     assert_int_equal(b.calls, 0);
-    atomic_store(&cutting, 0);
-    pthread_join(cutter, NULL);
+    test_cutter_stop(&cutter);
     close_side(&a);
     close_side(&b);
 }

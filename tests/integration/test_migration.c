@@ -14,8 +14,8 @@
 
 #include <cmocka.h>
 
-#include "bench/cluster/cluster.h"
 #include "core/key/key.h"
+#include "tests/support/cluster.h"
 #include "tests/support/engine.h"
 
 #define STALENESS_MS 500
@@ -96,37 +96,8 @@ static void *read_all(void *argument) {
     return NULL;
 }
 
-/* Moves the keys of a slot, a few at a time, with a rest between, then the slot. */
-static void move(sx_cluster *cluster, uint16_t slot, uint32_t from, uint32_t to, uint32_t rest_ms, _Atomic int *hold) {
-    char port[8];
-    snprintf(port, sizeof port, "%u", sx_cluster_port(cluster, to));
-    assert_int_equal(sx_cluster_slot_migrating(cluster, slot, to), 0);
-    test_sleep_ms(rest_ms);
-    for (;;) {
-        char *names = sx_cluster_command(cluster, from, "CLUSTER GETKEYSINSLOT %u 5", slot);
-        const char *argv[7 + 5] = {"MIGRATE", "127.0.0.1", port, "", "0", "5000", "KEYS"};
-        size_t argc = 7;
-        for (char *name = strtok(names, "\n"); name != NULL; name = strtok(NULL, "\n")) argv[argc++] = name;
-        if (argc == 7) {
-            free(names);
-            break;
-        }
-        char *answer = sx_cluster_command_argv(cluster, from, argc, argv);
-        assert_true(strcmp(answer, "OK") == 0 || strcmp(answer, "NOKEY") == 0);
-        free(answer);
-        free(names);
-        test_sleep_ms(rest_ms);
-    }
-    atomic_store(hold, 0);
-    test_sleep_ms(4 * rest_ms); /* everything is there, but the slot is not: every write is answered with ASK */
-    assert_int_equal(sx_cluster_slot_give(cluster, slot, to), 0);
-}
-
 static void run(const char *beat_counters, uint32_t rest_ms, bool hold) {
-    sx_cluster *cluster;
-    char error[256];
-    if (sx_cluster_start(&(sx_cluster_options){.primaries = 3}, &cluster, error, sizeof error) != 0)
-        fail_msg("%s", error);
+    sx_cluster *cluster = test_cluster_start(&(sx_cluster_options){.primaries = 3});
     world *w = calloc(1, sizeof *w);
     sx_key_tags *tags;
     assert_int_equal(sx_key_tags_create(sx_alloc_default(), 256, &tags), STRATA_OK);
@@ -149,7 +120,11 @@ static void run(const char *beat_counters, uint32_t rest_ms, bool hold) {
             atomic_store(&w->hold, 1);
             test_sleep_ms(100);
         }
-        move(cluster, slot, from, (from + 1) % 2, rest_ms, &w->hold);
+        uint32_t to = (from + 1) % 2;
+        test_cluster_move_keys(cluster, slot, from, to, rest_ms);
+        atomic_store(&w->hold, 0);
+        test_sleep_ms(4 * rest_ms); /* everything is there, but the slot is not: every write is answered with ASK */
+        assert_int_equal(sx_cluster_slot_give(cluster, slot, to), 0);
         int64_t sets = atomic_load(&w->sets), fresh = atomic_load(&w->fresh);
         for (int t = 0; t < 300 && (atomic_load(&w->sets) < sets + KEYS || atomic_load(&w->fresh) < fresh + KEYS); t++)
             test_sleep_ms(10);

@@ -11,11 +11,11 @@
 
 #include <cmocka.h>
 
-#include "bench/cluster/cluster.h"
 #include "core/flow/engine.h"
 #include "core/key/key.h"
 #include "core/memory/atomic.h"
 #include "l2/store.h"
+#include "tests/support/cluster.h"
 #include "tests/support/engine.h"
 #include "tests/support/traffic.h"
 
@@ -29,10 +29,8 @@ static bool full(void) {
 
 static uint32_t rate(void) { return full() ? 20000 : SX_TSAN ? 1000 : 4000; }
 
-static void start_cluster(sx_cluster **cluster, uint32_t primaries, uint32_t replicas, uint32_t timeout_ms) {
-    char error[256];
-    sx_cluster_options options = {.primaries = primaries, .replicas = replicas, .node_timeout_ms = timeout_ms};
-    if (sx_cluster_start(&options, cluster, error, sizeof error) != 0) fail_msg("%s", error);
+static sx_cluster *start_cluster(uint32_t replicas, uint32_t timeout_ms) {
+    return test_cluster_start(&(sx_cluster_options){.primaries = 3, .replicas = replicas, .node_timeout_ms = timeout_ms});
 }
 
 /* Retries and readings of the map stay within their stated rules. */
@@ -55,8 +53,7 @@ static void check_well(const test_traffic_result *result, int64_t from_ms, int64
 
 static void a_paused_primary_costs_little(void **state) {
     (void)state;
-    sx_cluster *cluster;
-    start_cluster(&cluster, 3, 0, 30000); /* nobody takes over, nobody notices */
+    sx_cluster *cluster = start_cluster(0, 30000); /* nobody takes over, nobody notices */
     test_traffic_options how = {.rate = rate(), .keys = 1000, .writes = 20, .deadline_ms = 200};
     test_traffic *traffic = test_traffic_start(sx_cluster_seeds(cluster), NULL, &how);
     test_sleep_ms(1000);
@@ -98,8 +95,7 @@ static int64_t promoted(sx_cluster *cluster, uint16_t slot, const test_traffic *
 
 static void a_dead_primary_costs_the_failover(void **state) {
     (void)state;
-    sx_cluster *cluster;
-    start_cluster(&cluster, 3, 1, 1500);
+    sx_cluster *cluster = start_cluster(1, 1500);
     test_traffic_options how = {.rate = rate(), .keys = 1000, .writes = 20, .deadline_ms = 200, .may_lose = true};
     test_traffic *traffic = test_traffic_start(sx_cluster_seeds(cluster), NULL, &how);
     test_sleep_ms(full() ? 5000 : 2000);
@@ -127,34 +123,9 @@ static void a_dead_primary_costs_the_failover(void **state) {
     sx_cluster_stop(cluster);
 }
 
-/* Every key of a slot, then the slot. */
-static void move(sx_cluster *cluster, uint16_t slot, uint32_t from, uint32_t to) {
-    char port[8];
-    snprintf(port, sizeof port, "%u", sx_cluster_port(cluster, to));
-    assert_int_equal(sx_cluster_slot_migrating(cluster, slot, to), 0);
-    test_sleep_ms(5);
-    for (;;) {
-        char *names = sx_cluster_command(cluster, from, "CLUSTER GETKEYSINSLOT %u 5", slot);
-        const char *argv[7 + 5] = {"MIGRATE", "127.0.0.1", port, "", "0", "5000", "KEYS"};
-        size_t argc = 7;
-        for (char *name = strtok(names, "\n"); name != NULL; name = strtok(NULL, "\n")) argv[argc++] = name;
-        if (argc == 7) {
-            free(names);
-            break;
-        }
-        char *answer = sx_cluster_command_argv(cluster, from, argc, argv);
-        assert_true(strcmp(answer, "OK") == 0 || strcmp(answer, "NOKEY") == 0);
-        free(answer);
-        free(names);
-        test_sleep_ms(5);
-    }
-    assert_int_equal(sx_cluster_slot_give(cluster, slot, to), 0);
-}
-
 static void resharding_fails_nothing(void **state) {
     (void)state;
-    sx_cluster *cluster;
-    start_cluster(&cluster, 3, 0, 0);
+    sx_cluster *cluster = start_cluster(0, 0);
     sx_key_tags *tags;
     assert_int_equal(sx_key_tags_create(sx_alloc_default(), 256, &tags), STRATA_OK);
     test_traffic_options how = {.rate = rate() / 2, .keys = 2000, .writes = 20, .deadline_ms = 3000};
@@ -166,7 +137,7 @@ static void resharding_fails_nothing(void **state) {
         uint16_t slot = tags->tags[i].slot;
         int from = sx_cluster_owner(cluster, slot);
         assert_true(from >= 0);
-        move(cluster, slot, (uint32_t)from, ((uint32_t)from + 1) % 3);
+        test_cluster_move_slot(cluster, slot, (uint32_t)from, ((uint32_t)from + 1) % 3, 5);
     }
     int64_t moved_ms = test_traffic_ms(traffic);
     test_sleep_ms(1000);
@@ -191,8 +162,7 @@ static void resharding_fails_nothing(void **state) {
 
 static void killed_clients_come_back(void **state) {
     (void)state;
-    sx_cluster *cluster;
-    start_cluster(&cluster, 3, 0, 0);
+    sx_cluster *cluster = start_cluster(0, 0);
     test_traffic_options how = {.rate = rate(), .keys = 1000, .writes = 20, .deadline_ms = 2000};
     test_traffic *traffic = test_traffic_start(sx_cluster_seeds(cluster), NULL, &how);
     test_sleep_ms(1500);
@@ -246,96 +216,95 @@ static void wait_told(strata_session *session, told *t) {
     assert_int_equal(t->count, 1);
 }
 
+/* An engine over one server. */
+typedef struct one {
+    sx_cluster *cluster;
+    strata *engine;
+    strata_session *session;
+    strata_namespace *ns;
+} one;
+
+static one one_open(const char *option, const char *value) {
+    one o = {.cluster = test_cluster_start(&(sx_cluster_options){0})};
+    o.engine = test_engine_open(TEST_OPTIONS("l2.nodes", sx_cluster_seeds(o.cluster), "l2.open_wait", "5s", option, value), NULL);
+    o.session = test_engine_session(o.engine);
+    o.ns = test_engine_ns(o.engine, "n");
+    return o;
+}
+
+static void one_close(one *o) {
+    strata_session_close(o->session);
+    strata_close(o->engine, 2000);
+    sx_cluster_stop(o->cluster);
+}
+
+/* The first of two operations on one key fails for want of time; the second has more. */
+static void start_two(one *o, told *first, told *second) {
+    strata_op_options brief = {.struct_size = sizeof brief, .deadline_ms = 300};
+    strata_op_options patient = {.struct_size = sizeof patient, .deadline_ms = 6000};
+    strata_result result;
+    assert_int_equal(sx_cluster_kill(o->cluster, 0), 0);
+    test_sleep_ms(50);
+    assert_int_equal(strata_get(o->session, o->ns, test_bytes("k"), &brief, &result, tell, first), STRATA_PENDING);
+    test_sleep_ms(50);
+    assert_int_equal(strata_get(o->session, o->ns, test_bytes("k"), &patient, &result, tell, second), STRATA_PENDING);
+}
+
 /* What is loaded is there, whether L2 takes it or not. */
 static void a_fill_that_hangs_keeps_nobody(void **state) {
     (void)state;
-    sx_cluster *cluster;
-    start_cluster(&cluster, 0, 0, 0);
-    strata *engine = test_engine_open(TEST_OPTIONS("l2.nodes", sx_cluster_seeds(cluster), "l2.open_wait", "5s",
-                                                   "flow.l2_timeout", "4s"), NULL);
-    strata_session *session = test_engine_session(engine);
-    strata_namespace *ns = test_engine_ns(engine, "n");
+    one o = one_open("flow.l2_timeout", "4s");
     strata_op_options options = {.struct_size = sizeof options, .deadline_ms = 1500};
     strata_result result;
     told loader = {0}, reader = {0};
     int64_t began_ms = test_now_ms();
-    assert_int_equal(strata_get_or_load(session, ns, test_bytes("k"), &options, keep_load, NULL, &result, tell, &loader),
+    assert_int_equal(strata_get_or_load(o.session, o.ns, test_bytes("k"), &options, keep_load, NULL, &result, tell, &loader),
                      STRATA_PENDING);
-    for (int i = 0; i < 100 && kept == NULL; i++) strata_session_wait(session, 10);
+    for (int i = 0; i < 100 && kept == NULL; i++) strata_session_wait(o.session, 10);
     assert_non_null(kept);
-    assert_int_equal(strata_get_or_load(session, ns, test_bytes("k"), &options, keep_load, NULL, &result, tell, &reader),
+    assert_int_equal(strata_get_or_load(o.session, o.ns, test_bytes("k"), &options, keep_load, NULL, &result, tell, &reader),
                      STRATA_PENDING);
-    assert_int_equal(sx_cluster_pause(cluster, 0), 0);
+    assert_int_equal(sx_cluster_pause(o.cluster, 0), 0);
     assert_int_equal(strata_load_finish(kept, STRATA_OK, test_bytes("loaded"), NULL), STRATA_OK);
-    wait_told(session, &loader);
-    wait_told(session, &reader);
+    wait_told(o.session, &loader);
+    wait_told(o.session, &reader);
     assert_int_equal(loader.status, STRATA_OK);
     assert_int_equal(reader.status, STRATA_OK);
     assert_int_equal(reader.source, STRATA_FROM_LOADER);
     assert_true(reader.at_ms - began_ms < 3500);
-    assert_int_equal(sx_cluster_resume(cluster, 0), 0);
-    assert_true(test_metric_wait(engine, "coherence.partitions_trusted", 256, 10000));
-    assert_string_equal(test_get(session, ns, "k"), "loaded"); /* L2 took it in the end */
-    strata_session_close(session);
-    strata_close(engine, 2000);
-    sx_cluster_stop(cluster);
+    assert_int_equal(sx_cluster_resume(o.cluster, 0), 0);
+    assert_true(test_metric_wait(o.engine, "coherence.partitions_trusted", 256, 10000));
+    assert_string_equal(test_get(o.session, o.ns, "k"), "loaded"); /* L2 took it in the end */
+    one_close(&o);
 }
 
 /* Who joins a flight has time of their own, which does not end with that of the one who began it. */
 static void a_joiner_has_its_own_time(void **state) {
     (void)state;
-    sx_cluster *cluster;
-    start_cluster(&cluster, 0, 0, 0);
-    strata *engine = test_engine_open(TEST_OPTIONS("l2.nodes", sx_cluster_seeds(cluster), "l2.open_wait", "5s",
-                                                   "l2.breaker_failures", "0"), NULL);
-    strata_session *session = test_engine_session(engine);
-    strata_namespace *ns = test_engine_ns(engine, "n");
-    strata_op_options brief = {.struct_size = sizeof brief, .deadline_ms = 300};
-    strata_op_options patient = {.struct_size = sizeof patient, .deadline_ms = 6000};
-    strata_result result;
+    one o = one_open("l2.breaker_failures", "0");
     told first = {0}, second = {0};
-    assert_int_equal(sx_cluster_kill(cluster, 0), 0);
-    test_sleep_ms(50);
-    assert_int_equal(strata_get(session, ns, test_bytes("k"), &brief, &result, tell, &first), STRATA_PENDING);
-    test_sleep_ms(50);
-    assert_int_equal(strata_get(session, ns, test_bytes("k"), &patient, &result, tell, &second), STRATA_PENDING);
-    wait_told(session, &first);
+    start_two(&o, &first, &second);
+    wait_told(o.session, &first);
     assert_true(first.status == STRATA_E_UNAVAILABLE || first.status == STRATA_E_TIMEOUT);
     test_sleep_ms(500);
     assert_int_equal(second.count, 0);
-    assert_int_equal(sx_cluster_restart(cluster, 0), 0);
-    wait_told(session, &second);
+    assert_int_equal(sx_cluster_restart(o.cluster, 0), 0);
+    wait_told(o.session, &second);
     assert_int_equal(second.status, STRATA_MISS);
-    strata_session_close(session);
-    strata_close(engine, 2000);
-    sx_cluster_stop(cluster);
+    one_close(&o);
 }
 
 /* Refused after the first round failed for want of time: who is left is told so, once. */
 static void who_is_left_is_told_of_a_refusal(void **state) {
     (void)state;
-    sx_cluster *cluster;
-    start_cluster(&cluster, 0, 0, 0);
-    strata *engine = test_engine_open(TEST_OPTIONS("l2.nodes", sx_cluster_seeds(cluster), "l2.open_wait", "5s",
-                                                   "l2.breaker_failures", "0"), NULL);
-    strata_session *session = test_engine_session(engine);
-    strata_namespace *ns = test_engine_ns(engine, "n");
-    strata_op_options brief = {.struct_size = sizeof brief, .deadline_ms = 300};
-    strata_op_options patient = {.struct_size = sizeof patient, .deadline_ms = 6000};
-    strata_result result;
+    one o = one_open("l2.breaker_failures", "0");
     told first = {0}, second = {0};
-    assert_int_equal(sx_cluster_kill(cluster, 0), 0);
-    test_sleep_ms(50);
-    assert_int_equal(strata_get(session, ns, test_bytes("k"), &brief, &result, tell, &first), STRATA_PENDING);
-    test_sleep_ms(50);
-    assert_int_equal(strata_get(session, ns, test_bytes("k"), &patient, &result, tell, &second), STRATA_PENDING);
-    atomic_store(&engine->refused, STRATA_E_LAYOUT); /* as where a server of another layout is met meanwhile */
-    wait_told(session, &first);
-    wait_told(session, &second);
+    start_two(&o, &first, &second);
+    atomic_store(&o.engine->refused, STRATA_E_LAYOUT); /* as where a server of another layout is met meanwhile */
+    wait_told(o.session, &first);
+    wait_told(o.session, &second);
     assert_int_equal(second.status, STRATA_E_LAYOUT);
-    strata_session_close(session);
-    strata_close(engine, 2000);
-    sx_cluster_stop(cluster);
+    one_close(&o);
 }
 
 int main(int argc, char **argv) {

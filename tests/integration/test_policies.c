@@ -11,14 +11,12 @@
 
 #include <cmocka.h>
 
-#include "bench/cluster/cluster.h"
+#include "tests/support/cluster.h"
 #include "tests/support/engine.h"
 
 static void each_namespace_has_its_own(void **state) {
     (void)state;
-    sx_cluster *cluster;
-    char error[256];
-    if (sx_cluster_start(&(sx_cluster_options){0}, &cluster, error, sizeof error) != 0) fail_msg("%s", error);
+    sx_cluster *cluster = test_cluster_start(&(sx_cluster_options){0});
     strata *engine = test_engine_open(TEST_OPTIONS("l2.nodes", sx_cluster_seeds(cluster), "l2.open_wait", "5s"), NULL);
     strata_session *session = test_engine_session(engine);
     strata_namespace *plain = test_engine_ns(engine, "plain"), *bypass = test_engine_ns(engine, "bypass"),

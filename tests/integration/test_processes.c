@@ -16,7 +16,7 @@
 
 #include <cmocka.h>
 
-#include "bench/cluster/cluster.h"
+#include "tests/support/cluster.h"
 #include "tests/support/engine.h"
 
 #define STALENESS_MS 500
@@ -62,11 +62,10 @@ static void child_do(child *c, char order) {
 
 static void one_process_sees_the_writes_of_another(void **state) {
     (void)state;
-    char error[256];
     sx_cluster *cluster;
     child c;
     sx_cluster_options options = {.primaries = 3};
-    if (sx_cluster_start(&options, &cluster, error, sizeof error) != 0) fail_msg("%s", error);
+    cluster = test_cluster_start(&options);
     child_start(&c, sx_cluster_seeds(cluster));
     strata *engine = test_engine_open(TEST_OPTIONS("l2.nodes", sx_cluster_seeds(cluster), "l2.open_wait", "5s"), NULL);
     strata_session *session = test_engine_session(engine);
@@ -134,10 +133,9 @@ static void watcher_main(shared *s, const char *seeds) {
 
 static void a_paused_process_does_not_trust_what_it_held(void **state) {
     (void)state;
-    char error[256], text[32];
-    sx_cluster *cluster;
+    char text[32];
     sx_cluster_options options = {.primaries = 3};
-    if (sx_cluster_start(&options, &cluster, error, sizeof error) != 0) fail_msg("%s", error);
+    sx_cluster *cluster = test_cluster_start(&options);
     shared *s = mmap(NULL, sizeof *s, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     assert_ptr_not_equal(s, MAP_FAILED);
     pid_t watcher = fork();

@@ -11,8 +11,8 @@
 
 #include <cmocka.h>
 
-#include "bench/cluster/cluster.h"
 #include "core/key/key.h"
+#include "tests/support/cluster.h"
 #include "tests/support/engine.h"
 
 #define KEYS 60
@@ -29,10 +29,9 @@ typedef struct world {
 
 static world *world_open(uint32_t replicas, uint32_t node_timeout_ms, const char *const *options) {
     world *w = calloc(1, sizeof *w);
-    char error[256];
     const char *const extra[] = {"--repl-diskless-sync-delay", "0", NULL};
     sx_cluster_options servers = {.primaries = 3, .replicas = replicas, .node_timeout_ms = node_timeout_ms, .extra = extra};
-    if (sx_cluster_start(&servers, &w->cluster, error, sizeof error) != 0) fail_msg("%s", error);
+    w->cluster = test_cluster_start(&servers);
     assert_int_equal(sx_key_tags_create(sx_alloc_default(), 256, &w->tags), STRATA_OK);
     const char *pairs[16] = {"l2.nodes", sx_cluster_seeds(w->cluster), "l2.open_wait", "5s", NULL};
     for (int i = 0; options != NULL && options[i] != NULL; i++) pairs[4 + i] = options[i];

@@ -11,7 +11,7 @@
 
 #include <cmocka.h>
 
-#include "bench/cluster/cluster.h"
+#include "tests/support/cluster.h"
 #include "tests/support/engine.h"
 
 enum { KEYS = 200, VALUE_BYTES = 16 * 1024, LIMIT_MIB = 16, MIB = 1 << 20 };
@@ -49,9 +49,8 @@ static void ended(void *user, const strata_result *result) {
 
 static int setup(void **state) {
     fixture *f = calloc(1, sizeof *f);
-    char error[256];
     sx_cluster_options options = {.primaries = 0};
-    if (sx_cluster_start(&options, &f->cluster, error, sizeof error) != 0) fail_msg("%s", error);
+    f->cluster = test_cluster_start(&options);
     strata_open_options open = {.struct_size = sizeof open, .allocator = {f, count_allocate, count_release}};
     f->engine = test_engine_open(TEST_OPTIONS("l2.nodes", sx_cluster_seeds(f->cluster), "l2.open_wait", "5s",
                                               "l1.bytes", "1MiB", "flow.pending_bytes_max", "16MiB"),

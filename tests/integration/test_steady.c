@@ -9,7 +9,7 @@
 
 #include <cmocka.h>
 
-#include "bench/cluster/cluster.h"
+#include "tests/support/cluster.h"
 #include "tests/support/engine.h"
 
 enum { KEYS = 300, OUTSTANDING = 32, WARM = 3000, COUNTED = 6000, SLACK = COUNTED / 20 };
@@ -63,9 +63,8 @@ static uint64_t run(fixture *f, uint32_t count, bool set) {
 
 static int setup(void **state) {
     fixture *f = calloc(1, sizeof *f);
-    char error[256];
     sx_cluster_options options = {.primaries = 0};
-    if (sx_cluster_start(&options, &f->cluster, error, sizeof error) != 0) fail_msg("%s", error);
+    f->cluster = test_cluster_start(&options);
     strata_open_options open = {.struct_size = sizeof open, .allocator = {f, count_allocate, count_release}};
     is_session_thread = true;
     f->engine = test_engine_open(TEST_OPTIONS("l2.nodes", sx_cluster_seeds(f->cluster), "l2.open_wait", "5s"), &open);

@@ -13,8 +13,8 @@
 
 #include <cmocka.h>
 
-#include "bench/cluster/cluster.h"
 #include "tests/support/alloc.h"
+#include "tests/support/cluster.h"
 #include "tests/support/engine.h"
 
 #define KEYS      24
@@ -22,11 +22,8 @@
 #define STRESS_MS 4000
 
 static sx_cluster *start_server(void) {
-    char error[256];
-    sx_cluster *server = NULL;
     sx_cluster_options options = {.primaries = 0};
-    if (sx_cluster_start(&options, &server, error, sizeof error) != 0) fail_msg("%s", error);
-    return server;
+    return test_cluster_start(&options);
 }
 
 /* ---- versions never go back ------------------------------------------------------------------------------------ */

@@ -8,24 +8,22 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include <pthread.h>
 #include <stdatomic.h>
 #include <unistd.h>
 
 #include <cmocka.h>
 
-#include "bench/cluster/cluster.h"
 #include "core/flow/engine.h"
 #include "core/key/key.h"
+#include "tests/support/cluster.h"
 #include "tests/support/engine.h"
 
 static sx_cluster *cluster;
 
 static int setup(void **state) {
     (void)state;
-    char error[256];
     sx_cluster_options options = {.primaries = 3, .replicas = 1};
-    if (sx_cluster_start(&options, &cluster, error, sizeof error) != 0) fail_msg("%s", error);
+    cluster = test_cluster_start(&options);
     return 0;
 }
 
@@ -333,22 +331,11 @@ static void a_message_that_overtakes_the_markers_answer_is_not_forgotten(void **
 
 /* ---- what is lost ---- */
 
-static _Atomic int cutting;
-
-static void *cut_subscriptions(void *argument) {
-    (void)argument;
-    while (atomic_load(&cutting)) {
-        for (uint32_t i = 0; i < 3; i++) free(sx_cluster_command(cluster, i, "CLIENT KILL TYPE pubsub"));
-        test_sleep_ms(2);
-    }
-    return NULL;
-}
-
 /* The invalidation's message reaches nobody: what was tagged must be proven by the marker, not by the message. */
 static void a_lost_message_brings_nothing_back(void **state) {
     (void)state;
     side a, b;
-    pthread_t cutter;
+    test_cutter cutter;
     char key[32];
     open_side(&a);
     open_side(&b);
@@ -360,15 +347,13 @@ static void a_lost_message_brings_nothing_back(void **state) {
     }
     set_tagged(&a, "other", "stays", NAMES("kept"));
     assert_string_equal(test_get(b.session, b.ns, "other"), "stays");
-    atomic_store(&cutting, 1);
-    pthread_create(&cutter, NULL, cut_subscriptions, NULL);
+    test_cutter_start(&cutter, cluster, 3);
     assert_true(test_metric_wait(b.engine, "coherence.lost", 256, 5000));
     invalidate(&a, NAMES("lost"));
     test_sleep_ms(600); /* beyond the bound */
     assert_null(test_peek(b.session, b.ns, "lost:0"));
     assert_null(test_get(b.session, b.ns, "lost:1")); /* untrusted */
-    atomic_store(&cutting, 0);
-    pthread_join(cutter, NULL);
+    test_cutter_stop(&cutter);
     assert_true(test_metric_wait(b.engine, "coherence.partitions_trusted", 256, 20000));
     for (int i = 0; i < 50; i++) {
         snprintf(key, sizeof key, "lost:%d", i);

@@ -17,7 +17,7 @@
 
 #include <cmocka.h>
 
-#include "bench/cluster/cluster.h"
+#include "tests/support/cluster.h"
 #include "tests/support/engine.h"
 
 #define PROCESSES 8
@@ -34,9 +34,8 @@ static sx_cluster *cluster;
 
 static int setup(void **state) {
     (void)state;
-    char error[256];
     sx_cluster_options options = {.primaries = 3, .node_timeout_ms = 20000}; /* a busy machine pauses everybody */
-    if (sx_cluster_start(&options, &cluster, error, sizeof error) != 0) fail_msg("%s", error);
+    cluster = test_cluster_start(&options);
     return 0;
 }
 

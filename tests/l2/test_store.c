@@ -12,9 +12,9 @@
 
 #include <strata/status.h>
 
-#include "bench/cluster/cluster.h"
 #include "core/key/key.h"
 #include "l2/store.h"
+#include "tests/support/cluster.h"
 #include "tests/support/drive.h"
 
 typedef struct operation {
@@ -71,11 +71,8 @@ static int32_t call(test_drive *drive, sx_store *store, bool write, int timeout_
 }
 
 static sx_cluster *server_start(void) {
-    sx_cluster *server = NULL;
-    char error[256];
     const sx_cluster_options options = {.primaries = 0};
-    if (sx_cluster_start(&options, &server, error, sizeof error) != 0) fail_msg("%s", error);
-    return server;
+    return test_cluster_start(&options);
 }
 
 static sx_store *open_store(test_drive *drive, const char *nodes) {

@@ -18,8 +18,8 @@
 
 #include <strata/status.h>
 
-#include "bench/cluster/cluster.h"
 #include "l2/redis/conn.h"
+#include "tests/support/cluster.h"
 #include "tests/support/drive.h"
 
 /* ---- a server that does what it is told ---- */
@@ -304,10 +304,9 @@ static void loading_is_told_and_retriable(void **state) {
 
 static void standalone_works(void **state) {
     (void)state;
-    sx_cluster *server;
-    char error[256], reply[256];
+    char reply[256];
     const sx_cluster_options options = {.primaries = 0, .password = "secret"};
-    assert_int_equal(sx_cluster_start(&options, &server, error, sizeof error), 0);
+    sx_cluster *server = test_cluster_start(&options);
     test_drive drive;
     test_drive_init(&drive); /* without the password: refused, and said so */
     test_drive_open(&drive, SX_REDIS_MODE_AUTO, sx_cluster_seeds(server));
@@ -352,10 +351,8 @@ static void standalone_works(void **state) {
 
 static void pushes_and_forgetting(void **state) {
     (void)state;
-    sx_cluster *server;
-    char error[256];
     const sx_cluster_options options = {.primaries = 0};
-    assert_int_equal(sx_cluster_start(&options, &server, error, sizeof error), 0);
+    sx_cluster *server = test_cluster_start(&options);
     test_drive drive;
     test_drive_init(&drive);
     watch w;
@@ -399,10 +396,8 @@ static void pushes_and_forgetting(void **state) {
 
 static void huge_replies_pass_and_memory_shrinks(void **state) {
     (void)state;
-    sx_cluster *server;
-    char error[256];
     const sx_cluster_options options = {.primaries = 0};
-    assert_int_equal(sx_cluster_start(&options, &server, error, sizeof error), 0);
+    sx_cluster *server = test_cluster_start(&options);
     test_drive drive;
     test_drive_init(&drive);
     test_drive_open(&drive, SX_REDIS_MODE_STANDALONE, sx_cluster_seeds(server));

@@ -15,17 +15,14 @@
 
 #include <strata/status.h>
 
-#include "bench/cluster/cluster.h"
 #include "l2/redis/cluster_private.h"
+#include "tests/support/cluster.h"
 #include "tests/support/drive.h"
 #include "tests/support/talk.h"
 
 static sx_cluster *server_start(const char *password, const char *const *extra) {
-    sx_cluster *server = NULL;
-    char error[256];
     const sx_cluster_options options = {.primaries = 0, .password = password, .extra = extra};
-    if (sx_cluster_start(&options, &server, error, sizeof error) != 0) fail_msg("%s", error);
-    return server;
+    return test_cluster_start(&options);
 }
 
 static void open_drive(test_drive *drive, sx_cluster *server) {
