@@ -63,6 +63,11 @@ void sx_msgpack_write_array(sx_buf *buf, uint32_t count) {
     (void)msgpack_pack_array(&packer, count);
 }
 
+void sx_msgpack_write_map(sx_buf *buf, uint32_t pairs) {
+    msgpack_packer packer = packer_over(buf);
+    (void)msgpack_pack_map(&packer, pairs);
+}
+
 void sx_msgpack_write_uint_fixed(sx_buf *buf, uint64_t value) {
     uint8_t bytes[9] = {0xcf};
     for (int i = 0; i < 8; i++) bytes[8 - i] = (uint8_t)(value >> (8 * i));

@@ -18,6 +18,7 @@ void sx_msgpack_write_int(sx_buf *buf, int64_t value);
 void sx_msgpack_write_bin(sx_buf *buf, const void *bytes, size_t size);
 void sx_msgpack_write_str(sx_buf *buf, const void *bytes, size_t size);
 void sx_msgpack_write_array(sx_buf *buf, uint32_t count);
+void sx_msgpack_write_map(sx_buf *buf, uint32_t pairs);
 void sx_msgpack_write_bin_header(sx_buf *buf, uint32_t size); /* the bytes follow by other means */
 /* Always 9 bytes: 0xcf and 8 bytes big endian, so that a script can patch it in place. */
 void sx_msgpack_write_uint_fixed(sx_buf *buf, uint64_t value);

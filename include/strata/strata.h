@@ -123,8 +123,7 @@ STRATA_API int32_t strata_close(strata *engine, uint32_t deadline_ms);
  * Blocks:  on a lock held for a few instructions.
  * Since:   0.1
  */
-STRATA_API int32_t strata_namespace_open(strata *engine, const char *name, uint32_t version,
-                                         strata_namespace **out);
+STRATA_API int32_t strata_namespace_open(strata *engine, const char *name, uint32_t version, strata_namespace **out);
 
 /*
  * Prints the value an option has now, in the form a file would hold; a secret prints as "***".
@@ -153,8 +152,7 @@ STRATA_API int32_t strata_option_get(strata *engine, const char *name, char *tex
  * Blocks:  on a lock held for a few instructions.
  * Since:   0.1
  */
-STRATA_API int32_t strata_option_set(strata *engine, const char *name, const char *value,
-                                     strata_error *error);
+STRATA_API int32_t strata_option_set(strata *engine, const char *name, const char *value, strata_error *error);
 
 /* ---- sessions ----------------------------------------------------------------------------------------------- */
 
@@ -596,5 +594,6 @@ STRATA_API int32_t strata_mset_wait(strata_session *session, strata_namespace *n
 #endif
 
 #include <strata/groups.h>
+#include <strata/key.h>
 
 #endif
