@@ -67,8 +67,8 @@ static void expire_group(sx_l1 *l1, sx_epoch_record *record, sx_l1_group *group,
     for (uint32_t position = 0; position < SX_L1_POSITIONS; position++) {
         const sx_item *item = sx_l1_slot_item(sx_l1_slot_get_locked(group, position));
         if (item == NULL) continue;
-        if (item->expires_ns <= now_ns) sx_l1_take_locked(l1, shard, group, position, &harvest);
-        else if (sx_l1_due(l1, item->expires_ns) < due) due = sx_l1_due(l1, item->expires_ns);
+        if (sx_item_gone_ns(item) <= now_ns) sx_l1_take_locked(l1, shard, group, position, &harvest);
+        else if (sx_l1_due(l1, sx_item_gone_ns(item)) < due) due = sx_l1_due(l1, sx_item_gone_ns(item));
     }
     atomic_store_explicit(&group->due, due, memory_order_relaxed); /* relaxed: written under the latch, a hint */
     sx_l1_latch_release(&group->latch);

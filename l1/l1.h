@@ -56,7 +56,8 @@ static inline uint64_t sx_l1_hash(const sx_key_secret *secret, uint16_t ns, cons
     return sx_key_hash(secret, ns, key, size);
 }
 
-/* Finds the live entry of a key, expired or not (the caller compares item->expires_ns with its clock), and notes the
+/* Finds the live entry of a key, expired or not (the caller compares item->expires_ns with its clock; the keeper removes it
+   at sx_item_gone_ns), and notes the
    hit for the eviction policy. No lock, no allocation, no system call, no shared line written for a key that is hot
    already. record must be pinned; the item is safe to read until unpin, sx_item_retain makes it outlive that.
    What a find that begins after a load of an acquire-read word sees: every removal that happened before the store that

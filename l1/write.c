@@ -117,7 +117,7 @@ static uint32_t position_locked(sx_l1_group *group, uint64_t hash, uint16_t ns, 
 }
 
 static void due_locked(const sx_l1 *l1, sx_l1_group *group, const sx_item *item) {
-    uint32_t due = sx_l1_due(l1, item->expires_ns);
+    uint32_t due = sx_l1_due(l1, sx_item_gone_ns(item));
     /* relaxed: written under the latch, a hint for the crawl */
     if (due < atomic_load_explicit(&group->due, memory_order_relaxed)) {
         atomic_store_explicit(&group->due, due, memory_order_relaxed);
@@ -132,7 +132,7 @@ static bool keeps(const sx_l1 *l1, const sx_item *there, const sx_item *item, sx
     uint64_t differs = atomic_load_explicit(&there->generation, memory_order_relaxed) ^
                        atomic_load_explicit(&item->generation, memory_order_relaxed); /* relaxed: as above */
     if ((differs & ~SX_ITEM_TAGGED) != 0) return false; /* tags come and go between versions */
-    return there->expires_ns > sx_clock_now_ns(l1->clock);
+    return sx_item_gone_ns(there) > sx_clock_now_ns(l1->clock);
 }
 
 static uint64_t slot_of(const sx_item *item, uint64_t hash, int64_t footprint) {

@@ -19,6 +19,7 @@
 #include "core/flow/marks.h"
 #include "core/flow/metrics.h"
 #include "core/flow/names.h"
+#include "core/flow/policy.h"
 #include "core/key/key.h"
 #include "core/loop/loop.h"
 #include "core/memory/atomic.h"
@@ -55,6 +56,7 @@ struct strata_namespace {
     /* How entries that can't be proven are read: (max_ms << 2) | strata_untrusted in one word. atomic: relaxed, a number
        that stands for itself */
     _Atomic int64_t untrusted;
+    sx_policy_place policy;
 };
 
 /* Values of the liveness page. A forked child reads 0 there: the page is wiped on fork. */
@@ -66,6 +68,7 @@ enum { SX_UNTRUSTED_REVALIDATE = 0, SX_UNTRUSTED_BYPASS = 1, SX_UNTRUSTED_SERVE_
 typedef struct sx_hot {
     _Atomic int64_t deadline_ms;
     _Atomic int64_t ttl_ms;
+    _Atomic int64_t ttl_jitter_percent;
     _Atomic int64_t l2_timeout_ns;
     _Atomic int64_t load_timeout_ns;
     _Atomic int64_t untrusted;
@@ -199,7 +202,7 @@ typedef struct sx_op {
     strata_loader_fn loader;
     void *loader_user;
     int64_t deadline_ns;
-    int64_t ttl_ms;
+    int64_t ttl_ms; /* as its caller said: 0 nothing */
     uint8_t *tags;  /* core/flow/tags.h; NULL none */
     size_t tags_size;
     struct sx_batch *batch;
@@ -258,7 +261,7 @@ struct strata_load {
     bool started;            /* lock: stripe */
     uint8_t *tags;           /* const once it is known to others: those of the operation, with their nonces */
     size_t tags_size;
-    uint16_t ns;
+    strata_namespace *ns;
     uint32_t key_size;
     uint8_t key[];
 };

@@ -171,22 +171,25 @@ int32_t sx_fetch_item_on_loop(strata *engine, const strata_namespace *ns, uint32
     int64_t server_ms = node == NULL ? -1 : sx_redis_cluster_server_ms(engine->cluster, node, now_ns);
     int64_t left_ms = sx_envelope_remaining_ms(envelope, server_ms);
     if (left_ms == 0) return STRATA_MISS;
+    sx_policy policy;
+    sx_policy_read(ns, &policy);
     sx_item_facts facts = {.n = envelope->n,
                            .id = envelope->id,
                            .app_version = envelope->app_version,
                            .written_ms = server_ms < 0 ? INT64_MIN
                                                        : now_ns / SX_NS_PER_MS - (server_ms - envelope->written_ms),
-                           .expires_ns = left_ms > SX_TTL_MS_MAX ? SX_EXPIRES_NEVER
-                                                                 : sx_time_add(now_ns, left_ms * SX_NS_PER_MS),
                            .ns = ns->index,
-                           .partition = (uint16_t)partition};
+                           .partition = (uint16_t)partition,
+                           .aged = sx_policy_ages(&policy)};
     if (envelope->tags_size > 1) { /* else nil */
         if (!sx_tags_sound(envelope->tags, envelope->tags_size)) return STRATA_E_CORRUPT;
         facts.tags = envelope->tags;
         facts.tags_size = envelope->tags_size;
     }
     *out = sx_item_create(engine->heap, key, key_size, envelope->payload, envelope->payload_size, &facts);
-    return *out == NULL ? STRATA_E_NOMEM : STRATA_OK;
+    if (*out == NULL) return STRATA_E_NOMEM;
+    sx_policy_age(&policy, *out, now_ns, left_ms);
+    return STRATA_OK;
 }
 
 /* A stored value that holds: into L1 and to the waiters. */

@@ -63,7 +63,7 @@ typedef struct sx_flight {
     int64_t earliest_ns; /* least deadline among the waiters, as armed */
     struct strata_load *load; /* unfinished, still wanted */
     const struct sx_op *asker; /* whose loader it runs; NULL once that op has left */
-    int64_t asked_ttl_ms;      /* the asker's */
+    int64_t asked_ttl_ms;      /* the asker's, 0 none */
     uint64_t awaited;   /* token of the other process's lease */
     bool filled;        /* that lease has ended: FILLED said so */
     int64_t wait_until_ns; /* WAITING: when to look again */

@@ -39,7 +39,7 @@ int32_t sx_load_start(sx_flight *flight) {
     if (load == NULL) return STRATA_E_NOMEM;
     load->letter.kind = SX_MAIL_LOAD;
     load->engine = engine;
-    load->ns = flight->ns->index;
+    load->ns = flight->ns;
     load->stripe = flight->stripe;
     load->key_size = flight->key_size;
     memcpy(load->key, flight->key, flight->key_size);
@@ -149,8 +149,11 @@ static int32_t loaded_item(strata_load *load, strata_bytes value, const strata_l
     sx_item_facts facts = {.app_version = details == NULL ? 0 : details->app_version,
                            .written_ms = sx_engine_now(engine) / SX_NS_PER_MS,
                            .expires_ns = SX_EXPIRES_NEVER,
-                           .ns = load->ns,
+                           .ns = load->ns->index,
                            .partition = (uint16_t)sx_key_partition(load->key, load->key_size, engine->partitions)};
+    sx_policy policy;
+    sx_policy_read(load->ns, &policy);
+    facts.aged = sx_policy_ages(&policy);
     sx_buf tags;
     sx_buf_init(&tags, &engine->alloc);
     bool few = sx_tags_encode(&tags, load->tags, load->tags_size, details == NULL ? NULL : details->tags,
@@ -174,6 +177,8 @@ int32_t strata_load_finish(strata_load *load, int32_t status, strata_bytes value
         (!sx_struct_fits(details, details->struct_size, sizeof *details) || details->reserved != 0 || details->ttl_ms < 0 ||
          details->reserved_2 != 0 || !sx_tags_good(details->tags, details->tag_count)))
         answer = STRATA_E_INVALID;
+    else if (details != NULL && !sx_policy_allows(load->ns, details->ttl_ms))
+        answer = STRATA_E_TTL;
     else if (status == STRATA_OK)
         answer = loaded_item(load, value, details, &item);
     if (answer != STRATA_OK) status = answer;
@@ -198,10 +203,11 @@ int32_t strata_load_finish(strata_load *load, int32_t status, strata_bytes value
 
 /* ---- filling ------------------------------------------------------------------------------------------------- */
 
-/* Time to live of the loaded value in ms, 0 for never: the loader's word, else that of the operation whose loader it is,
-   also where that one has left. */
-static int64_t loaded_ttl_ms(const sx_flight *flight) {
-    return flight->loaded_ttl_ms != 0 ? sx_ttl_ms(flight->loaded_ttl_ms) : flight->asked_ttl_ms;
+/* How long the loaded value lives: the loader's word, else that of the operation whose loader it is, also where that one has
+   left, else its namespace's. */
+static sx_lifetime loaded_lifetime(const sx_flight *flight, int64_t now_ns) {
+    int64_t asked_ms = flight->loaded_ttl_ms != 0 ? flight->loaded_ttl_ms : flight->asked_ttl_ms;
+    return sx_policy_lifetime(flight->ns, asked_ms, flight->hash, now_ns);
 }
 
 static void answer_loaded(sx_flight *flight, int32_t status, sx_item *item) {
@@ -326,8 +332,11 @@ void sx_load_loaded_on_loop(sx_flight *flight) {
         sx_load_abandon_on_loop(flight);
         return;
     }
-    int64_t ttl_ms = loaded_ttl_ms(flight), now_ns = sx_loop_now_ns(engine->loop);
-    item->expires_ns = ttl_ms == 0 ? SX_EXPIRES_NEVER : sx_time_add(now_ns, ttl_ms * SX_NS_PER_MS);
+    int64_t now_ns = sx_loop_now_ns(engine->loop);
+    sx_lifetime life = loaded_lifetime(flight, now_ns);
+    sx_policy policy;
+    sx_policy_read(flight->ns, &policy);
+    sx_policy_age(&policy, item, now_ns, life.ttl_ms == 0 ? INT64_MAX : life.ttl_ms);
     bool known = sx_tagged_late_on_loop(flight, item);
     if (!known) {
         flight->loaded_item = NULL;
@@ -337,7 +346,7 @@ void sx_load_loaded_on_loop(sx_flight *flight) {
         sx_tagged_learn_on_loop(flight, item);
         return;
     }
-    if (flight->leased && encode_fill(flight, item, ttl_ms)) {
+    if (flight->leased && encode_fill(flight, item, life.ttl_ms)) {
         int64_t deadline_ns = now_ns + sx_hot_read(&engine->hot.l2_timeout_ns);
         flight->shown = false;
         sx_fetch_submit_on_loop(flight, &engine->scripts.fill, deadline_ns, fill_done);

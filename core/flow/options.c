@@ -18,7 +18,14 @@ static const sx_option flow_rows[] = {
      .max = 366 * 24 * 3600 * SX_NS_PER_S,
      .default_text = "5m",
      .hot = true,
-     .doc = "time to live of a value where its writer says nothing"},
+     .doc = "time to live of a value where neither its writer nor its namespace says anything"},
+    {.name = "flow.ttl_jitter",
+     .type = SX_OPTION_PERCENT,
+     .min = 0,
+     .max = 90,
+     .default_text = "10%",
+     .hot = true,
+     .doc = "up to how much of its time to live a value lives shorter, at random, so that not all expire together"},
     {.name = "flow.l2_timeout",
      .type = SX_OPTION_DURATION,
      .min = SX_NS_PER_MS,
@@ -61,6 +68,7 @@ void sx_engine_apply_hot(strata *engine) {
     int64_t ttl_ms = sx_config_int(config, "flow.ttl") / SX_NS_PER_MS;
     put(&engine->hot.deadline_ms, sx_config_int(config, "flow.deadline") / SX_NS_PER_MS);
     put(&engine->hot.ttl_ms, ttl_ms);
+    put(&engine->hot.ttl_jitter_percent, sx_config_int(config, "flow.ttl_jitter"));
     put(&engine->hot.l2_timeout_ns, sx_config_int(config, "flow.l2_timeout"));
     put(&engine->hot.load_timeout_ns, sx_config_int(config, "flow.load_timeout"));
     put(&engine->hot.untrusted, sx_config_int(config, "coherence.untrusted"));

@@ -14,7 +14,9 @@ int32_t sx_read_check(const strata_session *session, const strata_namespace *ns,
     if (SX_UNLIKELY(session->closing)) return STRATA_E_CLOSED; /* from a callback inside its close */
     if (key.data == NULL || key.size == 0 || key.size > STRATA_KEY_BYTES_MAX) return STRATA_E_KEY_SIZE;
     if (ns->engine != session->engine) return STRATA_E_INVALID;
-    return options == NULL ? STRATA_OK : sx_options_check(options);
+    if (options == NULL) return STRATA_OK;
+    status = sx_options_check(options);
+    return status == STRATA_OK && !sx_policy_allows(ns, options->ttl_ms) ? STRATA_E_TTL : status;
 }
 
 /* The policy for unproven entries of a namespace, and how long they may be served as stale. */

@@ -23,8 +23,8 @@ static void show_item(strata_result *result, const sx_item *item, int64_t now_ns
     result->app_version = sx_item_app_version(item);
     int64_t now_ms = now_ns / SX_NS_PER_MS;
     if (item->written_ms != INT64_MIN) result->age_ms = now_ms > item->written_ms ? now_ms - item->written_ms : 0;
-    if (item->expires_ns != SX_EXPIRES_NEVER)
-        result->ttl_ms = item->expires_ns > now_ns ? (item->expires_ns - now_ns) / SX_NS_PER_MS : 0;
+    int64_t fresh_ns = sx_item_fresh_ns(item);
+    if (fresh_ns != SX_EXPIRES_NEVER) result->ttl_ms = fresh_ns > now_ns ? (fresh_ns - now_ns) / SX_NS_PER_MS : 0;
 }
 
 void sx_result_pinned(strata_result *result, int32_t status, sx_item *item, int64_t now_ns,

@@ -163,11 +163,10 @@ sx_op *sx_session_op(strata_session *session, sx_op_kind kind, const strata_op_o
     op->done = done;
     op->user = user;
     int64_t deadline_ms = sx_hot_read(&engine->hot.deadline_ms);
-    op->ttl_ms = sx_hot_read(&engine->hot.ttl_ms);
     if (options != NULL) {
         op->flags = options->flags;
         if (options->deadline_ms != 0) deadline_ms = options->deadline_ms;
-        if (options->ttl_ms != 0) op->ttl_ms = sx_ttl_ms(options->ttl_ms);
+        op->ttl_ms = options->ttl_ms;
     }
     if (options != NULL && options->tag_count != 0 && kind != SX_OP_GET && kind != SX_OP_INVALIDATE && !take_tags(op, options)) {
         sx_release(&engine->alloc, op, sizeof *op);

@@ -19,7 +19,8 @@ static void run_write_on_loop(sx_task *task);
 /* The write with its own copy of key and value, the value already in its envelope. */
 static sx_write *write_create(strata *engine, strata_namespace *ns, strata_bytes key, const strata_bytes *value,
                               const sx_op *op, uint64_t app_version) {
-    int64_t ttl_ms = op->ttl_ms;
+    sx_policy policy;
+    sx_policy_read(ns, &policy);
     sx_write *write = sx_allocate_zero(&engine->alloc, sizeof *write);
     if (write == NULL) return NULL;
     write->task.run_on_loop = run_write_on_loop;
@@ -28,26 +29,26 @@ static sx_write *write_create(strata *engine, strata_namespace *ns, strata_bytes
     write->invalidate = value == NULL;
     write->partition = sx_key_partition(key.data, key.size, engine->partitions);
     write->hash = sx_l1_hash(&engine->secret, ns->index, key.data, key.size);
-    write->ttl_ms = ttl_ms;
     write->deadline_ns = op->deadline_ns;
     sx_command_init(&write->store_op.request.command, &engine->alloc);
     sx_buf_init(&write->tail, &engine->alloc);
     int64_t now_ns = sx_engine_now(engine);
+    write->ttl_ms = sx_policy_lifetime(ns, op->ttl_ms, write->hash, now_ns).ttl_ms;
     sx_item_facts facts = {.app_version = app_version,
                            .written_ms = now_ns / SX_NS_PER_MS,
-                           .expires_ns =
-                               ttl_ms == 0 ? SX_EXPIRES_NEVER : sx_time_add(now_ns, ttl_ms * SX_NS_PER_MS),
                            .generation = 1,
                            .ns = ns->index,
                            .partition = (uint16_t)write->partition,
                            .tags = op->tags,
-                           .tags_size = op->tags_size};
+                           .tags_size = op->tags_size,
+                           .aged = value != NULL && sx_policy_ages(&policy)};
     write->item = sx_item_create(engine->heap, key.data, key.size, value == NULL || value->size == 0 ? "" : value->data,
                                  value == NULL ? 0 : value->size, &facts);
     if (write->item == NULL) {
         write_free(write);
         return NULL;
     }
+    sx_policy_age(&policy, write->item, now_ns, write->ttl_ms == 0 ? INT64_MAX : write->ttl_ms);
     return write;
 }
 

@@ -16,11 +16,16 @@ static size_t plain_size(size_t key_size, size_t value_size, uint32_t flags) {
            ((flags & SX_ITEM_APP_VERSION) != 0 ? sizeof(uint64_t) : 0);
 }
 
-static size_t tagging_at(size_t plain) { return (plain + 7) & ~(size_t)7; }
+static size_t aligned(size_t size) { return (size + 7) & ~(size_t)7; }
+
+static size_t tagging_at(size_t plain, uint32_t flags) {
+    return aligned(plain) + ((flags & SX_ITEM_AGING) != 0 ? sizeof(sx_item_aging) : 0);
+}
 
 static size_t size_of(size_t key_size, size_t value_size, uint32_t flags, size_t tags_size) {
     size_t plain = plain_size(key_size, value_size, flags);
-    return (flags & SX_ITEM_TAGS) == 0 ? plain : tagging_at(plain) + offsetof(sx_item_tagging, bytes) + tags_size;
+    if ((flags & SX_ITEM_TAGS) != 0) return tagging_at(plain, flags) + offsetof(sx_item_tagging, bytes) + tags_size;
+    return (flags & SX_ITEM_AGING) != 0 ? tagging_at(plain, flags) : plain;
 }
 
 sx_item *sx_item_create(sx_heap *heap, const void *key, size_t key_size, const void *value, size_t value_size,
@@ -28,6 +33,7 @@ sx_item *sx_item_create(sx_heap *heap, const void *key, size_t key_size, const v
     if (key_size > UINT16_MAX || value_size > UINT32_MAX || facts->tags_size > UINT16_MAX) return NULL;
     uint32_t flags = facts->app_version != 0 ? SX_ITEM_APP_VERSION : 0;
     if (facts->tags_size != 0) flags |= SX_ITEM_TAGS;
+    if (facts->aged) flags |= SX_ITEM_AGING;
     sx_item *item = sx_allocate(&heap->alloc, size_of(key_size, value_size, flags, facts->tags_size));
     if (item == NULL) return NULL;
     item->heap = heap;
@@ -44,6 +50,8 @@ sx_item *sx_item_create(sx_heap *heap, const void *key, size_t key_size, const v
     item->flags = (uint16_t)flags;
     if ((flags & SX_ITEM_APP_VERSION) != 0)
         memcpy(sx_item_value(item) + value_size, &facts->app_version, sizeof facts->app_version);
+    if ((flags & SX_ITEM_AGING) != 0)
+        *sx_item_aging_of(item) = (sx_item_aging){facts->expires_ns, facts->expires_ns, facts->expires_ns};
     if ((flags & SX_ITEM_TAGS) != 0) {
         sx_item_tagging *tagging = sx_item_tagging_of(item);
         atomic_init(&tagging->epoch, 0);
@@ -57,8 +65,14 @@ sx_item *sx_item_create(sx_heap *heap, const void *key, size_t key_size, const v
 
 sx_item_tagging *sx_item_tagging_of(const sx_item *item) {
     if ((item->flags & SX_ITEM_TAGS) == 0) return NULL;
-    size_t at = tagging_at(plain_size(item->key_size, item->value_size, item->flags));
+    size_t at = tagging_at(plain_size(item->key_size, item->value_size, item->flags), item->flags);
     return (sx_item_tagging *)((uintptr_t)item + at);
+}
+
+sx_item_aging *sx_item_aging_of(const sx_item *item) {
+    if ((item->flags & SX_ITEM_AGING) == 0) return NULL;
+    size_t at = aligned(plain_size(item->key_size, item->value_size, item->flags));
+    return (sx_item_aging *)((uintptr_t)item + at);
 }
 
 size_t sx_item_size(const sx_item *item) {

@@ -24,27 +24,29 @@ typedef struct sx_item_facts {
     uint16_t partition;
     const uint8_t *tags;    /* msgpack as in the envelope (core/flow/tags.h); NULL none */
     size_t tags_size;       /* at most UINT16_MAX */
+    bool aged;              /* with room for a sx_item_aging, which says the same as expires_ns until it is set */
 } sx_item_facts;
 
 /* The public strata_value is an item. Layout: this header, which is one cache line, the key, so that a find can ask for
-   it without knowing anything of the item, the value (aligned to 8), the app's version if it has one, and its tags if it has any (aligned to 8). Everything is const once the item is shared, except refs and generation. */
+   it without knowing anything of the item, the value (aligned to 8), the app's version if it has one, its aging (aligned to 8) and its tags (aligned to 8) if it has any. Everything is const once the item is shared, except refs, generation and what is said to be atomic. */
 typedef struct strata_value {
     uint16_t ns;
     uint16_t partition;
     uint16_t key_size;
-    uint16_t flags;              /* SX_ITEM_APP_VERSION | SX_ITEM_TAGS */
+    uint16_t flags;              /* SX_ITEM_APP_VERSION | SX_ITEM_TAGS | SX_ITEM_AGING */
     _Atomic uint32_t refs;       /* atomic: acq_rel on release [order: item-free]; bit 31: kept outside the engine */
     uint32_t value_size;
     sx_heap *heap;
     uint64_t n;
     uint64_t id;
     int64_t written_ms;
-    int64_t expires_ns;
+    int64_t expires_ns;          /* a hit needs no further look before it; with aging, the least of its times */
     _Atomic uint64_t generation; /* atomic: relaxed; restamped after revalidation, checked against the trust word */
 } sx_item;
 
 #define SX_ITEM_APP_VERSION 1u /* eight bytes behind the value */
 #define SX_ITEM_TAGS        2u /* a sx_item_tagging behind those */
+#define SX_ITEM_AGING       4u /* a sx_item_aging before that */
 
 /* In the generation of an item with tags: so it never equals a partition's, and who reads an item without tags need not
    know of any. */
@@ -56,6 +58,13 @@ typedef struct sx_item_tagging {
     uint16_t size;
     uint8_t bytes[];
 } sx_item_tagging;
+
+/* What an item has that ages in steps: so that hits compare one number, and who finds it passed looks here. */
+typedef struct sx_item_aging {
+    int64_t fresh_ns;           /* its time to live ends */
+    int64_t l1_ns;              /* L1 answers by itself until then; at most fresh_ns */
+    int64_t gone_ns;            /* it may be used as stale until then; at least l1_ns */
+} sx_item_aging;
 
 /* A new item with one reference; value bytes are copied unless value is NULL (then the caller fills them before it
    shares the item). NULL when out of memory. */
@@ -70,6 +79,15 @@ static inline uint8_t *sx_item_value(const sx_item *item) {
 uint64_t sx_item_app_version(const sx_item *item);
 /* NULL where it has no tags. */
 sx_item_tagging *sx_item_tagging_of(const sx_item *item);
+/* NULL where it has none. */
+sx_item_aging *sx_item_aging_of(const sx_item *item);
+/* When its time to live ends, and when nobody may use it any more. */
+static inline int64_t sx_item_fresh_ns(const sx_item *item) {
+    return (item->flags & SX_ITEM_AGING) == 0 ? item->expires_ns : sx_item_aging_of(item)->fresh_ns;
+}
+static inline int64_t sx_item_gone_ns(const sx_item *item) {
+    return (item->flags & SX_ITEM_AGING) == 0 ? item->expires_ns : sx_item_aging_of(item)->gone_ns;
+}
 /* Bytes asked from the allocator, and bytes they occupy. */
 size_t sx_item_size(const sx_item *item);
 size_t sx_item_footprint(const sx_item *item);

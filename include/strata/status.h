@@ -46,7 +46,8 @@ extern "C" {
     X(E_END, -21, "read past the end of a value")                                                              \
     X(E_SYSTEM, -22, "the operating system refused a resource")                                                \
     X(E_PROTOCOL, -23, "L2 answered something that is not valid in its protocol")                              \
-    X(E_VERSION, -24, "the server is too old for what is needed")
+    X(E_VERSION, -24, "the server is too old for what is needed")                                              \
+    X(E_TTL, -25, "a value without an end of life, which its namespace's policy does not allow")
 
 enum {
 #define STRATA_STATUS_ENUM_(name, number, text) STRATA_##name = number,

@@ -276,9 +276,6 @@ STRATA_API int32_t strata_result_retain(strata_session *session, const strata_re
    and must not use the session. */
 typedef void (*strata_done_fn)(void *user, const strata_result *result);
 
-/* Receives the answers of a batch, in the order of its keys; the results are released after it returns. */
-typedef void (*strata_done_many_fn)(void *user, const strata_result *results, size_t count);
-
 /* ---- operations --------------------------------------------------------------------------------------------- */
 
 #define STRATA_BYPASS_L1 0x1u /* read: don't answer from L1, don't fill it */
@@ -290,7 +287,7 @@ typedef struct strata_op_options {
     uint32_t flags;       /* STRATA_BYPASS_L1 | STRATA_ON_LOOP */
     uint32_t deadline_ms; /* 0 for flow.deadline */
     uint32_t reserved;    /* 0 */
-    int64_t ttl_ms;       /* set and load: 0 for flow.ttl, STRATA_EXPIRES_NEVER for none */
+    int64_t ttl_ms;       /* set and load: 0 for the namespace's, STRATA_EXPIRES_NEVER for none where that allows it */
     uint64_t app_version; /* set: a number the program orders its versions by, 0 for none; stored and shown */
     const strata_bytes *tags; /* set and load: what the entry depends on, see strata_invalidate_tags; copied */
     uint32_t tag_count;   /* up to STRATA_TAGS_MAX, each of 1 .. STRATA_TAG_BYTES_MAX bytes */
@@ -429,7 +426,8 @@ typedef struct strata_load_result {
  *   status   STRATA_OK with a value; STRATA_MISS where there is none; any failure
  *   value    the value, copied before the call returns; ignored unless STRATA_OK
  *   details  more about it, or NULL
- * Returns: STRATA_OK; STRATA_E_VALUE_SIZE, STRATA_E_NOMEM or STRATA_E_INVALID: the load ended with that failure.
+ * Returns: STRATA_OK; STRATA_E_VALUE_SIZE, STRATA_E_NOMEM, STRATA_E_TTL or STRATA_E_INVALID: the load ended with that
+ *          failure.
  * Owns:    takes the load.
  * Threads: any, exactly once per load.
  * Blocks:  on a lock held for a few instructions.
@@ -449,8 +447,8 @@ STRATA_API int32_t strata_load_finish(strata_load *load, int32_t status, strata_
  *   user     handed to done
  * Returns: STRATA_PENDING: exactly one completion (none where done is NULL), with STRATA_OK, STRATA_E_UNKNOWN_OUTCOME
  *          (the key is then bypassed until that is resolved) or a failure: nothing was written; STRATA_OK at once
- *          where there is no L2; STRATA_E_KEY_SIZE, STRATA_E_VALUE_SIZE, STRATA_E_INVALID, STRATA_E_NOMEM,
- *          STRATA_E_OVERLOADED, STRATA_E_CLOSED, STRATA_E_FORKED: no completion.
+ *          where there is no L2; STRATA_E_KEY_SIZE, STRATA_E_VALUE_SIZE, STRATA_E_TTL, STRATA_E_INVALID,
+ *          STRATA_E_NOMEM, STRATA_E_OVERLOADED, STRATA_E_CLOSED, STRATA_E_FORKED: no completion.
  * Owns:    nothing.
  * Threads: the session's.
  * Blocks:  on a lock held for a few instructions.
@@ -512,88 +510,13 @@ STRATA_API int32_t strata_invalidate(strata_session *session, strata_namespace *
 STRATA_API int32_t strata_invalidate_wait(strata_session *session, strata_namespace *ns, strata_bytes key,
                                           const strata_op_options *options);
 
-/*
- * Reads many keys: what L1 has from L1, the rest from L2 in one go.
- *   session  a session
- *   ns       a namespace
- *   keys     count keys, copied where needed
- *   count    1 .. 65536
- *   options  how, or NULL
- *   done     receives count results, each with its own status
- *   user     handed to done
- * Returns: STRATA_PENDING: exactly one completion for the batch, also where L1 had everything; STRATA_E_INVALID,
- *          STRATA_E_KEY_SIZE, STRATA_E_NOMEM, STRATA_E_OVERLOADED, STRATA_E_CLOSED, STRATA_E_FORKED: no completion.
- * Owns:    nothing.
- * Threads: the session's.
- * Blocks:  on a lock held for a few instructions.
- * Since:   0.1
- */
-STRATA_API int32_t strata_mget(strata_session *session, strata_namespace *ns, const strata_bytes *keys,
-                               size_t count, const strata_op_options *options, strata_done_many_fn done,
-                               void *user);
-
-/*
- * Reads many keys and waits for the answers.
- *   session  a session
- *   ns       a namespace
- *   keys     count keys
- *   count    1 .. 65536
- *   options  how, or NULL
- *   results  receives count results, each with its own status
- * Returns: STRATA_OK with all results filled; a failure with none.
- * Owns:    the caller owns every result: strata_result_release.
- * Threads: the session's, outside its callbacks.
- * Blocks:  up to the deadline.
- * Since:   0.1
- */
-STRATA_API int32_t strata_mget_wait(strata_session *session, strata_namespace *ns, const strata_bytes *keys,
-                                    size_t count, const strata_op_options *options, strata_result *results);
-
-/*
- * Writes many keys, each as strata_set does; no transaction over all of them.
- *   session  a session
- *   ns       a namespace
- *   keys     count keys, copied
- *   values   count values, copied
- *   count    1 .. 65536
- *   options  how, or NULL
- *   done     receives count outcomes, each with its own status; NULL to not be told
- *   user     handed to done
- * Returns: STRATA_PENDING: exactly one completion for the batch; STRATA_E_INVALID, STRATA_E_KEY_SIZE,
- *          STRATA_E_VALUE_SIZE, STRATA_E_NOMEM, STRATA_E_OVERLOADED, STRATA_E_CLOSED, STRATA_E_FORKED: no completion.
- * Owns:    nothing.
- * Threads: the session's.
- * Blocks:  on a lock held for a few instructions.
- * Since:   0.1
- */
-STRATA_API int32_t strata_mset(strata_session *session, strata_namespace *ns, const strata_bytes *keys,
-                               const strata_bytes *values, size_t count, const strata_op_options *options,
-                               strata_done_many_fn done, void *user);
-
-/*
- * Writes many keys and waits for the outcomes.
- *   session  a session
- *   ns       a namespace
- *   keys     count keys
- *   values   count values
- *   count    1 .. 65536
- *   options  how, or NULL
- *   results  receives count outcomes, without values
- * Returns: STRATA_OK with all results filled; a failure with none.
- * Owns:    nothing; the results need no release.
- * Threads: the session's, outside its callbacks.
- * Blocks:  up to the deadline.
- * Since:   0.1
- */
-STRATA_API int32_t strata_mset_wait(strata_session *session, strata_namespace *ns, const strata_bytes *keys,
-                                    const strata_bytes *values, size_t count,
-                                    const strata_op_options *options, strata_result *results);
-
 #ifdef __cplusplus
 }
 #endif
 
+#include <strata/batch.h>
 #include <strata/groups.h>
 #include <strata/key.h>
+#include <strata/policy.h>
 
 #endif

@@ -138,6 +138,8 @@ static void a_late_load_keeps_the_time_to_live_asked_for(void **state) {
 static void a_time_to_live_of_ages_does_not_overflow(void **state) {
     (void)state;
     fixture *f = open_fixture(false);
+    strata_namespace_policy endless = {.struct_size = sizeof endless, .flags = STRATA_POLICY_ENDLESS};
+    assert_int_equal(strata_namespace_policy_set(f->ns, &endless, NULL), STRATA_OK);
     const int64_t ages[] = {INT64_MAX - 1, INT64_MAX / 1000, INT64_MAX / 1000000 + 1,
                             INT64_C(100) * 365 * 24 * 3600 * 1000};
     for (size_t i = 0; i < sizeof ages / sizeof *ages; i++) {

@@ -64,9 +64,11 @@ static void set_is_read_back(void **state) {
 static void values_expire_by_the_injected_clock(void **state) {
     fixture *f = *state;
     strata_open_options template_ = {.clock = {&f->clock, injected_now}};
-    strata *engine = test_engine_open(TEST_OPTIONS("l2.mode", "none"), &template_);
+    strata *engine = test_engine_open(TEST_OPTIONS("l2.mode", "none", "flow.ttl_jitter", "0"), &template_);
     strata_namespace *ns = test_engine_ns(engine, "users");
     strata_session *session = test_engine_session(engine);
+    strata_namespace_policy endless = {.struct_size = sizeof endless, .flags = STRATA_POLICY_ENDLESS};
+    assert_int_equal(strata_namespace_policy_set(ns, &endless, NULL), STRATA_OK);
     strata_op_options ttl = {.struct_size = sizeof ttl, .ttl_ms = 1000};
     strata_op_options never = {.struct_size = sizeof never, .ttl_ms = STRATA_EXPIRES_NEVER};
     assert_int_equal(strata_set_wait(session, ns, test_bytes("a"), test_bytes("1"), &ttl, NULL), STRATA_OK);

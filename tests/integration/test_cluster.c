@@ -27,7 +27,7 @@ typedef struct fixture {
 
 static side open_side(const char *seeds) {
     side s;
-    s.engine = test_engine_open(TEST_OPTIONS("l2.nodes", seeds, "l2.open_wait", "5s"), NULL);
+    s.engine = test_engine_open(TEST_OPTIONS("l2.nodes", seeds, "l2.open_wait", "5s", "flow.ttl_jitter", "0"), NULL);
     s.ns = test_engine_ns(s.engine, "users");
     s.session = test_engine_session(s.engine);
     assert_int_equal(test_metric(s.engine, "coherence.partitions_trusted"), 256);

@@ -1,0 +1,137 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Policies of namespaces: set as a whole, read without a lock, and what they make of a value's times. */
+#include "core/flow/policy.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "core/flow/engine.h"
+
+/* ---- kept and read ------------------------------------------------------------------------------------------- */
+
+void sx_policy_read(const strata_namespace *ns, sx_policy *out) {
+    const sx_policy_place *place = &ns->policy;
+    int64_t words[SX_POLICY_WORDS];
+    uint32_t before, after;
+    do {
+        before = atomic_load_explicit(&place->turn, memory_order_acquire); /* [order: policy] observes the words behind it */
+        for (size_t i = 0; i < SX_POLICY_WORDS; i++)
+            /* [order: policy] observes the odd turn before it: who sees a new word sees that the turn is another */
+            words[i] = atomic_load_explicit(&place->words[i], memory_order_acquire);
+        after = atomic_load_explicit(&place->turn, memory_order_relaxed); /* relaxed: ordered by the words before it */
+    } while (SX_UNLIKELY(before != after || before % 2 != 0));
+    memcpy(out, words, sizeof words);
+}
+
+/* Lock: engine. */
+static void replace_locked(sx_policy_place *place, const sx_policy *policy) {
+    int64_t words[SX_POLICY_WORDS];
+    memcpy(words, policy, sizeof words);
+    uint32_t turn = atomic_load_explicit(&place->turn, memory_order_relaxed); /* relaxed: written under this lock */
+    atomic_store_explicit(&place->turn, turn + 1, memory_order_relaxed); /* relaxed: published by the words behind it */
+    for (size_t i = 0; i < SX_POLICY_WORDS; i++)
+        atomic_store_explicit(&place->words[i], words[i], memory_order_release); /* [order: policy] publishes the odd turn */
+    atomic_store_explicit(&place->turn, turn + 2, memory_order_release); /* [order: policy] publishes the words */
+}
+
+/* ---- set and shown ------------------------------------------------------------------------------------------- */
+
+static int32_t refuse(strata_error *error, const char *field, const char *range) {
+    if (error != NULL) {
+        error->status = STRATA_E_CONFIG;
+        (void)snprintf(error->text, sizeof error->text, "policy field '%s' must be %s", field, range);
+    }
+    return STRATA_E_CONFIG;
+}
+
+static int32_t check(const strata_namespace_policy *given, strata_error *error) {
+    if ((given->flags & ~STRATA_POLICY_ENDLESS) != 0) return refuse(error, "flags", "STRATA_POLICY_ENDLESS or 0");
+    if (given->ttl_ms < 0) return refuse(error, "ttl_ms", "0 or more");
+    if (given->ttl_ms > SX_TTL_MS_MAX && (given->flags & STRATA_POLICY_ENDLESS) == 0)
+        return refuse(error, "ttl_ms", "at most 100 years without STRATA_POLICY_ENDLESS");
+    if (given->l1_ttl_ms < 0 || given->l1_ttl_ms > SX_TTL_MS_MAX) return refuse(error, "l1_ttl_ms", "0 .. 100 years");
+    if (given->ttl_jitter_percent > 90 && given->ttl_jitter_percent != STRATA_NO_JITTER)
+        return refuse(error, "ttl_jitter_percent", "0 .. 90 or STRATA_NO_JITTER");
+    return STRATA_OK;
+}
+
+int32_t strata_namespace_policy_set(strata_namespace *ns, const strata_namespace_policy *given, strata_error *error) {
+    if (ns == NULL || given == NULL || !sx_struct_fits(given, given->struct_size, sizeof *given) || given->reserved != 0)
+        return STRATA_E_INVALID;
+    int32_t status = sx_engine_alive(ns->engine);
+    if (status == STRATA_OK) status = check(given, error);
+    if (status != STRATA_OK) return status;
+    sx_policy policy = {.flags = given->flags,
+                        .ttl_ms = given->ttl_ms,
+                        .l1_ttl_ms = given->l1_ttl_ms,
+                        .ttl_jitter_percent =
+                            given->ttl_jitter_percent == STRATA_NO_JITTER ? -1 : (int64_t)given->ttl_jitter_percent};
+    sx_lock_acquire(&ns->engine->lock);
+    replace_locked(&ns->policy, &policy);
+    sx_lock_release(&ns->engine->lock);
+    sx_log_write(&ns->engine->log, SX_LOG_INFO, "policy of namespace %s:%u replaced", ns->name, (unsigned)ns->version);
+    return STRATA_OK;
+}
+
+int32_t strata_namespace_policy_get(const strata_namespace *ns, strata_namespace_policy *out) {
+    if (ns == NULL || out == NULL || out->struct_size != sizeof *out) return STRATA_E_INVALID;
+    int32_t status = sx_engine_alive(ns->engine);
+    if (status != STRATA_OK) return status;
+    sx_policy policy;
+    sx_policy_read(ns, &policy);
+    *out = (strata_namespace_policy){
+        .struct_size = sizeof *out,
+        .flags = (uint32_t)policy.flags,
+        .ttl_ms = policy.ttl_ms,
+        .l1_ttl_ms = policy.l1_ttl_ms,
+        .ttl_jitter_percent = policy.ttl_jitter_percent < 0 ? STRATA_NO_JITTER : (uint32_t)policy.ttl_jitter_percent};
+    return STRATA_OK;
+}
+
+/* ---- times --------------------------------------------------------------------------------------------------- */
+
+bool sx_policy_allows(const strata_namespace *ns, int64_t asked_ms) {
+    if (SX_LIKELY(asked_ms <= SX_TTL_MS_MAX)) return true;
+    sx_policy policy;
+    sx_policy_read(ns, &policy);
+    return (policy.flags & STRATA_POLICY_ENDLESS) != 0;
+}
+
+int64_t sx_policy_jittered(int64_t ttl_ms, int64_t percent, uint64_t random) {
+    uint64_t span = (uint64_t)(ttl_ms / 100 * percent + ttl_ms % 100 * percent / 100);
+    return ttl_ms - (int64_t)(random % (span + 1));
+}
+
+/* Two values of one key differ, and so do two keys written in one moment. */
+static uint64_t scatter(uint64_t hash, int64_t now_ns) {
+    uint64_t x = hash + (uint64_t)now_ns * UINT64_C(0x9E3779B97F4A7C15);
+    x = (x ^ x >> 31) * UINT64_C(0xBF58476D1CE4E5B9);
+    return x ^ x >> 29;
+}
+
+sx_lifetime sx_policy_lifetime(const strata_namespace *ns, int64_t asked_ms, uint64_t hash, int64_t now_ns) {
+    const sx_hot *hot = &ns->engine->hot;
+    sx_policy policy;
+    sx_policy_read(ns, &policy);
+    sx_lifetime life = {.ttl_ms = sx_hot_read(&hot->ttl_ms)};
+    if (asked_ms == 0) asked_ms = policy.ttl_ms;
+    if (asked_ms != 0) life.ttl_ms = sx_ttl_ms(asked_ms);
+    int64_t percent = policy.ttl_jitter_percent == 0 ? sx_hot_read(&hot->ttl_jitter_percent) : policy.ttl_jitter_percent;
+    if (life.ttl_ms != 0 && percent > 0) life.ttl_ms = sx_policy_jittered(life.ttl_ms, percent, scatter(hash, now_ns));
+    return life;
+}
+
+bool sx_policy_ages(const sx_policy *policy) { return policy->l1_ttl_ms != 0; }
+
+static int64_t in_ms(int64_t now_ns, int64_t ms) { return sx_time_add(now_ns, ms * SX_NS_PER_MS); }
+
+void sx_policy_age(const sx_policy *policy, sx_item *item, int64_t now_ns, int64_t left_ms) {
+    int64_t fresh_ns = left_ms > SX_TTL_MS_MAX ? SX_EXPIRES_NEVER : in_ms(now_ns, left_ms);
+    sx_item_aging *aging = sx_item_aging_of(item);
+    item->expires_ns = fresh_ns;
+    if (aging == NULL) return;
+    int64_t l1_ns = policy->l1_ttl_ms == 0 ? fresh_ns : in_ms(now_ns, policy->l1_ttl_ms);
+    if (l1_ns > fresh_ns) l1_ns = fresh_ns;
+    *aging = (sx_item_aging){.fresh_ns = fresh_ns, .l1_ns = l1_ns, .gone_ns = l1_ns};
+    item->expires_ns = l1_ns;
+}

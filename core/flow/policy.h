@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A namespace's policy as the engine reads it, and what it makes of a value's times. */
+#ifndef SX_CORE_FLOW_POLICY_H
+#define SX_CORE_FLOW_POLICY_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include <strata/strata.h>
+
+#include "core/memory/item.h"
+
+/* As it was set: zeros stand for defaults. int64_t only: it is copied word by word. */
+typedef struct sx_policy {
+    int64_t flags;
+    int64_t ttl_ms;
+    int64_t l1_ttl_ms;
+    int64_t ttl_jitter_percent; /* -1: none */
+} sx_policy;
+#define SX_POLICY_WORDS (sizeof(sx_policy) / sizeof(int64_t))
+
+/* Where it is kept, so that any thread reads all of one policy while another replaces it. */
+typedef struct sx_policy_place {
+    _Atomic uint32_t turn;                   /* atomic: release / acquire [order: policy]; odd while it is replaced */
+    _Atomic int64_t words[SX_POLICY_WORDS];  /* atomic: release / acquire [order: policy] */
+} sx_policy_place;
+
+/* What a value's times are, in ms; 0 in ttl_ms: it never expires. */
+typedef struct sx_lifetime {
+    int64_t ttl_ms;
+} sx_lifetime;
+
+void sx_policy_read(const strata_namespace *ns, sx_policy *out);
+/* Of a caller's ttl, 0 where it said nothing: whether it has an end, or needs none here. */
+bool sx_policy_allows(const strata_namespace *ns, int64_t asked_ms);
+/* What a value written now lives for. hash: of its key. */
+sx_lifetime sx_policy_lifetime(const strata_namespace *ns, int64_t asked_ms, uint64_t hash, int64_t now_ns);
+/* ttl_ms, shortened by up to percent of it. */
+int64_t sx_policy_jittered(int64_t ttl_ms, int64_t percent, uint64_t random);
+/* Whether items of the namespace need a sx_item_aging. */
+bool sx_policy_ages(const sx_policy *policy);
+/* Gives an item that nobody else has seen its times: left_ms of life (negative: over for so long; INT64_MAX: endless). */
+void sx_policy_age(const sx_policy *policy, sx_item *item, int64_t now_ns, int64_t left_ms);
+
+#endif

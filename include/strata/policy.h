@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Policies: how the values of a namespace live and age. Included by strata.h, where operations are explained. */
+#ifndef STRATA_POLICY_H
+#define STRATA_POLICY_H
+
+#include <strata/strata.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define STRATA_POLICY_ENDLESS 0x1u  /* values may be stored without an end (STRATA_EXPIRES_NEVER) */
+#define STRATA_NO_JITTER UINT32_MAX /* for strata_namespace_policy.ttl_jitter_percent */
+
+/* How the values of a namespace live and age. Zero stands for the default of each; struct_size first. */
+typedef struct strata_namespace_policy {
+    uint32_t struct_size;        /* sizeof(strata_namespace_policy) */
+    uint32_t flags;              /* STRATA_POLICY_ENDLESS */
+    int64_t ttl_ms;              /* of what is written or loaded without one; 0 for flow.ttl; STRATA_EXPIRES_NEVER where
+                                    flags allow it */
+    int64_t l1_ttl_ms;           /* how long L1 answers before it asks L2 again; 0 for as long as the value lives */
+    uint32_t ttl_jitter_percent; /* up to how much of its ttl a value lives shorter, so that what was written together
+                                    does not expire together: 1 .. 90; 0 for flow.ttl_jitter; STRATA_NO_JITTER */
+    uint32_t reserved;           /* 0 */
+} strata_namespace_policy;
+
+/*
+ * Replaces the policy of a namespace as a whole. It holds for what is written, loaded or read from L2 from then on; what is
+ * in L1 keeps the times it was given.
+ *   ns      a namespace
+ *   policy  copied
+ *   error   receives the field and its allowed range; may be NULL
+ * Returns: STRATA_OK; STRATA_E_INVALID for a struct that can't be read; STRATA_E_CONFIG for a field out of range: nothing
+ *          has changed; STRATA_E_CLOSED; STRATA_E_FORKED.
+ * Owns:    nothing.
+ * Threads: any; operations under way see the old policy or the new one, never a mixture.
+ * Blocks:  on a lock held for a few instructions.
+ * Since:   0.1
+ */
+STRATA_API int32_t strata_namespace_policy_set(strata_namespace *ns, const strata_namespace_policy *policy,
+                                               strata_error *error);
+
+/*
+ * Reads the policy of a namespace, to be changed and set again.
+ *   ns      a namespace
+ *   policy  struct_size set; receives the policy as it was set, zeros for defaults
+ * Returns: STRATA_OK; STRATA_E_INVALID; STRATA_E_CLOSED; STRATA_E_FORKED.
+ * Owns:    nothing.
+ * Threads: any.
+ * Blocks:  never.
+ * Since:   0.1
+ */
+STRATA_API int32_t strata_namespace_policy_get(const strata_namespace *ns, strata_namespace_policy *policy);
+
+#ifdef __cplusplus
+}
+#endif
+#endif
