@@ -23,7 +23,6 @@ strata *bench_coherence_open(const bench_coherence *bench, const char *const *pa
 int64_t bench_coherence_metric(strata *engine, const char *name);
 /* Processor time of all servers since they were started, in s. */
 double bench_coherence_server_cpu_s(const bench_coherence *bench);
-double bench_coherence_median(double *values, uint32_t count);
 /* Memory that forked processes share, all zero. */
 void *bench_coherence_share(size_t size);
 /* Forks; the child runs and ends with its parent, whatever happens. The pid, or -1. */

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "bench/coherence/coherence.h"
+#include "bench/median.h"
 #include "bench/run.h"
 
 #define OUTSTANDING 64
@@ -166,7 +167,7 @@ bool bench_coherence_cost(const bench_coherence *bench) {
         good = ours[i] > 0 && theirs[i] > 0;
     }
     if (good) {
-        double set = bench_coherence_median(ours, rounds), hand = bench_coherence_median(theirs, rounds);
+        double set = bench_median(ours, rounds), hand = bench_median(theirs, rounds);
         printf("server time per write, %u rounds of %.1f s in turns, medians: coherent set, %d outstanding in all, %.2f us; SET + "
                "SPUBLISH, %d in one piece to each server, %.2f us; x %.2f\n",
                rounds, bench->seconds, OUTSTANDING, set, OUTSTANDING, hand, set / hand);

@@ -9,6 +9,7 @@
 #include <sys/wait.h>
 
 #include "bench/coherence/coherence.h"
+#include "bench/median.h"
 #include "bench/run.h"
 
 #define ROUNDS_MAX 64
@@ -55,7 +56,7 @@ static bool with(const bench_coherence *bench, idle_side *side, const char *coun
     (void)kill(pid, SIGKILL);
     (void)waitpid(pid, NULL, 0);
     if (!good) return false;
-    double each_us = (bench_coherence_median(values, rounds) - bench_coherence_median(alone, rounds)) * 1e6 /
+    double each_us = (bench_median(values, rounds) - bench_median(alone, rounds)) * 1e6 /
                      (double)bench->engines / nodes;
     printf("%10s %16.0f %14.1f %24.1f\n", counters, each_us, each_us / 10, each_us * 1000 / 1e4);
     return true;

@@ -12,6 +12,7 @@
 
 #include "bench/coherence/coherence.h"
 #include "bench/histogram.h"
+#include "bench/median.h"
 #include "bench/run.h"
 
 #define PROBES        64
@@ -204,8 +205,8 @@ static bool measure(lag_side *side) {
         uint32_t rounds = (uint32_t)bench->rounds;
         bool fine = true;
         for (uint32_t i = 0; i < rounds; i++) fine = round_of(side, rates[r], &p50[i], &p99[i], &per_s[i]) && fine;
-        printf("%12.0f %12.0f %10.0f %10.0f%s\n", rates[r], bench_coherence_median(per_s, rounds),
-               bench_coherence_median(p50, rounds), bench_coherence_median(p99, rounds), fine ? "" : "  some sets FAILED");
+        printf("%12.0f %12.0f %10.0f %10.0f%s\n", rates[r], bench_median(per_s, rounds),
+               bench_median(p50, rounds), bench_median(p99, rounds), fine ? "" : "  some sets FAILED");
         good = good && (fine || rates[r] > 10000);
     }
     uint64_t missed = atomic_load(&side->board->missed);

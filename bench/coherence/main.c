@@ -83,16 +83,6 @@ double bench_coherence_server_cpu_s(const bench_coherence *bench) {
     return sum;
 }
 
-static int compare(const void *left, const void *right) {
-    double a = *(const double *)left, b = *(const double *)right;
-    return (a > b) - (a < b);
-}
-
-double bench_coherence_median(double *values, uint32_t count) {
-    qsort(values, count, sizeof *values, compare);
-    return count == 0 ? 0 : (values[(count - 1) / 2] + values[count / 2]) / 2;
-}
-
 void *bench_coherence_share(size_t size) {
     void *memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     return memory == MAP_FAILED ? NULL : memory;

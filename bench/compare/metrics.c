@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "bench/median.h"
 #include "bench/random.h"
 
 #define RESAMPLES 2000u
@@ -156,22 +157,11 @@ int bench_metric_direction(const char *name) {
 
 /* ---- statistics --------------------------------------------------------------------------------------------- */
 
-static int by_value(const void *left, const void *right) {
-    double a = *(const double *)left, b = *(const double *)right;
-    return (a > b) - (a < b);
-}
-
-static double median(double *values, size_t count) {
-    if (count == 0) return NAN;
-    qsort(values, count, sizeof *values, by_value);
-    return (values[(count - 1) / 2] + values[count / 2]) / 2;
-}
-
 double bench_metric_median(const bench_metric *metric) {
     double *copy = malloc((metric->count + 1) * sizeof *copy);
     if (copy == NULL) return NAN;
     memcpy(copy, metric->samples, metric->count * sizeof *copy);
-    double middle = median(copy, metric->count);
+    double middle = bench_median(copy, metric->count);
     free(copy);
     return middle;
 }
@@ -179,7 +169,7 @@ double bench_metric_median(const bench_metric *metric) {
 static double resampled(const bench_metric *metric, bench_random *random, double *into) {
     for (size_t i = 0; i < metric->count; i++)
         into[i] = metric->samples[bench_random_below(random, metric->count)];
-    return median(into, metric->count);
+    return bench_median(into, metric->count);
 }
 
 bool bench_metric_ratio(const bench_metric *a, const bench_metric *b, double *ratio, double *low, double *high) {
@@ -196,7 +186,7 @@ bool bench_metric_ratio(const bench_metric *a, const bench_metric *b, double *ra
         ratios[i] = resampled(b, &random, scratch) / (below != 0 ? below : base);
     }
     if (able) {
-        qsort(ratios, RESAMPLES, sizeof *ratios, by_value);
+        bench_sort(ratios, RESAMPLES);
         *low = ratios[RESAMPLES / 40];
         *high = ratios[RESAMPLES - 1 - RESAMPLES / 40];
     }

@@ -8,6 +8,7 @@
 #include "bench/l1/main.h"
 #include "bench/l1/measure.h"
 #include "bench/l1/replay.h"
+#include "bench/median.h"
 #include "bench/options.h"
 #include "bench/tiered.h"
 
@@ -81,15 +82,6 @@ static const line lines[] = {
     {"new with eviction, 1 thread, ns", MEASURE_INSERT, 1, true, false, false, false},
 };
 
-static int by_value(const void *a, const void *b) {
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-static double median(double *values, uint64_t count) {
-    qsort(values, count, sizeof *values, by_value);
-    return values[count / 2];
-}
-
 static void measure_line(const line *l, const options *o, void *const *large, void *const *small) {
     double values[KINDS][ROUNDS_MAX], ratios[KINDS][ROUNDS_MAX], hits[KINDS] = {0};
     bool able[KINDS];
@@ -110,11 +102,11 @@ static void measure_line(const line *l, const options *o, void *const *large, vo
     printf("%-40s", l->name);
     for (uint32_t k = 0; k < KINDS; k++) {
         if (!able[k]) printf(" %10s", "-");
-        else printf(" %10.1f", median(values[k], o->rounds));
+        else printf(" %10.1f", bench_median(values[k], o->rounds));
     }
     for (uint32_t k = 1; k < KINDS; k++) {
         if (!able[k]) printf(" %7s", "-");
-        else printf(" %7.2f", median(ratios[k], o->rounds));
+        else printf(" %7.2f", bench_median(ratios[k], o->rounds));
     }
     if (l->work == MEASURE_MIX) {
         printf("   hit ratio");
@@ -140,7 +132,7 @@ static void measure_latency(const options *o, void *const *large, bool beside) {
         }
     }
     printf("%-40s", beside ? "hit beside a writer, p99 / p99.9 ns" : "hit, p99 / p99.9 ns (with the clock's 20)");
-    for (uint32_t k = 0; k < KINDS; k++) printf(" %4.0f/%5.0f", median(high[k], o->rounds), median(higher[k], o->rounds));
+    for (uint32_t k = 0; k < KINDS; k++) printf(" %4.0f/%5.0f", bench_median(high[k], o->rounds), bench_median(higher[k], o->rounds));
     printf("\n");
 }
 

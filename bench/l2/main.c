@@ -9,6 +9,7 @@
 #include "bench/json.h"
 #include "bench/l2/l2.h"
 #include "bench/l2/main.h"
+#include "bench/median.h"
 #include "bench/options.h"
 #include "bench/run.h"
 #include "bench/tiered.h"
@@ -129,17 +130,11 @@ static void measure(l2_bench *bench, const l2_case *one, bench_l2_sample *sample
 
 /* ---- results ---- */
 
-static int compare(const void *left, const void *right) {
-    double a = *(const double *)left, b = *(const double *)right;
-    return (a > b) - (a < b);
-}
-
 static double median(const l2_bench *bench, uint32_t which, size_t field) {
     double values[ROUNDS_MAX];
     for (uint32_t i = 0; i < bench->round_count; i++)
         values[i] = *(const double *)(const void *)((const char *)&bench->samples[which][i] + field);
-    qsort(values, bench->round_count, sizeof values[0], compare);
-    return (values[(bench->round_count - 1) / 2] + values[bench->round_count / 2]) / 2;
+    return bench_median(values, bench->round_count);
 }
 #define MEDIAN(bench, which, field) median(bench, which, offsetof(bench_l2_sample, field))
 
