@@ -40,9 +40,10 @@ uint32_t bench_database_version(const bench_database *database, uint32_t key) {
     return atomic_load(&database->rows[key].version);
 }
 
-uint32_t bench_database_write_begin(bench_database *database, uint32_t key) {
+uint32_t bench_database_write_begin(bench_database *database, uint32_t process, uint32_t key) {
     bench_row *row = &database->rows[key];
-    if (atomic_exchange(&row->locked, 1) != 0) return 0;
+    uint32_t nobody = 0;
+    if (!atomic_compare_exchange_strong(&row->locked, &nobody, process + 1)) return 0;
     return atomic_fetch_add(&row->version, 1) + 1;
 }
 
@@ -76,6 +77,16 @@ void bench_database_write_end(bench_database *database, uint32_t process, uint32
         atomic_fetch_add(&row->sequence, 1);
     }
     atomic_store(&row->locked, 0);
+}
+
+void bench_database_forget_process(bench_database *database, uint32_t process) {
+    for (uint32_t key = 0; key < database->count; key++) {
+        bench_row *row = &database->rows[key];
+        atomic_store(floor_of(database, process, key), 0);
+        if (atomic_load(&row->locked) != process + 1) continue;
+        if ((atomic_load(&row->sequence) & 1) != 0) atomic_fetch_add(&row->sequence, 1); /* it died while it acknowledged */
+        atomic_store(&row->locked, 0);
+    }
 }
 
 uint32_t bench_database_acknowledged(const bench_database *database, uint32_t key, int64_t by_ns) {

@@ -14,7 +14,7 @@
 #include <stdint.h>
 
 typedef struct bench_row {
-    _Atomic uint32_t locked;   /* 1 while a writer has the row */
+    _Atomic uint32_t locked;   /* 1 + the process of the writer that has the row; 0: nobody */
     _Atomic uint32_t sequence; /* odd while the acknowledgements change; a seqlock */
     _Atomic uint32_t version;  /* starts at 1; lock: row; read by anyone */
     _Atomic uint32_t latest_version, middle_version, settled_version; /* 0: none yet */
@@ -44,10 +44,12 @@ void bench_database_destroy(bench_database *database);
 
 uint32_t bench_database_version(const bench_database *database, uint32_t key);
 /* Takes the key's writer lock without waiting and raises its version; 0 where another writer has it, else the new version. */
-uint32_t bench_database_write_begin(bench_database *database, uint32_t key);
+uint32_t bench_database_write_begin(bench_database *database, uint32_t process, uint32_t key);
 /* Ends the write; acknowledged: the cache said that everybody will see it. */
 void bench_database_write_end(bench_database *database, uint32_t process, uint32_t key, uint32_t version,
                               bool acknowledged, int64_t now_ns);
+/* After a process was killed, before another takes its place: its locks are free, and nothing binds its successor's reads. */
+void bench_database_forget_process(bench_database *database, uint32_t process);
 /* The newest version known to have been acknowledged at or before a time; 0 for none. */
 uint32_t bench_database_acknowledged(const bench_database *database, uint32_t key, int64_t by_ns);
 

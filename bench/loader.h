@@ -10,8 +10,10 @@
 
 typedef struct bench_loader_job {
     strata_load *load;
-    uint32_t key, version;
+    uint32_t key;
+    uint64_t version; /* of the row, and in the upper half the stamp of its tags */
     int64_t due_ns;
+    bool fails;
 } bench_loader_job;
 
 /* One per process. */
@@ -20,9 +22,10 @@ typedef struct bench_loader {
     pthread_mutex_t mutex;
     pthread_cond_t wake;
     pthread_t thread;
-    bench_loader_job *jobs; /* a ring; lock: mutex, like all below */
-    size_t capacity, first, count;
+    bench_loader_job *jobs; /* a heap, the one that is due first on top; lock: mutex, like all below */
+    size_t capacity, count;
     bool started, stopping;
+    _Atomic uint64_t asked; /* relaxed: numbers the draws of latency and failure */
 } bench_loader;
 
 /* 0 or -1. */

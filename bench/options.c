@@ -41,13 +41,19 @@ static int in_range(const bench_option *row, double value) {
 }
 
 static int parse_range(const bench_option *row, const char *text, bench_range *out) {
-    const char *dash = strchr(text, '-');
+    size_t size = strcspn(text, ":");
+    const char *dash = memchr(text, '-', size);
+    bench_shape shape = BENCH_SHAPE_UNIFORM;
     double min, max;
-    if (parse_number(text, dash != NULL ? (size_t)(dash - text) : strlen(text), 1, &min) != 0) return -1;
+    if (text[size] != '\0') {
+        shape = strcmp(text + size, ":log") == 0 ? BENCH_SHAPE_LOG : BENCH_SHAPE_PARETO;
+        if (strcmp(text + size, bench_shape_suffix(shape)) != 0) return -1;
+    }
+    if (parse_number(text, dash != NULL ? (size_t)(dash - text) : size, 1, &min) != 0) return -1;
     max = min;
-    if (dash != NULL && parse_number(dash + 1, strlen(dash + 1), 1, &max) != 0) return -1;
-    if (!in_range(row, min) || !in_range(row, max) || max < min) return -1;
-    *out = (bench_range){(uint64_t)min, (uint64_t)max};
+    if (dash != NULL && parse_number(dash + 1, (size_t)(text + size - dash - 1), 1, &max) != 0) return -1;
+    if (!in_range(row, min) || !in_range(row, max) || max < min || (shape != BENCH_SHAPE_UNIFORM && min < 1)) return -1;
+    *out = (bench_range){(uint64_t)min, (uint64_t)max, shape};
     return 0;
 }
 
@@ -266,7 +272,7 @@ void bench_options_print(const bench_option *row, const void *settings, char *te
     case BENCH_OPTION_NUMBER: snprintf(text, text_size, "%g", *(const double *)field); return;
     case BENCH_OPTION_RANGE: {
         const bench_range *range = field;
-        snprintf(text, text_size, "%" PRIu64 "-%" PRIu64, range->min, range->max);
+        snprintf(text, text_size, "%" PRIu64 "-%" PRIu64 "%s", range->min, range->max, bench_shape_suffix(range->shape));
         return;
     }
     case BENCH_OPTION_CHOICE: {

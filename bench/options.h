@@ -8,9 +8,7 @@
 #include <stdint.h>
 #include <stdio.h>
 
-typedef struct bench_range {
-    uint64_t min, max;
-} bench_range;
+#include "bench/range.h"
 
 #define BENCH_LIST_MAX 64
 /* Values of an option that may be given several times, in order. */
@@ -24,7 +22,7 @@ typedef enum bench_option_kind {
     BENCH_OPTION_COUNT,  /* uint64_t; "1000", "20k", "1.5m" */
     BENCH_OPTION_BYTES,  /* uint64_t; "4096", "64KiB", "8MiB" */
     BENCH_OPTION_NUMBER, /* double */
-    BENCH_OPTION_RANGE,  /* bench_range; "100" or "64-4096", also with units of bytes */
+    BENCH_OPTION_RANGE,  /* bench_range; "100", "64-4096" or "64-4096:log", also with units of bytes */
     BENCH_OPTION_TEXT,   /* const char * */
     BENCH_OPTION_CHOICE, /* uint32_t index into choices */
     BENCH_OPTION_LIST    /* bench_list; repeatable */

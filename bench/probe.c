@@ -21,9 +21,8 @@ static bool over(const bench_probe *probe) {
     return atomic_load(&shared->stop) != 0 || bench_now_ns() >= atomic_load(&shared->end_ns);
 }
 
-static strata_bytes key_bytes(uint32_t key, char text[BENCH_KEY_BYTES]) {
-    bench_key_encode(key, text);
-    return (strata_bytes){text, BENCH_KEY_BYTES};
+static strata_bytes key_bytes(const bench_probe *probe, uint32_t key, char text[BENCH_KEY_BYTES_MAX]) {
+    return (strata_bytes){text, bench_key_encode(&probe->run->workload, key, text)};
 }
 
 /* ---- process 0 ---------------------------------------------------------------------------------------------- */
@@ -36,9 +35,9 @@ typedef struct written {
 
 static written write_key(bench_probe *probe, uint32_t key, bool set) {
     bench_database *database = &probe->run->database;
-    char text[BENCH_KEY_BYTES];
-    strata_bytes name = key_bytes(key, text);
-    written outcome = {.version = bench_database_write_begin(database, key), .status = STRATA_E_OVERLOADED};
+    char text[BENCH_KEY_BYTES_MAX];
+    strata_bytes name = key_bytes(probe, key, text);
+    written outcome = {.version = bench_database_write_begin(database, probe->process, key), .status = STRATA_E_OVERLOADED};
     if (outcome.version == 0) return outcome;
     uint32_t size = bench_workload_value_bytes(&probe->run->workload, key, outcome.version);
     if (set) bench_value_make(probe->value, key, outcome.version, size);
@@ -168,12 +167,12 @@ void *bench_probe_watcher_thread(void *argument) {
     prctl(PR_SET_TIMERSLACK, 1000ul);
     if (strata_session_open(probe->engine, &probe->session) != STRATA_OK) return NULL;
     while (!over(probe)) {
-        char text[BENCH_KEY_BYTES];
+        char text[BENCH_KEY_BYTES_MAX];
         if (atomic_load(&board->state) != BENCH_PROBE_PRIME) {
             sleep_ns(500000);
             continue;
         }
-        strata_bytes key = key_bytes(atomic_load(&board->key), text);
+        strata_bytes key = key_bytes(probe, atomic_load(&board->key), text);
         uint32_t version = atomic_load(&board->version);
         if (!prime(probe, key, version)) {
             atomic_store(&board->state, BENCH_PROBE_FAILED);

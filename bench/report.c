@@ -48,7 +48,7 @@ void bench_totals_collect(bench_totals *totals, const bench_run *run) {
     for (int i = 0; i < BENCH_OUTCOME_COUNT; i++) {
         uint64_t count = bench_count_read(&totals->numbers.latency[i].count);
         totals->operations += count;
-        if (i <= BENCH_OUTCOME_LOAD) totals->reads += count;
+        if (i <= BENCH_OUTCOME_MISS) totals->reads += count;
         for (uint32_t s = 0; s < BENCH_STATUSES_MAX; s++)
             totals->failures += bench_count_read(&totals->numbers.failures[i][s]);
     }
@@ -60,8 +60,11 @@ void bench_totals_collect(bench_totals *totals, const bench_run *run) {
 bool bench_report_is_good(const bench_run *run, const bench_totals *totals) {
     if (totals->mismatches > 0 || run->crashed || totals->operations == 0) return false;
     if (bench_count_read(&run->shared->probe.never_seen) > 0) return false;
+    uint64_t failures = totals->failures;
+    if (run->settings.loader_fail_percent > 0)
+        failures -= bench_count_read(&totals->numbers.failures[BENCH_OUTCOME_LOAD][-STRATA_E_LOAD_FAILED]);
     return run->settings.allow_errors ||
-           (totals->failures == 0 && bench_count_read(&totals->numbers.undrained) == 0);
+           (failures == 0 && bench_count_read(&totals->numbers.undrained) == 0);
 }
 
 /* ---- printing ----------------------------------------------------------------------------------------------- */
@@ -93,8 +96,13 @@ static void print_setting(FILE *out, const bench_run *run, const bench_environme
     if (staleness_ns != INT64_MAX) snprintf(bound, sizeof bound, "%g ms", (double)staleness_ns / 1e6);
     fprintf(out, "load      %" PRIu64 " processes x %" PRIu64 " threads, ", settings->processes,
             settings->threads);
-    if (settings->rate > 0)
-        fprintf(out, "open loop, %g op/s in all, latency from the intended start\n", settings->rate);
+    if (settings->speed > 0)
+        fprintf(out, "open loop, %g times the trace's own clock, latency from the intended start\n", settings->speed);
+    else if (settings->ramp_to > 0)
+        fprintf(out, "open loop, from %g to %g op/s in all, latency from the intended start\n", settings->rate, settings->ramp_to);
+    else if (settings->rate > 0)
+        fprintf(out, "open loop, %g op/s in all%s, latency from the intended start\n", settings->rate,
+                settings->arrivals == BENCH_ARRIVALS_POISSON ? " (Poisson)" : "");
     else
         fprintf(out, "closed loop, %" PRIu64 " under way per thread\n", settings->outstanding);
     if (work->trace_path != NULL) {
@@ -105,17 +113,21 @@ static void print_setting(FILE *out, const bench_run *run, const bench_environme
         fprintf(out, "workload  %s over %u keys, ", work->distribution, run->workload.keys);
     }
     if (run->workload.sizes == NULL)
-        fprintf(out, "values %" PRIu64 "-%" PRIu64 " bytes", work->value_bytes.min, work->value_bytes.max);
+        fprintf(out, "values %" PRIu64 "-%" PRIu64 "%s bytes", work->value_bytes.min, work->value_bytes.max,
+                bench_shape_suffix(work->value_bytes.shape));
     if (work->trace_operations)
         fprintf(out, ", operations of the trace\n");
     else
-        fprintf(out, ", %g %% sets, %g %% invalidations, seed %" PRIu64 "\n", work->set_percent,
-                work->invalidate_percent, work->seed);
+        fprintf(out, ", %g %% sets, %g %% invalidations, %g %% plain gets, seed %" PRIu64 "\n", work->set_percent,
+                work->invalidate_percent, work->get_percent, work->seed);
+    if (work->tags > 0)
+        fprintf(out, "tags      %" PRIu64 " (%s), %" PRIu64 "-%" PRIu64 " a value, %g %% of operations invalidate one\n", work->tags,
+                work->tag_distribution, work->tags_each.min, work->tags_each.max, work->tag_percent);
     if (settings->nodes == NULL && settings->l2 == BENCH_L2_CLUSTER)
         snprintf(mode, sizeof mode, "cluster of %" PRIu64 " primaries", settings->primaries);
-    fprintf(out, "tiers     L1 %s per process; L2 %s%s%s; loader %" PRIu64 " us; staleness bound %s\n", l1,
-            mode, run->server_version[0] != '\0' ? ", " : "", run->server_version, settings->loader_us,
-            bound);
+    fprintf(out, "tiers     L1 %s per process; L2 %s%s%s; loader %" PRIu64 "-%" PRIu64 "%s us; staleness bound %s\n", l1,
+            mode, run->server_version[0] != '\0' ? ", " : "", run->server_version, settings->loader_us.min,
+            settings->loader_us.max, bench_shape_suffix(settings->loader_us.shape), bound);
     fprintf(out, "machine   %u x %s, %s, strata %s (%s)\n\n", environment->cpus, environment->cpu,
             environment->kernel, environment->commit, environment->compiler);
 }
@@ -124,11 +136,8 @@ static void print_row(FILE *out, const char *title, const bench_histogram *histo
     static const double fractions[] = {0.5, 0.9, 0.99, 0.999, 1};
     char text[16];
     uint64_t count = bench_count_read(&histogram->count);
+    if (count == 0) return;
     fprintf(out, "  %-26s %11" PRIu64 " %9.0f", title, count, (double)count / seconds);
-    if (count == 0) {
-        fputc('\n', out);
-        return;
-    }
     fprintf(out, "  %s", say_ns(bench_histogram_mean_ns(histogram), text));
     for (size_t i = 0; i < sizeof fractions / sizeof fractions[0]; i++)
         fprintf(out, "  %s", say_ns((double)bench_histogram_quantile_ns(histogram, fractions[i]), text));
@@ -142,10 +151,10 @@ static void print_head(FILE *out, const char *title) {
 
 static void print_latencies(FILE *out, const bench_run *run, const bench_totals *totals) {
     char text[16];
-    print_head(out, run->settings.rate > 0 ? "latency, intended start" : "latency");
+    print_head(out, bench_run_is_open(run) ? "latency, intended start" : "latency");
     for (int i = 0; i < BENCH_OUTCOME_COUNT; i++)
         print_row(out, bench_outcome_title((bench_outcome)i), &totals->numbers.latency[i], totals->seconds);
-    if (run->settings.rate > 0) {
+    if (bench_run_is_open(run)) {
         fprintf(out, "service time, from the call\n");
         for (int i = 0; i < BENCH_OUTCOME_COUNT; i++)
             print_row(out, bench_outcome_title((bench_outcome)i), &totals->numbers.service[i],
@@ -231,7 +240,7 @@ bool bench_report_was_disturbed(const bench_run *run, const bench_environment *e
 }
 
 bool bench_report_lagged(const bench_run *run, const bench_totals *totals) {
-    return run->settings.rate > 0 &&
+    return bench_run_is_open(run) &&
            bench_histogram_quantile_ns(&totals->numbers.send_lag, 0.99) > (uint64_t)BENCH_SEND_LAG_MAX_NS;
 }
 
@@ -332,12 +341,13 @@ void bench_report_print(FILE *out, const bench_run *run, const bench_totals *tot
     print_setting(out, run, environment);
     print_latencies(out, run, totals);
     print_probe(out, run, totals->seconds);
-    fprintf(out, "result    %.0f op/s for %.1f s%s; reads: L1 %.2f %%, L2 %.2f %%, loaded %.2f %%\n",
+    fprintf(out, "result    %.0f op/s for %.1f s%s; reads: L1 %.2f %%, L2 %.2f %%, loaded %.2f %%, missed %.2f %%\n",
             (double)totals->operations / totals->seconds, totals->seconds,
             run->interrupted ? " (interrupted)" : "",
             100 * (double)bench_count_read(&totals->numbers.latency[BENCH_OUTCOME_L1].count) / reads,
             100 * (double)bench_count_read(&totals->numbers.latency[BENCH_OUTCOME_L2].count) / reads,
-            100 * (double)bench_count_read(&totals->numbers.latency[BENCH_OUTCOME_LOAD].count) / reads);
+            100 * (double)bench_count_read(&totals->numbers.latency[BENCH_OUTCOME_LOAD].count) / reads,
+            100 * (double)bench_count_read(&totals->numbers.latency[BENCH_OUTCOME_MISS].count) / reads);
     print_memory(out, run);
     print_effort(out, run, totals);
     print_trust(out, run, totals, environment);

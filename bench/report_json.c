@@ -81,7 +81,7 @@ static void put_result(bench_json *json, const bench_run *run, const bench_total
     bench_json_integer(json, "operations", (int64_t)totals->operations);
     bench_json_number(json, "operations_per_second", (double)totals->operations / totals->seconds);
     bench_json_object_begin(json, "read_share");
-    for (int i = 0; i <= BENCH_OUTCOME_LOAD; i++)
+    for (int i = 0; i <= BENCH_OUTCOME_MISS; i++)
         bench_json_number(json, bench_outcome_word((bench_outcome)i),
                           totals->reads == 0
                               ? 0
@@ -121,12 +121,12 @@ static void put_cautions(bench_json *json, const bench_run *run, const bench_tot
 
 static void put_latencies(bench_json *json, const bench_run *run, const bench_totals *totals) {
     const bench_probe_numbers *probe = &run->shared->probe;
-    bench_json_text(json, "latency_counts_from", run->settings.rate > 0 ? "intended start" : "call");
+    bench_json_text(json, "latency_counts_from", bench_run_is_open(run) ? "intended start" : "call");
     bench_json_object_begin(json, "latency");
     for (int i = 0; i < BENCH_OUTCOME_COUNT; i++)
         put_histogram(json, bench_outcome_word((bench_outcome)i), &totals->numbers.latency[i]);
     bench_json_object_end(json);
-    if (run->settings.rate > 0) {
+    if (bench_run_is_open(run)) {
         bench_json_object_begin(json, "service");
         for (int i = 0; i < BENCH_OUTCOME_COUNT; i++)
             put_histogram(json, bench_outcome_word((bench_outcome)i), &totals->numbers.service[i]);

@@ -48,9 +48,13 @@ typedef struct bench_settings {
     uint64_t passes;      /* 0: for seconds */
     uint64_t outstanding; /* per thread; 0: 16, or 256 at a rate */
     double rate;          /* operations per second of all threads together; 0: closed loop */
+    double ramp_to;       /* the rate rises to this one while it records; 0: it stays */
+    double speed;         /* times the trace's own clock, instead of a rate; 0: none */
+    uint8_t pin;
     uint32_t arrivals;    /* bench_arrivals */
     uint64_t deadline_ms; /* 0: the engine's */
-    uint64_t loader_us;
+    bench_range loader_us;
+    double loader_fail_percent;
     double probe_rate;
     uint64_t l1_bytes;
     bench_list config;
@@ -69,8 +73,10 @@ extern const bench_option_table bench_tiered_options;
     X(L1, "l1_hit", "L1 hit")  \
     X(L2, "l2_hit", "L2 hit")  \
     X(LOAD, "load", "load")    \
+    X(MISS, "miss", "miss")    \
     X(SET, "set", "set")       \
-    X(INVALIDATE, "invalidate", "invalidate")
+    X(INVALIDATE, "invalidate", "invalidate") \
+    X(TAG, "tag", "tag invalidated")
 typedef enum bench_outcome {
 #define BENCH_OUTCOME_ENUM_(name, word, text) BENCH_OUTCOME_##name,
     BENCH_OUTCOME_TABLE(BENCH_OUTCOME_ENUM_)
@@ -107,6 +113,7 @@ typedef struct bench_process_report {
     _Atomic uint32_t ready, finished;
     _Atomic int64_t
         finished_ns; /* when the last worker of the process had started its last operation and seen it end */
+    bool restarted; /* another process was killed in this place; const while it runs */
     int32_t open_status;
     int32_t close_status;
     int64_t staleness_max_ns;
@@ -164,6 +171,22 @@ typedef struct bench_run {
     int64_t cpu_machine_us, cpu_servers_us, cpu_elapsed_us;
     pid_t children[BENCH_PROCESSES_MAX]; /* 0 once it has ended */
 } bench_run;
+
+/* Whether operations have an intended start. */
+static inline bool bench_run_is_open(const bench_run *run) {
+    return run->settings.rate > 0 || run->settings.speed > 0;
+}
+
+/* The row of a tag: they follow those of the keys and of the probe. */
+static inline uint32_t bench_run_tag_row(const bench_run *run, uint32_t tag) {
+    return run->workload.keys + BENCH_PROBE_KEYS + tag;
+}
+/* The rows of a key's tags; how many. */
+static inline uint32_t bench_run_tag_rows(const bench_run *run, uint32_t key, uint32_t rows[BENCH_TAGS_MAX]) {
+    uint32_t count = key < run->workload.keys ? bench_workload_tags(&run->workload, key, rows) : 0;
+    for (uint32_t i = 0; i < count; i++) rows[i] = bench_run_tag_row(run, rows[i]);
+    return count;
+}
 
 static inline bench_numbers *bench_run_numbers(const bench_run *run, uint32_t process, uint32_t thread) {
     return &run->shared->numbers[(size_t)process * run->settings.threads + thread];

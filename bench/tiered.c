@@ -85,8 +85,12 @@ static int allocate(bench_run *run, char *error, size_t error_size) {
     size_t threads = settings->processes * settings->threads;
     run->shared_bytes = sizeof(bench_shared) + threads * sizeof(bench_numbers);
     run->shared = bench_shared_allocate(run->shared_bytes);
+    if (settings->speed > 0 && run->workload.times_us == NULL) {
+        snprintf(error, error_size, "--speed: %s has no clock", settings->workload.trace_path);
+        return -1;
+    }
     run->value_bytes_max = bench_workload_value_bytes_max(&run->workload);
-    if (run->shared == NULL || bench_database_create(&run->database, run->workload.keys + BENCH_PROBE_KEYS,
+    if (run->shared == NULL || bench_database_create(&run->database, run->workload.keys + BENCH_PROBE_KEYS + (uint32_t)settings->workload.tags,
                                                      (uint32_t)settings->processes, INT64_MAX) != 0) {
         snprintf(error, error_size, "out of memory for %u keys", run->workload.keys);
         return -1;

@@ -9,24 +9,26 @@
 #include <strings.h>
 
 #include "bench/random.h"
+#include "bench/trace_monitor.h"
 #include "bench/trace_stream.h"
 
 #define COLUMNS_MAX    32
 #define LINE_BYTES_MAX ((size_t)16 * 1024)
 #define NO_COLUMN      UINT32_MAX
-#define ACCEPTED       "accepted are kv12, oracleGeneral, csv with a header, Twitter csv, each plain or as .zst"
+#define ACCEPTED       "accepted are kv12, oracleGeneral, csv with a header, Twitter csv, output of MONITOR, each plain or as .zst"
 
 struct bench_trace {
     bench_stream_bytes *bytes;
     bench_trace_format format;
     uint64_t record_number; /* of the record read last, 1-based */
     uint64_t line_number;
-    uint32_t column_count, key_column, size_column, operation_column;
+    uint32_t column_count, key_column, size_column, operation_column, time_column;
+    uint32_t keys_taken; /* of a MONITOR line that names several */
     char path[512];
 };
 
 const char *bench_trace_format_name(bench_trace_format format) {
-    static const char *const names[] = {"auto", "kv12", "oracleGeneral", "csv", "twitter"};
+    static const char *const names[] = {"auto", "kv12", "oracleGeneral", "csv", "twitter", "monitor"};
     return names[format];
 }
 
@@ -140,7 +142,8 @@ static bench_trace_format format_by_content(const uint8_t *bytes, size_t size) {
     if (looks_like_text(bytes, size)) {
         size_t length = line_size(bytes, size);
         const char *line = (const char *)bytes;
-        return looks_like_twitter(line, length)  ? BENCH_TRACE_TWITTER
+        return bench_monitor_looks_like(line, length) ? BENCH_TRACE_MONITOR
+               : looks_like_twitter(line, length)     ? BENCH_TRACE_TWITTER
                : looks_like_header(line, length) ? BENCH_TRACE_CSV
                                                  : BENCH_TRACE_AUTO;
     }
@@ -185,6 +188,7 @@ static int read_header(bench_trace *trace, const uint8_t *bytes, size_t size, ch
         trace->size_column =
             column_named(fields, sizes, count, "size|value_size|obj_size|size_bytes|bytes|length");
         trace->operation_column = column_named(fields, sizes, count, "op|operation|type");
+        trace->time_column = column_named(fields, sizes, count, "time|timestamp|ts");
     }
     if (count > COLUMNS_MAX || trace->key_column == NO_COLUMN) {
         char found[256];
@@ -214,10 +218,10 @@ static int identify(bench_trace *trace, bench_trace_format wanted, char *error, 
     bench_trace_format named = format_by_name(trace->path), seen = format_by_content(bytes, (size_t)size);
     int text = looks_like_text(bytes, (size_t)size);
     trace->format = wanted != BENCH_TRACE_AUTO ? wanted : named != BENCH_TRACE_AUTO ? named : seen;
-    int text_wanted = trace->format == BENCH_TRACE_CSV || trace->format == BENCH_TRACE_TWITTER;
+    int text_wanted = trace->format >= BENCH_TRACE_CSV;
     int fits = trace->format != BENCH_TRACE_AUTO && text == text_wanted;
-    if (fits && trace->format == BENCH_TRACE_CSV && seen == BENCH_TRACE_TWITTER) fits = 0;
-    if (fits && trace->format == BENCH_TRACE_TWITTER && seen != BENCH_TRACE_TWITTER) fits = 0;
+    if (fits && trace->format == BENCH_TRACE_CSV && seen > BENCH_TRACE_CSV) fits = 0;
+    if (fits && trace->format > BENCH_TRACE_CSV && seen != trace->format) fits = 0;
     if (!fits) {
         describe(bytes, (size_t)size, matter, sizeof matter);
         if (trace->format == BENCH_TRACE_AUTO)
@@ -265,7 +269,8 @@ static int next_binary(bench_trace *trace, bench_trace_record *record, char *mat
     }
     int oracle = trace->format == BENCH_TRACE_ORACLE_GENERAL;
     *record = (bench_trace_record){.key = u64_at(bytes + (oracle ? 4 : 0)),
-                                   .size_bytes = u32_at(bytes + (oracle ? 12 : 8))};
+                                   .size_bytes = u32_at(bytes + (oracle ? 12 : 8)),
+                                   .time_us = oracle ? (int64_t)u32_at(bytes) * 1000000 : -1};
     bench_stream_bytes_skip(trace->bytes, wanted);
     return 1;
 }
@@ -314,8 +319,24 @@ static int decode_line(const bench_trace *trace, const char *line, size_t length
                  (int)(sizes[value] > 40 ? 40 : sizes[value]), fields[value]);
         return -1;
     }
-    *record = (bench_trace_record){.key = key_of(fields[key], sizes[key]), .size_bytes = (uint32_t)bytes};
+    *record = (bench_trace_record){.key = key_of(fields[key], sizes[key]), .size_bytes = (uint32_t)bytes, .time_us = -1};
+    uint32_t time = twitter ? 0 : trace->time_column;
+    if (time != NO_COLUMN) record->time_us = bench_monitor_time_us(fields[time], sizes[time]);
     if (operation != NO_COLUMN) record->operation = operation_of(fields[operation], sizes[operation]);
+    return 1;
+}
+
+/* 1 and a record; 0 where the line names no key, or no further one. */
+static int decode_monitor(bench_trace *trace, const char *line, size_t length, bench_trace_record *record, char *matter,
+                          size_t matter_size) {
+    bench_monitor_key key;
+    int outcome = bench_monitor_decode(line, length, trace->keys_taken, &key);
+    trace->keys_taken = outcome == 1 ? trace->keys_taken + 1 : 0;
+    if (outcome < 0)
+        snprintf(matter, matter_size, "line %llu: not SECONDS [DATABASE CLIENT] \"COMMAND\" ...", (unsigned long long)trace->line_number);
+    if (outcome != 1) return outcome;
+    *record = (bench_trace_record){
+        .key = key_of(key.text, key.size), .size_bytes = key.value_bytes, .operation = key.operation, .time_us = key.time_us};
     return 1;
 }
 
@@ -332,8 +353,14 @@ static int next_line(bench_trace *trace, bench_trace_record *record, char *matte
             return -1;
         }
         size_t length = line_size(bytes, (size_t)size);
-        int outcome =
-            length == 0 ? 0 : decode_line(trace, (const char *)bytes, length, record, matter, matter_size);
+        int outcome = length == 0 ? 0
+                      : trace->format == BENCH_TRACE_MONITOR
+                          ? decode_monitor(trace, (const char *)bytes, length, record, matter, matter_size)
+                          : decode_line(trace, (const char *)bytes, length, record, matter, matter_size);
+        if (trace->keys_taken > 0) { /* the line has more */
+            trace->line_number--;
+            return outcome;
+        }
         bench_stream_bytes_skip(trace->bytes, newline != NULL ? (size_t)(newline - bytes) + 1 : (size_t)size);
         if (outcome != 0) return outcome;
     }

@@ -12,9 +12,10 @@ typedef enum bench_trace_format {
     BENCH_TRACE_ORACLE_GENERAL =
         2,               /* records of u32 seconds, u64 key, u32 size, i64 next access, little endian */
     BENCH_TRACE_CSV = 3, /* a header names the columns: lbn or key, and size, time, op where there are such */
-    BENCH_TRACE_TWITTER = 4 /* timestamp,key,key_size,value_size,client_id,operation,ttl without a header */
+    BENCH_TRACE_TWITTER = 4, /* timestamp,key,key_size,value_size,client_id,operation,ttl without a header */
+    BENCH_TRACE_MONITOR = 5  /* what redis-cli MONITOR prints; commands that name no key are passed over */
 } bench_trace_format;
-#define BENCH_TRACE_FORMATS "auto|kv12|oracleGeneral|csv|twitter"
+#define BENCH_TRACE_FORMATS "auto|kv12|oracleGeneral|csv|twitter|monitor"
 
 typedef enum bench_trace_operation {
     BENCH_TRACE_READ = 0, /* also where the trace does not say */
@@ -24,8 +25,9 @@ typedef enum bench_trace_operation {
 
 typedef struct bench_trace_record {
     uint64_t key; /* the number in the trace; a hash of a key that is no number */
-    uint32_t size_bytes;
+    uint32_t size_bytes; /* 1 where the trace does not say */
     bench_trace_operation operation;
+    int64_t time_us; /* by the trace's own clock; -1 where it has none */
 } bench_trace_record;
 
 typedef struct bench_trace bench_trace;

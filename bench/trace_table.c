@@ -17,6 +17,8 @@ typedef struct loader {
     bench_trace_table *table;
     key_map map;
     uint64_t requests_max;
+    int64_t first_us; /* by the trace's clock */
+    int timeless;
     uint32_t sizes_max;
     int has_sizes;
 } loader;
@@ -61,7 +63,14 @@ static uint32_t index_of(loader *state, const bench_trace_record *record) {
     bench_trace_table *table = state->table;
     if ((uint64_t)table->key_count * 2 > state->map.mask && map_grow(&state->map) != 0) return UINT32_MAX;
     uint64_t slot = map_slot(&state->map, record->key);
-    if (state->map.indices[slot] != 0) return state->map.indices[slot] - 1;
+    if (state->map.indices[slot] != 0) { /* a size may be told only by a later request */
+        uint32_t known = state->map.indices[slot] - 1;
+        if (table->sizes[known] == 1 && record->size_bytes != 1) {
+            table->sizes[known] = record->size_bytes;
+            state->has_sizes = 1;
+        }
+        return known;
+    }
     if (table->key_count == state->sizes_max) {
         uint32_t more = state->sizes_max == 0 ? 4096 : state->sizes_max * 2;
         uint32_t *sizes = more > state->sizes_max ? realloc(table->sizes, more * sizeof *sizes) : NULL;
@@ -76,6 +85,29 @@ static uint32_t index_of(loader *state, const bench_trace_record *record) {
     return table->key_count - 1;
 }
 
+/* A clock that goes back stands still instead. */
+static void add_time(loader *state, int64_t time_us) {
+    bench_trace_table *table = state->table;
+    uint64_t i = table->request_count;
+    if (time_us < 0) state->timeless = 1;
+    if (i == 0) state->first_us = time_us;
+    int64_t since_us = time_us - state->first_us, last_us = i > 0 ? table->times_us[i - 1] : 0;
+    table->times_us[i] = since_us > last_us ? since_us : last_us;
+}
+
+/* Requests of the same moment, as clocks of whole seconds have them, are spread evenly until the next one; the last ones over as
+   long as those before, or a second. */
+static void spread_times(bench_trace_table *table) {
+    int64_t gap_us = 1000000;
+    for (uint64_t first = 0, next; first < table->request_count; first = next) {
+        int64_t at_us = table->times_us[first];
+        for (next = first; next < table->request_count && table->times_us[next] == at_us;) next++;
+        if (next < table->request_count) gap_us = table->times_us[next] - at_us;
+        for (uint64_t i = first; i < next; i++)
+            table->times_us[i] = at_us + (int64_t)((double)gap_us * (double)(i - first) / (double)(next - first));
+    }
+}
+
 static int add(loader *state, const bench_trace_record *record) {
     bench_trace_table *table = state->table;
     if (table->request_count == state->requests_max) {
@@ -83,8 +115,12 @@ static int add(loader *state, const bench_trace_record *record) {
         bench_request *requests = realloc(table->requests, more * sizeof *requests);
         if (requests == NULL) return -1;
         table->requests = requests;
+        int64_t *times_us = realloc(table->times_us, more * sizeof *times_us);
+        if (times_us == NULL) return -1;
+        table->times_us = times_us;
         state->requests_max = more;
     }
+    add_time(state, record->time_us);
     uint32_t key = index_of(state, record);
     if (key == UINT32_MAX) return -1;
     table->requests[table->request_count++] = (bench_request){key, (uint32_t)record->operation};
@@ -123,15 +159,24 @@ int bench_trace_table_load(bench_trace_table *table, const char *path, bench_tra
     bench_trace_close(trace);
     if (outcome != 0) {
         bench_trace_table_free(table);
-    } else if (!state.has_sizes) {
+        return outcome;
+    }
+    if (!state.has_sizes) {
         free(table->sizes);
         table->sizes = NULL;
     }
-    return outcome;
+    if (state.timeless) {
+        free(table->times_us);
+        table->times_us = NULL;
+    } else {
+        spread_times(table);
+    }
+    return 0;
 }
 
 void bench_trace_table_free(bench_trace_table *table) {
     free(table->requests);
+    free(table->times_us);
     free(table->sizes);
     *table = (bench_trace_table){0};
 }

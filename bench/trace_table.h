@@ -8,6 +8,7 @@
 typedef struct bench_trace_table {
     bench_request *requests;
     uint64_t request_count;
+    int64_t *times_us; /* of each request since the first, never falling; NULL where the trace has no clock */
     uint32_t *sizes; /* of key_count keys, by first appearance; NULL where the trace has no sizes */
     uint32_t key_count;
     bench_trace_format format;

@@ -19,6 +19,7 @@
     X(STALE, "stale", "older than a write acknowledged more than the staleness bound before the read began") \
     X(OWN_WRITE, "own_write", "older than a write this process had completed before the read began")         \
     X(WENT_BACK, "went_back", "older than what this process had read before")                                \
+    X(OUTDATED_TAG, "outdated_tag", "loaded before a tag of it was invalidated, by us or longer ago than the bound") \
     X(ABSENT, "absent", "a miss, though the loader always has a value")
 
 typedef enum bench_verdict {
@@ -43,7 +44,16 @@ typedef struct bench_read {
     /* A loader's value that a write overtook goes to its waiters and into no cache. It may be newer than what the caches hold,
        because the database is written first; so it does not oblige later reads. */
     bool cached;
+    const uint32_t *tag_rows; /* rows of the key's tags; the value's version holds their stamp in its upper half, 0 for none */
+    uint32_t tag_count;
+    uint32_t tag_floor; /* bench_tags_own before the call */
 } bench_read;
+
+/* A stamp is the sum of the tags' versions. Versions only grow: a value whose stamp is below the sum of versions that bind a read
+   has at least one tag that is older than it may be. (One that is ahead may hide one that is behind, so not all are found.) */
+uint32_t bench_tags_stamp(const bench_database *database, const uint32_t *rows, uint32_t count);
+/* What this process itself has invalidated. */
+uint32_t bench_tags_own(const bench_database *database, uint32_t process, const uint32_t *rows, uint32_t count);
 
 /* How long a key's value of some version is; NULL where the header's word is enough. */
 typedef uint32_t (*bench_size_fn)(const void *context, uint32_t key, uint32_t version);

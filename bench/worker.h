@@ -19,6 +19,8 @@ typedef struct bench_slot {
     uint32_t key, version; /* of a write: what is written */
     int64_t intended_ns, began_ns;
     uint64_t floor;
+    uint32_t tag_floor;
+    bool plain; /* a get: it may find nothing */
 } bench_slot;
 
 struct bench_worker {

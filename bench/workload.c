@@ -8,54 +8,64 @@
 
 #include "bench/trace_table.h"
 
-static int parse_distribution(bench_workload *workload, const char *text, char *error, size_t error_size) {
-    double theta = 0;
-    char *end = NULL;
-    workload->uniform = strcmp(text, "uniform") == 0;
-    if (!workload->uniform && strncmp(text, "zipf:", 5) == 0) {
-        theta = strtod(text + 5, &end);
-        if (end == text + 5 || *end != '\0' || !(theta >= 0 && theta <= 10)) end = NULL;
-    }
-    if (!workload->uniform && end == NULL) {
-        snprintf(error, error_size, "--dist: '%s' is neither uniform nor zipf:0 .. zipf:10", text);
-        return -1;
-    }
-    if (!workload->uniform) bench_zipf_init(&workload->zipf, workload->keys, theta);
-    return 0;
-}
-
 static uint64_t below(double percent) {
     return percent >= 100 ? UINT64_MAX : (uint64_t)(percent / 100 * 0x1.0p64);
 }
 
-int bench_workload_create(bench_workload *workload, const bench_workload_settings *settings, char *error,
-                          size_t error_size) {
-    *workload = (bench_workload){.settings = *settings, .keys = (uint32_t)settings->keys};
-    if (settings->set_percent + settings->invalidate_percent > 100) {
-        snprintf(error, error_size, "--set-percent and --invalidate-percent are more than 100 together");
+static int take_trace(bench_workload *workload, char *error, size_t error_size) {
+    const bench_workload_settings *settings = &workload->settings;
+    uint64_t copies = settings->amplify > 0 ? settings->amplify : 1;
+    bench_trace_table table;
+    if (bench_trace_table_load(&table, settings->trace_path, (bench_trace_format)settings->trace_format, error, error_size) != 0)
+        return -1;
+    workload->requests = table.requests;
+    workload->request_count = table.request_count;
+    workload->times_us = table.times_us;
+    workload->sizes = table.sizes;
+    workload->size_count = workload->trace_keys = table.key_count;
+    workload->trace_format = table.format;
+    if ((double)table.key_count * (double)copies > BENCH_KEYS_MAX) {
+        snprintf(error, error_size, "--amplify: %llu copies of %u keys are more than %g", (unsigned long long)copies, table.key_count,
+                 BENCH_KEYS_MAX);
+        bench_workload_destroy(workload);
         return -1;
     }
-    workload->set_below = below(settings->set_percent);
-    workload->invalidate_below = below(settings->set_percent + settings->invalidate_percent);
-    if (settings->trace_path != NULL) {
-        bench_trace_table table;
-        if (bench_trace_table_load(&table, settings->trace_path, (bench_trace_format)settings->trace_format,
-                                   error, error_size) != 0)
-            return -1;
-        workload->requests = table.requests;
-        workload->request_count = table.request_count;
-        workload->sizes = table.sizes;
-        workload->keys = table.key_count;
-        workload->trace_format = table.format;
-        return 0;
+    workload->keys = table.key_count * (uint32_t)copies;
+    return 0;
+}
+
+int bench_workload_create(bench_workload *workload, const bench_workload_settings *settings, char *error,
+                          size_t error_size) {
+    double set = settings->set_percent, invalidate = set + settings->invalidate_percent, get = invalidate + settings->get_percent;
+    *workload = (bench_workload){.settings = *settings, .keys = (uint32_t)settings->keys};
+    if (get + settings->tag_percent > 100) {
+        snprintf(error, error_size, "--set-percent, --invalidate-percent, --get-percent and --tag-percent are more than 100 together");
+        return -1;
     }
-    bench_permutation_init(&workload->scatter, workload->keys, settings->seed);
-    return parse_distribution(workload, settings->distribution, error, error_size);
+    workload->set_below = below(set);
+    workload->invalidate_below = below(invalidate);
+    workload->get_below = below(get);
+    workload->tag_below = below(get + settings->tag_percent);
+    if (settings->tags > 0 && bench_popularity_create(&workload->tag_popularity, "--tag-dist", settings->tag_distribution,
+                                                      (uint32_t)settings->tags, settings->seed, error, error_size) != 0)
+        return -1;
+    if (settings->trace_path != NULL) return take_trace(workload, error, error_size);
+    if (bench_popularity_create(&workload->popularity, "--dist", settings->distribution, workload->keys, settings->seed, error,
+                                error_size) != 0)
+        return -1;
+    workload->keys = workload->popularity.keys;
+    workload->sizes = workload->popularity.sizes;
+    workload->popularity.sizes = NULL;
+    workload->size_count = workload->keys;
+    return 0;
 }
 
 void bench_workload_destroy(bench_workload *workload) {
     free(workload->requests);
+    free(workload->times_us);
     free(workload->sizes);
+    bench_popularity_destroy(&workload->popularity);
+    bench_popularity_destroy(&workload->tag_popularity);
     *workload = (bench_workload){0};
 }
 
@@ -68,35 +78,38 @@ uint32_t bench_workload_value_bytes(const void *context, uint32_t key, uint32_t 
     const bench_workload *workload = context;
     const bench_workload_settings *settings = &workload->settings;
     if (workload->sizes != NULL && key < workload->keys)
-        return bounded(workload->sizes[key], settings->value_bytes_max);
-    bench_range range = settings->value_bytes;
-    if (range.min == range.max) return bounded(range.min, settings->value_bytes_max);
+        return bounded(workload->sizes[key % workload->size_count], settings->value_bytes_max);
     uint64_t bits = bench_mix(settings->seed ^ bench_mix((uint64_t)version << 32 | key));
-    return bounded(range.min + bench_scale(bits, range.max - range.min + 1), settings->value_bytes_max);
+    return bounded(bench_range_draw(&settings->value_bytes, bits), settings->value_bytes_max);
 }
 
 uint32_t bench_workload_value_bytes_max(const bench_workload *workload) {
     const bench_workload_settings *settings = &workload->settings;
     uint64_t max = settings->value_bytes.max;
     if (workload->sizes != NULL)
-        for (uint32_t i = 0; i < workload->keys; i++)
+        for (uint32_t i = 0; i < workload->size_count; i++)
             if (workload->sizes[i] > max) max = workload->sizes[i];
     return bounded(max, settings->value_bytes_max);
 }
 
 static const char key_prefix[] = "strata:b";
 
-void bench_key_encode(uint32_t key, char out[BENCH_KEY_BYTES]) {
+size_t bench_key_encode(const bench_workload *workload, uint32_t key, char out[BENCH_KEY_BYTES_MAX]) {
     static const char digits[] = "0123456789abcdef";
+    bench_range range = workload->settings.key_bytes;
     memcpy(out, key_prefix, 8);
     for (uint32_t i = 0; i < 8; i++) out[8 + i] = digits[key >> (28 - 4 * i) & 15];
+    if (range.max <= BENCH_KEY_BYTES_MIN) return BENCH_KEY_BYTES_MIN;
+    size_t size = bench_range_draw(&range, bench_mix(workload->settings.seed ^ bench_mix(~(uint64_t)key)));
+    memset(out + BENCH_KEY_BYTES_MIN, '.', size - BENCH_KEY_BYTES_MIN);
+    return size;
 }
 
 uint32_t bench_key_decode(const void *bytes, size_t size) {
     const char *text = bytes;
     uint32_t key = 0;
-    if (size != BENCH_KEY_BYTES || memcmp(text, key_prefix, sizeof key_prefix - 1) != 0) return UINT32_MAX;
-    for (uint32_t i = 8; i < BENCH_KEY_BYTES; i++) {
+    if (size < BENCH_KEY_BYTES_MIN || memcmp(text, key_prefix, sizeof key_prefix - 1) != 0) return UINT32_MAX;
+    for (uint32_t i = 8; i < BENCH_KEY_BYTES_MIN; i++) {
         char c = text[i];
         uint32_t digit = c >= '0' && c <= '9'   ? (uint32_t)(c - '0')
                          : c >= 'a' && c <= 'f' ? (uint32_t)(c - 'a') + 10
@@ -107,49 +120,78 @@ uint32_t bench_key_decode(const void *bytes, size_t size) {
     return key;
 }
 
+uint32_t bench_workload_tags(const bench_workload *workload, uint32_t key, uint32_t tags[BENCH_TAGS_MAX]) {
+    const bench_workload_settings *settings = &workload->settings;
+    bench_random random;
+    uint32_t count = 0;
+    if (settings->tags == 0) return 0;
+    bench_random_init(&random, settings->seed, (UINT64_C(1) << 40) + key);
+    uint64_t wanted = bench_range_draw(&settings->tags_each, bench_random_next(&random));
+    for (uint64_t draws = 0; count < wanted && draws < 4 * wanted; draws++) { /* a popular one may come again and again */
+        uint32_t tag = bench_popularity_draw(&workload->tag_popularity, &random, 0), i = 0;
+        while (i < count && tags[i] != tag) i++;
+        if (i == count) tags[count++] = tag;
+    }
+    return count;
+}
+
 void bench_stream_init(bench_stream *stream, const bench_workload *workload, uint32_t index, uint32_t count,
                        uint64_t passes) {
-    *stream = (bench_stream){.workload = workload, .position = index, .stride = count};
+    *stream = (bench_stream){.workload = workload, .position = index, .stride = count, .index = index};
     stream->passes_left = passes == 0 ? UINT64_MAX : passes;
     bench_random_init(&stream->random, workload->settings.seed, index);
 }
 
-static bool next_request(bench_stream *stream, bench_request *out) {
+static bool next_request(bench_stream *stream, bench_operation *out, bench_trace_operation *operation) {
     const bench_workload *workload = stream->workload;
-    if (stream->position >= workload->request_count) {
+    uint64_t copies = workload->keys / workload->trace_keys, count = workload->request_count * copies;
+    if (stream->position >= count) {
         if (stream->passes_left != UINT64_MAX && --stream->passes_left == 0) return false;
         stream->position %= stream->stride;
-        if (stream->position >= workload->request_count) return false; /* more threads than requests */
+        if (stream->position >= count) return false; /* more threads than requests */
+        if (workload->times_us != NULL) stream->pass_us += workload->times_us[workload->request_count - 1];
     }
-    *out = workload->requests[stream->position];
+    uint64_t request = stream->position / copies, copy = stream->position % copies;
     stream->position += stream->stride;
+    out->key = workload->requests[request].key + (uint32_t)copy * workload->trace_keys;
+    out->due_us = workload->times_us != NULL ? stream->pass_us + workload->times_us[request] : 0;
+    *operation = (bench_trace_operation)workload->requests[request].operation;
     return true;
+}
+
+static void draw_key(bench_stream *stream, bench_operation *out) {
+    const bench_workload *workload = stream->workload;
+    uint32_t newest = (uint32_t)((stream->written * stream->stride + stream->index) % workload->keys);
+    if (workload->popularity.kind == BENCH_POPULARITY_LATEST && out->kind == BENCH_SET) {
+        stream->written++;
+        out->key = (uint32_t)((newest + stream->stride) % workload->keys);
+        return;
+    }
+    out->key = bench_popularity_draw(&workload->popularity, &stream->random, newest);
 }
 
 bool bench_stream_next(bench_stream *stream, bench_operation *out) {
     const bench_workload *workload = stream->workload;
     const bench_workload_settings *settings = &workload->settings;
     uint64_t choice = bench_random_next(&stream->random);
-    out->kind = choice < workload->set_below          ? BENCH_SET
-                : choice < workload->invalidate_below ? BENCH_INVALIDATE
-                                                      : BENCH_READ;
+    *out = (bench_operation){.kind = choice < workload->set_below          ? BENCH_SET
+                                     : choice < workload->invalidate_below ? BENCH_INVALIDATE
+                                     : choice < workload->get_below        ? BENCH_GET
+                                     : choice < workload->tag_below        ? BENCH_TAG
+                                                                           : BENCH_READ};
     if (workload->requests != NULL) {
-        bench_request request;
-        if (!next_request(stream, &request)) return false;
-        out->key = request.key;
+        bench_trace_operation operation;
+        if (!next_request(stream, out, &operation)) return false;
         if (settings->trace_operations)
-            out->kind = request.operation == BENCH_TRACE_WRITE    ? BENCH_SET
-                        : request.operation == BENCH_TRACE_DELETE ? BENCH_INVALIDATE
-                                                                  : BENCH_READ;
-    } else if (workload->uniform) {
-        out->key = (uint32_t)bench_random_below(&stream->random, workload->keys);
+            out->kind = operation == BENCH_TRACE_WRITE    ? BENCH_SET
+                        : operation == BENCH_TRACE_DELETE ? BENCH_INVALIDATE
+                                                          : BENCH_READ;
     } else {
-        out->key = (uint32_t)bench_permutation_map(&workload->scatter,
-                                                   bench_zipf_draw(&workload->zipf, &stream->random));
+        draw_key(stream, out);
     }
+    if (out->kind == BENCH_TAG) out->key = bench_popularity_draw(&workload->tag_popularity, &stream->random, 0);
     out->ttl_ms = (int64_t)settings->ttl_ms.min;
     if (settings->ttl_ms.max > settings->ttl_ms.min)
-        out->ttl_ms +=
-            (int64_t)bench_random_below(&stream->random, settings->ttl_ms.max - settings->ttl_ms.min + 1);
+        out->ttl_ms = (int64_t)bench_range_draw(&settings->ttl_ms, bench_random_next(&stream->random));
     return true;
 }

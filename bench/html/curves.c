@@ -11,8 +11,9 @@
 /* Of the series: outcomes in the order of the report, and what people call them. */
 static const struct {
     const char *word, *title;
-} outcomes[] = {{"l1_hit", "L1 hit"}, {"l2_hit", "L2 hit"}, {"load", "load"}, {"set", "set"}, {"invalidate", "invalidate"}};
-enum { OUTCOMES = sizeof outcomes / sizeof outcomes[0], READS = 3 };
+} outcomes[] = {{"l1_hit", "L1 hit"}, {"l2_hit", "L2 hit"}, {"load", "load"}, {"miss", "miss"},
+              {"set", "set"}, {"invalidate", "invalidate"}, {"tag", "tag invalidated"}};
+enum { OUTCOMES = sizeof outcomes / sizeof outcomes[0], READS = 4 };
 
 /* Doubles that live until the page is written. */
 typedef struct arena {
@@ -115,12 +116,17 @@ static void draw_shares(FILE *out, const course *c) {
     bench_chart chart = chart_over_time(c, "Where reads were answered", "share of the reads of each step", (bench_axis){BENCH_SCALE_LINEAR, BENCH_UNIT_PERCENT});
     for (size_t j = 0; j < READS; j++) {
         double *share = take(c->memory, c->count);
+        bool any = j < READS - 1; /* misses are only where gets without a loader are */
         for (size_t i = 0; share != NULL && i < c->count; i++) {
             double reads = 0;
-            for (size_t k = 0; k < READS; k++) reads += grown(c, i, outcomes[k].word);
+            for (size_t k = 0; k < READS; k++) {
+                double rate = grown(c, i, outcomes[k].word);
+                reads += isfinite(rate) ? rate : 0;
+            }
             share[i] = reads > 0 ? 100 * grown(c, i, outcomes[j].word) / reads : NAN;
+            any = any || share[i] > 0;
         }
-        add_line(&chart, outcomes[j].title, c->seconds, share, c->count);
+        if (any) add_line(&chart, outcomes[j].title, c->seconds, share, c->count);
     }
     bench_chart_draw(out, &chart);
 }

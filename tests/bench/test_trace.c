@@ -117,6 +117,50 @@ static void test_text_formats(void **state) {
     assert_int_equal(last.size_bytes, 6);
 }
 
+static const char monitor[] =
+    "OK\n1339518083.107412 [0 127.0.0.1:60866] \"keys\" \"*\"\n"
+    "1339518084.207412 [0 127.0.0.1:60866] \"SET\" \"a\\\"b\" \"\\x00\\x01three\" \"EX\" \"10\"\n"
+    "1339518085.000001 [0 lua] \"mget\" \"x\" \"a\\\"b\" \"y\"\n"
+    "1339518085.5 [0 unix:/run/redis] \"setex\" \"y\" \"100\" \"12345678\"\n"
+    "1339518086.0 [0 [::1]:60866] \"UNLINK\" \"y\"\n";
+
+/* Several keys of a line are several requests; what names no key is none; a set tells the size of a key read before it. */
+static void test_monitor(void **state) {
+    (void)state;
+    bench_trace_record last;
+    bench_trace_table table;
+    const char *path = write_file("commands.txt", monitor, sizeof monitor - 1);
+    assert_int_equal(read_all(path, BENCH_TRACE_AUTO, &last), 6);
+    assert_true(last.operation == BENCH_TRACE_DELETE && last.time_us == INT64_C(1339518086000000));
+    assert_int_equal(bench_trace_table_load(&table, path, BENCH_TRACE_AUTO, error, sizeof error), 0);
+    assert_true(table.format == BENCH_TRACE_MONITOR && table.request_count == 6 && table.key_count == 3);
+    static const uint32_t keys[] = {0, 1, 0, 2, 2, 2};
+    for (uint32_t i = 0; i < 6; i++) assert_int_equal(table.requests[i].key, keys[i]);
+    assert_true(table.requests[0].operation == BENCH_TRACE_WRITE && table.requests[2].operation == BENCH_TRACE_READ);
+    assert_true(table.sizes[0] == 7 && table.sizes[1] == 1 && table.sizes[2] == 8);
+    assert_true(table.times_us[0] == 0 && table.times_us[4] == 1292588 && table.times_us[5] == 1792588);
+    bench_trace_table_free(&table);
+    path = write_file("broken.txt", monitor, sizeof monitor - 3); /* a quote is missing */
+    expect_refused(path, "line 6");
+}
+
+/* A clock of whole seconds is spread; one that goes back stands still; without one for every record there is none. */
+static void test_times(void **state) {
+    (void)state;
+    static const char blocks[] = "key,time\n1,10\n2,10\n3,10\n4,10\n5,14\n6,13\n";
+    bench_trace_table table;
+    const char *path = write_file("times.csv", blocks, sizeof blocks - 1);
+    assert_int_equal(bench_trace_table_load(&table, path, BENCH_TRACE_AUTO, error, sizeof error), 0);
+    static const int64_t times_us[] = {0, 1000000, 2000000, 3000000, 4000000, 6000000};
+    assert_non_null(table.times_us);
+    for (uint32_t i = 0; i < 6; i++) assert_int_equal(table.times_us[i], times_us[i]);
+    bench_trace_table_free(&table);
+    path = write_file("untimely.csv", "key,time\n1,10\n2,noon\n", 21);
+    assert_int_equal(bench_trace_table_load(&table, path, BENCH_TRACE_AUTO, error, sizeof error), 0);
+    assert_null(table.times_us);
+    bench_trace_table_free(&table);
+}
+
 static void test_zstd(void **state) {
     (void)state;
     enum { COUNT = 200000 }; /* more than any buffer inside */
@@ -211,6 +255,8 @@ static int tear_down(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_binary_formats), cmocka_unit_test(test_text_formats),
+        cmocka_unit_test(test_monitor),
+        cmocka_unit_test(test_times),
         cmocka_unit_test(test_zstd),           cmocka_unit_test(test_damaged),
         cmocka_unit_test(test_mistaken),       cmocka_unit_test(test_table),
     };

@@ -22,7 +22,7 @@ static uint32_t size_of(const void *context, uint32_t key, uint32_t version) {
 }
 
 static uint32_t commit(uint32_t process, uint32_t key, bool acknowledged, int64_t now_ns) {
-    uint32_t version = bench_database_write_begin(&database, key);
+    uint32_t version = bench_database_write_begin(&database, 0, key);
     assert_true(version != 0);
     bench_database_write_end(&database, process, key, version, acknowledged, now_ns);
     return version;
@@ -167,12 +167,63 @@ static void test_uncached_loads(void **state) {
 
 static void test_one_writer_per_key(void **state) {
     (void)state;
-    uint32_t version = bench_database_write_begin(&database, KEY);
+    uint32_t version = bench_database_write_begin(&database, 0, KEY);
     assert_int_equal(version, 2);
-    assert_int_equal(bench_database_write_begin(&database, KEY), 0);
-    assert_int_equal(bench_database_write_begin(&database, KEY + 1), 2);
+    assert_int_equal(bench_database_write_begin(&database, 0, KEY), 0);
+    assert_int_equal(bench_database_write_begin(&database, 0, KEY + 1), 2);
     bench_database_write_end(&database, 0, KEY, version, true, 1);
-    assert_int_equal(bench_database_write_begin(&database, KEY), 3);
+    assert_int_equal(bench_database_write_begin(&database, 0, KEY), 3);
+}
+
+#define TAG_A 8u
+#define TAG_B 9u
+
+/* What process 1 gets told for a value of version 1 that was loaded when its tags were of these versions together. */
+static bench_verdict judge_stamp(uint32_t stamp, int64_t began_ns, bool declared_stale) {
+    static const uint32_t rows[] = {TAG_A, TAG_B};
+    unsigned char value[512];
+    uint32_t size = size_of(NULL, KEY, 1), found;
+    bench_value_make(value, KEY, (uint64_t)stamp << 32 | 1, size);
+    bench_read read = {.process = 1,
+                       .key = KEY,
+                       .began_ns = began_ns,
+                       .bytes = value,
+                       .size = size,
+                       .declared_stale = declared_stale,
+                       .cached = true,
+                       .tag_rows = rows,
+                       .tag_count = 2,
+                       .tag_floor = bench_tags_own(&database, 1, rows, 2)};
+    return bench_verify_read(&database, &read, size_of, NULL, &found);
+}
+
+static void test_tags(void **state) {
+    (void)state;
+    assert_int_equal(judge_stamp(2, SECOND_NS, false), BENCH_VERDICT_GOOD);
+    assert_int_equal(judge_stamp(3, SECOND_NS, false), BENCH_VERDICT_FUTURE);
+    (void)commit(0, TAG_A, true, SECOND_NS); /* another process's binds after the bound */
+    assert_int_equal(judge_stamp(3, SECOND_NS, false), BENCH_VERDICT_GOOD);
+    assert_int_equal(judge_stamp(2, SECOND_NS + DELTA_NS - 1, false), BENCH_VERDICT_GOOD);
+    assert_int_equal(judge_stamp(2, SECOND_NS + DELTA_NS, false), BENCH_VERDICT_OUTDATED_TAG);
+    assert_int_equal(judge_stamp(2, SECOND_NS + DELTA_NS, true), BENCH_VERDICT_GOOD);
+    (void)commit(1, TAG_B, true, SECOND_NS); /* one's own binds at once, whatever the answer says of itself */
+    assert_int_equal(judge_stamp(4, SECOND_NS, false), BENCH_VERDICT_GOOD);
+    assert_int_equal(judge_stamp(2, SECOND_NS, true), BENCH_VERDICT_OUTDATED_TAG);
+    assert_int_equal(judge_stamp(0, 9 * SECOND_NS, false), BENCH_VERDICT_GOOD); /* a set's: it says nothing of tags */
+}
+
+/* A killed process leaves locks, and floors that don't bind the next one. */
+static void test_forgotten_process(void **state) {
+    (void)state;
+    assert_int_equal(bench_database_write_begin(&database, 0, KEY), 2);
+    bench_database_saw(&database, 0, KEY, 1);
+    bench_database_saw(&database, 1, KEY, 1);
+    assert_int_equal(bench_database_write_begin(&database, 1, KEY), 0);
+    bench_database_forget_process(&database, 1);
+    assert_int_equal(bench_database_write_begin(&database, 1, KEY), 0); /* another's lock stays */
+    bench_database_forget_process(&database, 0);
+    assert_true(bench_database_floor(&database, 0, KEY) == 0 && bench_database_floor(&database, 1, KEY) == 0);
+    assert_int_equal(bench_database_write_begin(&database, 1, KEY), 3);
 }
 
 int main(void) {
@@ -187,6 +238,8 @@ int main(void) {
         CASE(test_going_back),
         CASE(test_uncached_loads),
         CASE(test_one_writer_per_key),
+        CASE(test_tags),
+        CASE(test_forgotten_process),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
