@@ -11,6 +11,8 @@ typedef enum hitratio_policy {
     HITRATIO_CLOCK,  /* one bit; who was used goes round once more */
     HITRATIO_SIEVE,  /* one bit and a hand that moves from old to new; nothing changes its place */
     HITRATIO_S3FIFO, /* a tenth probation, who was hit twice there goes to main; ghosts for nine tenths */
+    HITRATIO_WTINYLFU, /* a window of one hundredth; behind it a segmented LRU that a sketch of counts guards */
+    HITRATIO_ARC,      /* seen once and seen again, and ghosts of both that move the border */
     HITRATIO_BELADY, /* knows the future: who is asked for last leaves. A bound where every object counts 1 */
     HITRATIO_POLICIES
 } hitratio_policy;

@@ -18,7 +18,7 @@ typedef struct bench_axis {
     bench_unit unit;
 } bench_axis;
 
-#define BENCH_CHART_LINES_MAX 8u
+#define BENCH_CHART_LINES_MAX 9u
 #define BENCH_CHART_MARKS_MAX 64u
 typedef struct bench_line {
     const char *name;

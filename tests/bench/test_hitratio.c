@@ -15,7 +15,7 @@
 #include "bench/hitratio/play.h"
 #include "bench/random.h"
 
-#define LETTERS_MAX 64u
+#define LETTERS_MAX 96u
 
 /* Letters are keys, numbered in the order of their first appearance. */
 static bench_requests requests_of(const char *letters, uint32_t *keys, uint32_t *sizes) {
@@ -65,6 +65,17 @@ static void test_by_hand(void **state) {
         {HITRATIO_S3FIFO, "AABCDEFGHIJKLMNOPQRSTUVA", 20, 23},
         {HITRATIO_S3FIFO, "ABCDEFGHIJKLMNOPQRSTUVAWXYZabcdefghijklmnopA", 20, 43},
         {HITRATIO_LRU, "ABCDEFGHIJKLMNOPQRSTUVAWXYZabcdefghijklmnopA", 20, 44},
+        /* three hits of A in probation count for nothing in main: U puts it out, the oldest, and B hits */
+        {HITRATIO_S3FIFO, "AAAABBBCCCDDDEEEFFFGGGHHHIIIJJJKKKLLLMMMNNNOOOPPPQQQRRRSSSTTTUB", 20, 21},
+        /* D puts B out; B was known: two of the three are to be keys seen again, it puts C out; so C puts A out, which takes
+           the place of D, as the one key seen once is what is wanted and A comes from the other side's ghosts */
+        {HITRATIO_ARC, "ABCADABCAD", 3, 8},
+        /* a window of one, once the rest is full: K sends J and A to H there, who were used longest ago, and I loses against J;
+           then none of K to N was asked for as often */
+        {HITRATIO_WTINYLFU, "ABCDEFGHIJABCDEFGHIKLMNABCDEFGHI", 10, 15},
+        {HITRATIO_LRU, "ABCDEFGHIJABCDEFGHIKLMNABCDEFGHI", 10, 23},
+        /* the second I was asked for more often than J, and takes its place */
+        {HITRATIO_WTINYLFU, "ABCDEFGHIJABCDEFGHIKILIJ", 10, 14},
         {HITRATIO_S3FIFO, "AAAA", 10, 4}, /* one place in probation takes nothing, as in the reference */
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
@@ -113,7 +124,7 @@ static void test_belady_is_a_bound(void **state) {
 
 /* Columns of the reference after trace, fraction and capacity. */
 static const int columns[HITRATIO_POLICIES] = {[HITRATIO_FIFO] = 0, [HITRATIO_CLOCK] = 1, [HITRATIO_LRU] = 2, [HITRATIO_SIEVE] = 4,
-                                               [HITRATIO_S3FIFO] = 5, [HITRATIO_BELADY] = 9};
+                                               [HITRATIO_S3FIFO] = 5, [HITRATIO_WTINYLFU] = 6, [HITRATIO_ARC] = 7, [HITRATIO_BELADY] = 9};
 #define COLUMNS 10
 
 /* One row of the table; NAN where it is empty. */
@@ -132,12 +143,19 @@ static bool parse_row(char *line, char *name, uint64_t *capacity, double *fracti
     return true;
 }
 
+/* W-TinyLFU's sketch is too small for keys that are many more than are held, as the reference has it: another hash gives other
+   neighbours, within a hundredth where the window has more than one place. */
+static double tolerance_of(int policy, uint64_t capacity) {
+    if (policy != HITRATIO_WTINYLFU) return 0.005;
+    return capacity < 200 ? 0.05 : 0.01;
+}
+
 static void check_row(const char *name, const bench_requests *r, uint64_t capacity, double fraction, const double *values) {
     for (int policy = 0; policy < HITRATIO_POLICIES; policy++) {
         double expected = values[columns[policy]];
         if (isnan(expected)) continue;
         double ratio = (double)misses_of((hitratio_policy)policy, r, capacity) / (double)r->count;
-        if (fabs(ratio - expected) > 0.005)
+        if (fabs(ratio - expected) > tolerance_of(policy, capacity))
             fail_msg("%s at %g, %s: %.4f instead of %.4f", name, fraction, hitratio_policy_names[policy], ratio, expected);
     }
     if (capacity < 100) return; /* the index alone is as large */
