@@ -169,8 +169,6 @@ static void a_failover_excuses_what_it_may_have_lost(void **state) {
     assert_int_equal(only_fault((history_op[]){told, later, read}, 3, &lossy), HISTORY_FAULTS);
     history_op gone = op(HISTORY_INVALIDATE, 1, 0, 100, 7);
     assert_int_equal(only_fault((history_op[]){gone, read}, 2, &lossy), HISTORY_FAULTS);
-    lossy.invalidations_are_replayed = true;
-    assert_int_equal(only_fault((history_op[]){gone, read}, 2, &lossy), HISTORY_STALE);
     loss.keys = 2;
     assert_int_equal(only_fault((history_op[]){set, read}, 2, &lossy), HISTORY_STALE);
     loss = (history_loss){.from_ns = 50, .to_ns = 200, .keys = 1, .lossless = true};
@@ -219,6 +217,60 @@ static void an_answer_of_l2_may_be_that_of_a_read_it_joined(void **state) {
     assert_int_equal(only_fault((history_op[]){set, first, joined}, 3, &joining), HISTORY_STALE);
 }
 
+/* Those that an invalidation must have reached when everybody had been left in peace at 300. */
+static void what_a_process_owes_is_executed_in_peace(void **state) {
+    (void)state;
+    history_loss loss = {.from_ns = 50, .to_ns = 200, .keys = 1};
+    history_rules lossy = with_loss(&loss);
+    int64_t peace[] = {150, 300}, killed[] = {0, 0, 0};
+    lossy.repeated_ns = peace;
+    lossy.repeated_count = 2;
+    lossy.killed_ns = killed;
+    lossy.killed_count = 3;
+    history_op gone = op(HISTORY_INVALIDATE, 1, 0, 100, 7);
+    history_op stored = version(op(HISTORY_READ, 2, 301, 310, 6), STRATA_FROM_L2, 60);
+    history_op kept = op(HISTORY_READ, 2, 301, 310, 6), early = stored, newer = stored;
+    assert_int_equal(only_fault((history_op[]){gone, stored}, 2, &lossy), HISTORY_FORGOTTEN);
+    assert_int_equal(only_fault((history_op[]){gone, kept}, 2, &lossy), HISTORY_FORGOTTEN);
+    early.start_ns = 299; /* the failover was not over at 150 */
+    assert_int_equal(only_fault((history_op[]){gone, early}, 2, &lossy), HISTORY_FAULTS);
+    newer.value = 7;
+    assert_int_equal(only_fault((history_op[]){gone, newer}, 2, &lossy), HISTORY_FAULTS);
+    killed[1] = 299; /* and with it what it owed */
+    assert_int_equal(only_fault((history_op[]){gone, stored}, 2, &lossy), HISTORY_FAULTS);
+    killed[1] = 301;
+    assert_int_equal(only_fault((history_op[]){gone, stored}, 2, &lossy), HISTORY_FORGOTTEN);
+    lossy.repeated_count = 1; /* it was never left in peace */
+    assert_int_equal(only_fault((history_op[]){gone, stored}, 2, &lossy), HISTORY_FAULTS);
+    /* The same of one that failed, by its own process at once. */
+    history_op failed = op(HISTORY_FAILED_WRITE, 1, 0, 100, 7);
+    lossy.repeated_count = 2;
+    lossy.loss_count = 0;
+    assert_int_equal(only_fault((history_op[]){failed, stored}, 2, &lossy), HISTORY_FAULTS); /* a set */
+    failed.invalidates = 1;
+    assert_int_equal(only_fault((history_op[]){failed, stored}, 2, &lossy), HISTORY_FORGOTTEN);
+    history_op own = op(HISTORY_READ, 1, 101, 110, 6), before = own;
+    before.start_ns = 100 - 1;
+    assert_int_equal(only_fault((history_op[]){failed, own}, 2, &lossy), HISTORY_OWN_WRITE);
+    assert_int_equal(only_fault((history_op[]){failed, before}, 2, &lossy), HISTORY_FAULTS);
+    own.process = 2;
+    assert_int_equal(only_fault((history_op[]){failed, own}, 2, &lossy), HISTORY_FAULTS);
+}
+
+static void a_tags_number_is_judged_within_the_bound(void **state) {
+    (void)state;
+    history_rules tags = rules;
+    tags.tags_from = 5;
+    history_op gone = op(HISTORY_INVALIDATE, 1, 0, 100, 7);
+    history_op read = with(op(HISTORY_READ, 2, 600, 610, 6), STRATA_FROM_L2, 0);
+    gone.key = read.key = 4;
+    assert_int_equal(only_fault((history_op[]){gone, read}, 2, &tags), HISTORY_STALE);
+    gone.key = read.key = 5;
+    assert_int_equal(only_fault((history_op[]){gone, read}, 2, &tags), HISTORY_FAULTS);
+    read.start_ns = 601;
+    assert_int_equal(only_fault((history_op[]){gone, read}, 2, &tags), HISTORY_STALE);
+}
+
 static void files_are_read_one_after_another(void **state) {
     (void)state;
     history_op *ops = NULL;
@@ -254,6 +306,8 @@ int main(void) {
         cmocka_unit_test(what_a_failover_lost_is_gone_for_all),
         cmocka_unit_test(what_was_flushed_is_gone_for_all),
         cmocka_unit_test(an_answer_of_l2_may_be_that_of_a_read_it_joined),
+        cmocka_unit_test(what_a_process_owes_is_executed_in_peace),
+        cmocka_unit_test(a_tags_number_is_judged_within_the_bound),
         cmocka_unit_test(files_are_read_one_after_another),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -12,7 +12,8 @@
 const char *history_fault_name(history_fault fault) {
     static const char *const names[] = {"stale",        "older than said", "own write unseen",
                                         "version went back", "resurrected", "loaded twice",
-                                        "filled twice", "undone",          "lost version served", "flushed version served"};
+                                        "filled twice", "undone",          "lost version served", "flushed version served",
+                                        "forgotten"};
     return fault < HISTORY_FAULTS ? names[fault] : "?";
 }
 
@@ -91,7 +92,6 @@ static bool survived(const view *v, const history_op *write, const history_loss 
 
 /* From when on a write must be seen; INT64_MAX: perhaps never. */
 static int64_t seen_from(const view *v, const history_op *write) {
-    if (write->kind == HISTORY_INVALIDATE && v->rules->invalidations_are_replayed) return write->end_ns;
     const history_loss *loss = loss_within(v, write->start_ns, write->end_ns, false);
     if (loss == NULL) return write->end_ns;
     if (!survived(v, write, loss)) return INT64_MAX;
@@ -162,9 +162,15 @@ static void judge_read(const view *v, const facts *writes, const history_op *rea
     if (!is_judged(v, read)) return;
     if (l1 && read->said_us != 0 && age_ns > ((int64_t)read->said_us + 1) * 1000)
         note(v->report, HISTORY_UNDERSTATED, read, first->op);
-    if (l1 ? age_ns <= v->rules->bound_ns : first->from_ns > asked_ns(v, read)) return;
+    bool tag = v->rules->tags_from != 0 && read->key >= v->rules->tags_from;
+    if (l1 || tag ? age_ns <= v->rules->bound_ns : first->from_ns > asked_ns(v, read)) return;
     bool back = first->op->kind == HISTORY_INVALIDATE && is_old_load(v, read, first->op);
     note(v->report, back ? HISTORY_RESURRECTED : HISTORY_STALE, read, first->op);
+}
+
+/* What a process has written, or was to have removed: it looks past that from then on. */
+static bool is_own(const history_op *op) {
+    return is_write(op) || (op->kind == HISTORY_FAILED_WRITE && op->invalidates);
 }
 
 static void judge_reads(view *v) {
@@ -174,12 +180,13 @@ static void judge_reads(view *v) {
     if (blind == NULL) abort();
     for (size_t i = 0; i < places; i++) { /* own writes: per writing process, once */
         uint32_t process = v->ops[i].process;
-        bool met = !is_write(&v->ops[i]);
-        for (size_t j = 0; j < i && !met; j++) met = is_write(&v->ops[j]) && v->ops[j].process == process;
+        bool met = !is_own(&v->ops[i]);
+        for (size_t j = 0; j < i && !met; j++) met = is_own(&v->ops[j]) && v->ops[j].process == process;
         if (met) continue;
         f->count = 0;
         for (size_t j = i; j < places; j++)
-            if (is_write(&v->ops[j]) && v->ops[j].process == process) add_fact(f, seen_from(v, &v->ops[j]), &v->ops[j]);
+            if (is_own(&v->ops[j]) && v->ops[j].process == process)
+                add_fact(f, is_write(&v->ops[j]) ? seen_from(v, &v->ops[j]) : v->ops[j].end_ns, &v->ops[j]);
         order(f);
         for (size_t j = i; j < places; j++) {
             const history_op *read = &v->ops[j];
@@ -202,6 +209,40 @@ static void judge_reads(view *v) {
     for (size_t i = 0; i < places; i++)
         if (v->ops[i].kind == HISTORY_READ) judge_read(v, f, &v->ops[i], blind[i]);
     free(blind);
+}
+
+/* ---- what is repeated ---- */
+
+/* Whether an invalidation is its process's to repeat: it failed, or a failover may have lost it. */
+static bool is_repeated(const view *v, const history_op *op) {
+    if (op->kind == HISTORY_FAILED_WRITE) return op->invalidates != 0;
+    return op->kind == HISTORY_INVALIDATE && loss_within(v, op->start_ns, op->end_ns, false) != NULL;
+}
+
+/* From when on that must have happened; INT64_MAX: perhaps never. */
+static int64_t repeated_from(const view *v, const history_op *op) {
+    const history_rules *rules = v->rules;
+    const history_loss *loss = loss_within(v, op->start_ns, op->end_ns, false);
+    int64_t from_ns = loss != NULL && loss->to_ns > op->end_ns ? loss->to_ns : op->end_ns;
+    size_t i = 0;
+    while (i < rules->repeated_count && rules->repeated_ns[i] < from_ns) i++;
+    if (i == rules->repeated_count) return INT64_MAX;
+    int64_t killed_ns = op->process < rules->killed_count ? rules->killed_ns[op->process] : 0;
+    return killed_ns != 0 && killed_ns < rules->repeated_ns[i] ? INT64_MAX : rules->repeated_ns[i];
+}
+
+static void judge_repeated(view *v) {
+    facts *f = &v->scratch;
+    f->count = 0;
+    for (size_t i = 0; i < v->count; i++)
+        if (is_repeated(v, &v->ops[i])) add_fact(f, repeated_from(v, &v->ops[i]), &v->ops[i]);
+    order(f);
+    for (size_t i = 0; i < v->count && f->count != 0; i++) {
+        const history_op *read = &v->ops[i];
+        if (!is_judged(v, read)) continue;
+        const fact *first = missed(f, read->value, asked_ns(v, read));
+        if (first != NULL) note(v->report, HISTORY_FORGOTTEN, read, first->op);
+    }
 }
 
 /* ---- versions ---- */
@@ -375,6 +416,7 @@ static void check_key(view *v) {
     for (size_t i = 0; i < v->count; i++) v->ends[i] = &v->ops[i];
     qsort(v->ends, v->count, sizeof *v->ends, by_end);
     judge_reads(v);
+    judge_repeated(v);
     judge_versions(v);
     judge_l2(v);
     judge_flushed(v);

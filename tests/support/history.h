@@ -27,7 +27,7 @@ typedef struct history_op {
                              read it began */
     uint8_t kind, source; /* strata_source of a read */
     uint8_t filled;       /* LOAD: L2 took the result */
-    uint8_t reserved[1];
+    uint8_t invalidates;  /* FAILED_WRITE: of an invalidation, which its process owes from then on */
 } history_op;
 
 typedef enum history_fault {
@@ -41,6 +41,7 @@ typedef enum history_fault {
     HISTORY_UNDONE,       /* L2 answers what somebody had seen replaced */
     HISTORY_REVIVED,      /* L1 serves a version beyond the bound after L2 was seen to have lost it */
     HISTORY_FLUSHED,      /* L1 serves a version beyond the bound after L2 was emptied */
+    HISTORY_FORGOTTEN,    /* a read misses an invalidation that failed, or that a failover lost, and nobody repeated it */
     HISTORY_FAULTS
 } history_fault;
 const char *history_fault_name(history_fault fault);
@@ -56,13 +57,19 @@ typedef struct history_rules {
     int64_t bound_ns; /* of reads from L1; an answer of L2 may be no older than its beginning */
     int64_t lease_ns; /* how long a loader keeps others from loading; 0: don't judge */
     bool sets_may_be_lost; /* by a failover: L2's answers are judged by own writes and versions only */
-    bool invalidations_are_replayed; /* no failover excuses the loss of one */
     int64_t patience_ns;   /* 0 endless: who has not heard from L2 for so long loads without a lease */
+    uint32_t tags_from;    /* keys from here on are tags' numbers in tagged entries: L2's answers are judged by what their process
+                              knows of the tag, and so may be as old as L1's; 0: none are */
     int64_t join_ns;       /* an answer of L2 may be as old as a read of the same process that it joined, at most this */
     const history_loss *losses;
     size_t loss_count;
     const history_loss *flushes; /* when servers were emptied */
     size_t flush_count;
+    /* Times, growing, by which every process had long been left in peace: what it owed, or a failover had lost, is executed. */
+    const int64_t *repeated_ns;
+    size_t repeated_count;
+    const int64_t *killed_ns; /* by process, 0 for those that lived; NULL: all did */
+    size_t killed_count;
     const history_loss *calm; /* NULL: all the time; else loads are judged by lease_ns only within these */
     size_t calm_count;
 } history_rules;

@@ -10,6 +10,8 @@
 
 #define SETTLE_MS   20000
 #define TAKEOVER_MS 10000
+#define PEACE_MS    3000 /* trust regained, a second for what came from a server that was replaced, the longest pause between attempts */
+#define SHOW_MS     500
 
 const char *torment_fault_name(torment_fault fault) {
     static const char *const names[] = {
@@ -106,6 +108,20 @@ void torment_settle(torment_world *w) {
     }
 }
 
+void torment_peace(torment_world *w) {
+    const proxy_fault good = {.kind = PROXY_GOOD};
+    size_t losses = w->loss_count;
+    if (w->failed || w->repeated_count == sizeof w->repeated_ns / sizeof w->repeated_ns[0]) return;
+    for (uint32_t i = 0; i < TORMENT_NODES; i++) proxy_set(w->proxy, i, &good);
+    atomic_store(&w->shared->peace, 1);
+    torment_sleep_ms(PEACE_MS);
+    int64_t repeated_ns = torment_now_ns();
+    torment_sleep_ms(SHOW_MS);
+    atomic_store(&w->shared->peace, 0);
+    torment_settle(w);
+    if (w->loss_count == losses) w->repeated_ns[w->repeated_count++] = repeated_ns;
+}
+
 /* ---- servers ---- */
 
 static void await_takeover(torment_world *w, uint32_t replica) {
@@ -124,7 +140,7 @@ static void kill_primary(torment_world *w) {
 /* From now on no version of what was there may be served, once the bound is over. */
 static void note_flush(torment_world *w, uint32_t shard, int64_t from_ns) {
     uint64_t keys = 0;
-    for (uint32_t k = 0; k < TORMENT_KEYS; k++)
+    for (uint32_t k = 0; k < TORMENT_JUDGED; k++)
         if (w->home[w->key_partition[k]] == shard) keys |= UINT64_C(1) << k;
     if (w->flush_count < sizeof w->flushes / sizeof w->flushes[0])
         w->flushes[w->flush_count++] = (history_loss){from_ns, torment_now_ns(), keys, false};
@@ -207,11 +223,11 @@ static bool migrate_slot(torment_world *w, uint16_t slot, uint32_t from, uint32_
 
 /* A slot moves with its keys, two at a time, and often back. */
 static void migrate(torment_world *w) {
-    uint32_t partition = w->key_partition[dice(w, TORMENT_KEYS)];
+    uint32_t partition = w->key_partition[dice(w, TORMENT_JUDGED)];
     uint16_t slot = w->slots[partition];
     for (uint64_t turn = dice(w, 2) + 1; turn > 0; turn--) {
         uint32_t home = w->home[partition], guest = (home + 1 + (uint32_t)dice(w, TORMENT_SHARDS - 1)) % TORMENT_SHARDS;
-        for (uint32_t k = 0; k < TORMENT_KEYS; k++)
+        for (uint32_t k = 0; k < TORMENT_JUDGED; k++)
             if (w->key_partition[k] == partition) w->shard_keys[guest] |= UINT64_C(1) << k;
         if (!migrate_slot(w, slot, primary_of(w, home), primary_of(w, guest))) {
             /* As an operator would not leave it: what has moved is lost, and nothing of it may ever be found again. */
@@ -280,10 +296,12 @@ static void pause_client(torment_world *w) {
 
 static void kill_client(torment_world *w) {
     uint32_t index = (uint32_t)dice(w, TORMENT_CLIENTS);
+    int64_t killed_ns = torment_now_ns();
     kill(w->clients[index], SIGKILL);
     waitpid(w->clients[index], NULL, 0);
     /* What it sent last may execute until its deadline is over: its successor must not write before. */
     torment_sleep_ms(2 * TORMENT_DEADLINE_MS);
+    w->killed_ns[w->process_of[index] % 256] = killed_ns;
     w->clients[index] = torment_client_start(w, index);
 }
 

@@ -38,6 +38,7 @@ pid_t torment_client_start(torment_world *w, uint32_t index) {
     snprintf(process, sizeof process, "%u", w->processes++);
     snprintf(seed, sizeof seed, "%" PRIu64, w->seed);
     char *const argv[] = {w->program, "--client", w->directory, w->seeds, number, process, seed, NULL};
+    w->process_of[index] = w->processes - 1;
     pid_t pid = fork();
     if (pid == 0) {
         char path[256];
@@ -78,9 +79,10 @@ static bool place_keys(torment_world *w) {
     if (sx_key_tags_create(sx_alloc_default(), TORMENT_PARTITIONS, &tags) != 0) return false;
     for (uint32_t p = 0; p < TORMENT_PARTITIONS; p++) w->slots[p] = tags->tags[p].slot;
     sx_key_tags_destroy(tags);
-    for (uint32_t k = 0; k < TORMENT_KEYS; k++) {
+    for (uint32_t k = 0; k < TORMENT_JUDGED; k++) {
         char name[16];
-        snprintf(name, sizeof name, "h%u", k);
+        if (k < TORMENT_KEYS) snprintf(name, sizeof name, "h%u", k);
+        else snprintf(name, sizeof name, "t%u", torment_tag_of((k - TORMENT_KEYS) * 3));
         w->key_partition[k] = sx_key_partition(name, strlen(name), TORMENT_PARTITIONS);
         int owner = sx_cluster_owner(w->cluster, w->slots[w->key_partition[k]]);
         if (owner < 0) return false;
@@ -139,10 +141,12 @@ static void torment(torment_world *w, const settings *s) {
         torment_fault fault = deck[--left];
         if (s->verbose)
             fprintf(stderr, "%8.3f %s\n", (double)(torment_now_ns() - begin_ns) / 1e9, torment_fault_name(fault));
+        size_t losses = w->loss_count;
         torment_strike(w, fault);
+        if (torment_random(&w->random) % (w->loss_count != losses && !w->orderly ? 2 : 10) == 0) torment_peace(w);
         if (torment_random(&w->random) % 4 == 0) torment_sleep_ms((int64_t)(torment_random(&w->random) % 1000));
     }
-    torment_sleep_ms(2500);
+    torment_peace(w);
     torment_settle(w); /* what is seen now has no excuse any more, but for what was lost before */
     w->calm[w->calm_count++] = (history_loss){w->calm_from_ns, torment_now_ns(), 0, false};
 }
@@ -246,6 +250,9 @@ static bool judge(torment_world *w) {
         if (ops[i].start_ns < first_ns) first_ns = ops[i].start_ns;
     }
     history_rules rules = {.bound_ns = TORMENT_STALENESS_MS * INT64_C(1000000),
+                           .tags_from = TORMENT_KEYS,
+                           .repeated_ns = w->repeated_ns, .repeated_count = w->repeated_count,
+                           .killed_ns = w->killed_ns, .killed_count = sizeof w->killed_ns / sizeof w->killed_ns[0],
                            .lease_ns = TORMENT_LEASE_MS * INT64_C(1000000) / 2,
                            .patience_ns = TORMENT_DEADLINE_MS * INT64_C(1000000) / 2,
                            .join_ns = (TORMENT_DEADLINE_MS + 100) * INT64_C(1000000),
@@ -264,7 +271,10 @@ static bool judge(torment_world *w) {
            proxy_harm(w->proxy), atomic_load(&w->shared->clock_reads));
     printf("writes judged: %" PRIu64 ", of these lost by failovers or perhaps: %" PRIu64 "\n", report.writes, report.lost_writes);
     printf("worst staleness: %.1f ms of %d\n", (double)report.oldest_ns / 1e6, TORMENT_STALENESS_MS);
-    uint64_t violations = 0;
+    uint64_t divergent = atomic_load(&w->shared->divergent);
+    printf("audited: %" PRIu64 " entries of L1; left in peace %zu times\n", atomic_load(&w->shared->audited), w->repeated_count);
+    if (divergent != 0) printf("VIOLATION the audit found another value in L2: %" PRIu64 " times, seed %" PRIu64 "\n", divergent, w->seed);
+    uint64_t violations = divergent;
     int explained = 0;
     for (int f = 0; f < HISTORY_FAULTS; f++) {
         violations += report.faults[f];
@@ -279,7 +289,7 @@ static bool judge(torment_world *w) {
     }
     printf("violations: %" PRIu64 "\n", violations);
     free(ops);
-    return good && l1 > 1000;
+    return good && divergent == 0 && l1 > 1000;
 }
 
 static int remove_entry(const char *path, const struct stat *status, int kind, struct FTW *walk) {

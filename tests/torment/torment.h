@@ -18,7 +18,9 @@
 #include "tests/torment/proxy.h"
 
 #define TORMENT_CLIENTS    4
-#define TORMENT_KEYS       48 /* key k is written by client k % TORMENT_CLIENTS alone; at most 64 */
+#define TORMENT_KEYS       48 /* key k is written by client k % TORMENT_CLIENTS alone; whose number is raised by nobody else */
+#define TORMENT_TAGGED     16 /* every third key; its entry shows the number of its tag too, which is judged as one more key */
+#define TORMENT_JUDGED     (TORMENT_KEYS + TORMENT_TAGGED) /* at most 64 */
 #define TORMENT_PARTITIONS 16
 #define TORMENT_SHARDS     3
 #define TORMENT_NODES      (2 * TORMENT_SHARDS)
@@ -31,9 +33,12 @@
 /* What all processes see; a file in the run's directory. */
 typedef struct torment_shared {
     _Atomic uint64_t truth[TORMENT_KEYS];
+    _Atomic uint64_t tags[TORMENT_CLIENTS]; /* tag t's number; client t alone raises it, and invalidates the tag */
     _Atomic uint32_t ready, stop;
     _Atomic int64_t wall_step_ns; /* added to every wall clock that a client reads */
     _Atomic uint64_t clock_reads; /* how often one was read */
+    _Atomic uint32_t peace;       /* nobody writes */
+    _Atomic uint64_t audited, divergent; /* of clients that have ended */
 } torment_shared;
 
 /* A client's file: how many operations were begun to be noted, then they; end_ns is written last. */
@@ -46,12 +51,16 @@ typedef struct torment_client {
     const char *directory, *seeds;
     uint32_t index;   /* which keys it writes */
     uint32_t process; /* as written down: a successor has another number */
-    uint64_t seed;    /* even: heartbeats read few counters, and no message is lost without a trace */
+    uint64_t seed;    /* even: heartbeats read few counters, and no message is lost without a trace; of three seeds one has
+                         messages carry values */
 } torment_client;
 
 /* Never returns. */
 _Noreturn void torment_client_run(const torment_client *client);
 void *torment_map(const char *directory, const char *name, size_t size);
+/* Of the tagged key k: which tag it has. */
+static inline uint32_t torment_tag_of(uint32_t key) { return key / 3 % TORMENT_CLIENTS; }
+static inline bool torment_is_tagged(uint32_t key) { return key % 3 == 0; }
 int64_t torment_now_ns(void); /* CLOCK_MONOTONIC */
 void torment_sleep_ms(int64_t ms);
 uint64_t torment_random(uint64_t *state);
@@ -82,18 +91,21 @@ typedef struct torment_world {
     char directory[128], program[256], seeds[512];
     uint64_t seed, random;
     pid_t clients[TORMENT_CLIENTS];
+    uint32_t process_of[TORMENT_CLIENTS];
     uint32_t processes;               /* client processes started so far */
     int primary[TORMENT_SHARDS];      /* node; of shard s: s or s + TORMENT_SHARDS */
     int64_t synced_ns[TORMENT_SHARDS]; /* what was acknowledged before had reached the replica */
     uint64_t shard_keys[TORMENT_SHARDS]; /* keys that are or were there */
     uint32_t home[TORMENT_PARTITIONS];   /* shard that has the partition's slot now */
-    uint32_t key_partition[TORMENT_KEYS];
+    uint32_t key_partition[TORMENT_JUDGED]; /* of a tagged key's second number: the tag's marker's */
     uint16_t slots[TORMENT_PARTITIONS];
     uint64_t done[TORMENT_FAULTS];
     struct { torment_fault fault; int64_t start_ns, end_ns; } struck[4096]; /* end: settled */
     size_t struck_count;
     history_loss losses[4096], calm[4096], flushes[4096];
     size_t loss_count, calm_count, flush_count;
+    int64_t repeated_ns[4096], killed_ns[256]; /* when all had been left in peace; by process, 0 for those that were not killed */
+    size_t repeated_count;
     int64_t calm_from_ns;
     bool orderly; /* the fault under way replaces a primary without a loss */
     bool failed; /* the cluster did not come back: the run says nothing more */
@@ -103,6 +115,8 @@ typedef struct torment_world {
 void torment_strike(torment_world *w, torment_fault fault);
 /* Waits until each shard has one primary and a replica in sync; notes which changed, and what may be lost by that. */
 void torment_settle(torment_world *w);
+/* Nobody strikes and nobody writes, until all that was owed must have been executed. */
+void torment_peace(torment_world *w);
 /* main.c */
 pid_t torment_client_start(torment_world *w, uint32_t index);
 
