@@ -31,7 +31,7 @@ void sx_trust_gain(sx_trust *trust, uint32_t partition, uint64_t counter, int64_
         sx_trust_word_doubt(word);
         if (p->term != 0) sx_trust_count(trust, SX_TRUST_METRIC_GENERATION_BUMPS, 1);
     }
-    if (p->known && p->identity != p->node->identity && trust->events.on_replaced != NULL)
+    if (p->identity != p->node->identity && trust->events.on_replaced != NULL) /* at first too: writes don't wait for trust */
         /* relaxed: only the loop writes it */
         trust->events.on_replaced(trust->events.context, partition,
                                   atomic_load_explicit(&word->proven_ns, memory_order_relaxed));

@@ -13,17 +13,18 @@ void sx_apply_observed_locked(strata *engine, uint64_t hash, uint16_t ns, const 
 
 /* The write behind a message is later than the heartbeat whose answer came before it on the same connection. */
 static void settle(strata *engine, uint64_t hash, const strata_namespace *ns, const void *key, size_t key_size,
-                   uint32_t partition) {
+                   uint32_t partition, uint64_t n) {
     if (engine->owed_count == 0) return;
     /* relaxed: this thread writes it */
     int64_t proven_ns = atomic_load_explicit(&engine->words[partition].proven_ns, memory_order_relaxed);
-    sx_unknown_settled_on_loop(engine, hash, ns->index, key, key_size, proven_ns);
+    uint64_t identity = sx_trust_identity_on_loop(engine->trust, partition);
+    sx_unknown_settled_on_loop(engine, hash, ns->index, key, key_size, proven_ns, n, identity);
 }
 
 static void apply_key(strata *engine, const strata_namespace *ns, uint32_t partition, const void *key, size_t key_size,
                       uint64_t n) {
     uint64_t hash = sx_l1_hash(&engine->secret, ns->index, key, key_size);
-    settle(engine, hash, ns, key, key_size, partition);
+    settle(engine, hash, ns, key, key_size, partition, n);
     uint32_t stripe = sx_flight_stripe(hash);
     sx_flights_lock(engine->flights, stripe);
     if (SX_BROKEN(apply)) sx_flights_mark_locked(engine->flights, hash, ns->index, key, key_size, n);
@@ -49,7 +50,7 @@ static void apply_value(strata *engine, uint32_t partition, const strata_namespa
     sx_trust_mark mark = sx_trust_mark_on_loop(engine->trust, partition);
     sx_item *item = engine->l1_on && mark.term != 0 ? carried(engine, ns, partition, message) : NULL;
     uint64_t hash = sx_l1_hash(&engine->secret, ns->index, message->key, message->key_size);
-    settle(engine, hash, ns, message->key, message->key_size, partition);
+    settle(engine, hash, ns, message->key, message->key_size, partition, message->n);
     uint32_t stripe = sx_flight_stripe(hash);
     sx_flights_lock(engine->flights, stripe);
     if (item != NULL && !sx_unknown_holds_on_loop(engine, hash, item) &&

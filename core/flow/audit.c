@@ -45,11 +45,13 @@ static bool is_served(strata *engine, uint64_t hash, const sx_item *item) {
     sx_trust_read(&engine->words[item->partition], &lease_ns, &generation);
     sx_epoch_pin(engine->loop_record);
     bool there = sx_l1_find_pinned(engine->l1, hash, item->ns, sx_item_key(item), item->key_size) == item;
-    sx_epoch_unpin(engine->loop_record);
     int64_t now_ns = sx_loop_now_ns(engine->loop);
-    /* relaxed: as a reader compares it */
-    return there && now_ns < lease_ns && now_ns < item->expires_ns &&
-           atomic_load_explicit(&item->generation, memory_order_relaxed) == generation;
+    uint64_t stamped = atomic_load_explicit(&item->generation, memory_order_relaxed); /* relaxed: as a reader compares it */
+    bool proven = stamped == generation;
+    if (there && stamped == (generation | SX_ITEM_TAGGED))
+        proven = sx_marks_check_pinned(engine, item, now_ns, &lease_ns) == SX_VALID;
+    sx_epoch_unpin(engine->loop_record);
+    return there && proven && now_ns < lease_ns && now_ns < item->expires_ns;
 }
 
 static void ask(sx_audit_check *check);

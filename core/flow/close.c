@@ -20,7 +20,7 @@ static void trust_stopped(void *context) {
 static void stop_on_loop(sx_task *task) {
     strata *engine = SX_CONTAINER(task, strata, stop_task);
     engine->stopping = true;
-    sx_loop_timer_cancel(engine->loop, &engine->renewed_timer);
+    sx_loop_timer_cancel(engine->loop, &engine->window.timer);
     sx_flight_cut_off_on_loop(engine);
     if (engine->unknown_count + engine->owed_count != 0)
         sx_log_write(&engine->log, SX_LOG_WARN, "closed with %u invalidations that L2 has not executed",

@@ -77,15 +77,16 @@ typedef struct sx_hot {
     _Atomic int64_t carry_bytes_max; /* coherence.value_bytes_max */
 } sx_hot;
 
-/* Acknowledged invalidations that a failover may still undo, oldest first. owner: loop */
+/* Acknowledged invalidations, of keys and tags, that a failover may still undo, oldest first. owner: loop */
 typedef struct sx_recovery {
     struct sx_recovery_entry *entries;
     uint32_t capacity; /* a power of two, or 0 */
     uint32_t head, count;
     int64_t bytes;
-    int64_t *replaced; /* per partition: until when its former primary was proven; INT64_MAX: not replaced */
-    bool posted;
+    int64_t *replaced; /* per partition: until when its former primary was proven; INT64_MIN: not replaced */
+    bool posted, waiting; /* to be looked at */
     sx_task task;
+    sx_timer timer;
     sx_log_gate gate;
 } sx_recovery;
 
@@ -161,9 +162,6 @@ struct strata {
     uint32_t owed_count;         /* the others */
     int64_t owed_bytes;
     sx_recovery window;
-    struct sx_renewed *renewed, **renewed_tail; /* tags that a failover may have brought back */
-    uint32_t renewed_count;
-    sx_timer renewed_timer;
     sx_audit audit;
     sx_flight *active_flights;   /* all that the loop knows */
     uint16_t large[SX_LARGE_SLOTS]; /* fingerprints of keys whose values were large; 0 none */
@@ -440,13 +438,6 @@ void sx_renewal_forget_locked(sx_op *op);
 /* Invalidates a tag again, for nobody. False when out of memory. */
 bool sx_renewal_repeat_on_loop(strata *engine, const void *name, uint32_t size);
 
-/* renewed.c: on the loop */
-/* A tag's invalidation was acknowledged by the server of that identity; 0: it must be repeated. */
-void sx_renewed_note_on_loop(strata *engine, const void *name, uint32_t size, uint32_t partition, uint64_t identity);
-/* Some partition stands on another server than before. */
-void sx_renewed_replaced_on_loop(strata *engine);
-void sx_renewed_deinit(strata *engine);
-
 /* asked.c: on the loop */
 /* Before a write goes to node: makes it one that is refused where UNTRUST must be published first. */
 void sx_asked_encode(strata *engine, sx_asked *asked, const sx_redis_node *node, sx_publish_write *write);
@@ -468,19 +459,24 @@ bool sx_unknown_hides_on_loop(const strata *engine, uint64_t hash, uint16_t ns, 
    newer values stay (0: it was not). False where there is no room. */
 bool sx_unknown_owe_on_loop(strata *engine, strata_namespace *ns, sx_item *key, uint64_t hash, uint32_t partition,
                             uint64_t replay_n, int64_t after_ns);
-/* A write of the key was executed later than proven_ns: what was owed before that is not any more. */
+/* A write of the key was executed as n, later than proven_ns: what was owed before that is not any more, but for a failover
+   of the server of that identity. */
 void sx_unknown_settled_on_loop(strata *engine, uint64_t hash, uint16_t ns, const void *key, size_t key_size,
-                                int64_t proven_ns);
+                                int64_t proven_ns, uint64_t n, uint64_t identity);
 void sx_unknown_cut_off_on_loop(strata *engine);
 
 /* recovery.c: on the loop but for init and deinit */
 int32_t sx_recovery_init(strata *engine);
 void sx_recovery_deinit(strata *engine);
-/* An invalidation was executed as n. */
-void sx_recovery_note_on_loop(const sx_write *write, uint64_t n);
-/* sx_unknown_owe_on_loop, counting what there is no room for. */
-void sx_recovery_owe_on_loop(strata *engine, strata_namespace *ns, sx_item *key, uint64_t hash, uint32_t partition,
-                             uint64_t replay_n, int64_t after_ns);
+/* The server of that identity has nothing of the key that is older than n, because of an invalidation. */
+void sx_recovery_note_on_loop(strata *engine, strata_namespace *ns, sx_item *key, uint64_t hash, uint32_t partition, uint64_t n,
+                              uint64_t identity);
+/* A tag's invalidation was acknowledged by the server of that identity; 0: it must be repeated. repeated: it was. */
+void sx_recovery_note_tag_on_loop(strata *engine, const void *name, uint32_t size, uint32_t partition, uint64_t identity,
+                                  bool repeated);
+/* An invalidation that failed: sx_unknown_owe_on_loop, counting what there is no room for. */
+void sx_recovery_owe_on_loop(strata *engine, strata_namespace *ns, sx_item *key, uint64_t hash, uint32_t partition);
+/* Trust in a partition was gained at another server than before, which was last proven at proven_ns. */
 void sx_recovery_replaced_on_loop(void *engine, uint32_t partition, int64_t proven_ns);
 
 /* audit.c: on the loop */

@@ -217,7 +217,6 @@ void sx_engine_take_down(strata *engine) {
     if (engine->trust != NULL) sx_trust_destroy(engine->trust);
     if (engine->store != NULL) sx_store_destroy(engine->store);
     if (engine->cluster != NULL) sx_redis_cluster_destroy(engine->cluster);
-    sx_renewed_deinit(engine);
     if (engine->window.replaced != NULL) sx_recovery_deinit(engine);
     if (engine->loop != NULL) sx_loop_destroy(engine->loop);
     engine->trust = NULL;

@@ -1,43 +1,57 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Invalidations that were acknowledged, for as long as a failover may still undo them: replication is asynchronous. When
-   a partition's primary is another than before, those of its window are replayed.
+/* Invalidations that were acknowledged, of keys and of tags, for as long as a failover may still undo them: replication is
+   asynchronous.
+
+   One that matters is in one of two places. Here, with the server that acknowledged it; or under way, as a key that owes it
+   (unknown.c) or as a renewal (renew.c). Where trust stands on another server than that one, it goes from here to there,
+   and comes back once it is acknowledged again: so another failover finds it in either place, whenever it comes.
 
    A ring, oldest first, bounded in number and bytes. What is forgotten early is counted: a failover would lose it. */
 #include <string.h>
 
 #include "core/flow/engine.h"
 
-/* An answer came from a server that is not the one that trust stands on: asked again once that is cleared up. */
-#define DOUBT_NS (1 * SX_NS_PER_S)
+#define AGAIN_NS (500 * SX_NS_PER_MS) /* until it is cleared up who is the primary */
+#define TAGS_AT_ONCE 1024
+#define STARTED 64
 #define FIRST_CAPACITY 64
 
 typedef struct sx_recovery_entry {
-    sx_item *key; /* for its key bytes only */
-    strata_namespace *ns;
+    sx_item *item;        /* for its key bytes only: the key's, or the tag's name */
+    strata_namespace *ns; /* NULL: a tag */
     uint64_t hash;
-    uint64_t n;
-    uint64_t identity; /* of who acknowledged it */
+    uint64_t n;           /* UINT64_MAX: its place in the order is not known */
+    uint64_t identity;    /* of who acknowledged it; 0: nobody has */
     int64_t at_ns;
     uint32_t partition;
 } sx_recovery_entry;
 
+static void count(strata *engine, uint32_t metric, int64_t more) {
+    sx_counter_add_shared(&engine->counters[metric], more);
+}
+
+/* ---- the ring ------------------------------------------------------------------------------------------------- */
+
 static int64_t bytes_of(const sx_recovery_entry *entry) {
-    return (int64_t)(sizeof *entry + sx_item_footprint(entry->key));
+    return (int64_t)(sizeof *entry + sx_item_footprint(entry->item));
 }
 
 static sx_recovery_entry *at(const sx_recovery *window, uint32_t index) {
     return &window->entries[(window->head + index) & (window->capacity - 1)];
 }
 
-static void drop_oldest(strata *engine) {
+/* The oldest, with its reference to the item. */
+static sx_recovery_entry take(strata *engine) {
     sx_recovery *window = &engine->window;
-    sx_recovery_entry *entry = at(window, 0);
-    window->bytes -= bytes_of(entry);
-    sx_item_release(entry->key);
+    sx_recovery_entry entry = *at(window, 0);
+    window->bytes -= bytes_of(&entry);
     window->head = (window->head + 1) & (window->capacity - 1);
     window->count--;
-    sx_counter_add_shared(&engine->counters[SX_FLOW_METRIC_RECOVERY_WINDOW], -1);
+    count(engine, SX_FLOW_METRIC_RECOVERY_WINDOW, -1);
+    return entry;
 }
+
+static void drop_oldest(strata *engine) { sx_item_release(take(engine).item); }
 
 static bool grow(strata *engine) {
     sx_recovery *window = &engine->window;
@@ -52,84 +66,178 @@ static bool grow(strata *engine) {
     return true;
 }
 
+/* Where there is room. Takes over the entry's reference. */
+static void put(strata *engine, const sx_recovery_entry *entry) {
+    sx_recovery *window = &engine->window;
+    assert(window->count < window->capacity);
+    window->count++;
+    window->bytes += bytes_of(entry);
+    *at(window, window->count - 1) = *entry;
+    count(engine, SX_FLOW_METRIC_RECOVERY_WINDOW, 1);
+}
+
 static void overflowed(strata *engine, const char *what) {
-    sx_counter_add_shared(&engine->counters[SX_FLOW_METRIC_RECOVERY_OVERFLOWED], 1);
+    count(engine, SX_FLOW_METRIC_RECOVERY_OVERFLOWED, 1);
     uint64_t dropped;
     if (sx_log_gate_open(&engine->window.gate, sx_loop_now_ns(engine->loop), SX_NS_PER_S, &dropped))
         sx_log_write(&engine->log, SX_LOG_ERROR,
                      "%s: more than coherence.recovery_ops_max or recovery_bytes_max allow is not remembered", what);
 }
 
-void sx_recovery_note_on_loop(const sx_write *write, uint64_t n) {
-    strata *engine = write->engine;
+/* ---- what was lost -------------------------------------------------------------------------------------------- */
+
+static bool is_over(const strata *engine, const sx_recovery_entry *entry, int64_t now_ns) {
+    return entry->identity != 0 && now_ns - entry->at_ns > engine->replay_window_ns;
+}
+
+static bool is_lost(const strata *engine, const sx_recovery_entry *entry) {
+    return entry->identity != sx_trust_identity_on_loop(engine->trust, entry->partition);
+}
+
+/* One walk through the ring. */
+typedef struct walk {
+    strata *engine;
+    int64_t after_ns;          /* the next key's first attempt: not all at once */
+    uint32_t tags;             /* started */
+    sx_item *started[STARTED]; /* the last such tag of each place */
+} walk;
+
+/* Executed anew, by the present servers. False: not now. Takes over the entry's reference where it answers true. */
+static bool repeat_tag(walk *w, const sx_recovery_entry *entry) {
+    sx_item **last = &w->started[entry->hash % STARTED];
+    const sx_item *item = entry->item;
+    if (*last != NULL && (*last)->key_size == item->key_size &&
+        memcmp(sx_item_key(*last), sx_item_key(item), item->key_size) == 0) {
+        count(w->engine, SX_FLOW_METRIC_RECOVERY_SUPERSEDED, 1);
+        sx_item_release(entry->item);
+        return true;
+    }
+    if (w->tags == TAGS_AT_ONCE || !sx_renewal_repeat_on_loop(w->engine, sx_item_key(item), item->key_size)) return false;
+    w->tags++;
+    count(w->engine, SX_FLOW_METRIC_RECOVERY_QUEUED, 1);
+    if (*last != NULL) sx_item_release(*last);
+    *last = entry->item;
+    return true;
+}
+
+static bool repeat_key(walk *w, const sx_recovery_entry *entry) {
+    strata *engine = w->engine;
+    /* Acknowledged before the old primary was last proven to be one: then its n orders it among all values that came
+       from there, and what is of another order can only have a smaller n without need. */
+    uint64_t n = entry->at_ns <= engine->window.replaced[entry->partition] ? entry->n : UINT64_MAX;
+    if (!sx_unknown_owe_on_loop(engine, entry->ns, entry->item, entry->hash, entry->partition, n, w->after_ns)) return false;
+    w->after_ns += SX_RECOVERY_PACE_NS;
+    sx_item_release(entry->item);
+    return true;
+}
+
+static void look_again(strata *engine);
+
+/* Has what the present servers have not acknowledged executed anew; where nobody is trusted yet, later. */
+static void look(strata *engine) {
     sx_recovery *window = &engine->window;
     int64_t now_ns = sx_loop_now_ns(engine->loop);
-    if (engine->stopping) return;
-    while (window->count != 0 && now_ns - at(window, 0)->at_ns > engine->replay_window_ns) drop_oldest(engine);
-    sx_recovery_entry entry = {write->item, write->ns, write->hash, n, write->store_op.request.identity,
-                               now_ns,      write->partition};
-    sx_trust_mark mark = sx_trust_mark_on_loop(engine->trust, entry.partition);
-    if (mark.term != 0 && entry.identity != sx_trust_identity_on_loop(engine->trust, entry.partition)) {
-        /* A primary that was replaced and does not know it yet? Its n says nothing then. */
-        (void)sx_trust_may_fill_on_loop(engine->trust, entry.partition, &mark, entry.identity); /* has it say who it is */
-        sx_recovery_owe_on_loop(engine, entry.ns, entry.key, entry.hash, entry.partition, UINT64_MAX, DOUBT_NS);
-        return;
-    }
-    while (window->count != 0 && (window->count >= engine->recovery_ops_max ||
-                                  window->bytes + bytes_of(&entry) > engine->recovery_bytes_max)) {
-        drop_oldest(engine);
-        overflowed(engine, "acknowledged invalidations");
-    }
-    if (window->count == window->capacity && !grow(engine)) {
-        overflowed(engine, "an acknowledged invalidation");
-        return;
-    }
-    sx_item_retain(entry.key);
-    window->count++;
-    window->bytes += bytes_of(&entry);
-    *at(window, window->count - 1) = entry;
-    sx_counter_add_shared(&engine->counters[SX_FLOW_METRIC_RECOVERY_WINDOW], 1);
-}
-
-void sx_recovery_owe_on_loop(strata *engine, strata_namespace *ns, sx_item *key, uint64_t hash, uint32_t partition,
-                             uint64_t replay_n, int64_t after_ns) {
-    if (!sx_unknown_owe_on_loop(engine, ns, key, hash, partition, replay_n, after_ns))
-        overflowed(engine, "invalidations that failed");
-}
-
-/* ---- after a failover ---------------------------------------------------------------------------------------- */
-
-static void replay_on_loop(sx_task *task) {
-    strata *engine = SX_CONTAINER(task, strata, window.task);
-    sx_recovery *window = &engine->window;
-    int64_t now_ns = sx_loop_now_ns(engine->loop), after_ns = 0;
-    window->posted = false;
-    for (uint32_t i = 0; i < window->count && !engine->stopping; i++) {
-        sx_recovery_entry *entry = at(window, i);
-        int64_t proven_ns = window->replaced[entry->partition];
-        if (proven_ns == INT64_MAX || now_ns - entry->at_ns > engine->replay_window_ns ||
-            entry->identity == sx_trust_identity_on_loop(engine->trust, entry->partition))
+    walk w = {.engine = engine};
+    bool again = false;
+    for (uint32_t left = engine->stopping ? 0 : window->count; left > 0; left--) {
+        sx_recovery_entry entry = take(engine);
+        if (is_over(engine, &entry, now_ns)) {
+            sx_item_release(entry.item);
             continue;
-        /* Acknowledged before the old primary was last proven to be one: then its n orders it among all values that came
-           from there, and what is of another order can only have a smaller n without need. */
-        uint64_t n = entry->at_ns <= proven_ns ? entry->n : UINT64_MAX;
-        sx_recovery_owe_on_loop(engine, entry->ns, entry->key, entry->hash, entry->partition, n, after_ns);
-        after_ns += SX_RECOVERY_PACE_NS;
-        entry->identity = sx_trust_identity_on_loop(engine->trust, entry->partition); /* its replay is waited for apart */
+        }
+        bool lost = is_lost(engine, &entry);
+        if (lost && sx_trust_mark_on_loop(engine->trust, entry.partition).term != 0 &&
+            (entry.ns == NULL ? repeat_tag(&w, &entry) : repeat_key(&w, &entry)))
+            continue;
+        again = again || lost;
+        put(engine, &entry);
     }
-    for (uint32_t p = 0; p < engine->partitions; p++) window->replaced[p] = INT64_MAX;
+    for (uint32_t i = 0; i < STARTED; i++)
+        if (w.started[i] != NULL) sx_item_release(w.started[i]);
+    for (uint32_t p = 0; p < engine->partitions; p++) window->replaced[p] = INT64_MIN;
+    if (again) look_again(engine);
+}
+
+static void look_on_timer(sx_timer *timer) {
+    strata *engine = SX_CONTAINER(timer, strata, window.timer);
+    engine->window.waiting = false;
+    look(engine);
+}
+
+static void look_on_loop(sx_task *task) {
+    strata *engine = SX_CONTAINER(task, strata, window.task);
+    engine->window.posted = false;
+    look(engine);
+}
+
+static void look_again(strata *engine) {
+    sx_recovery *window = &engine->window;
+    if (window->waiting || engine->stopping) return;
+    window->waiting = true;
+    window->timer.fire_on_loop = look_on_timer;
+    sx_loop_timer_set(engine->loop, &window->timer, sx_loop_now_ns(engine->loop) + AGAIN_NS);
 }
 
 void sx_recovery_replaced_on_loop(void *context, uint32_t partition, int64_t proven_ns) {
     strata *engine = context;
     sx_recovery *window = &engine->window;
-    sx_renewed_replaced_on_loop(engine);
-    if (window->count == 0 || engine->stopping || SX_BROKEN(replay)) return;
-    if (window->replaced[partition] > proven_ns) window->replaced[partition] = proven_ns;
+    if (window->count == 0 || engine->stopping) return;
+    if (window->replaced[partition] == INT64_MIN || window->replaced[partition] > proven_ns)
+        window->replaced[partition] = proven_ns;
     if (window->posted) return;
     window->posted = true;
-    window->task.run_on_loop = replay_on_loop;
+    window->task.run_on_loop = look_on_loop;
     sx_loop_post(engine->loop, &window->task); /* once for all partitions of a node */
+}
+
+/* ---- noting ---------------------------------------------------------------------------------------------------- */
+
+/* Takes over the entry's reference. */
+static void note(strata *engine, sx_recovery_entry *entry) {
+    sx_recovery *window = &engine->window;
+    entry->at_ns = sx_loop_now_ns(engine->loop);
+    while (window->count != 0 && is_over(engine, at(window, 0), entry->at_ns)) drop_oldest(engine);
+    while (window->count != 0 && (window->count >= engine->recovery_ops_max ||
+                                  window->bytes + bytes_of(entry) > engine->recovery_bytes_max)) {
+        drop_oldest(engine);
+        overflowed(engine, "acknowledged invalidations");
+    }
+    if (window->count == window->capacity && !grow(engine)) {
+        overflowed(engine, "an acknowledged invalidation");
+        sx_item_release(entry->item);
+        return;
+    }
+    put(engine, entry);
+    if (is_lost(engine, entry)) look_again(engine);
+}
+
+void sx_recovery_note_on_loop(strata *engine, strata_namespace *ns, sx_item *key, uint64_t hash, uint32_t partition, uint64_t n,
+                              uint64_t identity) {
+    if (engine->stopping || SX_BROKEN(replay)) return;
+    sx_recovery_entry entry = {.item = key, .ns = ns, .hash = hash, .n = n, .identity = identity, .partition = partition};
+    sx_trust_mark mark = sx_trust_mark_on_loop(engine->trust, partition);
+    if (mark.term != 0 && is_lost(engine, &entry)) {
+        /* A primary that was replaced and does not know it yet? Its n says nothing then. */
+        (void)sx_trust_may_fill_on_loop(engine->trust, partition, &mark, identity); /* has it say who it is */
+        entry.n = UINT64_MAX;
+    }
+    sx_item_retain(key);
+    note(engine, &entry);
+}
+
+void sx_recovery_note_tag_on_loop(strata *engine, const void *name, uint32_t size, uint32_t partition, uint64_t identity,
+                                  bool repeated) {
+    if (engine->stopping || SX_BROKEN(replay)) return;
+    if (repeated && identity != 0) count(engine, SX_FLOW_METRIC_RECOVERY_REPLAYED, 1);
+    sx_item_facts facts = {.expires_ns = SX_EXPIRES_NEVER, .partition = (uint16_t)partition};
+    sx_recovery_entry entry = {.hash = sx_l1_hash(&engine->secret, 0, name, size), .identity = identity, .partition = partition};
+    entry.item = sx_item_create(engine->heap, name, size, "", 0, &facts);
+    if (entry.item == NULL) overflowed(engine, "an acknowledged invalidation of a tag");
+    else note(engine, &entry);
+}
+
+void sx_recovery_owe_on_loop(strata *engine, strata_namespace *ns, sx_item *key, uint64_t hash, uint32_t partition) {
+    if (!sx_unknown_owe_on_loop(engine, ns, key, hash, partition, 0, 0)) overflowed(engine, "invalidations that failed");
 }
 
 /* ---- life ---------------------------------------------------------------------------------------------------- */
@@ -141,7 +249,7 @@ int32_t sx_recovery_init(strata *engine) {
     engine->replay_window_ns = sx_config_int(config, "coherence.replay_window");
     engine->window.replaced = sx_allocate(&engine->alloc, engine->partitions * sizeof *engine->window.replaced);
     if (engine->window.replaced == NULL) return STRATA_E_NOMEM;
-    for (uint32_t p = 0; p < engine->partitions; p++) engine->window.replaced[p] = INT64_MAX;
+    for (uint32_t p = 0; p < engine->partitions; p++) engine->window.replaced[p] = INT64_MIN;
     return STRATA_OK;
 }
 

@@ -64,8 +64,8 @@ static void tag_over(renewal_tag *tag, int32_t status, uint64_t n) {
     else sx_marks_doubt_on_loop(engine, tag->name, tag->size); /* it may have been executed, or still be */
     sx_flights_mark_tag(engine, tag->name, tag->size);
     if (status == STRATA_OK || renewal->repeated)
-        sx_renewed_note_on_loop(engine, tag->name, tag->size, tag->partition,
-                                status == STRATA_OK ? tag->store_op.request.identity : 0);
+        sx_recovery_note_tag_on_loop(engine, tag->name, tag->size, tag->partition,
+                                     status == STRATA_OK ? tag->store_op.request.identity : 0, renewal->repeated);
     if (status != STRATA_OK && renewal->status == STRATA_OK) renewal->status = status;
     if (--renewal->left == 0) end_on_loop(renewal);
 }

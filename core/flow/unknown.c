@@ -75,7 +75,10 @@ static void unqueue(sx_unknown *unknown, sx_write *write) {
 
 static void queued_too_long(sx_timer *timer) {
     sx_write *write = SX_CONTAINER(timer, sx_write, timer);
-    unqueue(find(write->engine, write->hash, write->item), write);
+    sx_unknown *unknown = find(write->engine, write->hash, write->item);
+    unqueue(unknown, write);
+    /* What settles the one before it is executed later than this was wanted. */
+    if (write->invalidate && !SX_BROKEN(owed)) unknown->invalidated = true;
     /* Never sent; or executed, but perhaps undone by the one before it. */
     sx_write_end_on_loop(write, write->done_n == 0 ? STRATA_E_TIMEOUT : STRATA_E_UNKNOWN_OUTCOME, 0);
 }
@@ -86,6 +89,8 @@ bool sx_unknown_queue_on_loop(sx_write *write) {
     sx_unknown *unknown = find(engine, write->hash, write->item);
     if (unknown == NULL || unknown->not_before_ms == 0) { /* what is only owed orders nothing: a later write settles it */
         if (write->done_n != 0 || engine->unknown_count < UNKNOWN_MAX) return false;
+        if (write->invalidate && !SX_BROKEN(owed))
+            sx_recovery_owe_on_loop(engine, write->ns, write->item, write->hash, write->partition);
         sx_write_end_on_loop(write, STRATA_E_OVERLOADED, 0); /* it might need a place that isn't there */
         return true;
     }
@@ -133,7 +138,7 @@ static void again(sx_unknown *unknown, int64_t after_ns) {
 /* The key's past is settled: what comes next is ordered after it. */
 static void resolved(sx_unknown *unknown, uint64_t n, bool stayed) {
     strata *engine = unknown->engine;
-    const sx_item *key = unknown->key;
+    sx_item *key = unknown->key;
     if (stayed) count(engine, SX_FLOW_METRIC_RECOVERY_SUPERSEDED);
     else if (unknown->not_before_ms == 0) count(engine, SX_FLOW_METRIC_RECOVERY_REPLAYED);
     uint32_t stripe = sx_flight_stripe(unknown->hash);
@@ -141,6 +146,9 @@ static void resolved(sx_unknown *unknown, uint64_t n, bool stayed) {
     sx_apply_observed_locked(engine, unknown->hash, key->ns, sx_item_key(key), key->key_size, n);
     sx_flights_unlock(engine->flights, stripe);
     if (unknown->not_before_ms != 0) count(engine, SX_FLOW_METRIC_UNKNOWN_RESOLVED);
+    if (unknown->invalidated) /* what stayed is no older than what was replayed */
+        sx_recovery_note_on_loop(engine, unknown->ns, key, unknown->hash, unknown->partition, stayed ? unknown->replay_n : n,
+                                 unknown->store_op.request.identity);
     sx_write *queue = unknown->queue;
     unknown_free(unknown);
     for (sx_write *next; queue != NULL; queue = next) {
@@ -332,10 +340,11 @@ bool sx_unknown_owe_on_loop(strata *engine, strata_namespace *ns, sx_item *key, 
 }
 
 void sx_unknown_settled_on_loop(strata *engine, uint64_t hash, uint16_t ns, const void *key, size_t key_size,
-                                int64_t proven_ns) {
+                                int64_t proven_ns, uint64_t n, uint64_t identity) {
     sx_unknown *unknown = find_key(engine, hash, ns, key, key_size);
     if (unknown == NULL || unknown->not_before_ms != 0 || unknown->in_store || proven_ns <= unknown->wanted_ns) return;
     count(engine, SX_FLOW_METRIC_RECOVERY_SUPERSEDED);
+    sx_recovery_note_on_loop(engine, unknown->ns, unknown->key, hash, unknown->partition, n, identity);
     unknown_free(unknown);
 }
 

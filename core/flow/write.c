@@ -125,18 +125,19 @@ static void written(sx_write *write, uint64_t n) {
     sx_fetch_note_size_on_loop(engine, write->hash, write->tail.size);
     item->n = n; /* nobody else has seen the item yet */
     item->id = write->id;
-    sx_unknown_settled_on_loop(engine, write->hash, item->ns, sx_item_key(item), item->key_size, write->submitted_ns);
+    uint64_t identity = write->store_op.request.identity;
+    sx_unknown_settled_on_loop(engine, write->hash, item->ns, sx_item_key(item), item->key_size, write->submitted_ns, n, identity);
     sx_flights_lock(engine->flights, stripe);
     bool newest = n >= write->seen.min_n || SX_BROKEN(min_n);
     sx_write_mark_remove_locked(engine->flights, &write->seen);
     sx_apply_observed_locked(engine, write->hash, item->ns, sx_item_key(item), item->key_size, n);
     if (engine->l1_on && !write->invalidate && newest &&
-        sx_trust_may_fill_on_loop(engine->trust, write->partition, &write->mark, write->store_op.request.identity) &&
+        sx_trust_may_fill_on_loop(engine->trust, write->partition, &write->mark, identity) &&
         !sx_unknown_holds_on_loop(engine, write->hash, item) &&
         sx_marks_stamp(engine, engine->loop_record, item, write->mark.generation))
         (void)sx_l1_put(engine->l1, engine->loop_record, write->hash, item, SX_L1_PUT_NEWER);
     sx_flights_unlock(engine->flights, stripe);
-    if (write->invalidate) sx_recovery_note_on_loop(write, n);
+    if (write->invalidate) sx_recovery_note_on_loop(engine, write->ns, item, write->hash, write->partition, n, identity);
     /* An own write of unknown outcome may still happen after this one: done is what is settled. */
     write->done_n = n;
     if (!sx_unknown_queue_on_loop(write)) sx_write_end_on_loop(write, STRATA_OK, n);
@@ -147,7 +148,7 @@ static void transmit(sx_write *write);
 /* It failed, and nothing of it was executed: an invalidation is owed to L2 from here on. */
 static void failed(sx_write *write, int32_t status) {
     if (write->invalidate && status != STRATA_E_CLOSED && !SX_BROKEN(owed))
-        sx_recovery_owe_on_loop(write->engine, write->ns, write->item, write->hash, write->partition, 0, 0);
+        sx_recovery_owe_on_loop(write->engine, write->ns, write->item, write->hash, write->partition);
     sx_write_end_on_loop(write, status, 0);
 }
 

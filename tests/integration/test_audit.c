@@ -60,6 +60,40 @@ static void *write_all(void *argument) {
     return NULL;
 }
 
+/* Entries with tags are looked at like others while their tags hold, and not afterwards. */
+static void entries_with_tags_are_audited(void **state) {
+    (void)state;
+    char error[256], text[96];
+    if (sx_cluster_start(&(sx_cluster_options){.primaries = 3}, &cluster, error, sizeof error) != 0) fail_msg("%s", error);
+    assert_int_equal(sx_key_tags_create(sx_alloc_default(), 256, &tags), STRATA_OK);
+    strata *a = test_engine_open(TEST_OPTIONS("l2.nodes", sx_cluster_seeds(cluster), "l2.open_wait", "5s",
+                                              "coherence.audit_per_s", "500"), NULL);
+    strata_session *session = test_engine_session(a);
+    strata_namespace *ns = test_engine_ns(a, "n");
+    assert_true(test_metric_wait(a, "coherence.partitions_trusted", 256, 5000));
+    strata_bytes tag = test_bytes("t");
+    strata_op_options tagged = {.struct_size = sizeof tagged, .tags = &tag, .tag_count = 1};
+    assert_int_equal(strata_set_wait(session, ns, test_bytes("k5"), test_bytes("v"), &tagged, NULL), STRATA_OK);
+    assert_string_equal(test_get(session, ns, "k5"), "v");
+    assert_non_null(test_peek(session, ns, "k5"));
+    assert_true(test_metric_wait(a, "audit.checked", 20, 5000));
+    assert_int_equal(test_metric(a, "audit.divergent") + test_metric(a, "audit.absent"), 0);
+    assert_int_equal(strata_invalidate_tags_wait(session, &tag, 1, NULL), STRATA_OK);
+    test_sleep_ms(200); /* what was asked before */
+    int64_t checked = test_metric(a, "audit.checked");
+    test_sleep_ms(300);
+    assert_int_equal(test_metric(a, "audit.checked"), checked); /* nobody is served it */
+    assert_int_equal(strata_set_wait(session, ns, test_bytes("k5"), test_bytes("w"), &tagged, NULL), STRATA_OK);
+    assert_string_equal(test_get(session, ns, "k5"), "w");
+    uint32_t node = stored_as(text, sizeof text, 5);
+    free(sx_cluster_command(cluster, node, "SET %s foreign", text));
+    assert_true(test_metric_wait(a, "audit.divergent", 1, 8000));
+    strata_session_close(session);
+    strata_close(a, 1000);
+    sx_key_tags_destroy(tags);
+    sx_cluster_stop(cluster);
+}
+
 static void it_counts_by_cause(void **state) {
     (void)state;
     char text[96], key[16];
@@ -103,6 +137,6 @@ static void it_counts_by_cause(void **state) {
 
 int main(void) {
     if (!sx_cluster_available()) return 77;
-    const struct CMUnitTest tests[] = {cmocka_unit_test(it_counts_by_cause)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(it_counts_by_cause), cmocka_unit_test(entries_with_tags_are_audited)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -197,6 +197,109 @@ static void a_failover_undoes_no_acknowledged_invalidation(void **state) {
     world_close(w);
 }
 
+/* What failed is executed at last, at a primary whose replica hears nothing; that takes over, with the old values. */
+static void what_was_repeated_is_so_again_after_a_failover(void **state) {
+    (void)state;
+    world *w = world_open(1, 1500, TEST_OPTIONS("l2.breaker_open", "100ms"));
+    test_sleep_ms(700); /* replicated */
+    assert_int_equal(sx_cluster_pause(w->cluster, 3), 0);
+    free(sx_cluster_command(w->cluster, 0, "CLIENT KILL TYPE replica"));
+    assert_int_equal(sx_cluster_pause(w->cluster, 0), 0);
+    int64_t queued = test_metric(w->a, "recovery.queued"), unknown = test_metric(w->a, "flow.unknown_resolved");
+    for (int i = 0; i < KEYS; i++)
+        if (w->node[i] == 0) assert_true(invalidate(w, w->key[i], 10) < 0);
+    int64_t failed = test_metric(w->a, "recovery.queued") - queued;
+    assert_true(failed > 0);
+    assert_int_equal(sx_cluster_resume(w->cluster, 0), 0);
+    assert_true(owes_at_most(w, 0, 8000));
+    assert_true(test_metric(w->a, "flow.unknown_resolved") > unknown); /* both kinds of failure */
+    for (int i = 0; i < KEYS; i++)
+        if (w->node[i] == 0) assert_null(stored(w, w->key[i]));
+    assert_true(test_metric(w->a, "recovery.window") >= on_node(w, 0));
+    queued = test_metric(w->a, "recovery.queued");
+    assert_int_equal(sx_cluster_kill(w->cluster, 0), 0);
+    assert_int_equal(sx_cluster_resume(w->cluster, 3), 0);
+    assert_true(test_metric_wait(w->a, "recovery.queued", queued + on_node(w, 0), 20000));
+    assert_true(owes_at_most(w, 0, 8000));
+    for (int i = 0; i < KEYS; i++)
+        if (w->node[i] == 0) assert_null(stored(w, w->key[i]));
+    world_close(w);
+}
+
+static void count_done(void *user, const strata_result *result) {
+    *(int *)user += result->status == STRATA_OK;
+}
+
+/* A primary is paused, replaced and resumed, and acknowledges what it finds in its buffers before it hears of that. */
+static void what_a_replaced_primary_acknowledges_is_repeated(void **state) {
+    (void)state;
+    world *w = world_open(1, 1500, TEST_OPTIONS("flow.l2_timeout", "30s"));
+    test_sleep_ms(700);
+    assert_int_equal(sx_cluster_pause(w->cluster, 0), 0);
+    strata_op_options patient = {.struct_size = sizeof patient, .deadline_ms = 30000};
+    int done = 0, sent = 0;
+    for (int i = 0; i < KEYS; i++) {
+        if (w->node[i] != 0) continue;
+        assert_int_equal(strata_invalidate(w->in_a, w->ns_a, test_bytes(w->key[i]), &patient, count_done, &done), STRATA_PENDING);
+        sent++;
+    }
+    free(sx_cluster_command(w->cluster, 3, "CLUSTER FAILOVER TAKEOVER"));
+    assert_true(test_metric_wait(w->b, "coherence.generation_bumps", 1, 10000));
+    assert_true(test_metric_wait(w->b, "coherence.partitions_trusted", 256, 10000));
+    assert_true(test_metric_wait(w->a, "coherence.partitions_trusted", 256, 10000));
+    int64_t queued = test_metric(w->a, "recovery.queued");
+    assert_int_equal(sx_cluster_resume(w->cluster, 0), 0);
+    for (int64_t end_ms = test_now_ms() + 5000; done < sent && test_now_ms() < end_ms;) {
+        (void)strata_session_dispatch(w->in_a, 0);
+        test_sleep_ms(2);
+    }
+    print_message("acknowledged: %d of %d, repeated: %d\n", done, sent, (int)(test_metric(w->a, "recovery.queued") - queued));
+    test_sleep_ms(700);
+    assert_true(owes_at_most(w, 0, 8000));
+    for (int i = 0; i < KEYS; i++)
+        if (w->node[i] == 0) assert_null(stored(w, w->key[i]));
+    world_close(w);
+}
+
+/* A primary acknowledges while nobody is trusted yet, is then replaced by a replica that has heard nothing of it. */
+static void what_came_before_the_first_trust_is_repeated(void **state) {
+    (void)state;
+    world *w = world_open(1, 1500, NULL);
+    test_sleep_ms(700);
+    assert_int_equal(sx_cluster_pause(w->cluster, 3), 0);
+    free(sx_cluster_command(w->cluster, 0, "CLIENT KILL TYPE replica"));
+    /* No heartbeat is allowed to the new one, so that it trusts nobody. */
+    for (uint32_t i = 0; i < 6; i++)
+        if (i != 3) free(sx_cluster_command(w->cluster, i, "ACL SETUSER blind on nopass ~* &* +@all -ssubscribe"));
+    strata *blind = test_engine_open(TEST_OPTIONS("l2.nodes", sx_cluster_seeds(w->cluster), "l2.open_wait", "0s", "l2.username",
+                                                  "blind", "l2.password", "any"),
+                                     NULL);
+    strata_session *session = test_engine_session(blind);
+    strata_namespace *ns = test_engine_ns(blind, "n");
+    strata_op_options patient = {.struct_size = sizeof patient, .deadline_ms = 5000};
+    for (int i = 0; i < KEYS; i++) {
+        if (w->node[i] != 0) continue;
+        int32_t status = STRATA_E_UNAVAILABLE;
+        for (int64_t end_ms = test_now_ms() + 5000; status != STRATA_OK && test_now_ms() < end_ms; test_sleep_ms(5))
+            status = strata_invalidate_wait(session, ns, test_bytes(w->key[i]), &patient);
+        assert_int_equal(status, STRATA_OK);
+    }
+    assert_int_equal(test_metric(blind, "coherence.partitions_trusted"), 0);
+    assert_int_equal(sx_cluster_kill(w->cluster, 0), 0);
+    assert_int_equal(sx_cluster_resume(w->cluster, 3), 0);
+    test_sleep_ms(200);
+    for (uint32_t i = 1; i < 6; i++) free(sx_cluster_command(w->cluster, i, "ACL SETUSER blind on nopass ~* &* +@all"));
+    assert_true(test_metric_wait(blind, "coherence.partitions_trusted", 256, 20000));
+    assert_true(test_metric_wait(blind, "recovery.queued", on_node(w, 0), 5000));
+    int64_t end_ms = test_now_ms() + 8000;
+    while (test_metric(blind, "recovery.waiting") > 0 && test_now_ms() < end_ms) test_sleep_ms(5);
+    for (int i = 0; i < KEYS; i++)
+        if (w->node[i] == 0) assert_null(stored(w, w->key[i]));
+    strata_session_close(session);
+    strata_close(blind, 1000);
+    world_close(w);
+}
+
 static void recovery_is_bounded(void **state) {
     (void)state;
     world *w = world_open(0, 30000, TEST_OPTIONS("coherence.recovery_ops_max", "5", "l2.breaker_open", "60s"));
@@ -258,6 +361,9 @@ int main(void) {
         cmocka_unit_test(what_failed_is_repeated_when_its_server_is_back),
         cmocka_unit_test(a_later_write_settles_what_failed),
         cmocka_unit_test(a_failover_undoes_no_acknowledged_invalidation),
+        cmocka_unit_test(what_was_repeated_is_so_again_after_a_failover),
+        cmocka_unit_test(what_a_replaced_primary_acknowledges_is_repeated),
+        cmocka_unit_test(what_came_before_the_first_trust_is_repeated),
         cmocka_unit_test(recovery_is_bounded),
         cmocka_unit_test(tryagain_is_warned_of_and_repeated),
     };
