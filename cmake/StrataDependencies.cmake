@@ -16,6 +16,24 @@ set(STRATA_LINK_LIBS PkgConfig::UV PkgConfig::CK PkgConfig::MSGPACK PkgConfig::X
                      ${CMAKE_DL_LIBS} m)
 set(STRATA_REQUIRES_PRIVATE "libuv ck ${STRATA_MSGPACK_PC} libxxhash")
 
+# TLS for connections to servers: by OpenSSL 3, where it is there.
+set(STRATA_TLS_OPENSSL OFF)
+if(NOT STRATA_TLS MATCHES "^(AUTO|ON|OFF)$")
+  message(FATAL_ERROR "STRATA_TLS is AUTO, ON or OFF, not '${STRATA_TLS}'")
+endif()
+if(NOT STRATA_TLS STREQUAL "OFF")
+  pkg_check_modules(OPENSSL IMPORTED_TARGET "openssl>=3.0")
+  if(OPENSSL_FOUND)
+    set(STRATA_TLS_OPENSSL ON)
+    list(APPEND STRATA_LINK_LIBS PkgConfig::OPENSSL)
+    string(APPEND STRATA_REQUIRES_PRIVATE " openssl")
+  elseif(STRATA_TLS STREQUAL "ON")
+    message(FATAL_ERROR "STRATA_TLS is ON, but there is no OpenSSL 3 (libssl-dev)")
+  else()
+    message(STATUS "strata: no TLS, there is no OpenSSL 3 (libssl-dev)")
+  endif()
+endif()
+
 # jemalloc is packaged unprefixed: to link it means to replace malloc in the whole process, also in a program
 # that only wanted a cache. Where the PIC archive is at hand we therefore take the members we need into one
 # object and rename the standard names; our code calls mallocx() and friends, everyone else's malloc is left

@@ -13,6 +13,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "bench/cluster/certs.h"
 #include "bench/cluster/process.h"
 #include "bench/cluster/wire.h"
 
@@ -20,7 +21,8 @@ enum { SLOTS = 16384, START_MS = 20000, FORM_MS = 30000, COMMAND_MS = 5000, ATTE
 
 typedef struct node {
     uint16_t port, announced; /* announced: 0 where it is the same */
-    int port_lock;
+    uint16_t tls_port;        /* 0 without TLS */
+    int port_lock, tls_port_lock;
     pid_t pid;
     bool with_debug; /* the server knows --enable-debug-command */
     char id[41];
@@ -37,6 +39,9 @@ struct sx_cluster {
     char seeds[SX_CLUSTER_NODES_MAX * 24];
     node nodes[SX_CLUSTER_NODES_MAX];
 };
+
+/* Where clients that are measured or tested come in, and the bus: TLS where there is TLS. */
+static uint16_t client_port(const node *n) { return n->tls_port != 0 ? n->tls_port : n->port; }
 
 static int64_t now_ms(void) {
     struct timespec t;
@@ -122,6 +127,16 @@ static pid_t spawn_node(sx_cluster *cluster, uint32_t index) {
         args[argc++] = "--cluster-announce-port";
         args[argc++] = announced;
     }
+    char tls_port[8], ca[300], crt[300], key[300];
+    if (cluster->options.tls) {
+        snprintf(tls_port, sizeof tls_port, "%u", n->tls_port);
+        snprintf(ca, sizeof ca, "%s/ca.crt", cluster->directory);
+        snprintf(crt, sizeof crt, "%s/server.crt", cluster->directory);
+        snprintf(key, sizeof key, "%s/server.key", cluster->directory);
+        const char *more[] = {"--tls-port", tls_port, "--tls-ca-cert-file", ca, "--tls-cert-file", crt, "--tls-key-file", key,
+                              "--tls-cluster", "yes", "--tls-replication", "yes"};
+        for (size_t i = 0; i < sizeof more / sizeof more[0]; i++) args[argc++] = more[i];
+    }
     if (cluster->password[0] != '\0') {
         const char *more[] = {"--requirepass", cluster->password, "--masterauth", cluster->password};
         for (size_t i = 0; i < sizeof more / sizeof more[0]; i++) args[argc++] = more[i];
@@ -148,18 +163,24 @@ static bool wait_ready(sx_cluster *cluster, uint32_t index) {
     return false;
 }
 
+static void close_locks(node *n) {
+    if (n->port_lock >= 0) close(n->port_lock);
+    if (n->tls_port_lock >= 0) close(n->tls_port_lock);
+    n->port_lock = n->tls_port_lock = -1;
+}
+
 static int start_node(sx_cluster *cluster, uint32_t index) {
     node *n = &cluster->nodes[index];
     for (int attempt = 0; attempt < ATTEMPTS; attempt++) {
         n->with_debug = attempt < ATTEMPTS / 2; /* servers before 7.0 don't know the argument */
         n->port_lock = sx_process_port_reserve(&n->port);
-        if (n->port_lock < 0) return -1;
+        if (cluster->options.tls) n->tls_port_lock = sx_process_port_reserve(&n->tls_port);
+        if (n->port_lock < 0 || (cluster->options.tls && n->tls_port_lock < 0)) return -1;
         n->pid = spawn_node(cluster, index);
         if (n->pid > 0 && wait_ready(cluster, index)) return 0;
         sx_process_end(n->pid);
         n->pid = 0;
-        close(n->port_lock);
-        n->port_lock = -1;
+        close_locks(n);
     }
     return -1;
 }
@@ -201,7 +222,7 @@ static bool form_primaries(sx_cluster *cluster, char *error, size_t size) {
         if (!expect_ok(cluster, i, line, error, size)) return false;
     }
     for (uint32_t i = 1; i < cluster->count; i++) {
-        snprintf(line, sizeof line, "CLUSTER MEET 127.0.0.1 %u", cluster->nodes[i].port);
+        snprintf(line, sizeof line, "CLUSTER MEET 127.0.0.1 %u", client_port(&cluster->nodes[i]));
         if (!expect_ok(cluster, 0, line, error, size)) return false;
     }
     snprintf(line, sizeof line, "cluster_known_nodes:%u\r\n", cluster->count);
@@ -296,6 +317,11 @@ static bool make_directories(sx_cluster *cluster) {
     return true;
 }
 
+static bool make_certificates(const sx_cluster *cluster) {
+    return sx_certs_authority(cluster->directory, "ca") == 0 &&
+           sx_certs_issue(cluster->directory, "ca", "server", "IP:127.0.0.1,IP:::1,DNS:localhost", 1) == 0;
+}
+
 static int remove_entry(const char *path, const struct stat *status, int kind, struct FTW *walk) {
     (void)status;
     (void)kind;
@@ -307,7 +333,7 @@ void sx_cluster_stop(sx_cluster *cluster) {
     if (cluster == NULL) return;
     for (uint32_t i = 0; i < cluster->count; i++) {
         sx_process_end(cluster->nodes[i].pid);
-        if (cluster->nodes[i].port_lock >= 0) close(cluster->nodes[i].port_lock);
+        close_locks(&cluster->nodes[i]);
     }
     if (cluster->directory[0] != '\0') nftw(cluster->directory, remove_entry, 8, FTW_DEPTH | FTW_PHYS);
     for (char **extra = cluster->extra; extra != NULL && *extra != NULL; extra++) free(*extra);
@@ -321,6 +347,10 @@ static bool start_all(sx_cluster *cluster, char *error, size_t size) {
         snprintf(error, size, "no temporary directory: %s", strerror(errno));
         return false;
     }
+    if (cluster->options.tls && !make_certificates(cluster)) {
+        snprintf(error, size, "no certificates: this build has no OpenSSL, or can't write them");
+        return false;
+    }
     size_t used = 0;
     for (uint32_t i = 0; i < cluster->count; i++) {
         if (start_node(cluster, i) != 0) {
@@ -328,7 +358,7 @@ static bool start_all(sx_cluster *cluster, char *error, size_t size) {
             return false;
         }
         used += (size_t)snprintf(cluster->seeds + used, sizeof cluster->seeds - used, "%s127.0.0.1:%u",
-                                 i == 0 ? "" : ",", cluster->nodes[i].port);
+                                 i == 0 ? "" : ",", client_port(&cluster->nodes[i]));
     }
     return cluster->options.primaries == 0 || form(cluster, error, size);
 }
@@ -347,7 +377,7 @@ int sx_cluster_start(const sx_cluster_options *options, sx_cluster **out, char *
     sx_cluster *cluster = calloc(1, sizeof *cluster);
     if (cluster == NULL) return -1;
     cluster->count = count;
-    for (uint32_t i = 0; i < count; i++) cluster->nodes[i].port_lock = -1;
+    for (uint32_t i = 0; i < count; i++) cluster->nodes[i].port_lock = cluster->nodes[i].tls_port_lock = -1;
     if (!copy_options(cluster, options) || !start_all(cluster, error, error_size)) {
         sx_cluster_stop(cluster);
         return -1;
@@ -360,6 +390,8 @@ int sx_cluster_start(const sx_cluster_options *options, sx_cluster **out, char *
 
 uint32_t sx_cluster_node_count(const sx_cluster *cluster) { return cluster->count; }
 uint16_t sx_cluster_port(const sx_cluster *cluster, uint32_t index) { return cluster->nodes[index].port; }
+uint16_t sx_cluster_tls_port(const sx_cluster *cluster, uint32_t index) { return cluster->nodes[index].tls_port; }
+const char *sx_cluster_certs(const sx_cluster *cluster) { return cluster->directory; }
 pid_t sx_cluster_pid(const sx_cluster *cluster, uint32_t index) { return cluster->nodes[index].pid; }
 const char *sx_cluster_node_id(const sx_cluster *cluster, uint32_t index) { return cluster->nodes[index].id; }
 const char *sx_cluster_log_path(const sx_cluster *cluster, uint32_t index) { return cluster->nodes[index].log; }

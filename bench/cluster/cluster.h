@@ -24,6 +24,7 @@ typedef struct sx_cluster_options {
     uint32_t replicas;        /* of each primary */
     uint32_t node_timeout_ms; /* 0: 1500 */
     const char *password;     /* NULL or "": none */
+    bool tls;                 /* clients, replication and bus under TLS, on ports of their own; client certificates are wanted */
     const char *const *extra; /* more arguments of each server, NULL-terminated: "--maxmemory", "20mb"; may be NULL */
 } sx_cluster_options;
 
@@ -43,7 +44,11 @@ uint16_t sx_cluster_port(const sx_cluster *cluster, uint32_t node);
 pid_t sx_cluster_pid(const sx_cluster *cluster, uint32_t node); /* 0 while killed */
 const char *sx_cluster_node_id(const sx_cluster *cluster, uint32_t node); /* "" in standalone */
 const char *sx_cluster_log_path(const sx_cluster *cluster, uint32_t node);
-/* "127.0.0.1:20000,127.0.0.1:20001,..." */
+/* With tls: the port for it. The other one speaks plainly, for sx_cluster_command. */
+uint16_t sx_cluster_tls_port(const sx_cluster *cluster, uint32_t node);
+/* With tls: where ca.crt and ca.key are, and server.crt and server.key for 127.0.0.1 and localhost; for a client too. */
+const char *sx_cluster_certs(const sx_cluster *cluster);
+/* "127.0.0.1:20000,127.0.0.1:20001,...", the ports for TLS where there are such */
 const char *sx_cluster_seeds(const sx_cluster *cluster);
 
 /* Has a node announce another port than its own, now and after a restart: a proxy's. 0 or -1. */

@@ -25,6 +25,7 @@ typedef struct bench_l2_keys {
         uint8_t node; /* whose port it is asked at */
     } *list;
     const char *seeds;
+    const char *certs; /* folder of ca.crt, server.crt and server.key where our client speaks TLS; else NULL */
     bool cluster;
 } bench_l2_keys;
 

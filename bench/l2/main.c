@@ -21,6 +21,7 @@ typedef struct l2_settings {
     uint64_t rounds, keys, value_bytes, primaries;
     double seconds;
     uint32_t only;
+    uint8_t tls;
     const char *match;
     const char *json_path;
     bench_list config;
@@ -40,6 +41,8 @@ static const bench_option option_rows[] = {
      "of the cluster that is started; 0: one standalone server", NULL},
     {"only", BENCH_OPTION_CHOICE, "PART", "all", 0, 0, "all|wire|path", FIELD(only),
      "the client beside the peer, or the whole engine", NULL},
+    {"tls", BENCH_OPTION_FLAG, NULL, NULL, 0, 0, NULL, FIELD(tls), "our client and engine under TLS; the peers stay plain",
+     NULL},
     {"match", BENCH_OPTION_TEXT, "TEXT", NULL, 0, 0, NULL, FIELD(match), "only cases whose name contains it", NULL},
     {"config", BENCH_OPTION_LIST, "NAME=VALUE", NULL, 0, 0, NULL, FIELD(config),
      "any option of the engine; repeatable", NULL},
@@ -209,6 +212,7 @@ static void make_keys(l2_bench *bench) {
     keys->node_count = sx_cluster_node_count(bench->cluster);
     keys->cluster = bench->settings.primaries > 0;
     keys->seeds = sx_cluster_seeds(bench->cluster);
+    keys->certs = bench->settings.tls != 0 ? sx_cluster_certs(bench->cluster) : NULL;
     keys->list = calloc(keys->count, sizeof *keys->list);
     for (uint32_t i = 0; i < keys->node_count; i++) keys->ports[i] = sx_cluster_port(bench->cluster, i);
     for (uint32_t i = 0; keys->list != NULL && i < keys->count; i++) {
@@ -292,7 +296,7 @@ int bench_l2_main(int argc, char **argv) {
         fprintf(stderr, "strata-bench l2: %s\n", error);
         return BENCH_EXIT_USAGE;
     }
-    sx_cluster_options servers = {.primaries = (uint32_t)bench->settings.primaries};
+    sx_cluster_options servers = {.primaries = (uint32_t)bench->settings.primaries, .tls = bench->settings.tls != 0};
     int outcome = BENCH_EXIT_SETUP;
     if (sx_cluster_start(&servers, &bench->cluster, error, sizeof error) == 0) outcome = run(bench);
     else fprintf(stderr, "strata-bench l2: %s\n", error);

@@ -61,12 +61,24 @@ static void set(strata_config *config, const char *name, const char *value) {
     abort();
 }
 
+static void set_tls(strata_config *config, const char *certs) {
+    static const char *const files[][2] = {{"l2.tls_ca_file", "ca.crt"}, {"l2.tls_cert_file", "server.crt"},
+                                           {"l2.tls_key_file", "server.key"}};
+    char path[300];
+    set(config, "l2.tls", "on");
+    for (size_t i = 0; i < sizeof files / sizeof files[0]; i++) {
+        snprintf(path, sizeof path, "%s/%s", certs, files[i][1]);
+        set(config, files[i][0], path);
+    }
+}
+
 bench_path *bench_path_open(const bench_l2_keys *keys, bool count_allocations, const char *const *options) {
     bench_path *path = calloc(1, sizeof *path);
     strata_config *config;
     if (path == NULL || strata_config_create(&config) != STRATA_OK) abort();
     path->keys = keys;
     set(config, "l2.nodes", keys->seeds);
+    if (keys->certs != NULL) set_tls(config, keys->certs);
     set(config, "l2.mode", keys->cluster ? "cluster" : "standalone");
     set(config, "l1.bytes", "1MiB");
     set(config, "l2.open_wait", "5s");

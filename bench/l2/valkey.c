@@ -39,7 +39,7 @@ static void send_key(void *client, const struct bench_l2_key *key, bench_driver_
 }
 
 bench_valkey *bench_valkey_open(const bench_l2_keys *keys) {
-    if (!keys->cluster) return NULL;
+    if (!keys->cluster || keys->certs != NULL) return NULL; /* the seeds speak TLS then */
     bench_valkey *peer = calloc(1, sizeof *peer);
     if (peer == NULL) return NULL;
     bench_driver_init(&peer->driver, keys, send_key, peer);

@@ -2,12 +2,14 @@
 /* Our client without the engine around it: each request is encoded anew, goes through store and cluster, and its end
    starts the next. */
 #include <semaphore.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strata/status.h>
 
 #include "bench/l2/l2.h"
 #include "bench/run.h"
+#include "l2/redis/tls.h"
 #include "l2/store.h"
 
 #define TIMEOUT_NS      (10 * SX_NS_PER_S)
@@ -30,6 +32,7 @@ struct bench_wire {
     sx_clock clock;
     sx_log log;
     sx_redis_script *scripts[1];
+    sx_redis_tls *tls;
     sx_redis_settings settings;
     sx_loop *loop;
     sx_redis_cluster *cluster;
@@ -160,6 +163,19 @@ static void do_job(bench_wire *wire, wire_job job) {
     while (sem_wait(&wire->done) != 0) {}
 }
 
+static sx_redis_tls *open_tls(const bench_l2_keys *keys) {
+    char ca[300], cert[300], key[300], error[256];
+    if (keys->certs == NULL) return NULL;
+    snprintf(ca, sizeof ca, "%s/ca.crt", keys->certs);
+    snprintf(cert, sizeof cert, "%s/server.crt", keys->certs);
+    snprintf(key, sizeof key, "%s/server.key", keys->certs);
+    const sx_redis_tls_settings settings = {.alloc = sx_alloc_default(), .ca_file = ca, .ca_path = "", .cert_file = cert,
+                                            .key_file = key, .key_password = "", .name = "", .verify_name = true};
+    sx_redis_tls *tls = NULL;
+    if (sx_redis_tls_create(&settings, &tls, error, sizeof error) != STRATA_OK) abort(); /* made for this */
+    return tls;
+}
+
 bench_wire *bench_wire_open(const bench_l2_keys *keys) {
     bench_wire *wire = calloc(1, sizeof *wire);
     char error[256];
@@ -168,7 +184,8 @@ bench_wire *bench_wire_open(const bench_l2_keys *keys) {
     wire->timer.fire_on_loop = wait_for_map;
     sx_alloc_wrap(&wire->alloc, wire, count_allocate, count_release);
     (void)sem_init(&wire->done, 0, 0);
-    wire->settings = (sx_redis_settings){.alloc = &wire->alloc, .clock = &wire->clock, .log = &wire->log,
+    wire->tls = open_tls(keys);
+    wire->settings = (sx_redis_settings){.tls = wire->tls, .alloc = &wire->alloc, .clock = &wire->clock, .log = &wire->log,
                                          .username = "", .password = "", .client_name = "strata-bench",
                                          .connect_timeout_ns = SX_NS_PER_S,
                                          .limits = {.depth_max = 8, .elements_max = 1 << 20, .bulk_bytes_max = 64 << 20},
@@ -227,6 +244,7 @@ void bench_wire_close(bench_wire *wire) {
     sx_store_destroy(wire->store);
     sx_redis_cluster_destroy(wire->cluster);
     sx_loop_destroy(wire->loop);
+    sx_redis_tls_destroy(wire->tls);
     (void)sem_destroy(&wire->done);
     free(wire->value);
     free(wire);

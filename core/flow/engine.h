@@ -33,6 +33,7 @@
 #include "l1/l1.h"
 #include "l2/envelope.h"
 #include "l2/redis/cluster.h"
+#include "l2/redis/tls.h"
 #include "l2/store.h"
 
 #define SX_NAMESPACES_MAX 1024
@@ -125,6 +126,7 @@ struct strata {
     sx_flights *flights;
     sx_marks *marks;
     sx_loop *loop;
+    sx_redis_tls *tls; /* NULL: plain. owner: loop, once it runs */
     sx_redis_settings redis_settings;
     sx_redis_cluster *cluster;
     sx_store *store;

@@ -132,6 +132,7 @@ static sx_redis_settings redis_settings(strata *engine) {
         .password = sx_config_text(config, "l2.password"),
         .password_file = sx_config_text(config, "l2.password_file"),
         .client_name = "strata",
+        .tls = engine->tls,
         .connect_timeout_ns = sx_config_int(config, "l2.connect_timeout"),
         .limits = {.depth_max = 8,
                    .elements_max = 1 << 20,
@@ -143,13 +144,31 @@ static sx_redis_settings redis_settings(strata *engine) {
     return settings;
 }
 
+static int32_t create_tls(strata *engine, strata_error *error) {
+    const sx_config *config = engine->config;
+    if (sx_config_int(config, "l2.tls") == 0) return STRATA_OK;
+    const sx_redis_tls_settings settings = {.alloc = &engine->alloc,
+                                            .ca_file = sx_config_text(config, "l2.tls_ca_file"),
+                                            .ca_path = sx_config_text(config, "l2.tls_ca_path"),
+                                            .cert_file = sx_config_text(config, "l2.tls_cert_file"),
+                                            .key_file = sx_config_text(config, "l2.tls_key_file"),
+                                            .key_password = sx_config_text(config, "l2.tls_key_password"),
+                                            .name = sx_config_text(config, "l2.tls_name"),
+                                            .verify_name = sx_config_int(config, "l2.tls_verify_name") != 0};
+    char text[256] = "";
+    int32_t status = sx_redis_tls_create(&settings, &engine->tls, text, sizeof text);
+    if (status != STRATA_OK && error != NULL) strncpy(error->text, text, sizeof error->text - 1);
+    return status;
+}
+
 static int32_t create_l2(strata *engine, strata_error *error) {
     const sx_config *config = engine->config;
     char text[256] = "";
     sx_publish_scripts_init(&engine->scripts);
-    engine->redis_settings = redis_settings(engine);
     int32_t status = sx_key_tags_create(&engine->alloc, engine->partitions, &engine->tags);
+    if (status == STRATA_OK) status = create_tls(engine, error);
     if (status != STRATA_OK) return status;
+    engine->redis_settings = redis_settings(engine);
     engine->publish = (sx_publish){.alloc = &engine->alloc, .tags = engine->tags};
     sx_redis_cluster_events cluster_events = {engine, on_topology, on_redirect};
     sx_redis_mode mode = (sx_redis_mode)(sx_config_int(config, "l2.mode") - 1); /* none|auto|standalone|cluster */
@@ -217,11 +236,13 @@ void sx_engine_take_down(strata *engine) {
     if (engine->trust != NULL) sx_trust_destroy(engine->trust);
     if (engine->store != NULL) sx_store_destroy(engine->store);
     if (engine->cluster != NULL) sx_redis_cluster_destroy(engine->cluster);
+    sx_redis_tls_destroy(engine->tls);
     if (engine->window.replaced != NULL) sx_recovery_deinit(engine);
     if (engine->loop != NULL) sx_loop_destroy(engine->loop);
     engine->trust = NULL;
     engine->store = NULL;
     engine->cluster = NULL;
+    engine->tls = NULL;
     engine->loop = NULL;
     if (engine->loop_record != NULL) sx_epoch_unregister(engine->loop_record);
     engine->loop_record = NULL;

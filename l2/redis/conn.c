@@ -40,6 +40,7 @@ static void finish_close(sx_redis_conn *conn) {
     }
     const sx_alloc *alloc = conn->settings->alloc;
     sx_redis_conn_identify_free(conn);
+    sx_redis_secure_free(conn);
     sx_resp_parser_destroy(conn->parser);
     sx_release(alloc, conn->in, conn->in_capacity);
     sx_release(alloc, conn->ring, conn->ring_capacity * sizeof *conn->ring);
@@ -98,6 +99,11 @@ static void connected(uv_connect_t *request, int result) {
     }
     (void)uv_tcp_nodelay(&conn->tcp, 1);
     (void)uv_tcp_keepalive(&conn->tcp, 1, KEEPALIVE_S);
+    if (conn->settings->tls != NULL) {
+        conn->state = SX_REDIS_CONN_SECURING;
+        sx_redis_secure_start(conn);
+        return;
+    }
     conn->state = SX_REDIS_CONN_HANDSHAKE;
     sx_redis_conn_read_start(conn);
     if (conn->state == SX_REDIS_CONN_HANDSHAKE) sx_redis_conn_handshake(conn);
@@ -162,7 +168,8 @@ static int32_t start_resolve(sx_redis_conn *conn) {
 
 static void connect_timeout(sx_timer *timer) {
     sx_redis_conn *conn = (sx_redis_conn *)(void *)((char *)timer - offsetof(sx_redis_conn, connect_timer));
-    static const char *const doing[] = {"no address found", "not connected", "connected, but no answer"};
+    static const char *const doing[] = {"no address found", "not connected", "connected, but no TLS handshake (does it speak TLS?)",
+                                        "connected, but no answer"};
     sx_redis_conn_fail(conn, STRATA_E_TIMEOUT, "%s within %lld ms", doing[conn->state],
                        (long long)(conn->settings->connect_timeout_ns / SX_NS_PER_MS));
 }
@@ -186,6 +193,7 @@ int32_t sx_redis_conn_open(sx_loop *loop, const sx_redis_settings *settings, con
     sx_buf_init(&conn->out, settings->alloc);
     sx_buf_init(&conn->writing, settings->alloc);
     int32_t status = create_parser(settings, &conn->parser);
+    if (status == STRATA_OK && settings->tls != NULL) status = sx_redis_secure_open(conn);
     struct sockaddr_in v4;
     struct sockaddr_in6 v6;
     if (status != STRATA_OK) {
@@ -197,6 +205,7 @@ int32_t sx_redis_conn_open(sx_loop *loop, const sx_redis_settings *settings, con
         status = start_resolve(conn);
     }
     if (status != STRATA_OK) {
+        sx_redis_secure_free(conn);
         sx_resp_parser_destroy(conn->parser);
         sx_release(settings->alloc, conn, sizeof *conn);
         return status;

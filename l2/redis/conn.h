@@ -13,6 +13,8 @@
 #define SX_REDIS_HOST_MAX 256
 #define SX_REDIS_ID_MAX 41
 
+typedef struct sx_redis_tls sx_redis_tls; /* tls.h */
+
 typedef struct sx_redis_address {
     char host[SX_REDIS_HOST_MAX];
     uint16_t port;
@@ -50,6 +52,7 @@ typedef struct sx_redis_settings {
     const char *password;       /* "" for no AUTH */
     const char *password_file;  /* NULL or "": none; else read at each handshake, instead of password */
     const char *client_name;
+    sx_redis_tls *tls;          /* NULL: plain */
     int64_t connect_timeout_ns; /* for connect and handshake together */
     sx_resp_limits limits;
     size_t queue_bytes_max;     /* unsent and unanswered bytes of one connection */

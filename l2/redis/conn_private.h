@@ -14,6 +14,7 @@
 typedef enum sx_redis_conn_state {
     SX_REDIS_CONN_RESOLVING,
     SX_REDIS_CONN_CONNECTING,
+    SX_REDIS_CONN_SECURING, /* TLS's own handshake */
     SX_REDIS_CONN_HANDSHAKE,
     SX_REDIS_CONN_READY,
     SX_REDIS_CONN_CLOSING
@@ -37,6 +38,7 @@ typedef struct sx_redis_entry {
 } sx_redis_entry;
 
 typedef struct sx_redis_identify sx_redis_identify; /* one reading of the identity under way */
+typedef struct sx_redis_secure sx_redis_secure;     /* conn_tls.c */
 typedef struct sx_redis_resolve sx_redis_resolve;   /* a name lookup, which may outlive its connection */
 
 /* owner: loop, all of it. */
@@ -65,6 +67,7 @@ struct sx_redis_conn {
     sx_buf out, writing;
     uint64_t out_begin, writing_begin; /* place of their first byte in all bytes ever sent */
     uint64_t handed_final;             /* bytes the kernel had when closing began */
+    sx_redis_secure *secure;           /* NULL without TLS */
 
     /* replies awaited: numbers head .. tail - 1, at number & (capacity - 1) */
     sx_redis_entry *ring;
@@ -115,12 +118,28 @@ int32_t sx_redis_conn_queue(sx_redis_conn *conn, const sx_command *command, cons
 uint64_t sx_redis_conn_handed(const sx_redis_conn *conn);
 void sx_redis_conn_reap(sx_redis_conn *conn);
 void sx_redis_conn_flush(sx_redis_conn *conn);
+/* At the turn's end, which comes before the loop sleeps, wherever in the turn this is said. */
+void sx_redis_conn_flush_soon(sx_redis_conn *conn);
 void sx_redis_conn_flush_at_end(sx_turn_end *end);
 /* Ends every awaited reply. */
 void sx_redis_conn_fail_all(sx_redis_conn *conn);
 
 /* conn_read.c */
 void sx_redis_conn_read_start(sx_redis_conn *conn);
+/* What came of reading: false where there is nothing to take, or the connection is closed for it. */
+bool sx_redis_conn_received(sx_redis_conn *conn, ssize_t size);
+/* Where plain bytes go next; *room is 0 when out of memory. Then so many of them are taken. */
+uint8_t *sx_redis_conn_room(sx_redis_conn *conn, size_t *room);
+void sx_redis_conn_take(sx_redis_conn *conn, size_t size);
+
+/* conn_tls.c */
+int32_t sx_redis_secure_open(sx_redis_conn *conn);
+void sx_redis_secure_free(sx_redis_conn *conn);
+/* Connected: reads, and begins TLS's handshake; sx_redis_conn_handshake follows. */
+void sx_redis_secure_start(sx_redis_conn *conn);
+void sx_redis_secure_flush(sx_redis_conn *conn);
+/* How many bytes of conn->writing can't be taken back. */
+size_t sx_redis_secure_encrypted(const sx_redis_conn *conn);
 
 /* handshake.c: sends all that must be known before use; ready, or closed with the reason, follows. */
 void sx_redis_conn_handshake(sx_redis_conn *conn);

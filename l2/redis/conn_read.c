@@ -9,7 +9,7 @@
 
 #include "core/memory/atomic.h"
 
-enum { IN_FIRST = 64 * 1024, IN_KEEP = 1024 * 1024, READ_MIN = 16 * 1024, MESSAGE_SPARE = 64 * 1024 * 1024 };
+enum { IN_FIRST = 64 * 1024, IN_KEEP = 1024 * 1024, READ_MIN = 16 * 1024, MESSAGE_SPARE = 64 * 1024 * 1024, TLS_ALERT = 0x15 };
 
 static sx_redis_entry *oldest(sx_redis_conn *conn) {
     return &conn->ring[conn->head & (conn->ring_capacity - 1)];
@@ -106,8 +106,10 @@ static void take_input(sx_redis_conn *conn) {
             check_size(conn);
             break;
         }
-        if (status != STRATA_OK) {
-            sx_redis_conn_fail(conn, status, "reading: %s", sx_resp_parser_error(conn->parser));
+        if (SX_UNLIKELY(status != STRATA_OK)) {
+            bool alert = conn->state == SX_REDIS_CONN_HANDSHAKE && conn->in[conn->in_begin] == TLS_ALERT;
+            sx_redis_conn_fail(conn, status, "reading: %s%s", sx_resp_parser_error(conn->parser),
+                               alert && conn->secure == NULL ? ": the server speaks TLS here, and l2.tls is off" : "");
             return;
         }
         conn->in_begin += consumed;
@@ -147,33 +149,49 @@ static void make_room(sx_redis_conn *conn) {
     resize_input(conn, capacity);
 }
 
+uint8_t *sx_redis_conn_room(sx_redis_conn *conn, size_t *room) {
+    make_room(conn);
+    *room = conn->in_capacity - conn->in_end;
+    return *room > 0 ? conn->in + conn->in_end : NULL;
+}
+
 static void give_room(uv_handle_t *handle, size_t suggested, uv_buf_t *out) {
     (void)suggested;
-    sx_redis_conn *conn = handle->data;
-    make_room(conn);
-    size_t room = conn->in_capacity - conn->in_end;
-    char *at = room > 0 ? (char *)conn->in + conn->in_end : NULL;
+    size_t room;
+    char *at = (char *)sx_redis_conn_room(handle->data, &room);
     *out = uv_buf_init(at, room > INT_MAX ? INT_MAX : (unsigned)room); /* none: libuv reports ENOBUFS */
+}
+
+bool sx_redis_conn_received(sx_redis_conn *conn, ssize_t size) {
+    sx_loop_awake(conn->loop);
+    if (conn->state == SX_REDIS_CONN_CLOSING || size == 0) return false;
+    if (size == UV_ENOBUFS) {
+        sx_redis_conn_fail(conn, STRATA_E_NOMEM, "out of memory for a reply");
+        return false;
+    }
+    if (size < 0) {
+        const char *why = size == UV_EOF ? "closed by the server" : uv_strerror((int)size);
+        const char *when = "";
+        if (conn->state == SX_REDIS_CONN_SECURING) when = " during TLS's handshake";
+        else if (conn->secure == NULL && conn->state == SX_REDIS_CONN_HANDSHAKE && conn->head == 0)
+            when = " before it said anything: does it expect TLS? l2.tls is off";
+        sx_redis_conn_fail(conn, STRATA_E_UNAVAILABLE, "%s%s", why, when);
+        return false;
+    }
+    conn->last_read_ns = sx_loop_recent_ns(conn->loop);
+    if (conn->bytes_in != NULL) sx_counter_add(conn->bytes_in, (int64_t)size);
+    return true;
+}
+
+void sx_redis_conn_take(sx_redis_conn *conn, size_t size) {
+    conn->in_end += size;
+    take_input(conn);
 }
 
 static void received(uv_stream_t *stream, ssize_t size, const uv_buf_t *buf) {
     (void)buf;
     sx_redis_conn *conn = stream->data;
-    sx_loop_awake(conn->loop);
-    if (conn->state == SX_REDIS_CONN_CLOSING || size == 0) return;
-    if (size == UV_ENOBUFS) {
-        sx_redis_conn_fail(conn, STRATA_E_NOMEM, "out of memory for a reply");
-        return;
-    }
-    if (size < 0) {
-        const char *why = size == UV_EOF ? "closed by the server" : uv_strerror((int)size);
-        sx_redis_conn_fail(conn, STRATA_E_UNAVAILABLE, "%s", why);
-        return;
-    }
-    conn->in_end += (size_t)size;
-    conn->last_read_ns = sx_loop_recent_ns(conn->loop);
-    if (conn->bytes_in != NULL) sx_counter_add(conn->bytes_in, (int64_t)size);
-    take_input(conn);
+    if (sx_redis_conn_received(conn, size)) sx_redis_conn_take(conn, (size_t)size);
 }
 
 void sx_redis_conn_read_start(sx_redis_conn *conn) {

@@ -44,6 +44,7 @@ static bool grow_ring(sx_redis_conn *conn) {
 uint64_t sx_redis_conn_handed(const sx_redis_conn *conn) {
     if (conn->state == SX_REDIS_CONN_CLOSING) return conn->handed_final;
     if (!conn->is_writing) return conn->out_begin;
+    if (conn->secure != NULL) return conn->writing_begin + sx_redis_secure_encrypted(conn);
     const uv_stream_t *stream = (const uv_stream_t *)&conn->tcp;
     return conn->writing_begin + conn->writing.size - uv_stream_get_write_queue_size(stream);
 }
@@ -52,11 +53,12 @@ void sx_redis_conn_flush_at_end(sx_turn_end *end) {
     sx_redis_conn_flush((sx_redis_conn *)(void *)((char *)end - offsetof(sx_redis_conn, flush)));
 }
 
-/* The turn's end comes before the loop sleeps, wherever in the turn the command was queued. */
-static void flush_soon(sx_redis_conn *conn) {
+static inline void flush_soon(sx_redis_conn *conn) {
     if (conn->state != SX_REDIS_CONN_CLOSING && !conn->is_writing && conn->out.size > 0)
         sx_loop_turn_end(conn->loop, &conn->flush);
 }
+
+void sx_redis_conn_flush_soon(sx_redis_conn *conn) { flush_soon(conn); }
 
 static void written(uv_write_t *request, int result) {
     sx_redis_conn *conn = request->data;
@@ -89,6 +91,10 @@ static void write_rest(sx_redis_conn *conn, size_t done) {
 
 void sx_redis_conn_flush(sx_redis_conn *conn) {
     if (conn->state == SX_REDIS_CONN_CLOSING || conn->is_writing || conn->out.size == 0) return;
+    if (SX_UNLIKELY(conn->secure != NULL)) {
+        sx_redis_secure_flush(conn);
+        return;
+    }
     size_t size = conn->out.size;
     if (conn->bytes_out != NULL) sx_counter_add(conn->bytes_out, (int64_t)size);
     uv_buf_t all = {.base = (char *)conn->out.data, .len = size < TRY_WRITE_MAX ? size : TRY_WRITE_MAX};

@@ -4,6 +4,8 @@
 
 #include <strata/status.h>
 
+#include "l2/redis/tls.h"
+
 /* executed: an error reply without a rule may come from the middle of a script, after some of its writes. */
 static const sx_redis_rule rules[] = {
     /*                          status                  executed retry  node_fault name */
@@ -66,6 +68,22 @@ static const sx_option option_rows[] = {
     {"l2.password_file", SX_OPTION_STRING, 0, 4096, "", NULL, false, false,
      "File that holds the password, without the line's end; read again for each connection, so that it may be replaced while "
      "the program runs; empty: l2.password."},
+    {"l2.tls", SX_OPTION_BOOLEAN, 0, 1, "off", NULL, false, false,
+     "Whether all connections are under TLS (1.2 or later); the files below are read when the engine opens."},
+    {"l2.tls_ca_file", SX_OPTION_STRING, 0, 4096, "", NULL, false, false,
+     "PEM file of the authorities that servers' certificates must come from; empty, as l2.tls_ca_path: the system's."},
+    {"l2.tls_ca_path", SX_OPTION_STRING, 0, 4096, "", NULL, false, false,
+     "Folder of such authorities, named by openssl rehash; empty: none."},
+    {"l2.tls_cert_file", SX_OPTION_STRING, 0, 4096, "", NULL, false, false,
+     "PEM file of our certificate and those between it and its authority; empty: none is shown."},
+    {"l2.tls_key_file", SX_OPTION_STRING, 0, 4096, "", NULL, false, false,
+     "PEM file of our certificate's key; empty: in l2.tls_cert_file too."},
+    {"l2.tls_key_password", SX_OPTION_SECRET, 0, 512, "", NULL, false, false, "Of an encrypted key; empty: it is not."},
+    {"l2.tls_name", SX_OPTION_STRING, 0, 255, "", NULL, false, false,
+     "Name that every server's certificate must be for, and that is asked for (SNI); empty: each server's host, as l2.nodes or "
+     "the cluster gives it, be it a name or an address."},
+    {"l2.tls_verify_name", SX_OPTION_BOOLEAN, 0, 1, "on", NULL, false, false,
+     "off: any certificate of the authorities is accepted from any server, whatever name it is for."},
     {"l2.connect_timeout", SX_OPTION_DURATION, 10 * SX_NS_PER_MS, 60 * SX_NS_PER_S, "1s", NULL, false, false,
      "Longest time to connect and agree with one server."},
     {"l2.queue_ops_max", SX_OPTION_INTEGER, 16, 16777216, "65536", NULL, false, false,
@@ -90,10 +108,16 @@ const sx_metric_row sx_redis_metrics[SX_REDIS_METRIC_COUNT] = {
     [SX_REDIS_METRIC_MAP_REFRESHES] = {"l2.map_refreshes", "operations", "Slot maps read.", 0},
     [SX_REDIS_METRIC_TIMEOUTS] = {"l2.timeouts", "operations", "Commands whose deadline passed.", 0},
     [SX_REDIS_METRIC_SCRIPT_RELOADS] = {"l2.script_reloads", "operations", "Scripts a server no longer knew.", 0},
+    [SX_REDIS_METRIC_TLS_HANDSHAKES] = {"l2.tls_handshakes", "operations", "Connections secured by TLS, subscriptions too.", 0},
+    [SX_REDIS_METRIC_TLS_RESUMED] = {"l2.tls_resumed", "operations",
+                                     "TLS handshakes that resumed a session: no certificates were exchanged.", 0},
     [SX_REDIS_METRIC_BULK] = {"l2.bulk_commands", "operations",
                               "Commands sent on a server's second connection, for large replies.", 0},
 };
 
 int64_t sx_redis_metric_read(const sx_redis_cluster *cluster, uint32_t metric) {
+    const sx_redis_tls *tls = cluster->settings->tls;
+    if (tls != NULL && metric == SX_REDIS_METRIC_TLS_HANDSHAKES) return sx_redis_tls_handshakes(tls);
+    if (tls != NULL && metric == SX_REDIS_METRIC_TLS_RESUMED) return sx_redis_tls_resumptions(tls);
     return sx_counter_read(&cluster->counters[metric]);
 }

@@ -227,6 +227,7 @@ static void bad_handshakes_have_names(void **state) {
         {"-WRONGPASS invalid\r\n", STRATA_E_AUTH, "WRONGPASS"},
         {"-LOADING dataset\r\n", STRATA_E_L2_DOWN, "LOADING"},
         {"+OK\r\n", STRATA_E_PROTOCOL, "unexpected type"},
+        {"\x15\x03\x01", STRATA_E_PROTOCOL, "the server speaks TLS here, and l2.tls is off"},
         {"HTTP/1.1 400 Bad Request\r\n\r\n", STRATA_E_PROTOCOL, "no type"},
         {"*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n", STRATA_E_PROTOCOL, "deeper"},
         {"$99999999999\r\n", STRATA_E_PROTOCOL, "at most"},
