@@ -1,20 +1,26 @@
 # SPDX-License-Identifier: Apache-2.0
-# What the library links: libuv, msgpack, ck, xxhash by pkg-config, and jemalloc under names of its own.
+# What the library links: libuv, msgpack, ck, xxhash, LZ4, zstd and OpenSSL by pkg-config, and jemalloc under names of its own.
 
 find_package(PkgConfig REQUIRED)
 find_package(Threads REQUIRED)
 pkg_check_modules(UV REQUIRED IMPORTED_TARGET libuv)
 pkg_check_modules(CK REQUIRED IMPORTED_TARGET ck)
 pkg_check_modules(XXHASH REQUIRED IMPORTED_TARGET libxxhash)
+pkg_check_modules(LZ4 REQUIRED IMPORTED_TARGET liblz4)
 pkg_check_modules(MSGPACK IMPORTED_TARGET msgpack)
 set(STRATA_MSGPACK_PC msgpack)
 if(NOT MSGPACK_FOUND) # newer distributions renamed the module
   pkg_check_modules(MSGPACK REQUIRED IMPORTED_TARGET msgpack-c)
   set(STRATA_MSGPACK_PC msgpack-c)
 endif()
-set(STRATA_LINK_LIBS PkgConfig::UV PkgConfig::CK PkgConfig::MSGPACK PkgConfig::XXHASH Threads::Threads
+set(STRATA_LINK_LIBS PkgConfig::UV PkgConfig::CK PkgConfig::MSGPACK PkgConfig::XXHASH PkgConfig::LZ4 Threads::Threads
                      ${CMAKE_DL_LIBS} m)
-set(STRATA_REQUIRES_PRIVATE "libuv ck ${STRATA_MSGPACK_PC} libxxhash")
+set(STRATA_REQUIRES_PRIVATE "libuv ck ${STRATA_MSGPACK_PC} libxxhash liblz4")
+if(STRATA_ZSTD)
+  pkg_check_modules(ZSTD REQUIRED IMPORTED_TARGET libzstd)
+  list(APPEND STRATA_LINK_LIBS PkgConfig::ZSTD)
+  string(APPEND STRATA_REQUIRES_PRIVATE " libzstd")
+endif()
 
 # TLS for connections to servers: by OpenSSL 3, where it is there.
 set(STRATA_TLS_OPENSSL OFF)

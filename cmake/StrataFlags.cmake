@@ -38,7 +38,8 @@ function(strata_flags target)
   target_include_directories(${target} PRIVATE "${PROJECT_SOURCE_DIR}" "${PROJECT_SOURCE_DIR}/include")
   target_compile_definitions(${target} PRIVATE _GNU_SOURCE SX_DEBUG=$<BOOL:$<CONFIG:Debug>>
                              SX_TLS_OPENSSL=$<BOOL:${STRATA_TLS_OPENSSL}>
-                             SX_ALLOC_JEMALLOC=$<STREQUAL:${STRATA_ALLOCATOR},jemalloc>)
+                             SX_ALLOC_JEMALLOC=$<STREQUAL:${STRATA_ALLOCATOR},jemalloc>
+                             SX_HAS_ZSTD=$<BOOL:${STRATA_ZSTD}>)
   if(STRATA_WARNINGS)
     target_compile_options(${target} PRIVATE ${STRATA_WARNING_FLAGS}
                            $<$<COMPILE_LANGUAGE:C>:${STRATA_WARNING_FLAGS_C}>)

@@ -109,7 +109,7 @@ sx_envelope_kind sx_envelope_decode(const void *bytes, size_t size, sx_envelope 
     out->app_version = sx_msgpack_read_uint(&reader);
     bool ok = read_ms(&reader, &out->ttl_ms) && read_ms(&reader, &out->stale_ms);
     out->flags = sx_msgpack_read_uint(&reader);
-    ok = ok && read_tags(&reader, out);
+    ok = ok && (out->flags & ~(uint64_t)SX_ENVELOPE_COMPRESSION) == 0 && read_tags(&reader, out);
     if (ok && !sx_msgpack_read_nil(&reader)) out->etag = sx_msgpack_read_bytes(&reader, &out->etag_size);
     if (ok) out->payload = sx_msgpack_read_bytes(&reader, &out->payload_size);
     if (ok && reader.ok && reader.at == reader.end) return SX_ENVELOPE_VALUE;

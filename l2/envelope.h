@@ -18,7 +18,8 @@ enum {
     SX_ENVELOPE_FRONT_BYTES = 29, /* what GETRANGE 0 28 answers */
     SX_ENVELOPE_HEAD_BYTES = 20,  /* patched by scripts: up to and with written_at_ms */
     SX_ENVELOPE_LEASE_BYTES = 12,
-    SX_ENVELOPE_TAGS_MAX = 64
+    SX_ENVELOPE_TAGS_MAX = 64,
+    SX_ENVELOPE_COMPRESSION = 15 /* bits of flags: sx_compression; all others are 0 */
 };
 
 typedef struct sx_envelope {

@@ -58,6 +58,16 @@ static void ask(sx_audit_check *check);
 
 static void ask_again(sx_timer *timer) { ask(SX_CONTAINER(timer, sx_audit_check, timer)); }
 
+static bool has_bytes_of(strata *engine, const sx_envelope *envelope, const sx_item *item) {
+    sx_item_facts facts = {.ns = item->ns};
+    sx_item *stored = NULL;
+    if (sx_packed_item(engine, "", 0, envelope, &facts, &stored) != STRATA_OK) return false;
+    bool same = stored->value_size == item->value_size &&
+                memcmp(sx_item_value(stored), sx_item_value(item), item->value_size) == 0;
+    sx_item_release(stored);
+    return same;
+}
+
 /* It differs, and did so before the bound passed: no message is under way that could still explain it. */
 static void judge(sx_audit_check *check, const sx_resp *reply) {
     strata *engine = check->engine;
@@ -69,8 +79,7 @@ static void judge(sx_audit_check *check, const sx_resp *reply) {
         count(engine, SX_FLOW_METRIC_AUDIT_ABSENT);
         return;
     }
-    if (kind == SX_ENVELOPE_VALUE && envelope.payload_size == item->value_size &&
-        memcmp(envelope.payload, sx_item_value(item), item->value_size) == 0) {
+    if (kind == SX_ENVELOPE_VALUE && has_bytes_of(engine, &envelope, item)) {
         count(engine, SX_FLOW_METRIC_AUDIT_RELOADED);
         return;
     }

@@ -75,6 +75,8 @@ typedef struct sx_hot {
     _Atomic int64_t untrusted;
     _Atomic int64_t serve_stale_max_ns;
     _Atomic int64_t audit_per_s;
+    _Atomic int64_t compress; /* sx_compression */
+    _Atomic int64_t compress_min;
     _Atomic int64_t carry_bytes_max; /* coherence.value_bytes_max */
 } sx_hot;
 
@@ -281,6 +283,7 @@ typedef struct sx_write {
     strata *engine;
     strata_namespace *ns;
     sx_item *item;              /* holds the key; and the value of a set */
+    sx_packed packed;           /* set: the value, where it is stored compressed */
     sx_buf tail;                /* set: the envelope after its head */
     bool invalidate;
     bool warned;                /* UNTRUST was published because of TRYAGAIN */

@@ -186,10 +186,9 @@ int32_t sx_fetch_item_on_loop(strata *engine, const strata_namespace *ns, uint32
         facts.tags = envelope->tags;
         facts.tags_size = envelope->tags_size;
     }
-    *out = sx_item_create(engine->heap, key, key_size, envelope->payload, envelope->payload_size, &facts);
-    if (*out == NULL) return STRATA_E_NOMEM;
-    sx_policy_age(&policy, *out, now_ns, left_ms);
-    return STRATA_OK;
+    int32_t status = sx_packed_item(engine, key, key_size, envelope, &facts, out);
+    if (status == STRATA_OK) sx_policy_age(&policy, *out, now_ns, left_ms);
+    return status;
 }
 
 /* A stored value that holds: into L1 and to the waiters. */

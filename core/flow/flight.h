@@ -11,6 +11,7 @@
 
 #include "coherence/trust.h"
 #include "core/flow/marks.h"
+#include "core/flow/pack.h"
 #include "core/loop/loop.h"
 #include "core/memory/item.h"
 #include "core/memory/lock.h"
@@ -70,6 +71,7 @@ typedef struct sx_flight {
     bool loaded;        /* the fields below hold a loader's answer */
     int32_t loaded_status;
     sx_item *loaded_item;
+    sx_packed loaded_packed;
     int64_t loaded_ttl_ms;
     uint64_t loaded_app_version;
 

@@ -26,6 +26,7 @@ static void flight_free(sx_flight *flight) {
     sx_loop_timer_cancel(engine->loop, &flight->timer);
     if (flight->candidate != NULL) sx_item_release(flight->candidate);
     if (flight->loaded_item != NULL) sx_item_release(flight->loaded_item);
+    sx_packed_deinit(&flight->loaded_packed);
     if (flight->judged != NULL) sx_item_release(flight->judged);
     sx_release(&engine->alloc, flight->tags, flight->tags_room);
     flight->tags = NULL;

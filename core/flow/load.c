@@ -81,11 +81,13 @@ int32_t sx_load_start(sx_flight *flight) {
 
 /* Hands an outcome to the flight; true where the caller must post it by post_announced, which it is announced for: the
    flight, and with it the loop, is there now, but once the lock is released close may end both. */
-static bool hand_over_locked(sx_flight *flight, int32_t status, sx_item *item) {
+static bool hand_over_locked(sx_flight *flight, int32_t status, sx_item *item, const sx_packed *packed) {
     flight->load = NULL;
     flight->loaded = true;
     flight->loaded_status = status;
     flight->loaded_item = item;
+    sx_packed_deinit(&flight->loaded_packed);
+    if (packed != NULL) flight->loaded_packed = *packed;
     if (!sx_flight_want_post_locked(flight)) return false;
     /* relaxed: the loop can't stop before the decrement, which comes after */
     atomic_fetch_add_explicit(&flight->engine->posters, 1, memory_order_relaxed);
@@ -103,7 +105,7 @@ void sx_load_start_on_caller(sx_flight *flight) {
     if (status == STRATA_OK) return;
     if (status == STRATA_MISS) status = STRATA_E_CANCELLED; /* they have left: nobody is told */
     sx_flights_lock(engine->flights, flight->stripe);
-    bool post = hand_over_locked(flight, status, NULL);
+    bool post = hand_over_locked(flight, status, NULL, NULL);
     sx_flights_unlock(engine->flights, flight->stripe);
     if (post) post_announced(engine, flight);
 }
@@ -123,7 +125,7 @@ void sx_load_drop(strata_load *load) {
     strata *engine = load->engine;
     sx_flights_lock(engine->flights, load->stripe);
     sx_flight *flight = load->flight;
-    bool post = flight != NULL && hand_over_locked(flight, STRATA_E_CANCELLED, NULL);
+    bool post = flight != NULL && hand_over_locked(flight, STRATA_E_CANCELLED, NULL, NULL);
     sx_flights_unlock(engine->flights, load->stripe);
     if (post) post_announced(engine, flight);
     load_free(load);
@@ -173,6 +175,7 @@ int32_t strata_load_finish(strata_load *load, int32_t status, strata_bytes value
     if (sx_engine_forked(engine)) return STRATA_E_FORKED;
     int32_t answer = STRATA_OK;
     sx_item *item = NULL;
+    sx_packed packed = {0};
     if (details != NULL &&
         (!sx_struct_fits(details, details->struct_size, sizeof *details) || details->reserved != 0 || details->ttl_ms < 0 ||
          details->reserved_2 != 0 || !sx_tags_good(details->tags, details->tag_count)))
@@ -184,6 +187,7 @@ int32_t strata_load_finish(strata_load *load, int32_t status, strata_bytes value
     if (answer != STRATA_OK) status = answer;
     else if (status != STRATA_OK && status != STRATA_MISS) status = STRATA_E_LOAD_FAILED;
     if (status < 0) add(engine, SX_FLOW_METRIC_LOAD_FAILURES);
+    if (item != NULL) sx_packed_make(engine, &packed, value.data, value.size);
 
     bool post = false;
     sx_flights_lock(engine->flights, load->stripe);
@@ -191,12 +195,14 @@ int32_t strata_load_finish(strata_load *load, int32_t status, strata_bytes value
     if (flight != NULL) {
         flight->loaded_ttl_ms = details == NULL ? 0 : details->ttl_ms;
         flight->loaded_app_version = details == NULL ? 0 : details->app_version;
-        post = hand_over_locked(flight, status, item);
+        post = hand_over_locked(flight, status, item, &packed);
+        packed = (sx_packed){0};
         item = NULL;
     }
     sx_flights_unlock(engine->flights, load->stripe);
     if (post) post_announced(engine, flight);
     if (item != NULL) sx_item_release(item);
+    sx_packed_deinit(&packed);
     load_free(load);
     return answer;
 }
@@ -258,9 +264,8 @@ static bool encode_fill(sx_flight *flight, const sx_item *item, int64_t ttl_ms) 
     strata *engine = flight->engine;
     sx_envelope envelope = {.id = flight->token,
                             .app_version = flight->loaded_app_version,
-                            .ttl_ms = ttl_ms,
-                            .payload = sx_item_value(item),
-                            .payload_size = item->value_size};
+                            .ttl_ms = ttl_ms};
+    sx_packed_put(&envelope, &flight->loaded_packed, item);
     const sx_item_tagging *tagging = sx_item_tagging_of(item);
     if (tagging != NULL) {
         envelope.tags = tagging->bytes;
@@ -276,6 +281,7 @@ static bool encode_fill(sx_flight *flight, const sx_item *item, int64_t ttl_ms) 
     sx_publish_encode_fill(&engine->publish, &key, flight->token, 0, ttl_ms, tail.data, tail.size, command);
     bool good = !tail.failed && !command->args.failed;
     sx_buf_deinit(&tail);
+    sx_packed_deinit(&flight->loaded_packed);
     return good;
 }
 

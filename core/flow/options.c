@@ -52,6 +52,19 @@ static const sx_option flow_rows[] = {
      .max = INT64_C(1) << 40,
      .default_text = "512MiB",
      .doc = "memory that operations under way may hold; more are refused as overloaded"},
+    {.name = "flow.compress",
+     .type = SX_OPTION_CHOICE,
+     .default_text = "none",
+     .choices = "none|lz4|zstd",
+     .hot = true,
+     .doc = "how values are compressed on their way to L2; L1 holds them as they are"},
+    {.name = "flow.compress_min",
+     .type = SX_OPTION_BYTES,
+     .min = 64,
+     .max = INT64_C(1) << 29,
+     .default_text = "1KiB",
+     .hot = true,
+     .doc = "smaller values are never compressed"},
 };
 static const sx_option_table flow_options = {flow_rows, sizeof flow_rows / sizeof *flow_rows};
 
@@ -73,6 +86,8 @@ void sx_engine_apply_hot(strata *engine) {
     put(&engine->hot.load_timeout_ns, sx_config_int(config, "flow.load_timeout"));
     put(&engine->hot.untrusted, sx_config_int(config, "coherence.untrusted"));
     put(&engine->hot.carry_bytes_max, sx_config_int(config, "coherence.value_bytes_max"));
+    put(&engine->hot.compress, sx_config_int(config, "flow.compress"));
+    put(&engine->hot.compress_min, sx_config_int(config, "flow.compress_min"));
     put(&engine->hot.audit_per_s, sx_config_int(config, "coherence.audit_per_s"));
     put(&engine->hot.serve_stale_max_ns, sx_config_int(config, "coherence.serve_stale_max"));
     if (engine->l1 != NULL) {

@@ -10,6 +10,7 @@ static void write_free(sx_write *write) {
     strata *engine = write->engine;
     sx_command_deinit(&write->store_op.request.command);
     sx_buf_deinit(&write->tail);
+    sx_packed_deinit(&write->packed);
     if (write->item != NULL) sx_item_release(write->item);
     sx_release(&engine->alloc, write, sizeof *write);
 }
@@ -49,6 +50,7 @@ static sx_write *write_create(strata *engine, strata_namespace *ns, strata_bytes
         return NULL;
     }
     sx_policy_age(&policy, write->item, now_ns, write->ttl_ms == 0 ? INT64_MAX : write->ttl_ms);
+    if (value != NULL) sx_packed_make(engine, &write->packed, value->data, value->size);
     return write;
 }
 
@@ -241,9 +243,8 @@ void sx_write_submit_on_loop(sx_write *write) {
     if (!write->invalidate) {
         sx_envelope envelope = {.id = write->id,
                                 .app_version = sx_item_app_version(write->item),
-                                .ttl_ms = write->ttl_ms,
-                                .payload = sx_item_value(write->item),
-                                .payload_size = write->item->value_size};
+                                .ttl_ms = write->ttl_ms};
+        sx_packed_put(&envelope, &write->packed, write->item);
         const sx_item_tagging *tagging = sx_item_tagging_of(write->item);
         if (tagging != NULL) {
             envelope.tags = tagging->bytes;

@@ -1,0 +1,146 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Compressed payloads: what comes back is what went in, what does not pay is left alone, and no claim is believed. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "core/codec/compress.h"
+#include "tests/support/alloc.h"
+
+enum { LARGEST = 300000 };
+
+static const sx_compression kinds[] = {SX_COMPRESSION_LZ4, SX_COMPRESSION_ZSTD};
+
+static uint8_t *text_of(size_t size) {
+    uint8_t *bytes = malloc(size + 1);
+    for (size_t i = 0; i < size; i++) bytes[i] = (uint8_t)((size_t)"{\"name\":\"value\"}"[i % 16] + (i / 97) % 3);
+    return bytes;
+}
+
+static uint8_t *noise_of(size_t size) {
+    uint8_t *bytes = malloc(size + 1);
+    uint64_t random = 7;
+    for (size_t i = 0; i < size; i++) {
+        random = random * UINT64_C(6364136223846793005) + 1442695040888963407u;
+        bytes[i] = (uint8_t)(random >> 56);
+    }
+    return bytes;
+}
+
+static void test_round_trip(void **state) {
+    (void)state;
+    static const size_t sizes[] = {64, 100, 1000, 4096, 65536, LARGEST};
+    for (size_t k = 0; k < sizeof kinds / sizeof *kinds; k++) {
+        if (!sx_compression_known(kinds[k])) continue;
+        for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+            uint8_t *bytes = text_of(sizes[i]), *back = malloc(sizes[i]);
+            sx_buf packed;
+            sx_buf_init(&packed, sx_alloc_default());
+            assert_true(sx_compress(&packed, kinds[k], bytes, sizes[i]));
+            assert_true(packed.size <= sizes[i] - sizes[i] / 8);
+            assert_int_equal(sx_decompressed_size(packed.data, packed.size), sizes[i]);
+            assert_true(sx_decompress(kinds[k], packed.data, packed.size, back, sizes[i]));
+            assert_memory_equal(back, bytes, sizes[i]);
+            sx_buf_deinit(&packed);
+            free(bytes);
+            free(back);
+        }
+    }
+}
+
+static void test_what_does_not_pay(void **state) {
+    (void)state;
+    for (size_t k = 0; k < sizeof kinds / sizeof *kinds; k++) {
+        for (size_t size = 0; size <= 4096; size = size * 2 + 1) {
+            uint8_t *bytes = noise_of(size);
+            sx_buf packed;
+            sx_buf_init(&packed, sx_alloc_default());
+            assert_false(sx_compress(&packed, kinds[k], bytes, size));
+            assert_int_equal(packed.size, 0);
+            sx_buf_deinit(&packed);
+            free(bytes);
+        }
+        for (size_t part = 16; part >= 4; part /= 4) { /* one part of so many is nought: saves too little, then enough */
+            uint8_t *bytes = noise_of(4096);
+            memset(bytes, 0, 4096 / part);
+            sx_buf packed;
+            sx_buf_init(&packed, sx_alloc_default());
+            assert_int_equal(sx_compress(&packed, kinds[k], bytes, 4096), part == 4 && sx_compression_known(kinds[k]));
+            sx_buf_deinit(&packed);
+            free(bytes);
+        }
+    }
+    sx_buf packed;
+    sx_buf_init(&packed, sx_alloc_default());
+    uint8_t *bytes = text_of(4096);
+    assert_false(sx_compress(&packed, SX_COMPRESSION_NONE, bytes, 4096));
+    assert_false(sx_compress(&packed, (sx_compression)3, bytes, 4096));
+    assert_false(sx_compression_known(SX_COMPRESSION_NONE) || sx_compression_known(3));
+    free(bytes);
+}
+
+/* Every cut and every changed byte: refused, or other bytes of the same size; never more than there is room for. */
+static void test_no_claim_is_believed(void **state) {
+    (void)state;
+    enum { SIZE = 700 };
+    uint8_t *bytes = text_of(SIZE);
+    for (size_t k = 0; k < sizeof kinds / sizeof *kinds; k++) {
+        if (!sx_compression_known(kinds[k])) continue;
+        sx_buf packed;
+        sx_buf_init(&packed, sx_alloc_default());
+        assert_true(sx_compress(&packed, kinds[k], bytes, SIZE));
+        for (size_t cut = 0; cut < packed.size; cut++) {
+            uint8_t *less = malloc(cut + 1), back[SIZE];
+            memcpy(less, packed.data, cut);
+            size_t claim = sx_decompressed_size(less, cut);
+            assert_int_equal(claim, cut <= 4 ? 0 : SIZE);
+            if (claim != 0) assert_false(sx_decompress(kinds[k], less, cut, back, claim));
+            free(less);
+        }
+        for (size_t at = 4; at < packed.size; at++) {
+            uint8_t *changed = malloc(packed.size), *back = malloc(SIZE);
+            memcpy(changed, packed.data, packed.size);
+            changed[at] ^= 0xff;
+            (void)sx_decompress(kinds[k], changed, packed.size, back, SIZE);
+            free(changed);
+            free(back);
+        }
+        packed.data[3]--; /* says one less than it is, then one more */
+        uint8_t back[SIZE + 1];
+        assert_false(sx_decompress(kinds[k], packed.data, packed.size, back, SIZE - 1));
+        packed.data[3] = (uint8_t)(packed.data[3] + 2);
+        assert_false(sx_decompress(kinds[k], packed.data, packed.size, back, SIZE + 1));
+        sx_buf_deinit(&packed);
+    }
+    assert_false(sx_decompress((sx_compression)3, "\0\0\0\1x", 5, &(char){0}, 1));
+    free(bytes);
+}
+
+static void test_without_memory(void **state) {
+    (void)state;
+    test_alloc alloc;
+    test_alloc_init(&alloc);
+    uint8_t *bytes = text_of(1000);
+    sx_buf packed;
+    sx_buf_init(&packed, &alloc.table);
+    test_alloc_fail_at(&alloc, 1);
+    assert_false(sx_compress(&packed, SX_COMPRESSION_LZ4, bytes, 1000));
+    sx_buf_deinit(&packed);
+    test_alloc_check_empty(&alloc);
+    free(bytes);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_round_trip),
+        cmocka_unit_test(test_what_does_not_pay),
+        cmocka_unit_test(test_no_claim_is_believed),
+        cmocka_unit_test(test_without_memory),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
