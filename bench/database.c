@@ -105,6 +105,19 @@ uint32_t bench_database_acknowledged(const bench_database *database, uint32_t ke
     return 0;
 }
 
+int64_t bench_database_overtaken_ns(const bench_database *database, uint32_t key, uint32_t version) {
+    const bench_row *row = &database->rows[key];
+    for (uint32_t tries = 0; tries < 1000; tries++) {
+        uint32_t sequence = atomic_load(&row->sequence);
+        bool by_settled = atomic_load(&row->settled_version) > version, by_middle = atomic_load(&row->middle_version) > version;
+        bool by_latest = atomic_load(&row->latest_version) > version;
+        int64_t settled_ns = atomic_load(&row->settled_ns), middle_ns = atomic_load(&row->middle_ns), latest_ns = atomic_load(&row->latest_ns);
+        if ((sequence & 1) != 0 || sequence != atomic_load(&row->sequence)) continue;
+        return by_settled ? settled_ns : by_middle ? middle_ns : by_latest ? latest_ns : 0;
+    }
+    return 0;
+}
+
 uint64_t bench_database_floor(const bench_database *database, uint32_t process, uint32_t key) {
     return atomic_load(floor_of(database, process, key));
 }

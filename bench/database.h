@@ -53,6 +53,9 @@ void bench_database_forget_process(bench_database *database, uint32_t process);
 /* The newest version known to have been acknowledged at or before a time; 0 for none. */
 uint32_t bench_database_acknowledged(const bench_database *database, uint32_t key, int64_t by_ns);
 
+/* When a version newer than this one was first known to be acknowledged; 0 where none was. */
+int64_t bench_database_overtaken_ns(const bench_database *database, uint32_t key, uint32_t version);
+
 static inline uint32_t bench_floor_own(uint64_t word) {
     return (uint32_t)word;
 }

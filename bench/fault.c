@@ -85,12 +85,18 @@ static bool carry_out(const bench_fault *fault, sx_cluster *cluster) {
     return false;
 }
 
+void bench_faults_note(bench_faults *faults, double seconds, const char *text) {
+    if (faults->event_count == BENCH_EVENTS_MAX) return;
+    bench_event *event = &faults->events[faults->event_count++];
+    event->seconds = seconds;
+    snprintf(event->text, sizeof event->text, "%s", text);
+}
+
 void bench_faults_run(bench_faults *faults, sx_cluster *cluster, double seconds) {
     for (; faults->next < faults->count && faults->list[faults->next].seconds <= seconds; faults->next++) {
         const bench_fault *fault = &faults->list[faults->next];
-        bench_event *event = &faults->events[faults->event_count++];
-        event->seconds = seconds;
-        snprintf(event->text, sizeof event->text, "node %u %s%s", fault->node, kinds[fault->kind].done,
-                 carry_out(fault, cluster) ? "" : ": FAILED");
+        char text[sizeof faults->events[0].text];
+        snprintf(text, sizeof text, "node %u %s%s", fault->node, kinds[fault->kind].done, carry_out(fault, cluster) ? "" : ": FAILED");
+        bench_faults_note(faults, seconds, text);
     }
 }

@@ -9,7 +9,7 @@
 #include "bench/cluster/cluster.h"
 #include "bench/options.h"
 
-#define BENCH_EVENTS_MAX (2 * BENCH_LIST_MAX)
+#define BENCH_EVENTS_MAX (2 * BENCH_LIST_MAX + 2) /* a restart has two */
 
 typedef enum bench_fault_kind {
     BENCH_FAULT_KILL,     /* SIGKILL */
@@ -46,6 +46,8 @@ typedef struct bench_faults {
 
 /* Parses texts such as "kill:0@10" or "pause:2@5+1.5"; 0, or -1 with a text. nodes: how many there are. */
 int bench_faults_parse(bench_faults *faults, const bench_list *texts, uint32_t nodes, char *error, size_t error_size);
+/* Notes that something happened, for reports. */
+void bench_faults_note(bench_faults *faults, double seconds, const char *text);
 /* Does what is due, seconds after recording began. By the thread that started the servers. */
 void bench_faults_run(bench_faults *faults, sx_cluster *cluster, double seconds);
 

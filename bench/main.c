@@ -10,7 +10,9 @@
 #include "bench/html/export.h"
 #include "bench/l1/main.h"
 #include "bench/l2/main.h"
+#include "bench/stampede.h"
 #include "bench/tiered.h"
+#include "bench/trace_info.h"
 
 static int list_main(int argc, char **argv);
 
@@ -23,6 +25,8 @@ static const struct {
      "processes over L1, L2 and a loader: throughput, hit ratio and latency per tier, every read checked",
      bench_tiered_main},
     {"faults", "tiered while servers die or hang: what fails, for how long, is any read wrong", bench_faults_main},
+    {"stampede", "thousands of readers of one cold key, in several processes: loader calls, who is answered, when", bench_stampede_main},
+    {"restart", "tiered while a process is killed and started anew: how its L1 gets warm", bench_restart_main},
     {"l1", "the in-process store beside other caches and maps; real traces beside a true LRU", bench_l1_main},
     {"hitratio", "misses of the in-process store on real traces, beside other policies and the best there could be",
      bench_hitratio_main},
@@ -30,6 +34,7 @@ static const struct {
     {"coherence", "how fast processes hear of writes, and what that costs the servers", bench_coherence_main},
     {"compare", "what changed between two results, and how sure that is", bench_compare_main},
     {"report", "a result as one self-contained HTML page, CSV or HdrHistogram tables", bench_report_main},
+    {"trace-info", "what a trace is made of: keys, sizes, popularity, reuse", bench_trace_info_main},
     {"list", "this list", list_main},
 };
 

@@ -9,5 +9,9 @@
 void bench_sort(double *values, size_t count);
 /* The middle value, the mean of the two middle ones where count is even; NAN of none. Sorts the values. */
 double bench_median(double *values, size_t count);
+/* How far two halves of one measurement are apart: the medians of its samples of even and of odd number, as a part of the smaller.
+   Both halves saw the same machine, so only noise makes a difference. NAN of fewer than four. */
+double bench_noise(const double *values, size_t count);
+#define BENCH_NOISE_MAX 0.03
 
 #endif

@@ -103,9 +103,7 @@ typedef struct process {
     bench_run *run;
     bench_process_report *report;
     uint32_t index;
-    strata *engine;
-    strata_namespace *ns;
-    bench_loader loader;
+    bench_process_engine opened;
     bench_probe probe;
     bool probing;
     bench_worker workers[BENCH_THREADS_MAX];
@@ -118,9 +116,9 @@ static int32_t run_threads(process *self) {
     for (; started < threads; started++) {
         bench_worker *worker = &self->workers[started];
         *worker = (bench_worker){.run = run,
-                                 .engine = self->engine,
-                                 .ns = self->ns,
-                                 .loader = &self->loader,
+                                 .engine = self->opened.engine,
+                                 .ns = self->opened.ns,
+                                 .loader = &self->opened.loader,
                                  .process = self->index,
                                  .thread = started};
         if (pthread_create(&worker->handle, NULL, bench_worker_thread, worker) != 0) break;
@@ -129,9 +127,9 @@ static int32_t run_threads(process *self) {
     self->probing = run->settings.probe_rate > 0 && run->settings.processes >= 2 && self->index < 2;
     if (self->probing) {
         self->probe = (bench_probe){.run = run,
-                                    .engine = self->engine,
-                                    .ns = self->ns,
-                                    .loader = &self->loader,
+                                    .engine = self->opened.engine,
+                                    .ns = self->opened.ns,
+                                    .loader = &self->opened.loader,
                                     .process = self->index};
         self->probing =
             pthread_create(&self->probe.handle, NULL,
@@ -154,7 +152,8 @@ static void read_usage(bench_process_report *report, int sign) {
     if (getrusage(RUSAGE_SELF, &usage) != 0) return;
     report->cpu_user_us += sign * (int64_t)(usage.ru_utime.tv_sec * 1000000 + usage.ru_utime.tv_usec);
     report->cpu_system_us += sign * (int64_t)(usage.ru_stime.tv_sec * 1000000 + usage.ru_stime.tv_usec);
-    report->switches += sign * (int64_t)(usage.ru_nvcsw + usage.ru_nivcsw);
+    report->switches_voluntary += sign * (int64_t)usage.ru_nvcsw;
+    report->switches_forced += sign * (int64_t)usage.ru_nivcsw;
     report->resident_bytes_max = (int64_t)usage.ru_maxrss * 1024;
 }
 
@@ -163,32 +162,40 @@ static bool wait_for_go(const bench_run *run) {
     return atomic_load(&run->shared->stop) == 0;
 }
 
-int bench_process_main(bench_run *run, uint32_t index) {
-    static process self; /* one per process, too large for a stack */
+bool bench_process_open(bench_process_engine *opened, bench_run *run, uint32_t index) {
     bench_process_report *report = &run->shared->processes[index];
-    self = (process){.run = run, .report = report, .index = index};
+    *opened = (bench_process_engine){.report = report};
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     signal(SIGINT, SIG_IGN); /* the parent hears it and tells us to stop */
     signal(SIGTERM, SIG_IGN);
     report->pid = (int32_t)getpid();
-    report->open_status = open_engine(run, report, &self.engine, &self.ns);
-    if (report->open_status == STRATA_OK && bench_loader_start(&self.loader, run) != 0)
+    report->open_status = open_engine(run, report, &opened->engine, &opened->ns);
+    if (report->open_status == STRATA_OK && bench_loader_start(&opened->loader, run) != 0)
         report->open_status = STRATA_E_SYSTEM;
+    if (report->open_status != STRATA_OK && opened->engine != NULL) (void)strata_close(opened->engine, CLOSE_DEADLINE_MS);
     atomic_store(&report->ready, 1);
-    if (report->open_status != STRATA_OK) {
-        if (self.engine != NULL) (void)strata_close(self.engine, CLOSE_DEADLINE_MS);
-        return 1;
-    }
+    return report->open_status == STRATA_OK;
+}
+
+void bench_process_close(bench_process_engine *opened) {
+    bench_loader_stop(&opened->loader);
+    opened->report->close_status = strata_close(opened->engine, CLOSE_DEADLINE_MS);
+}
+
+int bench_process_main(bench_run *run, uint32_t index) {
+    static process self; /* one per process, too large for a stack */
+    bench_process_report *report = &run->shared->processes[index];
+    self = (process){.run = run, .report = report, .index = index};
+    if (!bench_process_open(&self.opened, run, index)) return 1;
     int32_t status = STRATA_OK;
-    (void)strata_stats_read(self.engine, report->metrics_before, BENCH_METRICS_MAX);
+    (void)strata_stats_read(self.opened.engine, report->metrics_before, BENCH_METRICS_MAX);
     if (wait_for_go(run)) {
         read_usage(report, -1);
         status = run_threads(&self);
         read_usage(report, 1);
     }
-    (void)strata_stats_read(self.engine, report->metrics_after, BENCH_METRICS_MAX);
-    bench_loader_stop(&self.loader);
-    report->close_status = strata_close(self.engine, CLOSE_DEADLINE_MS);
+    (void)strata_stats_read(self.opened.engine, report->metrics_after, BENCH_METRICS_MAX);
+    bench_process_close(&self.opened);
     if (status != STRATA_OK) snprintf(report->error, sizeof report->error, "%s", strata_status_text(status));
     return status == STRATA_OK ? 0 : 1;
 }

@@ -85,17 +85,40 @@ static int64_t when_it_ended(const bench_run *run) {
     return last_ns;
 }
 
-void bench_progress_run(bench_run *run, bench_series *series, const volatile int *interrupted) {
+/* Has the process replaced when that is due, and notes when it works again. */
+static void restart(bench_run *run, double seconds) {
+    char text[48];
+    const bench_settings *settings = &run->settings;
+    const bench_process_report *report = settings->restart != NULL ? &run->shared->processes[settings->restart_process] : NULL;
+    if (report == NULL || seconds < settings->restart_seconds) return;
+    if (!report->restarted) {
+        snprintf(text, sizeof text, "process %u killed", settings->restart_process);
+        bench_faults_note(&run->faults, seconds, text);
+        bench_run_replace_process(run, settings->restart_process);
+    } else if (!run->restart_noted && atomic_load(&report->ready) != 0) {
+        snprintf(text, sizeof text, "process %u works again", settings->restart_process);
+        bench_faults_note(&run->faults, seconds, text);
+        run->restart_noted = true;
+    }
+}
+
+void bench_progress_run(bench_run *run, bench_series *series) {
     bench_shared *shared = run->shared;
     int64_t record_ns = atomic_load(&shared->record_ns), ticked_ns = bench_now_ns();
     progress p = {.run = run, .series = series, .terminal = isatty(STDERR_FILENO) != 0, .shown_ns = ticked_ns};
     int64_t tick_ns = (int64_t)(series->step_s * 1e9);
     int64_t show_gap_ns = p.terminal ? BENCH_NS_PER_S / 4 : PLAIN_LINE_SECONDS * BENCH_NS_PER_S;
-    while (!*interrupted && !run->crashed && !all_finished(run)) {
+    bool recording = false;
+    while (!bench_run_was_interrupted() && !run->crashed && !all_finished(run)) {
         usleep(20000);
         int64_t now_ns = bench_now_ns();
         if (now_ns >= atomic_load(&shared->end_ns)) break;
+        if (!recording && now_ns >= record_ns) {
+            recording = true;
+            bench_run_read_servers(run, BENCH_AT_RECORD);
+        }
         bench_faults_run(&run->faults, run->cluster, (double)(now_ns - record_ns) / 1e9);
+        restart(run, (double)(now_ns - record_ns) / 1e9);
         if (now_ns - ticked_ns >= tick_ns) {
             ticked_ns += tick_ns;
             if (now_ns >= record_ns) bench_series_add(series, run, (double)(now_ns - record_ns) / 1e9);

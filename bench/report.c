@@ -5,6 +5,7 @@
 #include <strata/strata.h>
 #include <string.h>
 
+#include "bench/median.h"
 #include "bench/tiered.h"
 
 const char *bench_outcome_word(bench_outcome outcome) {
@@ -33,6 +34,7 @@ static void add_numbers(bench_numbers *into, const bench_numbers *from) {
             bench_count_add(&into->failures[i][s], bench_count_read(&from->failures[i][s]));
     }
     bench_histogram_merge(&into->send_lag, &from->send_lag);
+    bench_histogram_merge(&into->staleness, &from->staleness);
     for (int i = 0; i < BENCH_VERDICT_COUNT; i++)
         bench_count_add(&into->verdicts[i], bench_count_read(&from->verdicts[i]));
     bench_count_add(&into->value_bytes_read, bench_count_read(&from->value_bytes_read));
@@ -165,6 +167,17 @@ static void print_latencies(FILE *out, const bench_run *run, const bench_totals 
             say_ns((double)run->timer_ns, text) + strspn(text, " "));
 }
 
+static void print_staleness(FILE *out, const bench_totals *totals) {
+    const bench_histogram *staleness = &totals->numbers.staleness;
+    uint64_t count = bench_count_read(&staleness->count);
+    char median[16], high[16], most[16];
+    if (count == 0) return;
+    fprintf(out, "staleness %" PRIu64 " of %" PRIu64 " reads said to be fresh were of a value that was overtaken before: since %s (p50), %s (p99), %s (most)\n",
+            count, totals->reads, say_ns((double)bench_histogram_quantile_ns(staleness, 0.5), median) + strspn(median, " "),
+            say_ns((double)bench_histogram_quantile_ns(staleness, 0.99), high) + strspn(high, " "),
+            say_ns((double)bench_histogram_quantile_ns(staleness, 1), most) + strspn(most, " "));
+}
+
 static void print_probe(FILE *out, const bench_run *run, double seconds) {
     const bench_probe_numbers *probe = &run->shared->probe;
     if (run->settings.probe_rate <= 0) return;
@@ -209,22 +222,23 @@ static void print_memory(FILE *out, const bench_run *run) {
 }
 
 static void print_effort(FILE *out, const bench_run *run, const bench_totals *totals) {
-    int64_t user_us = 0, system_us = 0, resident = 0, switches = 0;
+    int64_t user_us = 0, system_us = 0, resident = 0, voluntary = 0, forced = 0;
     char text[32];
     for (uint64_t i = 0; i < run->settings.processes; i++) {
         const bench_process_report *report = &run->shared->processes[i];
         user_us += report->cpu_user_us;
         system_us += report->cpu_system_us;
-        switches += report->switches;
+        voluntary += report->switches_voluntary;
+        forced += report->switches_forced;
         resident += report->resident_bytes_max;
     }
     say_bytes((double)resident, text, sizeof text);
     double operations = (double)bench_count_read(&totals->numbers.completed) + 1e-9;
     fprintf(out,
-            "effort    %.2f us of CPU per operation (user %.2f, system %.2f), %.2f context switches; "
+            "effort    %.2f us of CPU per operation (user %.2f, system %.2f), %.3f times asleep and %.3f times off its CPU; "
             "resident %s\n",
             (double)(user_us + system_us) / operations, (double)user_us / operations,
-            (double)system_us / operations, (double)switches / operations, text);
+            (double)system_us / operations, (double)voluntary / operations, (double)forced / operations, text);
 }
 
 static int64_t own_cpu_us(const bench_run *run) {
@@ -239,6 +253,25 @@ bool bench_report_was_disturbed(const bench_run *run, const bench_environment *e
     return others_us > (double)run->cpu_elapsed_us * environment->cpus * BENCH_OTHERS_MAX;
 }
 
+/* Only a closed loop's rate says how fast the machine was, and only where nothing was done to it. */
+bool bench_report_was_noisy(const bench_run *run, const bench_series *series) {
+    double *rates = malloc(BENCH_SERIES_MAX * sizeof *rates);
+    uint32_t count = 0;
+    if (rates == NULL || bench_run_is_open(run) || run->faults.event_count > 0) {
+        free(rates);
+        return false;
+    }
+    for (uint32_t i = 1; i < series->count; i++) {
+        const bench_series_point *point = &series->points[i];
+        uint64_t done = 0;
+        for (int j = 0; j < BENCH_OUTCOME_COUNT; j++) done += point->counts[j] - point[-1].counts[j];
+        rates[count++] = (double)done / (point->seconds - point[-1].seconds);
+    }
+    double noise = bench_noise(rates, count);
+    free(rates);
+    return noise > BENCH_NOISE_MAX;
+}
+
 bool bench_report_lagged(const bench_run *run, const bench_totals *totals) {
     return bench_run_is_open(run) &&
            bench_histogram_quantile_ns(&totals->numbers.send_lag, 0.99) > (uint64_t)BENCH_SEND_LAG_MAX_NS;
@@ -246,7 +279,7 @@ bool bench_report_lagged(const bench_run *run, const bench_totals *totals) {
 
 /* What else the machine did, and whether the generator itself kept up: only a quiet machine gives latencies. */
 static void print_trust(FILE *out, const bench_run *run, const bench_totals *totals,
-                        const bench_environment *environment) {
+                        const bench_environment *environment, const bench_series *series) {
     int64_t own_us = own_cpu_us(run);
     double all_us = (double)run->cpu_elapsed_us * environment->cpus;
     double other_us = (double)(run->cpu_machine_us - own_us - run->cpu_servers_us);
@@ -254,8 +287,30 @@ static void print_trust(FILE *out, const bench_run *run, const bench_totals *tot
     fprintf(out, "cpus      of %u: this program %.0f %%, its servers %.0f %%, anything else %.0f %%\n",
             environment->cpus, 100 * (double)own_us / all_us, 100 * (double)run->cpu_servers_us / all_us,
             other_us > 0 ? 100 * other_us / all_us : 0);
+    if (bench_report_was_noisy(run, series)) fprintf(out, "CAUTION   %s\n", BENCH_CAUTION_NOISY);
     if (bench_report_was_disturbed(run, environment)) fprintf(out, "CAUTION   %s\n", BENCH_CAUTION_DISTURBED);
     if (bench_report_lagged(run, totals)) fprintf(out, "INVALID   %s\n", BENCH_CAUTION_LAGGED);
+}
+
+#define SERVER_LINES_MAX 12u
+
+/* What each server spent while recording. */
+static void print_servers(FILE *out, const bench_run *run, double seconds) {
+    for (uint32_t i = 0; i < run->server_count && i < SERVER_LINES_MAX; i++) {
+        const bench_server_info *before = &run->server_info[BENCH_AT_RECORD][i], *after = &run->server_info[BENCH_AT_END][i];
+        char memory[32], grown[32];
+        if (!before->known || !after->known || after->commands < before->commands) {
+            fprintf(out, "%s node %u: was not there all the time\n", i == 0 ? "servers  " : "         ", i);
+            continue;
+        }
+        double cpu_us = (double)(after->cpu_user_us + after->cpu_system_us - before->cpu_user_us - before->cpu_system_us);
+        double commands = (double)(after->commands - before->commands);
+        say_bytes((double)after->memory_bytes, memory, sizeof memory);
+        say_bytes((double)(after->memory_bytes - before->memory_bytes), grown, sizeof grown);
+        fprintf(out, "%s node %u: %.1f %% of a CPU, %.0f commands a second (%.2f us each), %" PRId64 " keys in %s (%s%s since recording began)\n",
+                i == 0 ? "servers  " : "         ", i, cpu_us / seconds / 1e4, commands / seconds, commands > 0 ? cpu_us / commands : 0,
+                after->keys, memory, after->memory_bytes >= before->memory_bytes ? "+" : "", grown);
+    }
 }
 
 /* Counts of the engine that say how it got there, summed over processes; zeros are left out. */
@@ -332,6 +387,15 @@ static void print_faults(FILE *out, const bench_run *run, const bench_series *se
     }
 }
 
+static void print_rewarm(FILE *out, const bench_run *run, const bench_series *series) {
+    if (run->settings.restart == NULL || run->faults.event_count == 0) return;
+    bench_rewarm back = bench_series_rewarm(series, run->faults.events[0].seconds);
+    fprintf(out, "restart   process %u answered %.1f %% of its reads from L1; in its first second again %.1f %%, from L2 %.1f %%, loaded %.1f %%; ",
+            run->settings.restart_process, 100 * back.l1_before, 100 * back.l1_first, 100 * back.l2_first, 100 * back.load_first);
+    if (back.back_s < 0) fprintf(out, "its L1 is not back at 95 %% of that\n");
+    else fprintf(out, "its L1 is back at 95 %% of that %.2f s after the kill, with %" PRIu64 " loads\n", back.back_s, back.loads);
+}
+
 void bench_report_print(FILE *out, const bench_run *run, const bench_totals *totals,
                         const bench_environment *environment, const bench_series *series) {
     double reads = totals->reads > 0 ? (double)totals->reads : 1;
@@ -348,9 +412,11 @@ void bench_report_print(FILE *out, const bench_run *run, const bench_totals *tot
             100 * (double)bench_count_read(&totals->numbers.latency[BENCH_OUTCOME_L2].count) / reads,
             100 * (double)bench_count_read(&totals->numbers.latency[BENCH_OUTCOME_LOAD].count) / reads,
             100 * (double)bench_count_read(&totals->numbers.latency[BENCH_OUTCOME_MISS].count) / reads);
+    print_staleness(out, totals);
     print_memory(out, run);
     print_effort(out, run, totals);
-    print_trust(out, run, totals, environment);
+    print_trust(out, run, totals, environment, series);
+    print_servers(out, run, totals->seconds);
     print_engine(out, run);
     if (contended > 0)
         fprintf(out, "note      %" PRIu64 " writes met another writer of their key and became reads\n",
@@ -361,6 +427,7 @@ void bench_report_print(FILE *out, const bench_run *run, const bench_totals *tot
         if (run->shared->processes[i].error[0] != '\0')
             fprintf(out, "ERROR     process %" PRIu64 ": %s\n", i, run->shared->processes[i].error);
     print_faults(out, run, series);
+    print_rewarm(out, run, series);
     print_failures(out, totals);
     print_verification(out, run, totals);
     fflush(out);

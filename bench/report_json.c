@@ -112,8 +112,9 @@ static void put_result(bench_json *json, const bench_run *run, const bench_total
 }
 
 static void put_cautions(bench_json *json, const bench_run *run, const bench_totals *totals,
-                         const bench_environment *environment) {
+                         const bench_environment *environment, const bench_series *series) {
     bench_json_array_begin(json, "cautions");
+    if (bench_report_was_noisy(run, series)) bench_json_text(json, NULL, BENCH_CAUTION_NOISY);
     if (bench_report_was_disturbed(run, environment)) bench_json_text(json, NULL, BENCH_CAUTION_DISTURBED);
     if (bench_report_lagged(run, totals)) bench_json_text(json, NULL, BENCH_CAUTION_LAGGED);
     bench_json_array_end(json);
@@ -121,6 +122,7 @@ static void put_cautions(bench_json *json, const bench_run *run, const bench_tot
 
 static void put_latencies(bench_json *json, const bench_run *run, const bench_totals *totals) {
     const bench_probe_numbers *probe = &run->shared->probe;
+    put_histogram(json, "staleness", &totals->numbers.staleness);
     bench_json_text(json, "latency_counts_from", bench_run_is_open(run) ? "intended start" : "call");
     bench_json_object_begin(json, "latency");
     for (int i = 0; i < BENCH_OUTCOME_COUNT; i++)
@@ -168,7 +170,9 @@ static void put_process(bench_json *json, const bench_process_report *report) {
     bench_json_text(json, "closed", strata_status_name(report->close_status));
     bench_json_integer(json, "cpu_user_us", report->cpu_user_us);
     bench_json_integer(json, "cpu_system_us", report->cpu_system_us);
-    bench_json_integer(json, "context_switches", report->switches);
+    bench_json_integer(json, "context_switches", report->switches_voluntary + report->switches_forced);
+    bench_json_integer(json, "times_asleep", report->switches_voluntary);
+    bench_json_integer(json, "times_off_cpu", report->switches_forced);
     bench_json_integer(json, "resident_bytes_max", report->resident_bytes_max);
     /* Levels as they were at the end, counts as they grew. */
     bench_json_object_begin(json, "metrics");
@@ -180,11 +184,40 @@ static void put_process(bench_json *json, const bench_process_report *report) {
     bench_json_object_end(json);
 }
 
-static void put_quantiles(bench_json *json, const char *name, const uint64_t *values_ns) {
+/* A number by outcome; those that are 0 are left out. */
+static void put_by_outcome(bench_json *json, const char *name, const uint64_t *values) {
     bench_json_object_begin(json, name);
     for (int j = 0; j < BENCH_OUTCOME_COUNT; j++)
-        if (values_ns[j] != 0) bench_json_integer(json, bench_outcome_word((bench_outcome)j), (int64_t)values_ns[j]);
+        if (values[j] != 0) bench_json_integer(json, bench_outcome_word((bench_outcome)j), (int64_t)values[j]);
     bench_json_object_end(json);
+}
+
+/* Levels at the end of each phase, counts as they grew in it. */
+static void put_servers(bench_json *json, const bench_run *run) {
+    static const char *const phases[] = {"warmup", "recording"};
+    bench_json_array_begin(json, "servers");
+    for (uint32_t i = 0; i < run->server_count; i++) {
+        bench_json_object_begin(json, NULL);
+        for (int phase = BENCH_AT_START; phase < BENCH_AT_END; phase++) {
+            const bench_server_info *a = &run->server_info[phase][i], *b = &run->server_info[phase + 1][i];
+            if (!a->known || !b->known) continue;
+            bench_json_object_begin(json, phases[phase]);
+            bench_json_integer(json, "cpu_user_us", b->cpu_user_us - a->cpu_user_us);
+            bench_json_integer(json, "cpu_system_us", b->cpu_system_us - a->cpu_system_us);
+            bench_json_integer(json, "commands", b->commands - a->commands);
+            bench_json_integer(json, "net_in_bytes", b->net_in_bytes - a->net_in_bytes);
+            bench_json_integer(json, "net_out_bytes", b->net_out_bytes - a->net_out_bytes);
+            bench_json_integer(json, "evicted_keys", b->evicted_keys - a->evicted_keys);
+            bench_json_integer(json, "memory_bytes", b->memory_bytes);
+            bench_json_integer(json, "resident_bytes", b->resident_bytes);
+            bench_json_integer(json, "keys", b->keys);
+            bench_json_integer(json, "clients", b->clients);
+            bench_json_integer(json, "channels", b->channels);
+            bench_json_object_end(json);
+        }
+        bench_json_object_end(json);
+    }
+    bench_json_array_end(json);
 }
 
 static void put_events(bench_json *json, const bench_faults *faults) {
@@ -198,7 +231,7 @@ static void put_events(bench_json *json, const bench_faults *faults) {
     bench_json_array_end(json);
 }
 
-static void put_series(bench_json *json, const bench_series *series) {
+static void put_series(bench_json *json, const bench_series *series, bool restart) {
     bench_json_array_begin(json, "series");
     for (uint32_t i = 0; i < series->count; i++) {
         const bench_series_point *point = &series->points[i];
@@ -211,8 +244,9 @@ static void put_series(bench_json *json, const bench_series *series) {
         bench_json_integer(json, "declared_stale", (int64_t)point->declared_stale);
         bench_json_integer(json, "resident_bytes", (int64_t)point->resident_bytes);
         bench_json_integer(json, "servers_resident_bytes", (int64_t)point->servers_resident_bytes);
-        put_quantiles(json, "p50_ns", point->p50_ns);
-        put_quantiles(json, "p99_ns", point->p99_ns);
+        if (restart) put_by_outcome(json, "restarted", point->restarted);
+        put_by_outcome(json, "p50_ns", point->p50_ns);
+        put_by_outcome(json, "p99_ns", point->p99_ns);
         bench_json_object_end(json);
     }
     bench_json_array_end(json);
@@ -229,13 +263,14 @@ int bench_report_json(const char *path, const bench_run *run, const bench_totals
     put_environment(&json, run, environment);
     put_options(&json, run);
     put_result(&json, run, totals);
-    put_cautions(&json, run, totals, environment);
+    put_cautions(&json, run, totals, environment, series);
     put_verification(&json, run, totals);
     put_latencies(&json, run, totals);
     bench_json_array_begin(&json, "processes");
     for (uint64_t i = 0; i < run->settings.processes; i++) put_process(&json, &run->shared->processes[i]);
     bench_json_array_end(&json);
-    put_series(&json, series);
+    put_servers(&json, run);
+    put_series(&json, series, run->settings.restart != NULL);
     put_events(&json, &run->faults);
     bench_json_object_end(&json);
     int failed = ferror(file);

@@ -13,6 +13,7 @@
 #include "bench/fault.h"
 #include "bench/histogram.h"
 #include "bench/options.h"
+#include "bench/servers.h"
 #include "bench/verify.h"
 #include "bench/workload.h"
 
@@ -37,6 +38,8 @@ static inline int64_t bench_now_ns(void) {
 typedef enum bench_l2_mode { BENCH_L2_CLUSTER, BENCH_L2_STANDALONE, BENCH_L2_NONE } bench_l2_mode;
 typedef enum bench_arrivals { BENCH_ARRIVALS_CONSTANT, BENCH_ARRIVALS_POISSON } bench_arrivals;
 
+typedef enum bench_phase_time { BENCH_AT_START, BENCH_AT_RECORD, BENCH_AT_END, BENCH_PHASE_TIMES } bench_phase_time;
+
 typedef struct bench_settings {
     bench_workload_settings workload;
     uint32_t l2;       /* bench_l2_mode */
@@ -51,6 +54,9 @@ typedef struct bench_settings {
     double ramp_to;       /* the rate rises to this one while it records; 0: it stays */
     double speed;         /* times the trace's own clock, instead of a rate; 0: none */
     uint8_t pin;
+    const char *restart; /* "PROCESS@SECONDS"; NULL for none */
+    uint32_t restart_process;
+    double restart_seconds; /* after recording began */
     uint32_t arrivals;    /* bench_arrivals */
     uint64_t deadline_ms; /* 0: the engine's */
     bench_range loader_us;
@@ -88,6 +94,7 @@ typedef enum bench_outcome {
 typedef struct bench_numbers {
     bench_histogram latency[BENCH_OUTCOME_COUNT]; /* from the intended start: in a closed loop, the call */
     bench_histogram service[BENCH_OUTCOME_COUNT]; /* from the call; empty in a closed loop */
+    bench_histogram staleness; /* of answers said to be fresh: since a newer version was acknowledged, where one was before the call */
     bench_histogram send_lag; /* from the intended start to the call; empty in a closed loop */
     _Atomic uint64_t value_bytes_read;
     _Atomic uint64_t completed;      /* operations of all kinds, warm-up included */
@@ -118,7 +125,8 @@ typedef struct bench_process_report {
     int32_t close_status;
     int64_t staleness_max_ns;
     int64_t metrics_before[BENCH_METRICS_MAX], metrics_after[BENCH_METRICS_MAX];
-    int64_t cpu_user_us, cpu_system_us, resident_bytes_max, switches;
+    int64_t cpu_user_us, cpu_system_us, resident_bytes_max;
+    int64_t switches_voluntary, switches_forced; /* a thread of it went to sleep; lost its CPU to another */
     char error[512];
 } bench_process_report;
 
@@ -162,13 +170,17 @@ typedef struct bench_run {
     uint32_t value_bytes_max;
     int64_t measured_ns; /* after the run: how long was recorded */
     int64_t timer_ns;    /* what one reading of the clock costs */
+    bool restart_noted; /* the process that was started anew is at work */
     bool interrupted;
     bool crashed; /* a process ended other than by returning */
     char server_version[64];
     pid_t servers[BENCH_SERVERS_MAX]; /* our own */
     uint32_t server_count;
+    /* What our own servers said at the start, when recording began, and at the end. */
+    bench_server_info server_info[BENCH_PHASE_TIMES][BENCH_SERVERS_MAX];
     /* CPU time during the run, warm-up included, of the whole machine and of our own servers. */
     int64_t cpu_machine_us, cpu_servers_us, cpu_elapsed_us;
+    int (*process_main)(struct bench_run *run, uint32_t index);
     pid_t children[BENCH_PROCESSES_MAX]; /* 0 once it has ended */
 } bench_run;
 
@@ -195,6 +207,22 @@ static inline bench_numbers *bench_run_numbers(const bench_run *run, uint32_t pr
 /* Notes what was wrong with a read; the first few are kept as text. */
 void bench_run_note(bench_run *run, const bench_read *read, bench_verdict verdict, uint32_t version,
                     int source);
+
+static inline void bench_run_read_servers(bench_run *run, bench_phase_time when) {
+    if (run->cluster != NULL) bench_servers_read(run->cluster, run->server_count, run->server_info[when]);
+}
+
+/* Starts servers and processes, each of which runs process_main and says in its report when it is ready; returns when all are. 0, or
+   -1 with a text; then no process runs. To be released in any case. */
+int bench_run_start(bench_run *run, int (*process_main)(bench_run *run, uint32_t index), char *error, size_t error_size);
+/* Ends what still runs, first by asking. */
+void bench_run_end(bench_run *run);
+void bench_run_release(bench_run *run);
+/* Kills a process and starts another in its place, which knows nothing. */
+void bench_run_replace_process(bench_run *run, uint32_t index);
+/* From now on the first SIGINT or SIGTERM is noted, the second one ends us. */
+void bench_run_catch_signals(void);
+bool bench_run_was_interrupted(void);
 
 /* Notes which processes have ended, and how; wait: until all have. */
 void bench_run_reap(bench_run *run, bool wait);

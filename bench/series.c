@@ -68,6 +68,10 @@ void bench_series_add(bench_series *series, const bench_run *run, double seconds
                                   .mismatches = now.mismatches,
                                   .declared_stale = now.declared_stale};
     memcpy(point->counts, now.counts, sizeof point->counts);
+    for (uint64_t i = 0; run->settings.restart != NULL && i < run->settings.threads; i++) {
+        const bench_numbers *numbers = bench_run_numbers(run, run->settings.restart_process, (uint32_t)i);
+        for (int j = 0; j < BENCH_OUTCOME_COUNT; j++) point->restarted[j] += bench_count_read(&numbers->latency[j].count);
+    }
     read_quantiles(series, run, point);
     for (uint64_t i = 0; i < run->settings.processes; i++)
         if (run->children[i] > 0) point->resident_bytes += (uint64_t)bench_resident_of_bytes(run->children[i]);
@@ -101,6 +105,41 @@ bench_aftermath bench_series_aftermath(const bench_series *series, double from_s
             calm_since = since;
         } else if (found.recovered < 0 && since - calm_since >= 1) {
             found.recovered = calm_since;
+        }
+    }
+    return found;
+}
+
+/* The share of an outcome among the restarted process's reads between two points; negative where it read nothing. */
+static double share_between(const bench_series_point *from, const bench_series_point *to, bench_outcome outcome) {
+    uint64_t reads = 0;
+    for (int j = 0; j <= BENCH_OUTCOME_MISS; j++) reads += to->restarted[j] - from->restarted[j];
+    return reads > 0 ? (double)(to->restarted[outcome] - from->restarted[outcome]) / (double)reads : -1;
+}
+
+bench_rewarm bench_series_rewarm(const bench_series *series, double killed_seconds) {
+    bench_rewarm found = {.l1_before = -1, .l1_first = -1, .l2_first = -1, .load_first = -1, .back_s = -1};
+    const bench_series_point *points = series->points, *killed = NULL, *began = NULL;
+    for (uint32_t i = 0; i < series->count; i++) {
+        const bench_series_point *point = &points[i];
+        if (point->seconds <= killed_seconds) {
+            killed = point;
+            const bench_series_point *early = point;
+            while (early > points && point->seconds - early->seconds < 4) early--;
+            found.l1_before = share_between(early, point, BENCH_OUTCOME_L1);
+            continue;
+        }
+        if (killed == NULL) break;
+        if (began == NULL && share_between(point - 1, point, BENCH_OUTCOME_L1) >= 0 && point - 1 != killed) began = point - 1;
+        if (began == NULL) continue;
+        if (found.l1_first < 0 && point->seconds - began->seconds >= 1) {
+            found.l1_first = share_between(began, point, BENCH_OUTCOME_L1);
+            found.l2_first = share_between(began, point, BENCH_OUTCOME_L2);
+            found.load_first = share_between(began, point, BENCH_OUTCOME_LOAD);
+        }
+        if (found.back_s < 0 && share_between(point - 1, point, BENCH_OUTCOME_L1) >= found.l1_before * 0.95) {
+            found.back_s = point->seconds - killed_seconds;
+            found.loads = point->restarted[BENCH_OUTCOME_LOAD] - began->restarted[BENCH_OUTCOME_LOAD];
         }
     }
     return found;

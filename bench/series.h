@@ -16,6 +16,7 @@ typedef struct bench_series_point {
     double seconds; /* since recording began */
     uint64_t counts[BENCH_OUTCOME_COUNT];
     uint64_t failures, mismatches, declared_stale;
+    uint64_t restarted[BENCH_OUTCOME_COUNT]; /* counts of the process that is killed and started anew, alone */
     uint64_t p50_ns[BENCH_OUTCOME_COUNT], p99_ns[BENCH_OUTCOME_COUNT];
     uint64_t resident_bytes, servers_resident_bytes; /* of all processes, of our own servers */
 } bench_series_point;
@@ -46,5 +47,14 @@ typedef struct bench_aftermath {
     double recovered; /* when, after the last failure, a second began in which none of that was so */
 } bench_aftermath;
 bench_aftermath bench_series_aftermath(const bench_series *series, double from_seconds, double to_seconds, uint64_t limit_ns);
+
+/* How a process that was killed came back. Shares are of its own reads; negative where nothing is known. */
+typedef struct bench_rewarm {
+    double l1_before;                    /* in the seconds before, at most four */
+    double l1_first, l2_first, load_first; /* in its first second */
+    double back_s;                       /* since the kill, until a step's L1 share was within 5 % of what it had been */
+    uint64_t loads;                      /* until then */
+} bench_rewarm;
+bench_rewarm bench_series_rewarm(const bench_series *series, double killed_seconds);
 
 #endif

@@ -17,6 +17,7 @@ enum { BENCH_EXIT_GOOD = 0, BENCH_EXIT_BAD = 1, BENCH_EXIT_USAGE = 2, BENCH_EXIT
 /* argv without the program and subcommand. */
 int bench_tiered_main(int argc, char **argv);
 int bench_faults_main(int argc, char **argv);
+int bench_restart_main(int argc, char **argv);
 /* What the option table alone can't say; 0, or -1 with a text. Completes defaults that depend on others. */
 int bench_tiered_settle(bench_settings *settings, const bench_options_given *given, char *error,
                         size_t error_size);
@@ -34,7 +35,7 @@ typedef struct bench_totals {
 
 void bench_totals_collect(bench_totals *totals, const bench_run *run);
 /* Shows what is going on, four times a second on a terminal, until all processes have finished or the run is over. */
-void bench_progress_run(bench_run *run, bench_series *series, const volatile int *interrupted);
+void bench_progress_run(bench_run *run, bench_series *series);
 
 void bench_report_print(FILE *out, const bench_run *run, const bench_totals *totals,
                         const bench_environment *environment, const bench_series *series);
@@ -45,6 +46,9 @@ int bench_report_json(const char *path, const bench_run *run, const bench_totals
 bool bench_report_was_disturbed(const bench_run *run, const bench_environment *environment);
 /* Whether the generator was behind its rate: then the run is not valid. */
 bool bench_report_lagged(const bench_run *run, const bench_totals *totals);
+/* Whether two halves of one closed loop, its steps in turns, differ by more than BENCH_NOISE_MAX. */
+bool bench_report_was_noisy(const bench_run *run, const bench_series *series);
+#define BENCH_CAUTION_NOISY     "two halves of this run differ by more than 3 %: the machine was noisy"
 #define BENCH_CAUTION_DISTURBED "the machine was not quiet: don't quote these latencies"
 #define BENCH_CAUTION_LAGGED                                                                       \
     "the generator lagged behind its rate (p99 of the send lag above 0.5 ms): the load was not what was asked for"

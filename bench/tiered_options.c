@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The options of `strata-bench tiered`, and which of them contradict each other. */
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "bench/tiered.h"
@@ -80,6 +81,8 @@ static const bench_option rows[] = {
      "of each of its primaries; node P + p * N + i is replica i of primary p", NULL},
     {"fault", BENCH_OPTION_LIST, BENCH_FAULT_FORM, NULL, 0, 0, NULL, FIELD(faults),
      "kill, pause (+ for how long), restart, flush, clients or failover, so long after recording began; repeatable", NULL},
+    {"restart", BENCH_OPTION_TEXT, "PROCESS@SECONDS", NULL, 0, 0, NULL, FIELD(restart),
+     "kill a process of ours so long after recording began, and start another in its place", NULL},
     {"l1-bytes", BENCH_OPTION_BYTES, "BYTES", "8MiB", 1048576, 1e15, NULL, FIELD(l1_bytes),
      "budget of each process's L1", NULL},
     {"config", BENCH_OPTION_LIST, "NAME=VALUE", NULL, 0, 0, NULL, FIELD(config),
@@ -127,6 +130,8 @@ static const bench_option_rule rules[] = {
     {"replicas", BENCH_RULE_CONFLICTS, "nodes"},
     {"replicas", BENCH_RULE_CONFLICTS, "standalone"},
     {"fault", BENCH_RULE_CONFLICTS, "nodes"},
+    {"restart", BENCH_RULE_CONFLICTS, "passes"},
+    {"restart", BENCH_RULE_CONFLICTS, "find-max"},
 };
 
 #define WORDS(...) (const char *const[]){__VA_ARGS__, NULL}
@@ -147,6 +152,8 @@ static const bench_option_preset presets[] = {
     {"slow-loader", "a source that takes 5 ms", WORDS("--loader-us", "5000", "--rate", "5k")},
     {"node-killed", "one of three primaries dies and its replica takes over",
      WORDS("--replicas", "1", "--fault", "kill:0@8", "--seconds", "20", "--allow-errors")},
+    {"process-restarted", "one of two processes is killed and begins anew: its L1 is warmed from L2",
+     WORDS("--restart", "0@6", "--seconds", "16", "--loader-us", "2000", "--warmup", "4", "--keys", "50k", "--allow-errors")},
     {"node-paused", "one of three primaries hangs for three seconds",
      WORDS("--fault", "pause:1@6+3", "--seconds", "16", "--allow-errors")},
 };
@@ -167,6 +174,16 @@ const bench_option_table bench_tiered_options = {
     .presets = presets,
     .preset_count = sizeof presets / sizeof presets[0],
 };
+
+static int parse_restart(bench_settings *settings) {
+    char *end;
+    unsigned long process = strtoul(settings->restart, &end, 10);
+    if (end == settings->restart || *end != '@' || process >= settings->processes) return -1;
+    const char *time = end + 1;
+    settings->restart_process = (uint32_t)process;
+    settings->restart_seconds = strtod(time, &end);
+    return end == time || *end != '\0' || !(settings->restart_seconds >= 0 && settings->restart_seconds < 1e7) ? -1 : 0;
+}
 
 static int refuse(char *error, size_t error_size, const char *text) {
     snprintf(error, error_size, "%s", text);
@@ -207,6 +224,13 @@ int bench_tiered_settle(bench_settings *settings, const bench_options_given *giv
     if (settings->workload.trace_operations)
         settings->workload.set_percent = settings->workload.invalidate_percent = settings->workload.get_percent =
             settings->workload.tag_percent = 0;
+    if (settings->restart != NULL) {
+        if (parse_restart(settings) != 0)
+            return refuse(error, error_size, "--restart: not PROCESS@SECONDS with a process below --processes");
+        if (settings->probe_rate > 0 && bench_options_was_given(table, given, "probe-rate"))
+            return refuse(error, error_size, "--restart and --probe-rate contradict each other: the probe needs its processes");
+        settings->probe_rate = 0;
+    }
     if (settings->processes < 2 || settings->l2 == BENCH_L2_NONE) {
         if (settings->probe_rate > 0 && bench_options_was_given(table, given, "probe-rate"))
             return refuse(error, error_size, "--probe-rate needs two processes and an L2 between them");

@@ -50,6 +50,8 @@ static void judge(bench_worker *worker, const bench_slot *slot, const strata_res
         verdict =
             bench_verify_read(&run->database, &read, bench_workload_value_bytes, &run->workload, &version);
     bench_count_add(&worker->numbers->verdicts[verdict], 1);
+    int64_t overtaken_ns = verdict == BENCH_VERDICT_GOOD && !read.declared_stale ? bench_database_overtaken_ns(&run->database, slot->key, version) : 0;
+    if (overtaken_ns != 0 && overtaken_ns < slot->began_ns) bench_histogram_add(&worker->numbers->staleness, slot->began_ns - overtaken_ns);
     if (verdict != BENCH_VERDICT_GOOD) bench_run_note(run, &read, verdict, version, result->source);
 }
 
@@ -208,6 +210,7 @@ static void clear_numbers(bench_numbers *numbers) {
         bench_histogram_clear(&numbers->service[i]);
     }
     bench_histogram_clear(&numbers->send_lag);
+    bench_histogram_clear(&numbers->staleness);
     atomic_store(&numbers->value_bytes_read, 0);
     atomic_store(&numbers->contended, 0);
 }

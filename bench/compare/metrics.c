@@ -17,7 +17,7 @@
 #define FILE_BYTES_MAX 4096u
 
 /* What is not measured, or is a detail of what is. */
-static const char *const left_out[] = {"environment", "options", "workload", "series", "buckets", "processes", "curves", "memory", "faults"};
+static const char *const left_out[] = {"environment", "options", "workload", "series", "buckets", "processes", "servers", "curves", "memory", "faults"};
 
 static bool is_left_out(const char *name) {
     for (size_t i = 0; i < sizeof left_out / sizeof left_out[0]; i++)

@@ -131,6 +131,31 @@ static void draw_shares(FILE *out, const course *c) {
     bench_chart_draw(out, &chart);
 }
 
+/* The same of one process alone, which was killed and started anew. */
+static void draw_restarted(FILE *out, const course *c) {
+    bench_chart chart = chart_over_time(c, "Where the restarted process found its answers", "share of its own reads of each step",
+                                        (bench_axis){BENCH_SCALE_LINEAR, BENCH_UNIT_PERCENT});
+    for (size_t j = 0; j < READS - 1; j++) {
+        double *share = take(c->memory, c->count);
+        bool any = false;
+        for (size_t i = 1; share != NULL && i < c->count; i++) {
+            const json_t *now = json_object_get(json_array_get(c->series, i), "restarted");
+            const json_t *before = json_object_get(json_array_get(c->series, i - 1), "restarted");
+            double reads = 0, own = 0;
+            for (size_t k = 0; k < READS; k++) {
+                double more = json_number_value(json_object_get(now, outcomes[k].word)) - json_number_value(json_object_get(before, outcomes[k].word));
+                reads += more;
+                if (k == j) own = more;
+            }
+            share[i] = reads > 0 ? 100 * own / reads : NAN;
+            any = any || own > 0;
+        }
+        if (share != NULL) share[0] = NAN;
+        if (any) add_line(&chart, outcomes[j].title, c->seconds, share, c->count);
+    }
+    bench_chart_draw(out, &chart);
+}
+
 static void draw_latencies(FILE *out, const course *c, const char *quantile, const char *title) {
     bench_chart chart = chart_over_time(c, title, "of each step", (bench_axis){BENCH_SCALE_LOG, BENCH_UNIT_NS});
     for (size_t j = 0; j < OUTCOMES; j++) {
@@ -177,6 +202,7 @@ static void draw_course(FILE *out, const json_t *root, arena *memory) {
     for (size_t i = 0; i < c.count; i++) c.seconds[i] = number(json_array_get(c.series, i), "seconds");
     draw_rates(out, &c);
     draw_shares(out, &c);
+    draw_restarted(out, &c);
     draw_latencies(out, &c, "p50_ns", "Median latency over time");
     draw_latencies(out, &c, "p99_ns", "p99 over time");
     draw_staleness(out, &c);

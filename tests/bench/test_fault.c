@@ -77,8 +77,31 @@ static void test_aftermath(void **state) {
     assert_false(aftermath(quiet, 6, 0, 100).disturbed);
 }
 
+/* Counts of the killed process over steps of half a second: it answers 8 of 10 from L1, is away, and gets warm from L2. */
+static void test_rewarm(void **state) {
+    (void)state;
+    static const uint64_t steps[][3] = {{80, 19, 1}, {80, 19, 1}, {80, 19, 1}, {0, 0, 0}, {0, 0, 0}, {10, 80, 10}, {50, 49, 1}, {75, 24, 1}, {80, 20, 0}};
+    bench_series *series = calloc(1, sizeof *series);
+    assert_non_null(series);
+    for (uint32_t i = 0; i < sizeof steps / sizeof steps[0]; i++) {
+        bench_series_point *point = &series->points[series->count++];
+        point->seconds = 0.5 * (i + 1);
+        for (int j = 0; j < 3; j++) point->restarted[j] = (i > 0 ? point[-1].restarted[j] : 0) + steps[i][j];
+    }
+    bench_rewarm back = bench_series_rewarm(series, 1.6);
+    assert_true(back.l1_before > 0.799 && back.l1_before < 0.801);
+    assert_true(back.l1_first > 0.299 && back.l1_first < 0.301 && back.l2_first > 0.644 && back.l2_first < 0.646);
+    assert_true(back.load_first > 0.054 && back.load_first < 0.056);
+    assert_true(back.back_s > 2.899 && back.back_s < 2.901); /* the step of 80 of 100; that of 75 is not enough */
+    assert_true(back.loads == 12);
+    series->count = 5; /* it never came back */
+    back = bench_series_rewarm(series, 1.6);
+    assert_true(back.l1_first < 0 && back.back_s < 0 && back.l1_before > 0.79);
+    free(series);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_schedule), cmocka_unit_test(test_wrong_schedules),
-                                       cmocka_unit_test(test_aftermath)};
+                                       cmocka_unit_test(test_aftermath), cmocka_unit_test(test_rewarm)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

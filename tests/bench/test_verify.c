@@ -212,6 +212,20 @@ static void test_tags(void **state) {
     assert_int_equal(judge_stamp(0, 9 * SECOND_NS, false), BENCH_VERDICT_GOOD); /* a set's: it says nothing of tags */
 }
 
+/* Since when a version is known to be overtaken: from the first acknowledgement of a newer one that is still remembered. */
+static void test_overtaken(void **state) {
+    (void)state;
+    assert_true(bench_database_overtaken_ns(&database, KEY, 1) == 0);
+    (void)commit(0, KEY, true, SECOND_NS);
+    (void)commit(0, KEY, false, SECOND_NS + 10);
+    assert_true(bench_database_overtaken_ns(&database, KEY, 1) == SECOND_NS);
+    assert_true(bench_database_overtaken_ns(&database, KEY, 2) == 0);
+    (void)commit(0, KEY, true, 2 * SECOND_NS);
+    assert_true(bench_database_overtaken_ns(&database, KEY, 1) == SECOND_NS);
+    assert_true(bench_database_overtaken_ns(&database, KEY, 2) == 2 * SECOND_NS);
+    assert_true(bench_database_overtaken_ns(&database, KEY, 4) == 0);
+}
+
 /* A killed process leaves locks, and floors that don't bind the next one. */
 static void test_forgotten_process(void **state) {
     (void)state;
@@ -239,6 +253,7 @@ int main(void) {
         CASE(test_uncached_loads),
         CASE(test_one_writer_per_key),
         CASE(test_tags),
+        CASE(test_overtaken),
         CASE(test_forgotten_process),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
