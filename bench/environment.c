@@ -4,6 +4,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <strata/strata.h>
 #include <string.h>
 #include <sys/utsname.h>
 #include <time.h>
@@ -92,4 +93,20 @@ void bench_environment_read(bench_environment *environment) {
     environment->load_average = strtod(text, NULL);
     if (gmtime_r(&now, &utc) != NULL)
         strftime(environment->started_utc, sizeof environment->started_utc, "%Y-%m-%dT%H:%M:%SZ", &utc);
+}
+
+void bench_environment_put_fields(bench_json *json, const bench_environment *environment) {
+    char version[32];
+    snprintf(version, sizeof version, "%d.%d.%d", STRATA_VERSION_MAJOR, STRATA_VERSION_MINOR, STRATA_VERSION_PATCH);
+    bench_json_text(json, "started_utc", environment->started_utc);
+    bench_json_text(json, "cpu", environment->cpu);
+    bench_json_integer(json, "cpus", environment->cpus);
+    bench_json_integer(json, "memory_bytes", environment->memory_bytes);
+    bench_json_text(json, "kernel", environment->kernel);
+    bench_json_text(json, "governor", environment->governor);
+    bench_json_number(json, "load_average_before", environment->load_average);
+    bench_json_text(json, "strata_version", version);
+    bench_json_text(json, "commit", environment->commit);
+    bench_json_text(json, "compiler", environment->compiler);
+    bench_json_text(json, "flags", environment->flags);
 }

@@ -5,6 +5,8 @@
 
 #include <stdint.h>
 
+#include "bench/json.h"
+
 typedef struct bench_environment {
     char cpu[128];
     uint32_t cpus;
@@ -19,6 +21,8 @@ typedef struct bench_environment {
 } bench_environment;
 
 void bench_environment_read(bench_environment *environment);
+/* Its fields, into an object that is open. */
+void bench_environment_put_fields(bench_json *json, const bench_environment *environment);
 /* CPU time that the whole machine has spent on anything since it started. */
 int64_t bench_cpu_busy_us(void);
 /* CPU time of one process; 0 where it is gone. */

@@ -12,6 +12,7 @@
 #include "bench/l2/main.h"
 #include "bench/stampede.h"
 #include "bench/tiered.h"
+#include "bench/tour.h"
 #include "bench/trace_info.h"
 
 static int list_main(int argc, char **argv);
@@ -21,6 +22,7 @@ static const struct {
     const char *doc;
     int (*main)(int argc, char **argv); /* without the program and subcommand */
 } commands[] = {
+    {"tour", "a minute for newcomers: L1, both tiers, coherence, a stampede, a server killed; ends in a page", bench_tour_main},
     {"tiered",
      "processes over L1, L2 and a loader: throughput, hit ratio and latency per tier, every read checked",
      bench_tiered_main},

@@ -369,13 +369,11 @@ static void print_verification(FILE *out, const bench_run *run, const bench_tota
         fprintf(out, "          %s\n", shared->details[i]);
 }
 
-#define RECOVERED_NS BENCH_NS_PER_MS
-
 static void print_faults(FILE *out, const bench_run *run, const bench_series *series) {
     const bench_faults *faults = &run->faults;
     for (uint32_t i = 0; i < faults->event_count; i++) {
         double from = faults->events[i].seconds, to = i + 1 < faults->event_count ? faults->events[i + 1].seconds : 1e9;
-        bench_aftermath after = bench_series_aftermath(series, from, to, RECOVERED_NS);
+        bench_aftermath after = bench_series_aftermath(series, from, to, BENCH_RECOVERED_NS);
         fprintf(out, "fault     %s at %.1f s: ", faults->events[i].text, from);
         if (after.failures == 0) fprintf(out, "no failed operation; ");
         else

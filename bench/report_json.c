@@ -8,27 +8,6 @@
 
 #define SCHEMA "strata-bench/tiered/1"
 
-static void put_environment(bench_json *json, const bench_run *run, const bench_environment *environment) {
-    char version[32];
-    snprintf(version, sizeof version, "%d.%d.%d", STRATA_VERSION_MAJOR, STRATA_VERSION_MINOR,
-             STRATA_VERSION_PATCH);
-    bench_json_object_begin(json, "environment");
-    bench_json_text(json, "started_utc", environment->started_utc);
-    bench_json_text(json, "cpu", environment->cpu);
-    bench_json_integer(json, "cpus", environment->cpus);
-    bench_json_integer(json, "memory_bytes", environment->memory_bytes);
-    bench_json_text(json, "kernel", environment->kernel);
-    bench_json_text(json, "governor", environment->governor);
-    bench_json_number(json, "load_average_before", environment->load_average);
-    bench_json_text(json, "strata_version", version);
-    bench_json_text(json, "commit", environment->commit);
-    bench_json_text(json, "compiler", environment->compiler);
-    bench_json_text(json, "flags", environment->flags);
-    bench_json_text(json, "server", run->server_version);
-    bench_json_integer(json, "clock_reading_ns", run->timer_ns);
-    bench_json_object_end(json);
-}
-
 static void put_options(bench_json *json, const bench_run *run) {
     char text[2048];
     bench_json_object_begin(json, "options");
@@ -220,12 +199,20 @@ static void put_servers(bench_json *json, const bench_run *run) {
     bench_json_array_end(json);
 }
 
-static void put_events(bench_json *json, const bench_faults *faults) {
+static void put_events(bench_json *json, const bench_faults *faults, const bench_series *series) {
     bench_json_array_begin(json, "events");
     for (uint32_t i = 0; i < faults->event_count; i++) {
         bench_json_object_begin(json, NULL);
         bench_json_number(json, "seconds", faults->events[i].seconds);
         bench_json_text(json, "text", faults->events[i].text);
+        double until = i + 1 < faults->event_count ? faults->events[i + 1].seconds : INFINITY;
+        bench_aftermath after = bench_series_aftermath(series, faults->events[i].seconds, until, BENCH_RECOVERED_NS);
+        bench_json_integer(json, "failures", (int64_t)after.failures);
+        if (after.failures > 0) {
+            bench_json_number(json, "first_failure_s", after.first_failure);
+            bench_json_number(json, "last_failure_s", after.last_failure);
+        }
+        if (after.disturbed && after.recovered >= 0) bench_json_number(json, "recovered_s", after.recovered);
         bench_json_object_end(json);
     }
     bench_json_array_end(json);
@@ -260,7 +247,11 @@ int bench_report_json(const char *path, const bench_run *run, const bench_totals
     bench_json_init(&json, file);
     bench_json_object_begin(&json, NULL);
     bench_json_text(&json, "schema", SCHEMA);
-    put_environment(&json, run, environment);
+    bench_json_object_begin(&json, "environment");
+    bench_environment_put_fields(&json, environment);
+    bench_json_text(&json, "server", run->server_version);
+    bench_json_integer(&json, "clock_reading_ns", run->timer_ns);
+    bench_json_object_end(&json);
     put_options(&json, run);
     put_result(&json, run, totals);
     put_cautions(&json, run, totals, environment, series);
@@ -271,7 +262,7 @@ int bench_report_json(const char *path, const bench_run *run, const bench_totals
     bench_json_array_end(&json);
     put_servers(&json, run);
     put_series(&json, series, run->settings.restart != NULL);
-    put_events(&json, &run->faults);
+    put_events(&json, &run->faults, series);
     bench_json_object_end(&json);
     int failed = ferror(file);
     return fclose(file) == 0 && !failed ? 0 : -1;

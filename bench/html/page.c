@@ -129,6 +129,24 @@ static void print_metrics(FILE *out, const char *json_path) {
     bench_metrics_release(&metrics);
 }
 
+/* Cases that have a median in nanoseconds or millions a second, as a table. */
+static void print_cases(FILE *out, const json_t *root) {
+    const json_t *cases = at(root, "cases", NULL);
+    if (json_array_size(cases) == 0) return;
+    fputs("<div class='scroll'><table><tr><th>case</th><th>median</th></tr>\n", out);
+    for (size_t i = 0; i < json_array_size(cases); i++) {
+        const json_t *one = json_array_get(cases, i), *time = at(one, "median_ns", NULL), *rate = at(one, "median_millions_per_second", NULL);
+        const char *name = json_string_value(at(one, "name", NULL));
+        char text[48];
+        if (name == NULL || (!json_is_number(time) && !json_is_number(rate))) continue;
+        fputs("<tr><td>", out);
+        bench_html_text(out, name);
+        if (json_is_number(time)) fprintf(out, "</td><td>%s</td></tr>\n", bench_say(BENCH_UNIT_NS, json_number_value(time), text, sizeof text));
+        else fprintf(out, "</td><td>%.1f M/s</td></tr>\n", json_number_value(rate));
+    }
+    fputs("</table></div>\n", out);
+}
+
 static void print_details(FILE *out, const json_t *details) {
     if (json_array_size(details) == 0) return;
     fputs("<h2 class='bad'>What was wrong</h2>\n", out);
@@ -140,13 +158,16 @@ static void print_details(FILE *out, const json_t *details) {
     }
 }
 
-static void print_page(FILE *out, const json_t *root, const char *json_path) {
+static void begin_page(FILE *out, const char *title) {
+    fprintf(out, "<!doctype html>\n<html lang='en'><head><meta charset='utf-8'>"
+                 "<meta name='viewport' content='width=device-width,initial-scale=1'><title>");
+    bench_html_text(out, title);
+    fprintf(out, "</title>\n<style>%s</style></head><body><main>\n", bench_html_style);
+}
+
+static void print_figures(FILE *out, const json_t *root) {
     const char *from = json_string_value(at(root, "latency_counts_from", NULL));
     bool intended = from != NULL && strcmp(from, "intended start") == 0;
-    fprintf(out, "<!doctype html>\n<html lang='en'><head><meta charset='utf-8'>"
-                 "<meta name='viewport' content='width=device-width,initial-scale=1'><title>strata-bench</title>\n"
-                 "<style>%s</style></head><body><main>\n", bench_html_style);
-    print_head(out, root);
     print_tiles(out, root);
     print_details(out, at(root, "verification", "details"));
     bench_html_curves(out, root);
@@ -156,12 +177,26 @@ static void print_page(FILE *out, const json_t *root, const char *json_path) {
     print_histograms(out, at(root, "service", NULL), "Service time", "From the call.");
     print_histograms(out, at(root, "invalidation_lag", NULL), "Old value gone elsewhere",
                      "From a write in one process until another one's L1 no longer answers with the old value.");
+}
+
+static void print_page(FILE *out, const json_t *root, const char *json_path) {
+    begin_page(out, "strata-bench");
+    print_head(out, root);
+    print_figures(out, root);
     fputs("<h2>Setting</h2>\n", out);
     print_facts(out, at(root, "result", NULL), "Result", false);
     print_facts(out, at(root, "options", NULL), "Options", false);
     print_facts(out, at(root, "environment", NULL), "Machine and build", true);
     print_metrics(out, json_path);
     fputs("</main></body></html>\n", out);
+}
+
+/* Closes what was opened, or could not be; 0, or -1 with a text. */
+static int close_page(FILE *out, const char *html_path, char *error, size_t error_size) {
+    bool failed = out == NULL || ferror(out) != 0;
+    if (out != NULL && fclose(out) != 0) failed = true;
+    if (failed) snprintf(error, error_size, "%s can't be written: %s", html_path, strerror(errno));
+    return failed ? -1 : 0;
 }
 
 int bench_html_write(const char *json_path, const char *html_path, char *error, size_t error_size) {
@@ -176,8 +211,28 @@ int bench_html_write(const char *json_path, const char *html_path, char *error, 
     FILE *out = fopen(html_path, "w");
     if (out != NULL) print_page(out, root, json_path);
     json_decref(root);
-    bool failed = out == NULL || ferror(out) != 0;
-    if (out != NULL && fclose(out) != 0) failed = true;
-    if (failed) snprintf(error, error_size, "%s can't be written: %s", html_path, strerror(errno));
-    return failed ? -1 : 0;
+    return close_page(out, html_path, error, error_size);
+}
+
+int bench_html_write_parts(const char *title, const char *screen, const bench_html_part *parts, size_t count, const char *html_path,
+                           char *error, size_t error_size) {
+    FILE *out = fopen(html_path, "w");
+    if (out == NULL) return close_page(out, html_path, error, error_size);
+    begin_page(out, title);
+    fputs("<h1>", out);
+    bench_html_text(out, title);
+    fputs("</h1>\n<pre class='scroll'>", out);
+    bench_html_text(out, screen);
+    fputs("</pre>\n", out);
+    for (size_t i = 0; i < count; i++) {
+        fputs("<h1 class='part'>", out);
+        bench_html_text(out, parts[i].title);
+        fputs("</h1>\n", out);
+        print_figures(out, parts[i].root);
+        print_cases(out, parts[i].root);
+        print_facts(out, at(parts[i].root, "options", NULL), "Options", false);
+        if (i + 1 == count) print_facts(out, at(parts[i].root, "environment", NULL), "Machine and build", true);
+    }
+    fputs("</main></body></html>\n", out);
+    return close_page(out, html_path, error, error_size);
 }

@@ -14,7 +14,7 @@ static const char bench_html_style[] =
     "figure,table,.tiles{break-inside:avoid}details>*{display:block}main{max-width:none!important;padding:0!important}}\n"
     "*{box-sizing:border-box}body{margin:0;background:var(--bg);color:var(--fg);font:16px/1.5 system-ui,sans-serif}\n"
     "main{max-width:1040px;margin:0 auto;padding:24px 20px 60px}h1{font-size:1.5rem;line-height:1.25;margin:0}"
-    "h2{font-size:1.15rem;margin:40px 0 10px}p{margin:4px 0}.soft,.note{color:var(--soft)}.note{font-weight:400;font-size:.875rem}\n"
+    "h2{font-size:1.15rem;margin:40px 0 10px}p{margin:4px 0}.soft,.note{color:var(--soft)}pre{font-size:.8rem;line-height:1.45;background:var(--card);border:1px solid var(--edge);border-radius:8px;padding:12px 14px}.part{margin-top:56px}.note{font-weight:400;font-size:.875rem}\n"
     ".good{color:var(--good)}.bad{color:var(--bad);font-weight:700}\n"
     ".tiles{display:grid;grid-template-columns:repeat(auto-fit,minmax(150px,1fr));gap:10px;margin:20px 0}"
     ".tile{background:var(--card);border:1px solid var(--edge);border-radius:8px;padding:10px 14px}"

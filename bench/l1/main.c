@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "bench/environment.h"
+#include "bench/json.h"
 #include "bench/l1/main.h"
 #include "bench/l1/measure.h"
 #include "bench/l1/replay.h"
@@ -27,8 +29,10 @@
 
 typedef struct options {
     uint64_t keys, rounds, operations;
-    const char *only, *traces;
+    const char *only, *traces, *json_path;
     uint8_t small_pages;
+    bench_json *json; /* NULL: none */
+    bool noisy;       /* our own two halves of some line differ too much */
 } options;
 
 #define FIELD(member) offsetof(options, member)
@@ -40,6 +44,7 @@ static const bench_option option_rows[] = {
      "instead: misses on every .kv12 file at 1, 10 and 20 % of its keys, beside an exact LRU; also from STRATA_TEST_TRACES", NULL},
     {"rounds", BENCH_OPTION_COUNT, "N", "5", 1, ROUNDS_MAX, NULL, FIELD(rounds), "all caches in turn in each; medians", "How much"},
     {"operations", BENCH_OPTION_COUNT, "N", "2m", 16, 1e12, NULL, FIELD(operations), "of one measurement", NULL},
+    {"json", BENCH_OPTION_TEXT, "FILE", NULL, 0, 0, NULL, FIELD(json_path), "write every round of every line there", "Result"},
 };
 static const bench_option_table table = {
     .command = "strata-bench l1",
@@ -82,7 +87,29 @@ static const line lines[] = {
     {"new with eviction, 1 thread, ns", MEASURE_INSERT, 1, true, false, false, false},
 };
 
-static void measure_line(const line *l, const options *o, void *const *large, void *const *small) {
+/* One case a cache: medians, the noise between its two halves, and its rounds. */
+static void put_line(const options *o, const line *l, uint32_t kind, const double *values, double hit_ratio) {
+    char name[128];
+    const char *unit = l->rate ? "millions_per_second" : "ns", *median = l->rate ? "median_millions_per_second" : "median_ns";
+    double copy[ROUNDS_MAX];
+    memcpy(copy, values, o->rounds * sizeof copy[0]);
+    snprintf(name, sizeof name, "%.*s, %s", (int)(strrchr(l->name, ',') - l->name), l->name, kinds[kind]->name);
+    bench_json_object_begin(o->json, NULL);
+    bench_json_text(o->json, "name", name);
+    bench_json_number(o->json, median, bench_median(copy, o->rounds));
+    bench_json_number(o->json, "noise", bench_noise(values, o->rounds));
+    if (l->work == MEASURE_MIX) bench_json_number(o->json, "hit_ratio", hit_ratio);
+    bench_json_array_begin(o->json, "rounds");
+    for (uint64_t i = 0; i < o->rounds; i++) {
+        bench_json_object_begin(o->json, NULL);
+        bench_json_number(o->json, unit, values[i]);
+        bench_json_object_end(o->json);
+    }
+    bench_json_array_end(o->json);
+    bench_json_object_end(o->json);
+}
+
+static void measure_line(const line *l, options *o, void *const *large, void *const *small) {
     double values[KINDS][ROUNDS_MAX], ratios[KINDS][ROUNDS_MAX], hits[KINDS] = {0};
     bool able[KINDS];
     uint64_t wrong = 0;
@@ -99,6 +126,10 @@ static void measure_line(const line *l, const options *o, void *const *large, vo
             hits[k] += r.hit_ratio / (double)o->rounds;
         }
     }
+    for (uint32_t k = 0; k < KINDS && o->json != NULL; k++)
+        if (able[k]) put_line(o, l, k, values[k], hits[k]);
+    double noise = bench_noise(values[0], o->rounds);
+    o->noisy = o->noisy || noise > BENCH_NOISE_MAX;
     printf("%-40s", l->name);
     for (uint32_t k = 0; k < KINDS; k++) {
         if (!able[k]) printf(" %10s", "-");
@@ -114,6 +145,7 @@ static void measure_line(const line *l, const options *o, void *const *large, vo
             if (able[k]) printf(" %.4f", hits[k]);
         }
     }
+    if (noise > BENCH_NOISE_MAX) printf("   noise %.1f %%", 100 * noise);
     if (wrong != 0) printf("   %llu WRONG VALUES", (unsigned long long)wrong);
     printf("\n");
     fflush(stdout);
@@ -151,7 +183,7 @@ static void fill(const options *o, void **large, void **small) {
     }
 }
 
-static int measure_all(const options *o) {
+static int measure_all(options *o) {
     void *large[KINDS], *small[KINDS];
     if (!measure_init(o->keys, 0.99, 42)) return 1;
     fill(o, large, small);
@@ -171,6 +203,7 @@ static int measure_all(const options *o) {
     for (size_t i = 0; i < sizeof lines / sizeof lines[0]; i++) {
         if (o->only == NULL || strstr(lines[i].name, o->only) != NULL) measure_line(&lines[i], o, large, small);
     }
+    if (o->noisy) printf("CAUTION: %s\n", BENCH_CAUTION_NOISY);
     if (o->only == NULL || strstr("latency", o->only) != NULL) {
         measure_latency(o, large, false);
         measure_latency(o, large, true);
@@ -181,6 +214,35 @@ static int measure_all(const options *o) {
     }
     measure_deinit();
     return 0;
+}
+
+static int measure_to_json(options *o) {
+    bench_json json;
+    FILE *file = fopen(o->json_path, "w");
+    if (file == NULL) {
+        fprintf(stderr, "strata-bench l1: %s can't be written\n", o->json_path);
+        return BENCH_EXIT_SETUP;
+    }
+    bench_environment environment;
+    bench_environment_read(&environment);
+    bench_json_init(&json, file);
+    o->json = &json;
+    bench_json_object_begin(&json, NULL);
+    bench_json_text(&json, "schema", "strata-bench/l1/1");
+    bench_json_object_begin(&json, "environment");
+    bench_environment_put_fields(&json, &environment);
+    bench_json_object_end(&json);
+    bench_json_integer(&json, "keys", (int64_t)o->keys);
+    bench_json_integer(&json, "operations_a_round", (int64_t)o->operations);
+    bench_json_array_begin(&json, "cases");
+    int outcome = measure_all(o);
+    bench_json_array_end(&json);
+    bench_json_array_begin(&json, "cautions");
+    if (o->noisy) bench_json_text(&json, NULL, BENCH_CAUTION_NOISY);
+    bench_json_array_end(&json);
+    bench_json_object_end(&json);
+    bool failed = ferror(file) != 0;
+    return fclose(file) == 0 && !failed ? outcome : BENCH_EXIT_SETUP;
 }
 
 int bench_l1_main(int argc, char **argv) {
@@ -197,5 +259,6 @@ int bench_l1_main(int argc, char **argv) {
         return BENCH_EXIT_USAGE;
     }
     cache_l1_small_pages = o.small_pages != 0;
-    return o.traces != NULL ? replay_folder(o.traces, o.only) : measure_all(&o);
+    if (o.traces != NULL) return replay_folder(o.traces, o.only);
+    return o.json_path != NULL ? measure_to_json(&o) : measure_all(&o);
 }

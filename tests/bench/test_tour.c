@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The tour's screen: each stop's numbers in their sentences, stops that failed left out, each caution once. */
+#include "bench/tour.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+static char *print(json_t *const *results) {
+    char *text = NULL;
+    size_t size = 0;
+    FILE *out = open_memstream(&text, &size);
+    assert_non_null(out);
+    bench_tour_print(out, results);
+    assert_int_equal(fclose(out), 0);
+    return text;
+}
+
+static void expect(const char *text, const char *words) {
+    if (strstr(text, words) == NULL) fail_msg("no '%s' in:\n%s", words, text);
+}
+
+static json_t *parse(const char *text) {
+    json_t *root = json_loads(text, 0, NULL);
+    assert_non_null(root);
+    return root;
+}
+
+static const char tiers[] =
+    "{\"result\": {\"operations_per_second\": 9999.6, \"read_share\": {\"l1_hit\": 0.75, \"l2_hit\": 0.2, \"load\": 0.05}},"
+    "\"service\": {\"l1_hit\": {\"p50_ns\": 700, \"p99_ns\": 1500}, \"l2_hit\": {\"p50_ns\": 90000, \"p99_ns\": 360000}},"
+    "\"verification\": {\"good\": 1000, \"wrong\": 2},"
+    "\"cautions\": [\"the machine was not quiet: don't quote these latencies\"]}";
+static const char fault[] =
+    "{\"result\": {\"operations_per_second\": 5000}, \"verification\": {\"good\": 500, \"wrong\": 0},"
+    "\"events\": [{\"seconds\": 4, \"failures\": 377, \"last_failure_s\": 3.54}],"
+    "\"cautions\": [\"the machine was not quiet: don't quote these latencies\"]}";
+static const char l1[] =
+    "{\"cases\": [{\"name\": \"get, all fits, 1 thread, l1\", \"median_ns\": 80}, {\"name\": \"get, all fits, 1 thread, ck_ht\", "
+    "\"median_ns\": 100}, {\"name\": \"get, all fits, 1 thread, lru16\", \"median_ns\": 160}, {\"name\": \"get, all fits, 2 threads, "
+    "l1\", \"median_millions_per_second\": 21.5}]}";
+
+static void test_screen(void **state) {
+    (void)state;
+    json_t *results[BENCH_TOUR_STOPS] = {[BENCH_TOUR_L1] = parse(l1), [BENCH_TOUR_TIERS] = parse(tiers), [BENCH_TOUR_FAULT] = parse(fault)};
+    char *text = print(results);
+    expect(text, "a hit takes 80 ns; 2 threads do 21.5 million a second");
+    expect(text, "0.80 of the time of ck_ht");
+    expect(text, "0.50 of that of a textbook LRU");
+    expect(text, "3 Redis servers, 10000 operations a second");
+    expect(text, "75.0 % of the reads were answered by L1      in   700 ns, 99 of 100 within 1.50 µs");
+    expect(text, "377 operations failed, the last one 3.5 s after the kill");
+    expect(text, "Checked: 1500 reads, each against its key, its version and the staleness bound; wrong: 2");
+    expect(text, "CAUTION  tiers, fault: the machine was not quiet");
+    assert_null(strstr(text, "as fast as it goes"));
+    assert_null(strstr(text, "Stampede"));
+    free(text);
+    for (int i = 0; i < BENCH_TOUR_STOPS; i++) json_decref(results[i]);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_screen)};
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
