@@ -2,13 +2,13 @@
 /* The hit path: from a hash to an item without a lock, a system call or a write to a shared line that is hot already. */
 #include "l1/table.h"
 
-/* Notes a hit. Where one is noted the byte is left alone, so that a hot key's line stays shared by all readers. */
-static void note_hit(_Atomic uint8_t *policy) {
+/* Notes a hit. Where one is noted the byte is left alone, so that a hot key's line stays shared by all readers. A plain store:
+   a locked instruction would have the next find wait for this one's item. What another thread wrote in between, an age or
+   another entry's byte, is overwritten by what it was before: a hint that is wrong once. */
+static inline void note_hit(_Atomic uint8_t *policy) {
     uint8_t seen = atomic_load_explicit(policy, memory_order_relaxed); /* relaxed: hint */
-    if ((seen & SX_L1_HIT) != 0) return;
-    /* relaxed: hint; where another thread was first, its hit or its new age stands */
-    (void)atomic_compare_exchange_strong_explicit(policy, &seen, (uint8_t)(seen | SX_L1_HIT), memory_order_relaxed,
-                                                  memory_order_relaxed);
+    if (SX_LIKELY((seen & SX_L1_HIT) != 0)) return;
+    atomic_store_explicit(policy, (uint8_t)(seen | SX_L1_HIT), memory_order_relaxed); /* relaxed: hint */
 }
 
 static inline void prefetch_lines(const sx_item *item) {
@@ -18,18 +18,36 @@ static inline void prefetch_lines(const sx_item *item) {
     __builtin_prefetch(line + 2 * SX_CACHE_LINE, 0, 3);
 }
 
-/* The one place that compares tags, seven at a time. */
-static sx_item *find_in_bucket(sx_l1_bucket *bucket, uint64_t hash, uint16_t ns, const void *key, size_t size) {
-    for (uint32_t i = 0; i < SX_L1_SLOTS; i++) {
-        /* [order: entry-publish] observes the item's bytes */
+/* The one place that compares tags, seven at a time: a bit for each slot that has the hash's, which may be empty. Without a
+   branch: where in its bucket an entry is no processor can guess, and one that guesses wrong begins nothing of what comes
+   after, the next find's misses, before this bucket has come. */
+static inline uint32_t tags_match(sx_l1_bucket *bucket, uint64_t hash) {
+    uint32_t match = 0;
+#pragma GCC unroll 7
+    for (uint32_t i = SX_L1_SLOTS; i-- > 0;) {
+        /* [order: entry-publish] observes, where it is empty, the level that a split or merge had set before */
         uint64_t slot = atomic_load_explicit(&bucket->slots[i], memory_order_acquire);
-        if (SX_LIKELY(!sx_l1_slot_may_be(slot, hash))) continue;
-        sx_item *item = sx_l1_slot_item(slot);
-        /* The tag is nearly always right: all of a small item is on its way while its first line is waited for. */
-        prefetch_lines(item);
-        if (item->ns != ns || item->key_size != size || memcmp(sx_item_key(item), key, size) != 0) continue;
-        note_hit(&bucket->policy[i]);
-        return item;
+        match += match + sx_l1_slot_has_tag(slot, hash);
+    }
+    return match;
+}
+
+/* The entry at slot i, if it is of this key. */
+static inline sx_item *find_at(sx_l1_bucket *bucket, uint32_t i, uint16_t ns, const void *key, size_t size) {
+    /* [order: entry-publish] observes the item's bytes */
+    sx_item *item = sx_l1_slot_item(atomic_load_explicit(&bucket->slots[i], memory_order_acquire));
+    if (SX_UNLIKELY(item == NULL)) return NULL;
+    /* The tag is nearly always right: all of a small item is on its way while its first line is waited for. */
+    prefetch_lines(item);
+    if (!sx_l1_item_is(item, ns, key, size)) return NULL;
+    note_hit(&bucket->policy[i]);
+    return item;
+}
+
+static sx_item *find_in_bucket(sx_l1_bucket *bucket, uint64_t hash, uint16_t ns, const void *key, size_t size) {
+    for (uint32_t match = tags_match(bucket, hash); match != 0; match &= match - 1) {
+        sx_item *item = find_at(bucket, (uint32_t)__builtin_ctz(match), ns, key, size);
+        if (item != NULL) return item;
     }
     return NULL;
 }
@@ -37,6 +55,17 @@ static sx_item *find_in_bucket(sx_l1_bucket *bucket, uint64_t hash, uint16_t ns,
 static uint32_t control_get(sx_l1_group *group, uint32_t bucket) {
     /* [order: group-level] observes what a split or merge moved before it set the level */
     return atomic_load_explicit(&group->buckets[bucket].control, memory_order_acquire);
+}
+
+/* The usual case: the group was not split in this round, and the entry is at home, the first with its tag. NULL says nothing. */
+static inline sx_item *find_at_home(const sx_l1_root *root, uint64_t hash, uint16_t ns, const void *key, size_t size) {
+    uint64_t index = hash & sx_l1_mask(root->base);
+    uint32_t home = sx_l1_home(hash);
+    sx_l1_group *group = sx_l1_group_at(root, index);
+    if (SX_UNLIKELY(sx_l1_next_index(index, control_get(group, home) & SX_L1_LEVEL_MASK, hash) != index)) return NULL;
+    sx_l1_bucket *bucket = &group->buckets[home];
+    uint32_t match = tags_match(bucket, hash);
+    return SX_LIKELY(match != 0) ? find_at(bucket, (uint32_t)__builtin_ctz(match), ns, key, size) : NULL;
 }
 
 /* One look from one root. NULL with *again set: what was seen changed underneath, or this root is too old. */
@@ -65,8 +94,8 @@ static sx_item *find_from(const sx_l1_root *root, uint64_t hash, uint16_t ns, co
     }
 }
 
-sx_item *sx_l1_find_pinned(sx_l1 *l1, uint64_t hash, uint16_t ns, const void *key, size_t size) {
-    const sx_l1_root *root = sx_l1_root_get(l1);
+static __attribute__((noinline)) sx_item *find_anywhere(sx_l1 *l1, const sx_l1_root *root, uint64_t hash, uint16_t ns,
+                                                        const void *key, size_t size) {
     for (;;) {
         bool again;
         sx_item *item = find_from(root, hash, ns, key, size, &again);
@@ -76,6 +105,12 @@ sx_item *sx_l1_find_pinned(sx_l1 *l1, uint64_t hash, uint16_t ns, const void *ke
         if (!again && present == root) return NULL;
         root = present;
     }
+}
+
+sx_item *sx_l1_find_pinned(sx_l1 *l1, uint64_t hash, uint16_t ns, const void *key, size_t size) {
+    const sx_l1_root *root = sx_l1_root_get(l1);
+    sx_item *item = find_at_home(root, hash, ns, key, size);
+    return SX_LIKELY(item != NULL) ? item : find_anywhere(l1, root, hash, ns, key, size);
 }
 
 void sx_l1_prefetch(const sx_l1 *l1, uint64_t hash) {
@@ -91,10 +126,8 @@ void sx_l1_prefetch_item(const sx_l1 *l1, uint64_t hash) {
     uint64_t next = sx_l1_next_index(index, control_get(sx_l1_group_at(root, index), home) & SX_L1_LEVEL_MASK, hash);
     if (next > index && sx_l1_segment_of(next) <= root->top) index = next;
     sx_l1_bucket *bucket = &sx_l1_group_at(root, index)->buckets[home];
-    for (uint32_t i = 0; i < SX_L1_SLOTS; i++) {
-        uint64_t slot = atomic_load_explicit(&bucket->slots[i], memory_order_relaxed); /* relaxed: not followed */
-        if (SX_LIKELY(!sx_l1_slot_may_be(slot, hash))) continue;
-        prefetch_lines(sx_l1_slot_item(slot));
-        return;
-    }
+    uint32_t match = tags_match(bucket, hash);
+    if (match == 0) return;
+    /* relaxed: not followed */
+    prefetch_lines(sx_l1_slot_item(atomic_load_explicit(&bucket->slots[__builtin_ctz(match)], memory_order_relaxed)));
 }

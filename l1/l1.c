@@ -59,7 +59,7 @@ const sx_metric_row sx_l1_metrics[SX_L1_METRIC_COUNT] = {
     [SX_L1_METRIC_BYTES_RESIDENT] = {"l1.bytes_resident", "bytes",
                                      "Pages that the allocator of L1's memory holds, -1 where it doesn't say: beyond "
                                      "l1.bytes_used it is fragmentation and caches.", 1},
-    [SX_L1_METRIC_BYTES_METADATA] = {"l1.bytes_metadata", "bytes", "Index, policy, headers and rounding of entries.", 1},
+    [SX_L1_METRIC_BYTES_METADATA] = {"l1.bytes_metadata", "bytes", "All of l1.bytes_used but keys and values.", 1},
     [SX_L1_METRIC_INSERTS] = {"l1.inserts", "operations", "Entries put where none of the key was.", 0},
     [SX_L1_METRIC_REPLACES] = {"l1.replaces", "operations", "Entries put in place of one of the same key.", 0},
     [SX_L1_METRIC_EVICTIONS] = {"l1.evictions", "operations", "Entries removed to make room.", 0},
@@ -129,7 +129,8 @@ int64_t sx_l1_metric_read(const sx_l1 *l1, uint32_t metric) {
     case SX_L1_METRIC_BYTES_MAX: return sx_l1_bytes_max(l1);
     case SX_L1_METRIC_BYTES_RESIDENT: return sx_alloc_arena_resident(&l1->heap->alloc);
     case SX_L1_METRIC_BYTES_METADATA:
-        return items_bytes(l1) + sx_l1_index_bytes(l1) - sum(l1, offsetof(sx_l1_shard, payload));
+        return sx_l1_metric_read(l1, SX_L1_METRIC_BYTES_USED) - sum(l1, offsetof(sx_l1_shard, payload)) +
+               sx_heap_freed(l1->heap);
     case SX_L1_METRIC_INSERTS: return sum(l1, offsetof(sx_l1_shard, inserts));
     case SX_L1_METRIC_REPLACES: return sum(l1, offsetof(sx_l1_shard, replaces));
     case SX_L1_METRIC_EVICTIONS: return sum(l1, offsetof(sx_l1_shard, evictions));

@@ -22,7 +22,7 @@ enum {
     SX_L1_METRIC_BYTES_USED,      /* items' footprints, index and policy, retired but not freed bytes */
     SX_L1_METRIC_BYTES_MAX,       /* the budget */
     SX_L1_METRIC_BYTES_RESIDENT,  /* pages that the items' allocator holds; -1 where it doesn't say */
-    SX_L1_METRIC_BYTES_METADATA,  /* all but keys and values, of entries in the table */
+    SX_L1_METRIC_BYTES_METADATA,  /* of them all but keys and values */
     SX_L1_METRIC_INSERTS,
     SX_L1_METRIC_REPLACES,
     SX_L1_METRIC_EVICTIONS,

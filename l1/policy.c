@@ -24,12 +24,6 @@
 
 _Static_assert(SX_L1_POSITIONS <= 32, "a score has five bits for who it is");
 
-uint32_t sx_l1_size_class(size_t footprint) {
-    uint32_t class = 0;
-    for (size_t rest = footprint >> 7; rest != 0 && class < 15; rest >>= 1) class++;
-    return class;
-}
-
 uint32_t sx_l1_count_locked(sx_l1_group *group) {
     uint32_t count = 0;
     for (uint32_t position = 0; position < SX_L1_POSITIONS; position++) {
@@ -42,23 +36,26 @@ uint32_t sx_l1_count_locked(sx_l1_group *group) {
 typedef struct turns {
     uint32_t count;     /* entries */
     uint32_t probation; /* of them */
-    uint8_t positions[SX_L1_POSITIONS];
     uint8_t policy[SX_L1_POSITIONS];
     uint8_t classes[SX_L1_POSITIONS];
+    uint8_t there[SX_L1_POSITIONS]; /* 255 where there is an entry, else 0 */
 } turns;
 
 static void turns_init(turns *t, sx_l1_group *group) {
     t->count = 0;
     t->probation = 0;
-    for (uint32_t position = 0; position < SX_L1_POSITIONS; position++) {
-        /* Written in any case, kept where there is an entry: which slots are free no processor can guess. */
-        uint64_t slot = sx_l1_slot_get_locked(group, position);
-        uint8_t policy = sx_l1_policy_get(group, position);
-        t->positions[t->count] = (uint8_t)position;
-        t->policy[t->count] = policy;
-        t->classes[t->count] = (uint8_t)sx_l1_slot_class(slot);
-        t->probation += (slot != 0) & ((policy & SX_L1_MAIN) == 0);
-        t->count += slot != 0;
+    uint32_t position = 0;
+    for (uint32_t b = 0; b < SX_L1_BUCKETS; b++) {
+        sx_l1_bucket *bucket = &group->buckets[b];
+        for (uint32_t i = 0; i < SX_L1_SLOTS; i++, position++) {
+            uint64_t slot = atomic_load_explicit(&bucket->slots[i], memory_order_relaxed); /* relaxed: ordered by latch */
+            uint8_t policy = atomic_load_explicit(&bucket->policy[i], memory_order_relaxed); /* relaxed: hint */
+            t->policy[position] = policy;
+            t->classes[position] = (uint8_t)sx_l1_slot_class(slot);
+            t->there[position] = (uint8_t)(0u - (slot != 0));
+            t->probation += (slot != 0) & ((policy & SX_L1_MAIN) == 0);
+            t->count += slot != 0;
+        }
     }
 }
 
@@ -70,26 +67,34 @@ static uint32_t main_score(uint32_t policy) {
 }
 static uint32_t probation_score(uint32_t policy) { return (policy & PROBATION_AGE) + 1; }
 
-/* Whose turn it is in one of the two queues, the first of equals; count if it is empty. No branch depends on an entry. */
-static uint32_t turns_next(const turns *t, uint32_t queue) {
+/* Whose turn it is in one of the two queues, the first of equals, where it is not empty. No branch depends on an entry. */
+static uint32_t turns_next_main(const turns *t) {
     uint32_t best = 0; /* score, and in the low bits how far from the end it is */
-    for (uint32_t i = 0; i < t->count; i++) {
-        uint32_t score = queue == SX_L1_MAIN ? main_score(t->policy[i]) : probation_score(t->policy[i]);
-        score = score << t->classes[i] << 5 | (31u - i);
-        score &= 0u - ((t->policy[i] & SX_L1_MAIN) == queue);
+    for (uint32_t i = 0; i < SX_L1_POSITIONS; i++) {
+        uint32_t score = main_score(t->policy[i]) << t->classes[i] << 5 | (31u - i);
+        score &= 0u - ((t->policy[i] & t->there[i] & SX_L1_MAIN) != 0);
         best = score > best ? score : best;
     }
-    return best == 0 ? t->count : 31u - (best & 31u);
+    return 31u - (best & 31u);
+}
+static uint32_t turns_next_probation(const turns *t) {
+    uint32_t best = 0;
+    for (uint32_t i = 0; i < SX_L1_POSITIONS; i++) {
+        uint32_t score = probation_score(t->policy[i]) << t->classes[i] << 5 | (31u - i);
+        score &= 0u - ((~t->policy[i] & t->there[i] & SX_L1_MAIN) != 0);
+        best = score > best ? score : best;
+    }
+    return 31u - (best & 31u);
 }
 
 static uint32_t victim_s3fifo_locked(sx_l1_group *group, turns *t) {
     for (;;) {
         bool from_probation = t->probation > t->count / PROBATION_SHARE || t->probation == t->count;
-        uint32_t next = turns_next(t, from_probation ? 0 : SX_L1_MAIN);
+        uint32_t next = from_probation ? turns_next_probation(t) : turns_next_main(t);
         if (!from_probation || (t->policy[next] & SX_L1_HIT) == 0) return next;
         t->probation--;
         t->policy[next] = SX_L1_MAIN;
-        sx_l1_policy_set(group, t->positions[next], SX_L1_MAIN);
+        sx_l1_policy_set(group, next, SX_L1_MAIN);
     }
 }
 
@@ -97,15 +102,16 @@ static uint32_t victim_s3fifo_locked(sx_l1_group *group, turns *t) {
 static uint32_t victim_by_age_locked(sx_l1_group *group, turns *t, bool clock) {
     for (;;) {
         uint32_t best = 0;
-        for (uint32_t i = 0; i < t->count; i++) {
+        for (uint32_t i = 0; i < SX_L1_POSITIONS; i++) {
             bool young = !clock && (t->policy[i] & SX_L1_HIT) != 0;
             uint32_t score = (young ? 0 : 1 + (t->policy[i] & RECENCY_AGE)) << 5 | (31u - i);
+            score &= 0u - (t->there[i] != 0);
             best = score > best ? score : best;
         }
         uint32_t next = 31u - (best & 31u);
         if (!clock || (t->policy[next] & SX_L1_HIT) == 0) return next;
         t->policy[next] = 0;
-        sx_l1_policy_set(group, t->positions[next], 0);
+        sx_l1_policy_set(group, next, 0);
     }
 }
 
@@ -114,19 +120,18 @@ uint32_t sx_l1_victim_locked(sx_l1 *l1, sx_l1_group *group) {
     turns_init(&t, group);
     if (t.count == 0) return SX_L1_POSITIONS;
     sx_l1_policy policy = sx_l1_policy_of(l1);
-    uint32_t next = policy == SX_L1_POLICY_S3FIFO ? victim_s3fifo_locked(group, &t)
-                                                  : victim_by_age_locked(group, &t, policy == SX_L1_POLICY_CLOCK);
-    return t.positions[next];
+    return policy == SX_L1_POLICY_S3FIFO ? victim_s3fifo_locked(group, &t)
+                                         : victim_by_age_locked(group, &t, policy == SX_L1_POLICY_CLOCK);
 }
 
-/* Never 0, which is an empty ghost. */
-static uint16_t fingerprint(uint64_t hash) {
-    uint16_t print = (uint16_t)(hash >> 32);
-    return print == 0 ? 1 : print;
+/* What a slot has of the hash, so that a victim's line is not needed: among the ghosts of one group a stranger meets one
+   in 150 times. Never 0, which is an empty ghost. */
+static uint16_t fingerprint(uint64_t slot_or_hash) {
+    return (uint16_t)((slot_or_hash >> 52) + 1);
 }
 
-static void ghost_add_locked(sx_l1_group *group, uint64_t hash) {
-    group->ghosts[group->cursor] = fingerprint(hash);
+static void ghost_add_locked(sx_l1_group *group, uint64_t slot) {
+    group->ghosts[group->cursor] = fingerprint(slot);
     group->cursor = (uint8_t)((group->cursor + 1u) % SX_L1_GHOSTS);
 }
 
@@ -146,10 +151,8 @@ int64_t sx_l1_evict_locked(sx_l1 *l1, sx_l1_shard *shard, sx_l1_group *group, ui
     if (position == SX_L1_POSITIONS) return 0;
     uint64_t slot = sx_l1_slot_get_locked(group, position);
     if (sx_l1_slot_class(slot) < least) return 0;
-    sx_item *item = sx_l1_slot_item(slot);
-    if (sx_l1_policy_of(l1) == SX_L1_POLICY_S3FIFO) ghost_add_locked(group, sx_l1_item_hash(l1, item));
-    int64_t footprint = (int64_t)sx_item_footprint(item);
-    sx_l1_take_locked(l1, shard, group, position, harvest);
+    if (sx_l1_policy_of(l1) == SX_L1_POLICY_S3FIFO) ghost_add_locked(group, slot);
+    int64_t footprint = sx_l1_take_locked(l1, shard, group, position, harvest);
     sx_counter_add_shared(&shard->evictions, 1);
     return footprint;
 }
@@ -179,19 +182,23 @@ static census age_locked(sx_l1_group *group, sx_l1_policy policy) {
     census c = {0, 0, 0, 0};
     uint64_t unused = 0;
     bool step = ++group->tick % MAIN_STEP == 0;
-    for (uint32_t position = 0; position < SX_L1_POSITIONS; position++) {
-        uint64_t slot = sx_l1_slot_get_locked(group, position);
-        if (slot == 0) continue;
-        uint32_t was = sx_l1_policy_get(group, position);
-        uint32_t is = policy == SX_L1_POLICY_S3FIFO ? older_s3fifo(was, step)
-                                                    : older_by_age(was, policy == SX_L1_POLICY_CLOCK);
-        if (is != was) sx_l1_policy_set(group, position, (uint8_t)is);
-        c.count++;
-        c.probation += (is & SX_L1_MAIN) == 0;
-        c.classes += sx_l1_slot_class(slot);
-        uint64_t age = (is & (SX_L1_MAIN | SX_L1_HIT)) == SX_L1_MAIN ? is >> MAIN_AGE_SHIFT & MAIN_AGE : 0;
-        age = age * MAIN_STEP << sx_l1_slot_class(slot);
-        unused = age > unused ? age : unused;
+    for (uint32_t b = 0; b < SX_L1_BUCKETS; b++) {
+        for (uint32_t i = 0; i < SX_L1_SLOTS; i++) {
+            sx_l1_bucket *bucket = &group->buckets[b];
+            uint64_t slot = atomic_load_explicit(&bucket->slots[i], memory_order_relaxed); /* relaxed: ordered by latch */
+            if (slot == 0) continue;
+            uint32_t was = atomic_load_explicit(&bucket->policy[i], memory_order_relaxed); /* relaxed: hint */
+            uint32_t is = policy == SX_L1_POLICY_S3FIFO ? older_s3fifo(was, step)
+                                                        : older_by_age(was, policy == SX_L1_POLICY_CLOCK);
+            /* relaxed: hint; a hit noted meanwhile may be lost */
+            if (is != was) atomic_store_explicit(&bucket->policy[i], (uint8_t)is, memory_order_relaxed);
+            c.count++;
+            c.probation += (is & SX_L1_MAIN) == 0;
+            c.classes += sx_l1_slot_class(slot);
+            uint64_t age = (is & (SX_L1_MAIN | SX_L1_HIT)) == SX_L1_MAIN ? is >> MAIN_AGE_SHIFT & MAIN_AGE : 0;
+            age = age * MAIN_STEP << sx_l1_slot_class(slot);
+            unused = age > unused ? age : unused;
+        }
     }
     c.unused = c.probation == c.count ? UINT64_MAX : unused;
     return c;

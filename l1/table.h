@@ -28,7 +28,8 @@
 #define SX_L1_LATCH_SPINS 128u
 
 /* One cache line: all that a hit reads besides its item.
-   A slot: bits 0-47 the item's address, 48-51 its size class, 52-63 the top of its hash; 0 is empty.
+   A slot: bits 4-47 the item's address, whose lowest four are 0; 48-51 the size class, and 0-3 where in its class, of what
+   the item occupies; 52-63 the top of its hash; 0 is empty. So what evicts an entry need not look at the item.
    A policy byte: bit 7 is set by hits; the rest is the latch holder's. Bit 6 main (else probation); in main bits 0-1 hits
    counted and 2-5 age, in probation 0-5 age. In lru and clock bits 0-6 are the age (policy.c).
    The control byte: bits 0-5 the group's level, bit 6 "entries at home here live in other buckets of the group". */
@@ -75,9 +76,9 @@ typedef struct sx_l1_segment {
    sums that are brought to the total in portions. */
 typedef struct sx_l1_shard {
     _Alignas(SX_NO_SHARING) _Atomic int64_t bytes; /* not yet in sx_l1.live */
-    sx_counter payload;
-    sx_counter entries;
+    sx_counter payload; /* keys and values that were put; what left is in the heap's payload_freed */
     sx_counter inserts, replaces, evictions, expirations, removals, refused, too_large;
+    sx_counter outdated; /* entries removed because what was to replace them could not */
 } sx_l1_shard;
 
 struct sx_l1 {
@@ -113,16 +114,42 @@ struct sx_l1 {
 /* Items that left the table under a latch, to be retired when it is given back. */
 typedef struct sx_l1_harvest {
     sx_item *items[2 * SX_L1_POSITIONS];
+    size_t footprints[2 * SX_L1_POSITIONS];
     uint32_t count;
 } sx_l1_harvest;
 
 /* Slots. */
+#define SX_L1_SIZE_ASK 15u /* where in its class: the item says it */
 static inline sx_item *sx_l1_slot_item(uint64_t slot) {
-    return (sx_item *)(uintptr_t)(slot & ((UINT64_C(1) << 48) - 1));
+    return (sx_item *)(uintptr_t)(slot & ((UINT64_C(1) << 48) - 16));
+}
+/* Sizes double from class to class, beginning with 128 bytes in class 1. */
+static inline uint32_t sx_l1_size_class(size_t footprint) {
+    if (footprint < 128) return 0;
+    uint32_t class = 57u - (uint32_t)__builtin_clzll(footprint);
+    return class < 15 ? class : 15;
 }
 static inline uint32_t sx_l1_slot_class(uint64_t slot) { return (uint32_t)(slot >> 48) & 15u; }
+/* In sixteenths of its class (in class 0 in steps of 16), as allocators' sizes are too. */
+static inline uint64_t sx_l1_slot_of(const sx_item *item, uint64_t hash, size_t footprint) {
+    uint64_t address = (uint64_t)(uintptr_t)item;
+    assert(address >> 48 == 0 && (address & 15) == 0);
+    uint32_t class = sx_l1_size_class(footprint);
+    uint32_t shift = class == 0 ? 4 : class + 2;
+    uint64_t fine = (footprint >> shift) - (class == 0 ? 0 : 16);
+    if (fine > SX_L1_SIZE_ASK || (footprint & ((UINT64_C(1) << shift) - 1)) != 0) fine = SX_L1_SIZE_ASK;
+    return (hash >> 52) << 52 | (uint64_t)class << 48 | address | fine;
+}
+static inline size_t sx_l1_slot_footprint(uint64_t slot) {
+    uint32_t class = sx_l1_slot_class(slot);
+    size_t fine = slot & 15u;
+    if (SX_UNLIKELY(fine == SX_L1_SIZE_ASK)) return sx_item_footprint(sx_l1_slot_item(slot));
+    return class == 0 ? fine << 4 : (16 + fine) << (class + 2);
+}
 static inline uint32_t sx_l1_home(uint64_t slot_or_hash) { return (uint32_t)(slot_or_hash >> 62); }
-static inline bool sx_l1_slot_may_be(uint64_t slot, uint64_t hash) { return slot != 0 && (slot ^ hash) >> 52 == 0; }
+/* Also where it is empty and the hash has the tag 0. */
+static inline bool sx_l1_slot_has_tag(uint64_t slot, uint64_t hash) { return (slot ^ hash) >> 52 == 0; }
+static inline bool sx_l1_slot_may_be(uint64_t slot, uint64_t hash) { return slot != 0 && sx_l1_slot_has_tag(slot, hash); }
 
 /* The latch's holder reads what only holders of the latch write. */
 static inline uint64_t sx_l1_slot_get_locked(sx_l1_group *group, uint32_t position) {
@@ -234,7 +261,7 @@ static inline int64_t sx_l1_over(const sx_l1 *l1, const sx_l1_shard *shard) {
     /* relaxed: a sum */
     return sx_l1_live(l1) + atomic_load_explicit(&shard->bytes, memory_order_relaxed) - sx_l1_live_max(l1);
 }
-void sx_l1_account(sx_l1 *l1, sx_l1_shard *shard, int64_t bytes, int64_t payload, int64_t entries);
+void sx_l1_account(sx_l1 *l1, sx_l1_shard *shard, int64_t bytes);
 int64_t sx_l1_entries(const sx_l1 *l1);
 
 /* Times of expiry in steps of 67 ms since the store was made, as a group keeps its earliest. */
@@ -254,6 +281,18 @@ static inline uint64_t sx_l1_item_hash(const sx_l1 *l1, const sx_item *item) {
 static inline int64_t sx_l1_item_payload(const sx_item *item) {
     return (int64_t)item->key_size + (int64_t)item->value_size;
 }
+/* Keys of 8 to 16 bytes are compared without a call. */
+static inline bool sx_l1_item_is(const sx_item *item, uint16_t ns, const void *key, size_t size) {
+    if (item->ns != ns || item->key_size != size) return false;
+    const uint8_t *there = sx_item_key(item), *wanted = key;
+    if (size < 8 || size > 16) return memcmp(there, wanted, size) == 0;
+    uint64_t head[2], tail[2]; /* which overlap in keys shorter than 16 */
+    memcpy(&head[0], there, 8);
+    memcpy(&head[1], wanted, 8);
+    memcpy(&tail[0], there + size - 8, 8);
+    memcpy(&tail[1], wanted + size - 8, 8);
+    return ((head[0] ^ head[1]) | (tail[0] ^ tail[1])) == 0;
+}
 /* The latched group that a key of this hash lives in. The caller is pinned. */
 sx_l1_group *sx_l1_group_lock(sx_l1 *l1, uint64_t hash);
 /* A free position, at home if possible, or SX_L1_POSITIONS. */
@@ -262,8 +301,8 @@ uint32_t sx_l1_free_position_locked(sx_l1_group *group, uint32_t home);
 void sx_l1_place_locked(sx_l1_group *group, uint32_t position, uint64_t slot, uint8_t policy);
 /* Empties a position. */
 void sx_l1_clear_locked(sx_l1_group *group, uint32_t position);
-/* Empties a position and its books, and puts the item on the list of what is to be retired. */
-void sx_l1_take_locked(sx_l1 *l1, sx_l1_shard *shard, sx_l1_group *group, uint32_t position, sx_l1_harvest *harvest);
+/* Empties a position and its books, and puts the item on the list of what is to be retired. Returns its footprint. */
+int64_t sx_l1_take_locked(sx_l1 *l1, sx_l1_shard *shard, sx_l1_group *group, uint32_t position, sx_l1_harvest *harvest);
 /* Recomputes the overflow bits. */
 void sx_l1_overflow_locked(sx_l1_group *group);
 /* Drops the table's references once no pin can see the items. No latch is held. */
@@ -273,7 +312,6 @@ void sx_l1_retire(sx_epoch_record *record, sx_l1_harvest *harvest);
 static inline sx_l1_policy sx_l1_policy_of(const sx_l1 *l1) {
     return (sx_l1_policy)atomic_load_explicit(&l1->policy, memory_order_relaxed); /* relaxed: a choice, read afresh */
 }
-uint32_t sx_l1_size_class(size_t footprint);
 /* The position to evict next, or SX_L1_POSITIONS in an empty group. Promotes on its way. */
 uint32_t sx_l1_victim_locked(sx_l1 *l1, sx_l1_group *group);
 /* Evicts it, if its size class is at least least. Returns its footprint, 0 where nothing was evicted. */

@@ -7,9 +7,7 @@
 #define COUNT_EVERY 32     /* a shard looks at the table's load once in so many insertions */
 #define RECLAIM_EVERY 64   /* ... and frees what may be freed once in so many puts */
 
-void sx_l1_account(sx_l1 *l1, sx_l1_shard *shard, int64_t bytes, int64_t payload, int64_t entries) {
-    if (payload != 0) sx_counter_add_shared(&shard->payload, payload);
-    if (entries != 0) sx_counter_add_shared(&shard->entries, entries);
+void sx_l1_account(sx_l1 *l1, sx_l1_shard *shard, int64_t bytes) {
     /* relaxed: sums */
     int64_t rest = atomic_fetch_add_explicit(&shard->bytes, bytes, memory_order_relaxed) + bytes;
     int64_t portion = sx_l1_portion(l1);
@@ -20,15 +18,32 @@ void sx_l1_account(sx_l1 *l1, sx_l1_shard *shard, int64_t bytes, int64_t payload
 
 int64_t sx_l1_entries(const sx_l1 *l1) {
     int64_t entries = 0;
-    for (uint32_t i = 0; i < SX_L1_SHARDS; i++) entries += sx_counter_read(&l1->shards[i].entries);
-    return entries;
+    for (uint32_t i = 0; i < SX_L1_SHARDS; i++) {
+        const sx_l1_shard *shard = &l1->shards[i];
+        entries += sx_counter_read(&shard->inserts) - sx_counter_read(&shard->evictions) -
+                   sx_counter_read(&shard->expirations) - sx_counter_read(&shard->removals) -
+                   sx_counter_read(&shard->outdated);
+    }
+    return entries > 0 ? entries : 0; /* shards are read one after the other */
 }
 
-static void release_item(void *memory) { sx_item_release(memory); }
+/* The table's reference, when no pin can see the item any more; one thread at a time. Keys and values are counted off here,
+   where the item's line is asked for ahead, not where it was evicted, cold. */
+static void release_item(void *memory) {
+    sx_item *item = memory;
+    sx_heap_count_freed(item->heap, sx_l1_item_payload(item));
+    sx_item_release(item);
+}
+
+static void harvest_add(sx_l1_harvest *harvest, sx_item *item, size_t footprint) {
+    assert(harvest->count < sizeof harvest->items / sizeof harvest->items[0]);
+    harvest->items[harvest->count] = item;
+    harvest->footprints[harvest->count++] = footprint;
+}
 
 void sx_l1_retire(sx_epoch_record *record, sx_l1_harvest *harvest) {
     for (uint32_t i = 0; i < harvest->count; i++) {
-        sx_epoch_retire(record, harvest->items[i], sx_item_footprint(harvest->items[i]), release_item);
+        sx_epoch_retire(record, harvest->items[i], harvest->footprints[i], release_item);
     }
     harvest->count = 0;
 }
@@ -93,12 +108,13 @@ void sx_l1_clear_locked(sx_l1_group *group, uint32_t position) {
     if (sx_l1_home(slot) != position / SX_L1_SLOTS) sx_l1_overflow_locked(group);
 }
 
-void sx_l1_take_locked(sx_l1 *l1, sx_l1_shard *shard, sx_l1_group *group, uint32_t position, sx_l1_harvest *harvest) {
-    sx_item *item = sx_l1_slot_item(sx_l1_slot_get_locked(group, position));
+int64_t sx_l1_take_locked(sx_l1 *l1, sx_l1_shard *shard, sx_l1_group *group, uint32_t position, sx_l1_harvest *harvest) {
+    uint64_t slot = sx_l1_slot_get_locked(group, position);
+    size_t footprint = sx_l1_slot_footprint(slot);
     sx_l1_clear_locked(group, position);
-    sx_l1_account(l1, shard, -(int64_t)sx_item_footprint(item), -sx_l1_item_payload(item), -1);
-    assert(harvest->count < sizeof harvest->items / sizeof harvest->items[0]);
-    harvest->items[harvest->count++] = item;
+    sx_l1_account(l1, shard, -(int64_t)footprint);
+    harvest_add(harvest, sx_l1_slot_item(slot), footprint);
+    return (int64_t)footprint;
 }
 
 /* The key's position, or SX_L1_POSITIONS. */
@@ -110,8 +126,7 @@ static uint32_t position_locked(sx_l1_group *group, uint64_t hash, uint16_t ns, 
         if (position >= SX_L1_POSITIONS) position -= SX_L1_POSITIONS;
         uint64_t slot = sx_l1_slot_get_locked(group, position);
         if (!sx_l1_slot_may_be(slot, hash)) continue;
-        const sx_item *item = sx_l1_slot_item(slot);
-        if (item->ns == ns && item->key_size == size && memcmp(sx_item_key(item), key, size) == 0) return position;
+        if (sx_l1_item_is(sx_l1_slot_item(slot), ns, key, size)) return position;
     }
     return SX_L1_POSITIONS;
 }
@@ -135,33 +150,26 @@ static bool keeps(const sx_l1 *l1, const sx_item *there, const sx_item *item, sx
     return sx_item_gone_ns(there) > sx_clock_now_ns(l1->clock);
 }
 
-static uint64_t slot_of(const sx_item *item, uint64_t hash, int64_t footprint) {
-    uint64_t address = (uint64_t)(uintptr_t)item;
-    assert(address >> 48 == 0);
-    return (hash >> 52) << 52 | (uint64_t)sx_l1_size_class((size_t)footprint) << 48 | address;
-}
-
 static void replace_locked(sx_l1 *l1, sx_l1_shard *shard, sx_l1_group *group, uint32_t position, uint64_t hash,
-                           sx_item *item, sx_l1_harvest *harvest) {
-    sx_item *there = sx_l1_slot_item(sx_l1_slot_get_locked(group, position));
+                           sx_item *item, size_t footprint, sx_l1_harvest *harvest) {
+    uint64_t slot = sx_l1_slot_get_locked(group, position);
     sx_counter_add_shared(&shard->replaces, 1);
-    if (there == item) return;
-    int64_t footprint = (int64_t)sx_item_footprint(item);
+    if (sx_l1_slot_item(slot) == item) return;
+    size_t before = sx_l1_slot_footprint(slot);
     sx_item_retain(item);
-    sx_l1_slot_set_locked(group, position, slot_of(item, hash, footprint));
+    sx_l1_slot_set_locked(group, position, sx_l1_slot_of(item, hash, footprint));
     due_locked(l1, group, item);
-    sx_l1_account(l1, shard, footprint - (int64_t)sx_item_footprint(there),
-                  sx_l1_item_payload(item) - sx_l1_item_payload(there), 0);
-    harvest->items[harvest->count++] = there;
+    sx_counter_add_shared(&shard->payload, sx_l1_item_payload(item));
+    if (footprint != before) sx_l1_account(l1, shard, (int64_t)footprint - (int64_t)before);
+    harvest_add(harvest, sx_l1_slot_item(slot), before);
 }
 
 /* Makes room in the group itself, then inserts. False: the group is full and may be split instead. */
 static bool insert_locked(sx_l1 *l1, sx_l1_shard *shard, sx_l1_group *group, uint64_t hash, sx_item *item,
-                          bool must, sx_l1_harvest *harvest) {
-    int64_t footprint = (int64_t)sx_item_footprint(item);
+                          size_t footprint, bool must, sx_l1_harvest *harvest) {
     uint32_t position = sx_l1_free_position_locked(group, sx_l1_home(hash));
-    int64_t over = sx_l1_over(l1, shard) + footprint;
-    uint32_t least = sx_l1_least_class((size_t)footprint, l1);
+    int64_t over = sx_l1_over(l1, shard) + (int64_t)footprint;
+    uint32_t least = sx_l1_least_class(footprint, l1);
     if (position == SX_L1_POSITIONS && over <= -sx_l1_growth_min(l1) && !must) return false;
     for (uint32_t i = 0; i < OWN_VICTIMS_MAX && (over > 0 || position == SX_L1_POSITIONS); i++) {
         int64_t evicted = sx_l1_evict_locked(l1, shard, group, position == SX_L1_POSITIONS ? 0 : least, harvest);
@@ -170,17 +178,17 @@ static bool insert_locked(sx_l1 *l1, sx_l1_shard *shard, sx_l1_group *group, uin
         position = sx_l1_free_position_locked(group, sx_l1_home(hash));
     }
     assert(position < SX_L1_POSITIONS);
-    uint8_t policy = sx_l1_arrival_locked(l1, group, hash, sx_l1_size_class((size_t)footprint));
+    uint8_t policy = sx_l1_arrival_locked(l1, group, hash, sx_l1_size_class(footprint));
     sx_item_retain(item);
-    sx_l1_place_locked(group, position, slot_of(item, hash, footprint), policy);
+    sx_l1_place_locked(group, position, sx_l1_slot_of(item, hash, footprint), policy);
     due_locked(l1, group, item);
-    sx_l1_account(l1, shard, footprint, sx_l1_item_payload(item), 1);
+    sx_counter_add_shared(&shard->payload, sx_l1_item_payload(item));
+    sx_l1_account(l1, shard, (int64_t)footprint);
     return true;
 }
 
-static int32_t refusal(const sx_l1 *l1, const sx_item *item) {
+static int32_t refusal(const sx_l1 *l1, const sx_item *item, int64_t footprint) {
     if (sx_l1_item_payload(item) > l1->item_bytes_max) return STRATA_E_VALUE_SIZE;
-    int64_t footprint = (int64_t)sx_item_footprint(item);
     if (footprint > sx_l1_bytes_max(l1) - sx_l1_retired_max(l1)) return STRATA_E_VALUE_SIZE;
     /* The second: only while the budget shrinks, or where the index leaves no room. */
     if (footprint > sx_l1_live_max(l1)) return STRATA_E_OVERLOADED;
@@ -189,20 +197,20 @@ static int32_t refusal(const sx_l1 *l1, const sx_item *item) {
 }
 
 /* STRATA_PENDING: the group is full and latched no more. */
-static int32_t put_once(sx_l1 *l1, sx_l1_shard *shard, uint64_t hash, sx_item *item, sx_l1_put_rule rule, bool must,
-                        sx_l1_harvest *harvest) {
-    int32_t status = refusal(l1, item);
+static int32_t put_once(sx_l1 *l1, sx_l1_shard *shard, uint64_t hash, sx_item *item, size_t footprint, sx_l1_put_rule rule,
+                        bool must, sx_l1_harvest *harvest) {
+    int32_t status = refusal(l1, item, (int64_t)footprint);
     sx_l1_group *group = sx_l1_group_lock(l1, hash);
     uint32_t position = position_locked(group, hash, item->ns, sx_item_key(item), item->key_size);
     if (position < SX_L1_POSITIONS) {
         const sx_item *there = sx_l1_slot_item(sx_l1_slot_get_locked(group, position));
         if (keeps(l1, there, item, rule)) status = STRATA_EXISTS;
-        else if (status == STRATA_OK) replace_locked(l1, shard, group, position, hash, item, harvest);
-        else sx_l1_take_locked(l1, shard, group, position, harvest);
+        else if (status == STRATA_OK) replace_locked(l1, shard, group, position, hash, item, footprint, harvest);
+        else sx_counter_add_shared(&shard->outdated, sx_l1_take_locked(l1, shard, group, position, harvest) > 0);
     } else if (rule == SX_L1_PUT_HELD) {
         status = STRATA_MISS;
     } else if (status == STRATA_OK) {
-        if (!insert_locked(l1, shard, group, hash, item, must, harvest)) status = STRATA_PENDING;
+        if (!insert_locked(l1, shard, group, hash, item, footprint, must, harvest)) status = STRATA_PENDING;
         else sx_counter_add_shared(&shard->inserts, 1);
     }
     sx_l1_latch_release(&group->latch);
@@ -226,6 +234,13 @@ static void reclaim_some(const sx_l1 *l1, const sx_l1_shard *shard) {
         (void)sx_epoch_reclaim_some(l1->epoch, false);
 }
 
+/* A new key needs all lines of its group and, where it evicts, nothing else: they come together. */
+static void prefetch_group(const sx_l1 *l1, uint64_t hash) {
+    const sx_l1_root *root = sx_l1_root_get(l1);
+    const char *line = (const char *)sx_l1_group_at(root, hash & sx_l1_mask(root->base));
+    for (uint32_t i = 0; i <= SX_L1_BUCKETS; i++) __builtin_prefetch(line + i * SX_CACHE_LINE, 1, 3);
+}
+
 int32_t sx_l1_put(sx_l1 *l1, sx_epoch_record *record, uint64_t hash, sx_item *item, sx_l1_put_rule rule) {
     sx_l1_shard *shard = sx_l1_shard_of(l1, record);
     sx_l1_harvest harvest;
@@ -234,15 +249,16 @@ int32_t sx_l1_put(sx_l1 *l1, sx_epoch_record *record, uint64_t hash, sx_item *it
     if ((int64_t)sx_epoch_retired_hint(l1->epoch) > sx_l1_retired_max(l1) / 2)
         (void)sx_epoch_reclaim_some(l1->epoch, true);
     sx_epoch_pin(record);
+    prefetch_group(l1, hash);
     sx_l1_prefetch_item(l1, hash);
+    size_t footprint = sx_item_footprint(item);
     int32_t status = STRATA_PENDING;
     for (uint32_t i = 0; status == STRATA_PENDING; i++) {
-        status = put_once(l1, shard, hash, item, rule, i == TRIES_MAX, &harvest);
+        status = put_once(l1, shard, hash, item, footprint, rule, i == TRIES_MAX, &harvest);
         if (status != STRATA_PENDING) break;
         if (i + 1 < TRIES_MAX && !sx_l1_make_room(l1, record, hash)) i = TRIES_MAX - 1;
     }
     if (status == STRATA_OK) {
-        size_t footprint = sx_item_footprint(item);
         if (sx_l1_over(l1, shard) > 0)
             sx_l1_hand(l1, record, 2 * (int64_t)footprint, sx_l1_least_class(footprint, l1));
         watch_load(l1, shard);

@@ -142,8 +142,7 @@ void cache_l1_policy(void *cache, uint32_t policy) {
 
 int64_t cache_l1_payload(void *cache) {
     const store *s = cache;
-    return sx_l1_metric_read(s->l1, SX_L1_METRIC_BYTES_USED) - sx_l1_metric_read(s->l1, SX_L1_METRIC_BYTES_METADATA) -
-           (int64_t)sx_epoch_retired_bytes(s->epoch);
+    return sx_l1_metric_read(s->l1, SX_L1_METRIC_BYTES_USED) - sx_l1_metric_read(s->l1, SX_L1_METRIC_BYTES_METADATA);
 }
 
 static uint64_t entries(void *cache) {

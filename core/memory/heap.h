@@ -11,6 +11,7 @@
 typedef struct sx_heap {
     sx_alloc alloc;        /* const after create */
     _Atomic int64_t refs;  /* atomic: acq_rel on release [order: heap-free]; the engine's one plus one per kept item */
+    _Atomic int64_t payload_freed; /* atomic: relaxed, a sum; one writer at a time, who reclaims: keys and values that L1 let go of */
     int arena;             /* const after create: 1 where alloc is a private arena to be destroyed */
 } sx_heap;
 
@@ -20,5 +21,15 @@ int32_t sx_heap_create(const sx_alloc *injected, sx_heap **out);
 sx_heap *sx_heap_default(void);
 void sx_heap_retain(sx_heap *heap);
 void sx_heap_release(sx_heap *heap);
+
+/* Who reclaims only: counts keys and values that L1 let go of. Any thread: their sum. */
+static inline void sx_heap_count_freed(sx_heap *heap, int64_t payload) {
+    /* relaxed: a sum with a single writer at a time */
+    atomic_store_explicit(&heap->payload_freed,
+                          atomic_load_explicit(&heap->payload_freed, memory_order_relaxed) + payload, memory_order_relaxed);
+}
+static inline int64_t sx_heap_freed(const sx_heap *heap) {
+    return atomic_load_explicit(&heap->payload_freed, memory_order_relaxed); /* relaxed: a sum */
+}
 
 #endif

@@ -4,6 +4,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <cmocka.h>
@@ -79,6 +80,30 @@ static void test_layout(void **state) {
     assert_null(sx_item_create(heap, "k", (size_t)UINT16_MAX + 1, NULL, 0, &facts));
     sx_heap_release(heap);
     test_alloc_check_empty(&alloc);
+}
+
+/* An allocator that does not keep the alignment it is asked for is one that has no memory. */
+static void *askew_allocate(void *context, size_t size, size_t alignment) {
+    (void)alignment;
+    char *memory = malloc(size + 8);
+    ++*(int *)context;
+    return memory == NULL ? NULL : memory + 8;
+}
+static void askew_release(void *context, void *memory, size_t size) {
+    (void)size;
+    --*(int *)context;
+    free((char *)memory - 8);
+}
+static void test_alignment_is_insisted_on(void **state) {
+    (void)state;
+    int held = 0;
+    sx_alloc askew;
+    sx_alloc_wrap(&askew, &held, askew_allocate, askew_release);
+    sx_heap *heap = NULL;
+    assert_int_equal(sx_heap_create(&askew, &heap), STRATA_OK);
+    assert_null(sx_item_create(heap, "key", 3, "value", 5, &facts));
+    sx_heap_release(heap);
+    assert_int_equal(held, 0);
 }
 
 /* The engine's reference goes first, as in a close with a value still held. */
@@ -179,7 +204,8 @@ static void test_values(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_layout),        cmocka_unit_test(test_outlives_engine),
+        cmocka_unit_test(test_layout),        cmocka_unit_test(test_alignment_is_insisted_on),
+        cmocka_unit_test(test_outlives_engine),
         cmocka_unit_test(test_heap_failures), cmocka_unit_test(test_threads),
         cmocka_unit_test(test_values),
     };

@@ -120,6 +120,63 @@ static void test_remove_below(void **state) {
     fixture_deinit(&f);
 }
 
+/* Keys of one hash differ in a single byte, wherever it is; the tag 0 is that of empty slots too. */
+static void test_keys_of_one_hash_are_apart(void **state) {
+    (void)state;
+    static const size_t sizes[] = {1, 4, 7, 8, 9, 12, 15, 16, 17, 40};
+    static const uint64_t hashes[] = {UINT64_C(0x5550000000000001), 1};
+    fixture f;
+    fixture_init(&f, 1 << 20, 1 << 16);
+    sx_item_facts facts = {.n = 1, .expires_ns = SX_EXPIRES_NEVER, .ns = 1};
+    for (size_t i = 0; i < 2 * sizeof sizes / sizeof sizes[0]; i++) {
+        size_t size = sizes[i / 2];
+        uint64_t hash = hashes[i % 2];
+        uint8_t keys[3][40] = {{0}};
+        keys[0][size - 1] = 1;
+        keys[1][size / 2] ^= 2;
+        keys[2][0] ^= 4;
+        for (uint8_t k = 0; k < 3; k++) {
+            sx_item *item = sx_item_create(f.heap, keys[k], size, &k, 1, &facts);
+            assert_int_equal(sx_l1_put(f.l1, f.record, hash, item, SX_L1_PUT_ALWAYS), STRATA_OK);
+            sx_item_release(item);
+        }
+        for (uint8_t k = 0; k < 3; k++) {
+            sx_epoch_pin(f.record);
+            const sx_item *item = sx_l1_find_pinned(f.l1, hash, 1, keys[k], size);
+            assert_non_null(item);
+            assert_int_equal(sx_item_value(item)[0], k);
+            assert_null(sx_l1_find_pinned(f.l1, hash, 2, keys[k], size));
+            sx_epoch_unpin(f.record);
+        }
+        for (uint8_t k = 0; k < 3; k++) assert_true(sx_l1_remove(f.l1, f.record, hash, 1, keys[k], size, UINT64_MAX));
+        assert_int_equal(metric(&f, SX_L1_METRIC_ENTRIES), 0);
+    }
+    fixture_deinit(&f);
+}
+
+/* What a slot knows of an item's size is what was put, also where its class can't say it; keys and values are counted off
+   when their memory comes back. */
+static void test_books_are_exact(void **state) {
+    (void)state;
+    fixture f;
+    fixture_init(&f, 1 << 26, 1 << 24);
+    int64_t empty = metric(&f, SX_L1_METRIC_BYTES_USED);
+    for (size_t size = 0; size < ((size_t)1 << 23); size = size < 2000 ? size + 16 : size + size / 37) {
+        int64_t before = atomic_load(&f.allocated);
+        assert_int_equal(put_new(&f, f.record, 1, 1, size), STRATA_OK);
+        assert_int_equal(metric(&f, SX_L1_METRIC_BYTES_USED) - empty, atomic_load(&f.allocated) - before);
+        assert_int_equal(metric(&f, SX_L1_METRIC_BYTES_USED) - metric(&f, SX_L1_METRIC_BYTES_METADATA), KEY_BYTES + size);
+        assert_int_equal(put_new(&f, f.record, 1, 2, 100), STRATA_OK); /* in its place */
+        reclaim_all(&f);
+        assert_int_equal(metric(&f, SX_L1_METRIC_BYTES_USED) - metric(&f, SX_L1_METRIC_BYTES_METADATA), KEY_BYTES + 100);
+        assert_true(remove_below(&f, f.record, 1, UINT64_MAX));
+        reclaim_all(&f);
+        assert_int_equal(metric(&f, SX_L1_METRIC_BYTES_USED), empty);
+        assert_int_equal(metric(&f, SX_L1_METRIC_BYTES_METADATA), empty);
+    }
+    fixture_deinit(&f);
+}
+
 /* A put that fails leaves nothing older behind, and something newer alone. */
 static void test_failures_leave_nothing_older(void **state) {
     (void)state;
@@ -334,6 +391,8 @@ int main(void) {
         cmocka_unit_test(test_newer_rule),
         cmocka_unit_test(test_held_rule),
         cmocka_unit_test(test_remove_below),
+        cmocka_unit_test(test_keys_of_one_hash_are_apart),
+        cmocka_unit_test(test_books_are_exact),
         cmocka_unit_test(test_failures_leave_nothing_older),
         cmocka_unit_test(test_stalled_reader_stops_puts),
         cmocka_unit_test(test_budget_with_mixed_sizes),

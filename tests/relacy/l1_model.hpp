@@ -82,7 +82,8 @@ struct table {
                 *again = true;
                 return nullptr;
             }
-            item *i = atomic_load_explicit(&g->slot, memory_order_acquire); // entry-publish
+            item *i = atomic_load_explicit(&g->slot, memory_order_acquire); // entry-publish, tags_match
+            if (i != nullptr) i = atomic_load_explicit(&g->slot, memory_order_acquire); // entry-publish, find_at
             if (i != nullptr && (int)i->key == 1) return i;
             if (sx_variant == 3) return nullptr; // doesn't look at the level again
             if (atomic_load_explicit(&g->control, memory_order_acquire) == level) return nullptr; // group-level, after
