@@ -114,6 +114,11 @@ void sx_message_encode_tag_rest(sx_buf *buf, uint64_t nonce, const void *tag, si
     sx_msgpack_write_bin(buf, tag, tag_size);
 }
 
+void sx_message_encode_clear_rest(sx_buf *buf, const char *ns, size_t ns_size, uint32_t ns_version) {
+    sx_msgpack_write_str(buf, ns, ns_size);
+    sx_msgpack_write_uint(buf, ns_version);
+}
+
 void sx_message_encode_filled(sx_buf *buf, uint64_t id, const char *ns, size_t ns_size, uint32_t ns_version,
                               const void *key, size_t key_size) {
     sx_message_encode_head(buf, SX_MESSAGE_FILLED);

@@ -3,6 +3,9 @@
 #include "coherence/publish.h"
 
 #include <assert.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
 
 #include <strata/status.h>
 
@@ -40,6 +43,16 @@ static void arg_channel(const sx_publish *publish, uint32_t partition, sx_comman
 static void arg_filled(const sx_publish_key *key, uint64_t token, sx_command *command) {
     size_t mark = sx_command_arg_open(command);
     sx_message_encode_filled(&command->args, token, key->ns, key->ns_size, key->ns_version, key->key, key->key_size);
+    sx_command_arg_close(command, mark);
+}
+
+/* "<namespace>:<version>": the field of the counter's hash that says when the namespace was cleared. */
+static void arg_field(const sx_publish_key *key, sx_command *command) {
+    char version[16];
+    int digits = snprintf(version, sizeof version, ":%" PRIu32, key->ns_version);
+    size_t mark = sx_command_arg_open(command);
+    sx_buf_append(&command->args, key->ns, key->ns_size);
+    sx_buf_append(&command->args, version, (size_t)digits);
     sx_command_arg_close(command, mark);
 }
 
@@ -157,7 +170,7 @@ static void arg_lease(uint64_t token, sx_command *command) {
 }
 
 void sx_publish_encode_fill(const sx_publish *publish, const sx_publish_key *key, uint64_t token, int64_t deadline_ms,
-                            int64_t ttl_ms, const uint8_t *tail, size_t tail_size, sx_command *command) {
+                            int64_t ttl_ms, const uint8_t *tail, size_t tail_size, uint64_t floor, sx_command *command) {
     assert(ttl_ms >= 0);
     sx_command_int(command, 2);
     arg_value_name(publish, key, command);
@@ -168,6 +181,22 @@ void sx_publish_encode_fill(const sx_publish *publish, const sx_publish_key *key
     arg_channel(publish, key->partition, command);
     arg_filled(key, token, command);
     value_arg(command, tail, tail_size);
+    arg_field(key, command);
+    sx_command_int(command, floor > INT64_MAX ? INT64_MAX : (int64_t)floor);
+}
+
+void sx_publish_encode_clear(const sx_publish *publish, const sx_publish_key *key, int64_t deadline_ms, sx_command *command) {
+    sx_command_int(command, 1);
+    arg_counter_name(publish, key->partition, command);
+    sx_command_int(command, deadline_ms);
+    arg_channel(publish, key->partition, command);
+    size_t mark = sx_command_arg_open(command);
+    sx_message_encode_head(&command->args, SX_MESSAGE_CLEAR);
+    sx_command_arg_close(command, mark);
+    mark = sx_command_arg_open(command);
+    sx_message_encode_clear_rest(&command->args, key->ns, key->ns_size, key->ns_version);
+    sx_command_arg_close(command, mark);
+    arg_field(key, command);
 }
 
 void sx_publish_encode_abandon(const sx_publish *publish, const sx_publish_key *key, uint64_t token,
@@ -226,6 +255,38 @@ void sx_publish_encode_probe(const sx_publish *publish, uint32_t partition, uint
     mark = sx_command_arg_open(command);
     sx_message_encode_probe(&command->args, id);
     sx_command_arg_close(command, mark);
+}
+
+static bool field_of(const sx_resp *name, sx_publish_floor *out) {
+    const char *colon = memrchr(name->text, ':', name->size);
+    size_t digits = colon == NULL ? 0 : (size_t)(name->text + name->size - (colon + 1));
+    uint64_t version = 0;
+    if (digits == 0 || digits > 10 || colon == name->text) return false;
+    for (size_t i = 1; i <= digits; i++) {
+        if (colon[i] < '0' || colon[i] > '9') return false;
+        version = 10 * version + (uint64_t)(colon[i] - '0');
+    }
+    out->ns = name->text;
+    out->ns_size = (size_t)(colon - name->text);
+    out->ns_version = (uint32_t)version;
+    return version <= UINT32_MAX;
+}
+
+bool sx_publish_next_floor(const sx_resp *reply, size_t *at, sx_publish_floor *out) {
+    if (reply->type != SX_RESP_ARRAY || reply->count % 2 != 0) {
+        *at = SIZE_MAX;
+        return false;
+    }
+    while (*at < reply->count) {
+        const sx_resp *name = &reply->items[*at], *n = &reply->items[*at + 1];
+        *out = (sx_publish_floor){.ns = NULL};
+        if (name->type != SX_RESP_STRING || !sx_resp_to_uint(n, &out->n)) return false;
+        bool counter = sx_resp_is_text(name, "n");
+        if (!counter && !sx_resp_is_text(name, "b") && !field_of(name, out)) return false;
+        *at += 2;
+        if (!counter) return true;
+    }
+    return false;
 }
 
 sx_publish_verdict sx_publish_decode(const sx_resp *reply, uint64_t *n, int64_t *server_ms) {

@@ -18,13 +18,14 @@ typedef struct sx_publish_scripts {
     sx_redis_script fill;    /* store under a lease's token; no increment, no message */
     sx_redis_script abandon; /* remove a lease by its token */
     sx_redis_script await;   /* mark a lease as awaited; answers its time, or what is there instead */
-    sx_redis_script counter; /* create a partition's counter */
+    sx_redis_script counter; /* a partition's counter and floors, created where it is missing */
     sx_redis_script beat;    /* TIME and counters, read only */
     sx_redis_script probe;   /* publish a PROBE */
     sx_redis_script replay;  /* an invalidation that a failover may have lost */
     sx_redis_script over;    /* a lease over a value judged invalid */
     sx_redis_script mark;    /* a tag's marker, created where it is missing */
-    sx_redis_script *all[12];
+    sx_redis_script clear;   /* a namespace in one partition */
+    sx_redis_script *all[13];
 } sx_publish_scripts;
 void sx_publish_scripts_init(sx_publish_scripts *scripts);
 
@@ -78,9 +79,12 @@ void sx_publish_encode_over(const sx_publish *publish, const sx_publish_key *key
 /* Reads a tag's marker; where there is none, creates it: tail is the marker's behind its head, as a value's. */
 void sx_publish_encode_mark(const sx_publish *publish, const sx_publish_key *key, int64_t ttl_ms, const uint8_t *tail,
                             size_t tail_size, sx_command *command);
-/* Stores a load's result if the lease with token is still there; id of the value is the token. */
+/* Stores a load's result if the lease with token is still there, and its namespace was not cleared later than at floor; id of
+   the value is the token. */
 void sx_publish_encode_fill(const sx_publish *publish, const sx_publish_key *key, uint64_t token, int64_t deadline_ms,
-                            int64_t ttl_ms, const uint8_t *tail, size_t tail_size, sx_command *command);
+                            int64_t ttl_ms, const uint8_t *tail, size_t tail_size, uint64_t floor, sx_command *command);
+/* Clears key's namespace in key's partition; the key itself is not used. deadline_ms as in a write. */
+void sx_publish_encode_clear(const sx_publish *publish, const sx_publish_key *key, int64_t deadline_ms, sx_command *command);
 void sx_publish_encode_abandon(const sx_publish *publish, const sx_publish_key *key, uint64_t token,
                                sx_command *command);
 /* Marks the lease with token as awaited. Answers an integer, the ms it has left (negative: no end), where it is still
@@ -93,8 +97,10 @@ void sx_publish_encode_front(const sx_publish *publish, const sx_publish_key *ke
 /* A plain command that publishes UNTRUST through the slot's owner. */
 void sx_publish_encode_untrust(const sx_publish *publish, uint32_t partition, sx_command *command);
 
-/* The room's own: see docs/WIRE.md. */
+/* Answers the partition's floors, see sx_publish_next_floor. */
 void sx_publish_encode_counter(const sx_publish *publish, uint32_t partition, sx_command *command);
+
+/* The room's own: see docs/WIRE.md. */
 void sx_publish_encode_beat(const sx_publish *publish, const uint32_t *partitions, uint32_t count,
                             sx_command *command);
 void sx_publish_encode_probe(const sx_publish *publish, uint32_t partition, uint64_t id, sx_command *command);
@@ -106,7 +112,18 @@ typedef enum sx_publish_verdict {
     SX_PUBLISH_LOST,     /* fill: the lease is gone; nothing was stored */
     SX_PUBLISH_MALFORMED
 } sx_publish_verdict;
-/* Reads the reply of a write, a fill or a replay. */
+/* What a partition holds with a smaller n is invalid: of one namespace, or (ns NULL) of all. */
+typedef struct sx_publish_floor {
+    const char *ns;
+    size_t ns_size;
+    uint32_t ns_version;
+    uint64_t n;
+} sx_publish_floor;
+/* Walks the reply of encode_counter: *at is 0 at first. False at the end, or where the reply makes no sense: then *at is
+   not the reply's count. */
+bool sx_publish_next_floor(const sx_resp *reply, size_t *at, sx_publish_floor *out);
+
+/* Reads the reply of a write, a fill, a clear or a replay. */
 sx_publish_verdict sx_publish_decode(const sx_resp *reply, uint64_t *n, int64_t *server_ms);
 
 #endif

@@ -11,8 +11,13 @@
     "local us = t[1] * 1000000 + t[2]\n"                                                                          \
     "local ms = math.floor(us / 1000)\n"
 
-/* A counter is usable while a double holds it exactly. */
+/* A counter is usable while a double holds it exactly. One that is missing, or is not, begins anew, and what its hash knew
+   of clears is gone with it: then nothing from before counts (field b). */
 #define LUA_USABLE "local function usable(n) return n and n >= 1 and n < 9007199254740992 end\n"
+#define LUA_RESTART(key)                                                                                          \
+    "  n = us\n"                                                                                                 \
+    "  redis.call('UNLINK', " key ")\n"                                                                          \
+    "  redis.call('HSET', " key ", 'n', string.format('%.0f', n), 'b', string.format('%.0f', n))\n"
 
 /* A value comes with an empty head and is patched where it lies: n at 3, written_at at 12. Putting the two together in
    Lua would cost a second pass over every byte of it (Redis' Lua hashes each string it makes, all of it). */
@@ -32,14 +37,13 @@ static const char write_text[] =
     "local value = ARGV[8]\n"
     "local gone = not value or ARGV[9] == 'm'\n"
     "if gone then redis.call('UNLINK', KEYS[1]) end\n"
-    "local n = redis.pcall('INCR', KEYS[2])\n"
+    "local n = redis.pcall('HINCRBY', KEYS[2], 'n', 1)\n"
     "if type(n) == 'table' then\n"
     "  if gone then redis.call(ARGV[4], ARGV[5], '\\146\\8\\0') end\n"
     "  return n\n"
     "end\n"
     "if n == 1 or not usable(n) then\n"
-    "  n = us\n"
-    "  redis.call('SET', KEYS[2], string.format('%.0f', n))\n"
+    LUA_RESTART("KEYS[2]")
     "end\n"
     "if value then\n"
     "  local r\n"
@@ -71,14 +75,13 @@ static const char replay_text[] =
     "local stays = #v == 11 and string.byte(v, 2) == 1 and string.byte(v, 3) == 207\n"
     "stays = stays and struct.unpack('>I8', string.sub(v, 4)) >= tonumber(ARGV[6])\n"
     "if not stays then redis.call('UNLINK', KEYS[1]) end\n"
-    "local n = redis.pcall('INCR', KEYS[2])\n"
+    "local n = redis.pcall('HINCRBY', KEYS[2], 'n', 1)\n"
     "if type(n) == 'table' then\n"
     "  redis.call(ARGV[2], ARGV[3], '\\146\\8\\0')\n"
     "  return n\n"
     "end\n"
     "if n == 1 or not usable(n) then\n"
-    "  n = us\n"
-    "  redis.call('SET', KEYS[2], string.format('%.0f', n))\n"
+    LUA_RESTART("KEYS[2]")
     "end\n"
     "redis.call(ARGV[2], ARGV[3], ARGV[4] .. '\\207' .. struct.pack('>I8', n) .. ARGV[5])\n"
     "return {n, ms, stays and 1 or 0}\n";
@@ -104,10 +107,9 @@ static const char mark_text[] =
     "local v = redis.call('GET', KEYS[1])\n"
     "if v then return v end\n"
     LUA_TIME LUA_USABLE
-    "local n = tonumber(redis.call('GET', KEYS[2]) or nil)\n"
+    "local n = tonumber(redis.call('HGET', KEYS[2], 'n') or nil)\n"
     "if not usable(n) then\n"
-    "  n = us\n"
-    "  redis.call('SET', KEYS[2], string.format('%.0f', n))\n"
+    LUA_RESTART("KEYS[2]")
     "end\n"
     "redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])\n"
     "local r = " LUA_PATCH "\n"
@@ -118,17 +120,21 @@ static const char mark_text[] =
     "return redis.call('GET', KEYS[1])\n";
 
 /* KEYS value, counter.  ARGV deadline_ms, ttl_ms, the lease but for its last byte, publish command, channel, FILLED
-   message, value with an empty head. */
+   message, value with an empty head, namespace's field, floor. What was loaded is not stored where its namespace was cleared
+   at an n that is later than floor, the last one its loader's process knew of before it was asked; nor where nobody knows. */
 static const char fill_text[] =
     LUA_TIME LUA_USABLE
     "local deadline = tonumber(ARGV[1])\n"
     "if deadline > 0 and ms > deadline then return -1 end\n"
     "local lease = redis.call('GETRANGE', KEYS[1], 0, 12)\n"
     "if #lease ~= 12 or string.sub(lease, 1, 11) ~= ARGV[3] then return -3 end\n"
-    "local n = tonumber(redis.call('GET', KEYS[2]) or nil)\n"
-    "if not usable(n) then\n"
-    "  n = us\n"
-    "  redis.call('SET', KEYS[2], string.format('%.0f', n))\n"
+    "local c = redis.call('HMGET', KEYS[2], 'n', 'b', ARGV[8])\n"
+    "local n = tonumber(c[1] or nil)\n"
+    "local floor = math.max(tonumber(c[2] or nil) or 0, tonumber(c[3] or nil) or 0)\n"
+    "if not usable(n) or floor > tonumber(ARGV[9]) then\n"
+    "  redis.call('UNLINK', KEYS[1])\n"
+    "  if string.byte(lease, 12) == 195 then redis.call(ARGV[4], ARGV[5], ARGV[6]) end\n"
+    "  return -3\n"
     "end\n"
     "if tonumber(ARGV[2]) > 0 then redis.call('SET', KEYS[1], ARGV[7], 'PX', ARGV[2])\n"
     "else redis.call('SET', KEYS[1], ARGV[7]) end\n"
@@ -156,22 +162,41 @@ static const char await_text[] =
     "if string.byte(lease, 12) ~= 195 then redis.call('SETRANGE', KEYS[1], 11, '\\195') end\n"
     "return redis.call('PTTL', KEYS[1])\n";
 
-/* KEYS counter. Answers n, having created the counter where it was missing or not usable. */
+/* KEYS counter. Answers the fields and values of its hash, having created it where it was missing or not usable. */
 static const char counter_text[] =
     LUA_TIME LUA_USABLE
-    "local n = tonumber(redis.call('GET', KEYS[1]) or nil)\n"
+    "local n = tonumber(redis.call('HGET', KEYS[1], 'n') or nil)\n"
     "if not usable(n) then\n"
-    "  n = us\n"
-    "  redis.call('SET', KEYS[1], string.format('%.0f', n))\n"
+    LUA_RESTART("KEYS[1]")
     "end\n"
-    "return n\n";
+    "return redis.call('HGETALL', KEYS[1])\n";
+
+/* KEYS counter.  ARGV deadline_ms, publish command, channel, message before n, message after n, namespace's field. All that
+   the namespace has in the partition with a smaller n is invalid from here on. The HDEL deletes nothing: having written
+   once, the script is not refused the rest for lack of memory. */
+static const char clear_text[] =
+    LUA_TIME LUA_USABLE
+    "local deadline = tonumber(ARGV[1])\n"
+    "if deadline > 0 and ms > deadline then return -1 end\n"
+    "redis.call('HDEL', KEYS[1], '')\n"
+    "local n = redis.pcall('HINCRBY', KEYS[1], 'n', 1)\n"
+    "if type(n) == 'table' then\n"
+    "  redis.call(ARGV[2], ARGV[3], '\\146\\8\\0')\n"
+    "  return n\n"
+    "end\n"
+    "if n == 1 or not usable(n) then\n"
+    LUA_RESTART("KEYS[1]")
+    "end\n"
+    "redis.call('HSET', KEYS[1], ARGV[6], string.format('%.0f', n))\n"
+    "redis.call(ARGV[2], ARGV[3], ARGV[4] .. '\\207' .. struct.pack('>I8', n) .. ARGV[5])\n"
+    "return {n, ms}\n";
 
 /* No KEYS (they would be of several slots).  ARGV counter names. Answers {seconds, microseconds, counter ...}: digits,
    null for a missing one, "-" and the error's text. */
 static const char beat_text[] =
     "local out = redis.call('TIME')\n"
     "for i = 1, #ARGV do\n"
-    "  local v = redis.pcall('GET', ARGV[i])\n"
+    "  local v = redis.pcall('HGET', ARGV[i], 'n')\n"
     "  if type(v) == 'table' then v = '-' .. (v.err or '') end\n"
     "  out[i + 2] = v\n"
     "end\n"
@@ -188,7 +213,13 @@ static const char probe_text[] =
     "redis.call('GETRANGE', KEYS[1], 0, 12)\n"
     "redis.call('PTTL', KEYS[1])\n"
     "redis.call('SETRANGE', KEYS[1], 0, '1')\n"
-    "redis.call('INCR', KEYS[1])\n"
+    "redis.call('UNLINK', KEYS[1])\n"
+    "redis.call('HINCRBY', KEYS[1], 'n', 1)\n"
+    "redis.call('HSET', KEYS[1], 'b', '1')\n"
+    "redis.call('HDEL', KEYS[1], '')\n"
+    "redis.call('HGET', KEYS[1], 'n')\n"
+    "redis.call('HMGET', KEYS[1], 'n', 'b')\n"
+    "redis.call('HGETALL', KEYS[1])\n"
     "redis.call('UNLINK', KEYS[1])\n"
     "return 1\n";
 
@@ -197,19 +228,19 @@ void sx_publish_scripts_init(sx_publish_scripts *scripts) {
         .write = {.text = write_text},     .lease = {.text = lease_text}, .fill = {.text = fill_text},
         .abandon = {.text = abandon_text}, .await = {.text = await_text}, .counter = {.text = counter_text},
         .beat = {.text = beat_text},       .probe = {.text = probe_text}, .replay = {.text = replay_text},
-        .over = {.text = over_text},       .mark = {.text = mark_text},
+        .over = {.text = over_text},       .mark = {.text = mark_text},   .clear = {.text = clear_text},
     };
     static const char from_clock[] = "  n = us\n", last_message[] = "redis.call(ARGV[4], ARGV[5], ARGV[6] .. ",
                       token[] = "if #lease ~= 12 or string.sub(lease, 1, 11) ~= ARGV[3] then return -3 end\n";
     (void)from_clock, (void)last_message, (void)token;
-    sx_redis_script *counting[] = {&scripts->write, &scripts->fill, &scripts->counter};
-    for (int i = 0; i < 3; i++)
+    sx_redis_script *counting[] = {&scripts->write, &scripts->counter};
+    for (int i = 0; i < 2; i++)
         counting[i]->text = sx_broken_text(SX_BROKEN(counter_clock), counting[i]->text, from_clock, "  n = 1\n");
     scripts->write.text = sx_broken_text(SX_BROKEN(publish), scripts->write.text, last_message, "local s = (ARGV[6] .. ");
     scripts->fill.text = sx_broken_text(SX_BROKEN(lease_token), scripts->fill.text, token, "");
     sx_redis_script *all[] = {&scripts->write, &scripts->lease,   &scripts->fill, &scripts->abandon,
                               &scripts->await, &scripts->counter, &scripts->beat, &scripts->probe, &scripts->replay,
-                              &scripts->over,  &scripts->mark,    NULL};
+                              &scripts->over,  &scripts->mark,    &scripts->clear, NULL};
     _Static_assert(sizeof all == sizeof scripts->all, "one place for each script and the end");
     memcpy(scripts->all, all, sizeof all);
 }

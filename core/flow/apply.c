@@ -85,7 +85,7 @@ static bool remove_wide(void *context, sx_item *item) {
            (match->ns == NULL || item->ns == match->ns->index);
 }
 
-/* PATTERN and CLEAR as this version applies them: to everything of the partition that they may concern. */
+/* PATTERN as this version applies it: to everything of the partition that it may concern. */
 static void apply_wide(strata *engine, uint32_t partition, const strata_namespace *ns, uint64_t n) {
     wide_match match = {partition, ns, n};
     sx_flights_mark_wide(engine->flights, partition, ns, n);
@@ -93,6 +93,11 @@ static void apply_wide(strata *engine, uint32_t partition, const strata_namespac
     uint64_t cursor = 0;
     do sx_l1_walk(engine->l1, engine->loop_record, &cursor, 64, remove_wide, &match);
     while (cursor != 0);
+}
+
+void sx_apply_clear_on_loop(strata *engine, strata_namespace *ns, uint32_t partition, uint64_t n) {
+    sx_flights_mark_wide(engine->flights, partition, ns, n);
+    sx_floors_raise_on_loop(engine, ns, partition, n);
 }
 
 void sx_apply_message_on_loop(void *context, uint32_t partition, const sx_message *message) {
@@ -107,7 +112,7 @@ void sx_apply_message_on_loop(void *context, uint32_t partition, const sx_messag
         sx_flights_mark_wide(engine->flights, partition, NULL, 0);
         return;
     }
-    const strata_namespace *ns = sx_names_find(engine->names, message->ns, message->ns_size, message->ns_version);
+    strata_namespace *ns = sx_names_find(engine->names, message->ns, message->ns_size, message->ns_version);
     if (ns == NULL) return; /* nothing of it can be here */
     switch (message->kind) {
     case SX_MESSAGE_FILLED:
@@ -126,8 +131,10 @@ void sx_apply_message_on_loop(void *context, uint32_t partition, const sx_messag
             apply_key(engine, ns, partition, key, key_size, message->n);
         break;
     }
-    case SX_MESSAGE_PATTERN:
     case SX_MESSAGE_CLEAR:
+        sx_apply_clear_on_loop(engine, ns, partition, message->n);
+        break;
+    case SX_MESSAGE_PATTERN:
         apply_wide(engine, partition, ns, message->n);
         break;
     default:

@@ -16,6 +16,7 @@
 #include "coherence/trust.h"
 #include "core/config/option.h"
 #include "core/flow/flight.h"
+#include "core/flow/floors.h"
 #include "core/flow/marks.h"
 #include "core/flow/metrics.h"
 #include "core/flow/names.h"
@@ -58,6 +59,10 @@ struct strata_namespace {
        that stands for itself */
     _Atomic int64_t untrusted;
     sx_policy_place policy;
+    /* Added to the generation of what a hit compares; grows with each clear. atomic: relaxed, ordered by the lease that is
+       read before it */
+    _Atomic uint64_t clears;
+    uint64_t *floors; /* owner: loop; by partition, when it was cleared last (core/flow/floors.h); NULL: never, as far as is known */
 };
 
 /* Values of the liveness page. A forked child reads 0 there: the page is wiped on fork. */
@@ -127,6 +132,7 @@ struct strata {
     sx_trust_word *words;
     sx_flights *flights;
     sx_marks *marks;
+    sx_floor *floors;            /* owner: loop; by partition */
     sx_loop *loop;
     sx_redis_tls *tls; /* NULL: plain. owner: loop, once it runs */
     sx_redis_settings redis_settings;
@@ -214,7 +220,7 @@ typedef struct sx_op {
     struct sx_op *wait_next, *wait_previous;
     sx_flight *flight; /* the flight it waits on, or NULL */
     struct sx_write *write; /* the write it waits on, or NULL */
-    struct sx_renewal *renewal; /* the renewal of markers it waits on, or NULL */
+    struct sx_renewal *renewal; /* the renewal of markers or floors it waits on, or NULL */
     uint64_t join_min_n;
     uint64_t join_seq;
     uint32_t stripe;
@@ -320,6 +326,15 @@ typedef struct sx_batch {
 static inline int64_t sx_ttl_ms(int64_t ttl_ms) { return ttl_ms > SX_TTL_MS_MAX ? 0 : ttl_ms; }
 
 static inline int64_t sx_engine_now(const strata *engine) { return sx_clock_now_ns(&engine->clock); }
+
+/* What a hit adds to its partition's generation. */
+static inline uint64_t sx_namespace_clears(const strata_namespace *ns) {
+    return atomic_load_explicit(&ns->clears, memory_order_relaxed); /* relaxed: ordered by the lease that was read before */
+}
+/* All entries of the namespace are unproven from here on. */
+static inline void sx_namespace_cleared(strata_namespace *ns) {
+    atomic_fetch_add_explicit(&ns->clears, 1, memory_order_relaxed); /* relaxed: as above */
+}
 
 /* What an operation under way may hold in memory: its own structures, and a value as item, envelope and bytes to be
    sent. */
@@ -440,8 +455,8 @@ int32_t sx_fetch_item_on_loop(strata *engine, const strata_namespace *ns, uint32
 /* renew.c */
 /* The op's session closes: nobody waits for it any more. Stripe lock held. */
 void sx_renewal_forget_locked(sx_op *op);
-/* Invalidates a tag again, for nobody. False when out of memory. */
-bool sx_renewal_repeat_on_loop(strata *engine, const void *name, uint32_t size);
+/* Invalidates a tag again, or (ns not NULL) clears a namespace in one partition, for nobody. False when out of memory. */
+bool sx_renewal_repeat_on_loop(strata *engine, strata_namespace *ns, uint32_t partition, const void *name, uint32_t size);
 
 /* asked.c: on the loop */
 /* Before a write goes to node: makes it one that is refused where UNTRUST must be published first. */
@@ -476,9 +491,10 @@ void sx_recovery_deinit(strata *engine);
 /* The server of that identity has nothing of the key that is older than n, because of an invalidation. */
 void sx_recovery_note_on_loop(strata *engine, strata_namespace *ns, sx_item *key, uint64_t hash, uint32_t partition, uint64_t n,
                               uint64_t identity);
-/* A tag's invalidation was acknowledged by the server of that identity; 0: it must be repeated. repeated: it was. */
-void sx_recovery_note_tag_on_loop(strata *engine, const void *name, uint32_t size, uint32_t partition, uint64_t identity,
-                                  bool repeated);
+/* A tag's invalidation, or (ns not NULL) a namespace's clear in one partition, was acknowledged by the server of that
+   identity; 0: it must be repeated. repeated: it was. */
+void sx_recovery_note_renewal_on_loop(strata *engine, const strata_namespace *ns, const void *name, uint32_t size,
+                                      uint32_t partition, uint64_t identity, bool repeated);
 /* An invalidation that failed: sx_unknown_owe_on_loop, counting what there is no room for. */
 void sx_recovery_owe_on_loop(strata *engine, strata_namespace *ns, sx_item *key, uint64_t hash, uint32_t partition);
 /* Trust in a partition was gained at another server than before, which was last proven at proven_ns. */
@@ -490,6 +506,8 @@ void sx_audit_stop_on_loop(strata *engine);
 
 /* apply.c */
 void sx_apply_message_on_loop(void *engine, uint32_t partition, const sx_message *message);
+/* The namespace was cleared in the partition at n. */
+void sx_apply_clear_on_loop(strata *engine, strata_namespace *ns, uint32_t partition, uint64_t n);
 /* A version n of the key was seen: nothing older stays in L1 or gets in. Stripe lock held. */
 void sx_apply_observed_locked(strata *engine, uint64_t hash, uint16_t ns, const void *key, size_t key_size,
                               uint64_t n);

@@ -64,6 +64,26 @@ int64_t sx_fetch_deadline_locked(const sx_flight *flight, bool *wants_load) {
     return *wants_load && share_ns < latest_ns ? share_ns : latest_ns;
 }
 
+static void take_and_send(sx_flight *flight) {
+    bool wants_load;
+    sx_flights_lock(flight->engine->flights, flight->stripe);
+    (void)sx_fetch_deadline_locked(flight, &wants_load);
+    sx_flights_unlock(flight->engine->flights, flight->stripe);
+    if (wants_load && flight->candidate == NULL && !flight->leased) sx_tagged_take_on_loop(flight);
+    else sx_fetch_send_on_loop(flight);
+}
+
+/* Nothing that L2 holds can be judged without them. */
+static void floors_done(sx_store_op *op, int32_t status, const sx_resp *reply) {
+    sx_flight *flight = SX_CONTAINER(op, sx_flight, store_op);
+    if (!sx_fetch_back_on_loop(flight)) return;
+    if (status == STRATA_OK &&
+        !sx_floors_answered_on_loop(flight->engine, op, flight->partition, &flight->floor_asked, reply))
+        status = STRATA_E_CORRUPT;
+    if (status == STRATA_OK) take_and_send(flight);
+    else sx_fetch_missed_on_loop(flight, status);
+}
+
 void sx_fetch_begin_on_loop(sx_flight *flight) {
     strata *engine = flight->engine;
     bool wants_load;
@@ -85,8 +105,12 @@ void sx_fetch_begin_on_loop(sx_flight *flight) {
         return;
     }
     flight->send_deadline_ns = deadline_ns;
-    if (wants_load && flight->candidate == NULL && !flight->leased) sx_tagged_take_on_loop(flight);
-    else sx_fetch_send_on_loop(flight);
+    if (sx_floors_known_on_loop(engine, flight->ns, flight->partition)) {
+        take_and_send(flight);
+        return;
+    }
+    flight->in_store = true;
+    sx_floors_ask_on_loop(engine, &flight->store_op, flight->partition, deadline_ns, &flight->floor_asked, floors_done);
 }
 
 void sx_fetch_send_on_loop(sx_flight *flight) {
@@ -200,7 +224,17 @@ static void valid(sx_flight *flight, sx_item *item) {
     sx_flight_round_over_on_loop(flight);
 }
 
-/* A stored value, whose tags may not hold. */
+static void outdated(sx_flight *flight, sx_item *item, bool candidate) {
+    add(flight->engine, SX_FLOW_METRIC_OUTDATED);
+    sx_fetch_judged_on_loop(flight, item, candidate, false);
+}
+
+/* Whether its namespace was cleared after it was stored. */
+static bool is_cleared(const sx_flight *flight, uint64_t n) {
+    return n < sx_floors_of_on_loop(flight->engine, flight->ns, flight->partition);
+}
+
+/* A stored value, that may be cleared, or whose tags may not hold. */
 static void hit(sx_flight *flight, const sx_envelope *envelope) {
     strata *engine = flight->engine;
     sx_item *item = NULL;
@@ -219,7 +253,8 @@ static void hit(sx_flight *flight, const sx_envelope *envelope) {
     flight->over_id = envelope->id;
     flight->over_written_ms = envelope->written_ms;
     flight->identity = flight->store_op.request.identity;
-    if (sx_item_tagging_of(item) != NULL) sx_tagged_judge_on_loop(flight, item, false);
+    if (is_cleared(flight, item->n)) outdated(flight, item, false);
+    else if (sx_item_tagging_of(item) != NULL) sx_tagged_judge_on_loop(flight, item, false);
     else valid(flight, item);
 }
 
@@ -332,7 +367,8 @@ static void front_done(sx_store_op *op, int32_t status, const sx_resp *reply) {
     flight->over_id = front.id;
     flight->over_written_ms = front.written_ms;
     flight->identity = op->request.identity;
-    if (sx_item_tagging_of(item) != NULL) sx_tagged_judge_on_loop(flight, item, true);
+    if (is_cleared(flight, item->n)) outdated(flight, item, true);
+    else if (sx_item_tagging_of(item) != NULL) sx_tagged_judge_on_loop(flight, item, true);
     else same_version(flight, item);
 }
 

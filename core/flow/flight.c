@@ -200,16 +200,18 @@ bool sx_flights_is_written_locked(const sx_flights *flights, uint64_t hash, uint
     return false;
 }
 
+static bool is_in(uint32_t partition, uint32_t wanted) { return wanted == partition || wanted == SX_PARTITIONS_ALL; }
+
 void sx_flights_mark_wide(sx_flights *flights, uint32_t partition, const strata_namespace *ns, uint64_t n) {
     for (uint32_t s = 0; s < SX_STRIPES; s++) {
         sx_flights_lock(flights, s);
         for (uint32_t b = 0; b < SX_STRIPE_BUCKETS; b++) {
             for (sx_flight *f = flights->stripes[s].buckets[b]; f != NULL; f = f->next) {
-                if (f->partition == partition && (ns == NULL || f->ns == ns)) mark(f, n);
+                if (is_in(f->partition, partition) && (ns == NULL || f->ns == ns)) mark(f, n);
             }
         }
         for (sx_write_mark *w = flights->stripes[s].writes; w != NULL; w = w->next) {
-            if (w->item->partition == partition && (ns == NULL || w->item->ns == ns->index)) mark_write(w, n);
+            if (is_in(w->item->partition, partition) && (ns == NULL || w->item->ns == ns->index)) mark_write(w, n);
         }
         sx_flights_unlock(flights, s);
     }

@@ -10,6 +10,7 @@
 #include <strata/strata.h>
 
 #include "coherence/trust.h"
+#include "core/flow/floors.h"
 #include "core/flow/marks.h"
 #include "core/flow/pack.h"
 #include "core/loop/loop.h"
@@ -95,6 +96,8 @@ typedef struct sx_flight {
     int64_t send_deadline_ns; /* of what this round asks */
     size_t tag_at, tag_next; /* where the taking or judging is */
     sx_marks_asked tag_asked;
+    sx_floors_asked floor_asked;
+    uint64_t floor;     /* of its namespace, as it was known before the loader was asked */
     sx_item *judged;    /* an item whose tags are being judged */
     bool judged_candidate;
     bool over;          /* the version below was judged invalid: a lease may take its place */
@@ -148,7 +151,8 @@ void sx_flights_mark_tag(strata *engine, const void *name, size_t size);
 /* Whether a write of this process is under way to the key. */
 bool sx_flights_is_written_locked(const sx_flights *flights, uint64_t hash, uint16_t ns, const void *key,
                                   size_t key_size);
-/* The same as mark for everything of a partition and, where ns is not NULL, a namespace. Takes the locks itself. */
+/* The same as mark for everything of a partition (or of SX_PARTITIONS_ALL) and, where ns is not NULL, a namespace. Takes the locks itself. */
+#define SX_PARTITIONS_ALL UINT32_MAX
 void sx_flights_mark_wide(sx_flights *flights, uint32_t partition, const strata_namespace *ns, uint64_t n);
 void sx_write_mark_add_locked(sx_flights *flights, sx_write_mark *mark);
 void sx_write_mark_remove_locked(sx_flights *flights, sx_write_mark *mark);

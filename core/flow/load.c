@@ -58,6 +58,7 @@ int32_t sx_load_start(sx_flight *flight) {
         flight->asked_ttl_ms = asked->ttl_ms;
         flight->state = SX_FLIGHT_LOADING;
         flight->phase_seq = flight->seq;
+        flight->floor = engine->l2_on ? sx_floors_of_on_loop(engine, flight->ns, flight->partition) : 0;
         flight->load_deadline_ns =
             sx_time_add(sx_engine_now(engine), sx_hot_read(&engine->hot.load_timeout_ns));
         flight->load_start_ns = sx_engine_now(engine);
@@ -257,7 +258,7 @@ void sx_load_encode_fill_for(sx_redis_request *request, const sx_redis_node *nod
     if (node == flight->lease_node || SX_BROKEN(lease_node)) return;
     sx_publish_key key = sx_flight_publish_key(flight);
     sx_command_clear(&request->command);
-    sx_publish_encode_fill(&flight->engine->publish, &key, flight->token, SX_LONG_PAST_MS, 0, NULL, 0, &request->command);
+    sx_publish_encode_fill(&flight->engine->publish, &key, flight->token, SX_LONG_PAST_MS, 0, NULL, 0, 0, &request->command);
 }
 
 static bool encode_fill(sx_flight *flight, const sx_item *item, int64_t ttl_ms) {
@@ -278,7 +279,7 @@ static bool encode_fill(sx_flight *flight, const sx_item *item, int64_t ttl_ms) 
     sx_publish_key key = sx_flight_publish_key(flight);
     sx_command_clear(command);
     /* No deadline: a late fill finds its lease gone. */
-    sx_publish_encode_fill(&engine->publish, &key, flight->token, 0, ttl_ms, tail.data, tail.size, command);
+    sx_publish_encode_fill(&engine->publish, &key, flight->token, 0, ttl_ms, tail.data, tail.size, flight->floor, command);
     bool good = !tail.failed && !command->args.failed;
     sx_buf_deinit(&tail);
     sx_packed_deinit(&flight->loaded_packed);

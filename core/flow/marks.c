@@ -201,6 +201,7 @@ uint64_t sx_marks_nonce_on_loop(const strata *engine, const sx_tag *tag, int64_t
 
 bool sx_marks_stamp(const strata *engine, sx_epoch_record *record, sx_item *item, uint64_t generation) {
     sx_item_tagging *tagging = sx_item_tagging_of(item);
+    generation += sx_namespace_clears(engine->namespaces[item->ns]);
     if (tagging != NULL) {
         int64_t lease_ns = INT64_MAX;
         uint64_t epoch = atomic_load_explicit(&engine->marks->epoch, memory_order_acquire); /* [order: marks-epoch] */

@@ -22,6 +22,7 @@ static void engine_free(strata *engine) {
     if (engine->epoch != NULL) sx_epoch_destroy(engine->epoch);
     sx_flights_destroy(&alloc, engine->flights);
     if (engine->tags != NULL) sx_key_tags_destroy(engine->tags);
+    sx_floors_destroy(engine);
     for (uint32_t i = 0; i < engine->namespace_count; i++)
         sx_release(&alloc, engine->namespaces[i], sizeof *engine->namespaces[i]);
     sx_names_destroy(engine->names);
@@ -218,6 +219,7 @@ static int32_t create_rooms(strata *engine, const strata_open_options *options, 
     if (status == STRATA_OK) status = create_l1(engine);
     if (status == STRATA_OK) status = sx_loop_create(&engine->alloc, &engine->clock, &engine->log, &engine->loop);
     if (status == STRATA_OK && engine->l2_on) status = sx_recovery_init(engine);
+    if (status == STRATA_OK && engine->l2_on) status = sx_floors_create(engine);
     if (status == STRATA_OK && engine->l2_on) status = create_l2(engine, error);
     if (status != STRATA_OK) return status;
     sx_engine_apply_hot(engine);

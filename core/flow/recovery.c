@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Invalidations that were acknowledged, of keys and of tags, for as long as a failover may still undo them: replication is
+/* Invalidations that were acknowledged, of keys, of tags and of namespaces, for as long as a failover may still undo them: replication is
    asynchronous.
 
    One that matters is in one of two places. Here, with the server that acknowledged it; or under way, as a key that owes it
@@ -17,8 +17,8 @@
 #define FIRST_CAPACITY 64
 
 typedef struct sx_recovery_entry {
-    sx_item *item;        /* for its key bytes only: the key's, or the tag's name */
-    strata_namespace *ns; /* NULL: a tag */
+    sx_item *item;        /* for its key bytes only: the key's, the tag's name, or none: its namespace, cleared */
+    strata_namespace *ns; /* of a key; else NULL */
     uint64_t hash;
     uint64_t n;           /* UINT64_MAX: its place in the order is not known */
     uint64_t identity;    /* of who acknowledged it; 0: nobody has */
@@ -103,16 +103,19 @@ typedef struct walk {
 } walk;
 
 /* Executed anew, by the present servers. False: not now. Takes over the entry's reference where it answers true. */
-static bool repeat_tag(walk *w, const sx_recovery_entry *entry) {
+static bool repeat_renewal(walk *w, const sx_recovery_entry *entry) {
     sx_item **last = &w->started[entry->hash % STARTED];
     const sx_item *item = entry->item;
-    if (*last != NULL && (*last)->key_size == item->key_size &&
+    if (*last != NULL && (*last)->key_size == item->key_size && (*last)->ns == item->ns && (*last)->partition == item->partition &&
         memcmp(sx_item_key(*last), sx_item_key(item), item->key_size) == 0) {
         count(w->engine, SX_FLOW_METRIC_RECOVERY_SUPERSEDED, 1);
         sx_item_release(entry->item);
         return true;
     }
-    if (w->tags == TAGS_AT_ONCE || !sx_renewal_repeat_on_loop(w->engine, sx_item_key(item), item->key_size)) return false;
+    strata_namespace *ns = item->key_size == 0 ? w->engine->namespaces[item->ns] : NULL;
+    if (w->tags == TAGS_AT_ONCE ||
+        !sx_renewal_repeat_on_loop(w->engine, ns, entry->partition, sx_item_key(item), item->key_size))
+        return false;
     w->tags++;
     count(w->engine, SX_FLOW_METRIC_RECOVERY_QUEUED, 1);
     if (*last != NULL) sx_item_release(*last);
@@ -147,7 +150,7 @@ static void look(strata *engine) {
         }
         bool lost = is_lost(engine, &entry);
         if (lost && sx_trust_mark_on_loop(engine->trust, entry.partition).term != 0 &&
-            (entry.ns == NULL ? repeat_tag(&w, &entry) : repeat_key(&w, &entry)))
+            (entry.ns == NULL ? repeat_renewal(&w, &entry) : repeat_key(&w, &entry)))
             continue;
         again = again || lost;
         put(engine, &entry);
@@ -225,14 +228,16 @@ void sx_recovery_note_on_loop(strata *engine, strata_namespace *ns, sx_item *key
     note(engine, &entry);
 }
 
-void sx_recovery_note_tag_on_loop(strata *engine, const void *name, uint32_t size, uint32_t partition, uint64_t identity,
-                                  bool repeated) {
+void sx_recovery_note_renewal_on_loop(strata *engine, const strata_namespace *ns, const void *name, uint32_t size,
+                                      uint32_t partition, uint64_t identity, bool repeated) {
     if (engine->stopping || SX_BROKEN(replay)) return;
     if (repeated && identity != 0) count(engine, SX_FLOW_METRIC_RECOVERY_REPLAYED, 1);
-    sx_item_facts facts = {.expires_ns = SX_EXPIRES_NEVER, .partition = (uint16_t)partition};
-    sx_recovery_entry entry = {.hash = sx_l1_hash(&engine->secret, 0, name, size), .identity = identity, .partition = partition};
+    uint16_t index = ns == NULL ? 0 : ns->index;
+    sx_item_facts facts = {.expires_ns = SX_EXPIRES_NEVER, .ns = index, .partition = (uint16_t)partition};
+    uint64_t hash = size == 0 ? partition : sx_l1_hash(&engine->secret, 0, name, size);
+    sx_recovery_entry entry = {.hash = hash, .identity = identity, .partition = partition};
     entry.item = sx_item_create(engine->heap, name, size, "", 0, &facts);
-    if (entry.item == NULL) overflowed(engine, "an acknowledged invalidation of a tag");
+    if (entry.item == NULL) overflowed(engine, "an acknowledged invalidation of a tag or a namespace");
     else note(engine, &entry);
 }
 

@@ -1,21 +1,23 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Invalidating tags: each tag's marker gets a new nonce and is announced, all of a call at once. */
+/* Invalidating tags and clearing namespaces: each tag's marker gets a new nonce, each partition a new floor, and is announced,
+   all of a call at once. */
 #include <string.h>
 
 #include "core/flow/engine.h"
 
 #define REPEAT_NS (2 * SX_NS_PER_S)
 
-/* One tag of a call. owner: loop */
-typedef struct renewal_tag {
+/* One tag of a call, or a namespace in one partition. owner: loop */
+typedef struct renewal_part {
     sx_store_op store_op;
     struct sx_renewal *renewal;
     sx_asked asked;
+    strata_namespace *ns; /* what is cleared; NULL: a tag */
     uint64_t nonce; /* of the last time it was sent */
     uint32_t partition;
     uint32_t size;
     uint8_t name[STRATA_TAG_BYTES_MAX];
-} renewal_tag;
+} renewal_part;
 
 typedef struct sx_renewal {
     sx_task task;
@@ -26,16 +28,16 @@ typedef struct sx_renewal {
     uint32_t count, left;
     int32_t status;         /* the first failure */
     bool repeated;          /* for nobody: what a failover may have undone */
-    renewal_tag tags[];
+    renewal_part parts[];
 } sx_renewal;
 
-static size_t size_of(uint32_t count) { return sizeof(sx_renewal) + count * sizeof(renewal_tag); }
+static size_t size_of(uint32_t count) { return sizeof(sx_renewal) + count * sizeof(renewal_part); }
 
 /* What a call holds in memory, the commands that are sent included. */
 static int64_t cost_of(uint32_t count) { return SX_OP_COST + (int64_t)size_of(count) + (int64_t)count * SX_OP_COST; }
 
 static void renewal_free(sx_renewal *renewal) {
-    for (uint32_t i = 0; i < renewal->count; i++) sx_command_deinit(&renewal->tags[i].store_op.request.command);
+    for (uint32_t i = 0; i < renewal->count; i++) sx_command_deinit(&renewal->parts[i].store_op.request.command);
     sx_release(&renewal->engine->alloc, renewal, size_of(renewal->count));
 }
 
@@ -57,24 +59,30 @@ static void end_on_loop(sx_renewal *renewal) {
     renewal_free(renewal);
 }
 
-static void tag_over(renewal_tag *tag, int32_t status, uint64_t n) {
-    sx_renewal *renewal = tag->renewal;
-    strata *engine = renewal->engine;
+static void tag_renewed(const renewal_part *tag, int32_t status, uint64_t n) {
+    strata *engine = tag->renewal->engine;
     if (status == STRATA_OK) sx_marks_renewed_on_loop(engine, tag->name, tag->size, n, tag->nonce);
     else sx_marks_doubt_on_loop(engine, tag->name, tag->size); /* it may have been executed, or still be */
     sx_flights_mark_tag(engine, tag->name, tag->size);
+}
+
+static void tag_over(renewal_part *tag, int32_t status, uint64_t n) {
+    sx_renewal *renewal = tag->renewal;
+    strata *engine = renewal->engine;
+    if (tag->ns == NULL) tag_renewed(tag, status, n);
+    else if (status == STRATA_OK) sx_apply_clear_on_loop(engine, tag->ns, tag->partition, n);
     if (status == STRATA_OK || renewal->repeated)
-        sx_recovery_note_tag_on_loop(engine, tag->name, tag->size, tag->partition,
-                                     status == STRATA_OK ? tag->store_op.request.identity : 0, renewal->repeated);
+        sx_recovery_note_renewal_on_loop(engine, tag->ns, tag->name, tag->size, tag->partition,
+                                         status == STRATA_OK ? tag->store_op.request.identity : 0, renewal->repeated);
     if (status != STRATA_OK && renewal->status == STRATA_OK) renewal->status = status;
     if (--renewal->left == 0) end_on_loop(renewal);
 }
 
-static void transmit(renewal_tag *tag);
+static void transmit(renewal_part *tag);
 
 static void untrust_told(sx_store_op *op, int32_t status, const sx_resp *reply) {
     (void)reply;
-    renewal_tag *tag = SX_CONTAINER(op, renewal_tag, store_op);
+    renewal_part *tag = SX_CONTAINER(op, renewal_part, store_op);
     if (status != STRATA_OK) {
         tag_over(tag, status, 0);
         return;
@@ -84,7 +92,7 @@ static void untrust_told(sx_store_op *op, int32_t status, const sx_resp *reply) 
 }
 
 static void tag_done(sx_store_op *op, int32_t status, const sx_resp *reply) {
-    renewal_tag *tag = SX_CONTAINER(op, renewal_tag, store_op);
+    renewal_part *tag = SX_CONTAINER(op, renewal_part, store_op);
     strata *engine = tag->renewal->engine;
     uint64_t n = 0;
     int64_t server_ms;
@@ -99,9 +107,23 @@ static void tag_done(sx_store_op *op, int32_t status, const sx_resp *reply) {
     tag_over(tag, status, n);
 }
 
-static void encode(sx_redis_request *request, const sx_redis_node *node) {
+/* Executed late, or twice, a clear removes more than it had to, and nothing less. */
+static void encode_clear(sx_redis_request *request, const sx_redis_node *node) {
     sx_store_op *op = SX_CONTAINER(request, sx_store_op, request);
-    renewal_tag *tag = SX_CONTAINER(op, renewal_tag, store_op);
+    renewal_part *part = SX_CONTAINER(op, renewal_part, store_op);
+    strata *engine = part->renewal->engine;
+    sx_publish_write command = {.key = {.partition = part->partition,
+                                        .ns = part->ns->name,
+                                        .ns_size = part->ns->name_size,
+                                        .ns_version = part->ns->version}};
+    sx_asked_encode(engine, &part->asked, node, &command);
+    sx_command_clear(&request->command);
+    sx_publish_encode_clear(&engine->publish, &command.key, command.deadline_ms, &request->command);
+}
+
+static void encode_tag(sx_redis_request *request, const sx_redis_node *node) {
+    sx_store_op *op = SX_CONTAINER(request, sx_store_op, request);
+    renewal_part *tag = SX_CONTAINER(op, renewal_part, store_op);
     strata *engine = tag->renewal->engine;
     sx_buf tail;
     /* Each time it is sent it is another nonce: one that was executed without our knowing may be in entries by now, which the
@@ -124,14 +146,14 @@ static void encode(sx_redis_request *request, const sx_redis_node *node) {
     sx_buf_deinit(&tail);
 }
 
-static void transmit(renewal_tag *tag) {
+static void transmit(renewal_part *tag) {
     strata *engine = tag->renewal->engine;
     sx_store_op *op = &tag->store_op;
-    op->request.script = &engine->scripts.write;
+    op->request.script = tag->ns == NULL ? &engine->scripts.write : &engine->scripts.clear;
     op->request.slot = engine->tags->tags[tag->partition].slot;
     op->request.deadline_ns = tag->renewal->deadline_ns;
-    op->request.encode = encode;
-    op->write = false; /* sent again where its outcome is unknown: see encode */
+    op->request.encode = tag->ns == NULL ? encode_tag : encode_clear;
+    op->write = false; /* sent again where its outcome is unknown: see there */
     op->done = tag_done;
     sx_store_submit_on_loop(engine->store, op);
 }
@@ -143,13 +165,13 @@ static void run_on_loop(sx_task *task) {
     if (engine->stopping) refused = STRATA_E_CLOSED;
     renewal->left = renewal->count;
     for (uint32_t i = 0, count = renewal->count; i < count; i++) { /* the last one's end frees it */
-        renewal_tag *tag = &renewal->tags[i];
+        renewal_part *tag = &renewal->parts[i];
         if (refused != STRATA_OK) tag_over(tag, refused, 0);
         else transmit(tag);
     }
 }
 
-static sx_renewal *renewal_create(strata *engine, const strata_bytes *tags, uint32_t count, int64_t deadline_ns) {
+static sx_renewal *renewal_create(strata *engine, uint32_t count, int64_t deadline_ns) {
     sx_renewal *renewal = sx_allocate_zero(&engine->alloc, size_of(count));
     if (renewal == NULL) return NULL;
     renewal->task.run_on_loop = run_on_loop;
@@ -157,21 +179,24 @@ static sx_renewal *renewal_create(strata *engine, const strata_bytes *tags, uint
     renewal->deadline_ns = deadline_ns;
     renewal->count = count;
     for (uint32_t i = 0; i < count; i++) {
-        renewal_tag *tag = &renewal->tags[i];
-        sx_command_init(&tag->store_op.request.command, &engine->alloc);
-        tag->renewal = renewal;
-        tag->size = (uint32_t)tags[i].size;
-        tag->partition = sx_key_partition(tags[i].data, tags[i].size, engine->partitions);
-        memcpy(tag->name, tags[i].data, tags[i].size);
+        sx_command_init(&renewal->parts[i].store_op.request.command, &engine->alloc);
+        renewal->parts[i].renewal = renewal;
     }
     return renewal;
 }
 
-bool sx_renewal_repeat_on_loop(strata *engine, const void *name, uint32_t size) {
-    strata_bytes tag = {name, size};
-    int64_t deadline_ns = sx_loop_now_ns(engine->loop) + REPEAT_NS;
-    sx_renewal *renewal = renewal_create(engine, &tag, 1, deadline_ns);
+static void name_tag(renewal_part *part, const void *name, size_t size) {
+    part->size = (uint32_t)size;
+    part->partition = sx_key_partition(name, size, part->renewal->engine->partitions);
+    memcpy(part->name, name, size);
+}
+
+bool sx_renewal_repeat_on_loop(strata *engine, strata_namespace *ns, uint32_t partition, const void *name, uint32_t size) {
+    sx_renewal *renewal = renewal_create(engine, 1, sx_loop_now_ns(engine->loop) + REPEAT_NS);
     if (renewal == NULL) return false;
+    if (ns == NULL) name_tag(&renewal->parts[0], name, size);
+    renewal->parts[0].ns = ns;
+    renewal->parts[0].partition = partition;
     renewal->repeated = true;
     sx_pending_begin(engine, cost_of(1));
     sx_counter_add_shared(&engine->counters[SX_FLOW_METRIC_TAGS_REPEATED], 1);
@@ -188,28 +213,45 @@ static int32_t renew_here(strata *engine, const strata_bytes *tags, uint32_t cou
     return STRATA_OK;
 }
 
+/* Loads under way first: what they bring after that is as old as what is there. */
+static int32_t clear_here(strata *engine, strata_namespace *ns) {
+    sx_flights_mark_wide(engine->flights, SX_PARTITIONS_ALL, ns, 0);
+    sx_namespace_cleared(ns);
+    return STRATA_OK;
+}
+
 /* ---- public -------------------------------------------------------------------------------------------------- */
 
-static int32_t start(strata_session *session, const strata_bytes *tags, uint32_t count,
-                     const strata_op_options *options, strata_done_fn done, void *user, bool sync, sx_op **out) {
-    if (session == NULL || count == 0 || !sx_tags_good(tags, count)) return STRATA_E_INVALID;
-    strata *engine = session->engine;
-    int32_t status = sx_engine_alive(engine);
-    if (status == STRATA_OK && session->closing) status = STRATA_E_CLOSED;
-    if (status == STRATA_OK) status = sx_options_check(options);
-    if (status != STRATA_OK) return status;
-    sx_counter_add(&session->counters[SX_SESSION_METRIC_TAGS_INVALIDATED], count);
-    if (!engine->l2_on) return renew_here(engine, tags, count);
+/* What is to be renewed: tags, or a namespace in all partitions. */
+typedef struct renewal_call {
+    strata_session *session;
+    const strata_bytes *tags;
+    strata_namespace *ns; /* NULL: tags */
+    uint32_t count;
+    const strata_op_options *options;
+    strata_done_fn done;
+    void *user;
+    bool sync;
+} renewal_call;
+
+static int32_t start_on_loop(const renewal_call *call, sx_op **out) {
+    strata *engine = call->session->engine;
+    uint32_t count = call->count;
     if (!sx_pending_fits(engine, cost_of(count))) return STRATA_E_OVERLOADED;
-    sx_op *op = sx_session_op(session, SX_OP_INVALIDATE, options, done, user);
+    sx_op *op = sx_session_op(call->session, SX_OP_INVALIDATE, call->options, call->done, call->user);
     if (op == NULL) return STRATA_E_NOMEM;
-    sx_renewal *renewal = renewal_create(engine, tags, count, op->deadline_ns);
+    sx_renewal *renewal = renewal_create(engine, count, op->deadline_ns);
     if (renewal == NULL) {
         sx_session_op_free(op);
         return STRATA_E_NOMEM;
     }
-    op->sync = sync;
-    if (done != NULL || sync) {
+    for (uint32_t i = 0; i < count; i++) {
+        if (call->ns == NULL) name_tag(&renewal->parts[i], call->tags[i].data, call->tags[i].size);
+        else renewal->parts[i].partition = i;
+        renewal->parts[i].ns = call->ns;
+    }
+    op->sync = call->sync;
+    if (call->done != NULL || call->sync) {
         renewal->op = op;
         op->renewal = renewal;
         *out = op;
@@ -221,19 +263,54 @@ static int32_t start(strata_session *session, const strata_bytes *tags, uint32_t
     return STRATA_PENDING;
 }
 
+static int32_t start(const renewal_call *call, sx_op **out) {
+    strata_session *session = call->session;
+    strata *engine = session->engine;
+    int32_t status = sx_engine_alive(engine);
+    if (status == STRATA_OK && session->closing) status = STRATA_E_CLOSED;
+    if (status == STRATA_OK) status = sx_options_check(call->options);
+    if (status != STRATA_OK) return status;
+    sx_counter_add(&session->counters[call->ns == NULL ? SX_SESSION_METRIC_TAGS_INVALIDATED : SX_SESSION_METRIC_CLEARS],
+                   call->ns == NULL ? call->count : 1);
+    if (engine->l2_on) return start_on_loop(call, out);
+    return call->ns == NULL ? renew_here(engine, call->tags, call->count) : clear_here(engine, call->ns);
+}
+
+static int32_t start_and_wait(const renewal_call *call) {
+    sx_op *op = NULL;
+    int32_t status = start(call, &op);
+    if (status != STRATA_PENDING) return status;
+    sx_session_await(call->session, &op->arrived);
+    status = op->status;
+    sx_session_op_free(op);
+    return status;
+}
+
 int32_t strata_invalidate_tags(strata_session *session, const strata_bytes *tags, uint32_t count,
                                const strata_op_options *options, strata_done_fn done, void *user) {
+    if (session == NULL || count == 0 || !sx_tags_good(tags, count)) return STRATA_E_INVALID;
     sx_op *op;
-    return start(session, tags, count, options, done, user, false, &op);
+    renewal_call call = {session, tags, NULL, count, options, done, user, false};
+    return start(&call, &op);
 }
 
 int32_t strata_invalidate_tags_wait(strata_session *session, const strata_bytes *tags, uint32_t count,
                                     const strata_op_options *options) {
-    sx_op *op = NULL;
-    int32_t status = start(session, tags, count, options, NULL, NULL, true, &op);
-    if (status != STRATA_PENDING) return status;
-    sx_session_await(session, &op->arrived);
-    status = op->status;
-    sx_session_op_free(op);
-    return status;
+    if (session == NULL || count == 0 || !sx_tags_good(tags, count)) return STRATA_E_INVALID;
+    renewal_call call = {session, tags, NULL, count, options, NULL, NULL, true};
+    return start_and_wait(&call);
+}
+
+int32_t strata_clear(strata_session *session, strata_namespace *ns, const strata_op_options *options, strata_done_fn done,
+                     void *user) {
+    if (session == NULL || ns == NULL || ns->engine != session->engine) return STRATA_E_INVALID;
+    sx_op *op;
+    renewal_call call = {session, NULL, ns, session->engine->partitions, options, done, user, false};
+    return start(&call, &op);
+}
+
+int32_t strata_clear_wait(strata_session *session, strata_namespace *ns, const strata_op_options *options) {
+    if (session == NULL || ns == NULL || ns->engine != session->engine) return STRATA_E_INVALID;
+    renewal_call call = {session, NULL, ns, session->engine->partitions, options, NULL, NULL, true};
+    return start_and_wait(&call);
 }

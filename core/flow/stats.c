@@ -13,6 +13,7 @@ const sx_metric_row sx_session_metrics[SX_SESSION_METRIC_COUNT] = {
     [SX_SESSION_METRIC_SETS] = {"flow.sets", "operations", "sets started", 0},
     [SX_SESSION_METRIC_INVALIDATES] = {"flow.invalidates", "operations", "invalidations started", 0},
     [SX_SESSION_METRIC_TAGS_INVALIDATED] = {"flow.tags_invalidated", "operations", "invalidations of tags started", 0},
+    [SX_SESSION_METRIC_CLEARS] = {"flow.clears", "operations", "clears of namespaces started", 0},
 };
 
 const sx_metric_row sx_flow_metrics[SX_FLOW_METRIC_COUNT] = {
@@ -47,9 +48,11 @@ const sx_metric_row sx_flow_metrics[SX_FLOW_METRIC_COUNT] = {
     [SX_FLOW_METRIC_VALUES_TAKEN] = {"flow.values_taken", "operations",
                                      "entries replaced by the value that came with a message", 0},
     [SX_FLOW_METRIC_MARKS_ASKED] = {"flow.markers_asked", "operations", "markers of tags that L2 was asked for", 0},
+    [SX_FLOW_METRIC_FLOORS_ASKED] = {"flow.floors_asked", "operations",
+                                     "times L2 was asked when a partition's namespaces were cleared", 0},
     [SX_FLOW_METRIC_OUTDATED] = {"flow.outdated", "operations", "values found with a tag that was invalidated", 0},
     [SX_FLOW_METRIC_TAGS_REPEATED] = {"recovery.tags_repeated", "operations",
-                                      "invalidations of tags repeated at another server than acknowledged them", 0},
+                                      "invalidations of tags, and clears of a partition, repeated at another server than acknowledged them", 0},
     [SX_FLOW_METRIC_TAGS_TOO_LATE] = {"flow.tags_too_late", "operations",
                                       "loads not cached because their tags were not known before", 0},
     [SX_FLOW_METRIC_UNKNOWN_KEYS] = {"flow.unknown_keys", "1", "keys with a write of unknown outcome", 1},

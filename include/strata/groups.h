@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Groups of entries: made invalid at once by their tags; read by their namespace's own policy. Included by strata.h, where
+/* Groups of entries: made invalid at once by their tags, or with all of their namespace; read by their namespace's own policy. Included by strata.h, where
    operations are explained. */
 #ifndef STRATA_GROUPS_H
 #define STRATA_GROUPS_H
@@ -45,6 +45,40 @@ STRATA_API int32_t strata_invalidate_tags(strata_session *session, const strata_
  */
 STRATA_API int32_t strata_invalidate_tags_wait(strata_session *session, const strata_bytes *tags, uint32_t count,
                                                const strata_op_options *options);
+
+/*
+ * Makes every entry of a namespace invalid that was written before, in L2 and in every process's L1, whatever their number:
+ * one small write and one message for each partition (coherence.partitions), none for an entry. What is invalid keeps its
+ * memory, in L1 and L2, until it is overwritten, evicted or expires. A load under way answers who waits, but never gets into
+ * a cache. What is written while the call is under way stays or goes.
+ *   session  a session
+ *   ns       a namespace; its other versions are not touched
+ *   options  how, or NULL; its tags are ignored
+ *   done     receives the outcome, STRATA_OK where all of it is invalid, else the first failure; NULL to not be told
+ *   user     handed to done
+ * Returns: STRATA_PENDING: exactly one completion (none where done is NULL), with STRATA_OK or a failure: some of it may
+ *          have been cleared, and repeating it does no harm; STRATA_OK at once where there is no L2; STRATA_E_INVALID,
+ *          STRATA_E_NOMEM, STRATA_E_OVERLOADED, STRATA_E_CLOSED, STRATA_E_FORKED: no completion.
+ * Owns:    nothing.
+ * Threads: the session's.
+ * Blocks:  on a lock held for a few instructions.
+ * Since:   0.1
+ */
+STRATA_API int32_t strata_clear(strata_session *session, strata_namespace *ns, const strata_op_options *options,
+                                strata_done_fn done, void *user);
+
+/*
+ * Clears a namespace and waits for the outcome.
+ *   session  a session
+ *   ns       a namespace; its other versions are not touched
+ *   options  how, or NULL; its tags are ignored
+ * Returns: STRATA_OK; a failure: repeat it.
+ * Owns:    nothing.
+ * Threads: the session's, outside its callbacks.
+ * Blocks:  up to the deadline.
+ * Since:   0.1
+ */
+STRATA_API int32_t strata_clear_wait(strata_session *session, strata_namespace *ns, const strata_op_options *options);
 
 /* What a read does with an entry that can't be proven fresh. */
 typedef enum strata_untrusted {

@@ -139,7 +139,9 @@ static inline bool is_there(void) { return say("EXISTS", value_name)->integer ==
 
 static inline uint64_t counter(void) {
     uint64_t n = 0;
-    const sx_resp *reply = say("GET", counter_name);
+    char words[128];
+    snprintf(words, sizeof words, "HGET %s n", counter_name);
+    const sx_resp *reply = test_talk_say(wire, words);
     if (reply->type == SX_RESP_NULL) return 0;
     assert_true(sx_resp_to_uint(reply, &n));
     return n;

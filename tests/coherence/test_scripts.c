@@ -39,8 +39,8 @@ static void numbers_are_exact_to_2_53(void **state) {
     static const uint64_t starts[] = {1, 255, 65535, 2147483647, 4294967295, 1800000000000000, 9007199254740989};
     for (size_t i = 0; i < sizeof starts / sizeof starts[0]; i++) {
         char words[128];
-        snprintf(words, sizeof words, "SET %s %" PRIu64, counter_name, starts[i]);
-        assert_true(sx_resp_is_text(test_talk_say(wire, words), "OK"));
+        snprintf(words, sizeof words, "HSET %s n %" PRIu64, counter_name, starts[i]);
+        assert_int_equal(test_talk_say(wire, words)->type, SX_RESP_INTEGER);
         for (uint64_t step = 1; step <= 2; step++) {
             uint64_t n = 0;
             int64_t ms = 0;
@@ -191,8 +191,10 @@ static void leases_are_placed_once(void **state) {
     publish.set_nx_get = true;
 }
 
+static uint64_t floor_known; /* by whoever fills */
+
 static sx_publish_verdict do_fill(uint64_t token, int64_t deadline_ms, uint64_t *n, int64_t *ms) {
-    sx_publish_encode_fill(&publish, &key, token, deadline_ms, 60000, tail, TAIL, &command);
+    sx_publish_encode_fill(&publish, &key, token, deadline_ms, 60000, tail, TAIL, floor_known, &command);
     return sx_publish_decode(test_talk_call(wire, &command, &scripts.fill), n, ms);
 }
 
@@ -203,6 +205,7 @@ static void a_fill_needs_its_lease(void **state) {
     sx_message m;
     assert_true(next_message(&m));
     assert_int_equal(do_fill(42, 0, &filled, &ms), SX_PUBLISH_LOST);
+    floor_known = n; /* the counter was made just now */
     assert_int_equal(place(42)->type, SX_RESP_NULL);
     assert_int_equal(do_fill(43, 0, &filled, &ms), SX_PUBLISH_LOST);
     assert_int_equal(do_fill(42, server_us() / 1000 - 5, &filled, &ms), SX_PUBLISH_LATE);
@@ -221,13 +224,15 @@ static void a_fill_needs_its_lease(void **state) {
     assert_false(is_there());
 }
 
-static void a_fill_creates_a_missing_counter(void **state) {
+static void a_fill_without_a_counter_is_not_stored(void **state) {
     (void)state;
     uint64_t n = 0;
-    int64_t ms = 0, before_us = server_us();
+    int64_t ms = 0;
+    floor_known = 1;
     assert_int_equal(place(42)->type, SX_RESP_NULL);
-    assert_int_equal(do_fill(42, 0, &n, &ms), SX_PUBLISH_DONE);
-    assert_true((int64_t)n >= before_us && counter() == n);
+    assert_int_equal(do_fill(42, 0, &n, &ms), SX_PUBLISH_LOST);
+    assert_false(is_there());
+    assert_true(counter() == 0);
 }
 
 static const sx_resp *await(uint64_t token) {
@@ -259,6 +264,8 @@ static void an_awaited_lease_is_announced(void **state) {
     uint64_t n = 0;
     int64_t ms = 0;
     sx_message m;
+    floor_known = must_write(false);
+    assert_true(next_message(&m));
     assert_int_equal(place(42)->type, SX_RESP_NULL);
     mark_awaited(42);
     assert_int_equal(do_fill(42, 0, &n, &ms), SX_PUBLISH_DONE);
@@ -292,16 +299,109 @@ static void only_the_holder_abandons(void **state) {
     assert_true(is_there());
 }
 
+/* ---- clears ---- */
+
+static uint64_t must_clear(void) {
+    uint64_t n = 0;
+    int64_t ms = 0;
+    sx_publish_encode_clear(&publish, &key, 0, &command);
+    assert_int_equal(sx_publish_decode(test_talk_call(wire, &command, &scripts.clear), &n, &ms), SX_PUBLISH_DONE);
+    return n;
+}
+
+static void a_clear_is_numbered_published_and_remembered(void **state) {
+    (void)state;
+    sx_message m;
+    uint64_t n = must_write(true);
+    assert_true(next_message(&m));
+    assert_int_equal(must_clear(), n + 1);
+    assert_true(next_message(&m));
+    assert_int_equal(m.kind, SX_MESSAGE_CLEAR);
+    assert_true(m.n == n + 1 && m.ns_size == 4 && memcmp(m.ns, "user", 4) == 0 && m.ns_version == 3);
+    sx_publish_encode_counter(&publish, key.partition, &command);
+    const sx_resp *reply = test_talk_call(wire, &command, &scripts.counter);
+    size_t at = 0, named = 0;
+    for (sx_publish_floor floor; sx_publish_next_floor(reply, &at, &floor);) {
+        assert_true(floor.ns == NULL ? floor.n == n : floor.n == n + 1);
+        if (floor.ns == NULL) continue;
+        named++;
+        assert_true(floor.ns_size == 4 && memcmp(floor.ns, "user", 4) == 0 && floor.ns_version == 3);
+    }
+    assert_int_equal(at, reply->count);
+    assert_int_equal(named, 1);
+    /* One that was held back for an ASK does nothing. */
+    uint64_t unused = 0;
+    int64_t ms = 0;
+    sx_publish_encode_clear(&publish, &key, 1, &command);
+    assert_int_equal(sx_publish_decode(test_talk_call(wire, &command, &scripts.clear), &unused, &ms), SX_PUBLISH_LATE);
+    assert_int_equal(counter(), n + 1);
+    /* Memory limits don't stop it. */
+    assert_true(sx_resp_is_text(test_talk_say(wire, "CONFIG SET maxmemory 1"), "OK"));
+    assert_int_equal(must_clear(), n + 2);
+    assert_true(next_message(&m));
+}
+
+static void a_load_from_before_a_clear_is_not_stored(void **state) {
+    (void)state;
+    sx_message m;
+    uint64_t n = must_write(false), filled = 0;
+    int64_t ms = 0;
+    assert_true(next_message(&m));
+    assert_int_equal(place(42)->type, SX_RESP_NULL);
+    floor_known = n;
+    uint64_t cleared = must_clear();
+    assert_true(next_message(&m));
+    sx_publish_encode_await(&publish, &key, 42, &command);
+    assert_int_equal(test_talk_call(wire, &command, &scripts.await)->type, SX_RESP_INTEGER);
+    assert_int_equal(do_fill(42, 0, &filled, &ms), SX_PUBLISH_LOST);
+    assert_false(is_there()); /* the next one loads */
+    assert_true(next_message(&m));
+    assert_int_equal(m.kind, SX_MESSAGE_FILLED); /* and who waits is told */
+    assert_int_equal(place(43)->type, SX_RESP_NULL);
+    floor_known = cleared;
+    assert_int_equal(do_fill(43, 0, &filled, &ms), SX_PUBLISH_DONE);
+    assert_int_equal(filled, cleared); /* at its n, and valid */
+    /* A counter that is gone takes with it what it knew. */
+    assert_int_equal(say("DEL", counter_name)->integer, 1);
+    assert_int_equal(say("DEL", value_name)->integer, 1);
+    assert_int_equal(place(44)->type, SX_RESP_NULL);
+    assert_int_equal(do_fill(44, 0, &filled, &ms), SX_PUBLISH_LOST);
+}
+
+static void floors_that_make_no_sense_are_refused(void **state) {
+    (void)state;
+    static const char *const names[] = {"user", "user:", ":3", "user:x", "user:4294967296", "user:99999999999"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        const sx_resp items[] = {{.type = SX_RESP_STRING, .size = strlen(names[i]), .text = names[i]},
+                                 {.type = SX_RESP_STRING, .size = 1, .text = "7"}};
+        const sx_resp reply = {.type = SX_RESP_ARRAY, .count = 2, .items = items};
+        sx_publish_floor floor;
+        size_t at = 0;
+        assert_false(sx_publish_next_floor(&reply, &at, &floor));
+        assert_int_equal(at, 0);
+    }
+    const sx_resp nothing = {.type = SX_RESP_NULL};
+    sx_publish_floor floor;
+    size_t at = 0;
+    assert_false(sx_publish_next_floor(&nothing, &at, &floor));
+    assert_true(at != nothing.count);
+}
+
 /* ---- heartbeat, counter, probe ---- */
 
 static void counters_are_created_once(void **state) {
     (void)state;
     int64_t before_us = server_us();
     sx_publish_encode_counter(&publish, key.partition, &command);
-    int64_t n = test_talk_call(wire, &command, &scripts.counter)->integer;
-    assert_true(n >= before_us && counter() == (uint64_t)n);
+    sx_publish_floor floor;
+    size_t at = 0;
+    assert_true(sx_publish_next_floor(test_talk_call(wire, &command, &scripts.counter), &at, &floor));
+    assert_true(floor.ns == NULL && (int64_t)floor.n >= before_us && counter() == floor.n); /* nothing from before counts */
+    uint64_t n = floor.n;
     sx_publish_encode_counter(&publish, key.partition, &command);
-    assert_int_equal(test_talk_call(wire, &command, &scripts.counter)->integer, n);
+    at = 0;
+    assert_true(sx_publish_next_floor(test_talk_call(wire, &command, &scripts.counter), &at, &floor));
+    assert_true(floor.n == n && counter() == n);
 }
 
 static void a_beat_tells_time_and_counters(void **state) {
@@ -429,10 +529,13 @@ int main(void) {
         cmocka_unit_test_setup(a_refused_number_publishes_untrust, clean),
         cmocka_unit_test_setup(leases_are_placed_once, clean),
         cmocka_unit_test_setup(a_fill_needs_its_lease, clean),
-        cmocka_unit_test_setup(a_fill_creates_a_missing_counter, clean),
+        cmocka_unit_test_setup(a_fill_without_a_counter_is_not_stored, clean),
         cmocka_unit_test_setup(awaiting_changes_one_byte, clean),
         cmocka_unit_test_setup(an_awaited_lease_is_announced, clean),
         cmocka_unit_test_setup(only_the_holder_abandons, clean),
+        cmocka_unit_test_setup(a_clear_is_numbered_published_and_remembered, clean),
+        cmocka_unit_test_setup(a_load_from_before_a_clear_is_not_stored, clean),
+        cmocka_unit_test(floors_that_make_no_sense_are_refused),
         cmocka_unit_test_setup(counters_are_created_once, clean),
         cmocka_unit_test_setup(a_beat_tells_time_and_counters, clean),
         cmocka_unit_test_setup(a_probe_comes_back_and_leaves_nothing, clean),

@@ -71,7 +71,7 @@ static void a_write_missed_meanwhile_bumps_one(void **state) {
     gain_all(&p);
     generations(&p, before);
     kill_subscriptions();
-    command_at(&p, 9, "INCR", "n"); /* a write whose message we don't see, before we are back */
+    command_at(&p, 9, "HINCRBY", "n n 1"); /* a write whose message we don't see, before we are back */
     run(&p, 20);
     gain_all(&p);
     for (uint32_t i = 0; i < P; i++) assert_int_equal(generation_of(&p, i), before[i] + (i == 9 ? 1 : 0));
@@ -86,19 +86,19 @@ static void a_lost_message_is_a_hole(void **state) {
     gain_all(&p);
     generations(&p, before);
     /* The number is taken, the message never comes: the next message or the next heartbeat shows it. */
-    command_at(&p, 9, "INCR", "n");
+    command_at(&p, 9, "HINCRBY", "n n 1");
     invalidate(&p, 9);
     run(&p, 5);
     assert_int_equal(metric(&p, SX_TRUST_METRIC_HOLES) + metric(&p, SX_TRUST_METRIC_COUNTER_MISMATCHES), 1);
     gain_all(&p);
     assert_int_equal(generation_of(&p, 9), before[9] + 1);
-    command_at(&p, 10, "INCR", "n");
+    command_at(&p, 10, "HINCRBY", "n n 1");
     run(&p, 150);
     assert_true(metric(&p, SX_TRUST_METRIC_COUNTER_MISMATCHES) >= 1);
     gain_all(&p);
     assert_int_equal(generation_of(&p, 10), before[10] + 1);
     /* Going back is as bad. */
-    command_at(&p, 11, "DECR", "n");
+    command_at(&p, 11, "HINCRBY", "n n -1");
     invalidate(&p, 11);
     run(&p, 150);
     gain_all(&p);
@@ -237,7 +237,7 @@ static void the_documented_permissions_suffice(void **state) {
         char *answer = sx_cluster_command(
             servers, i,
             "ACL SETUSER narrow on >x resetkeys ~{*}s1:* ~s1:layout resetchannels &{*}s1:c -@all +eval +evalsha "
-            "+evalsha_ro +eval_ro +script|load +time +get +set +getrange +setrange +pttl +exists +incr +unlink +publish +spublish "
+            "+evalsha_ro +eval_ro +script|load +time +get +set +getrange +setrange +pttl +exists +hincrby +hset +hdel +hget +hmget +hgetall +unlink +publish +spublish "
             "+subscribe +ssubscribe +unsubscribe +sunsubscribe +hello +info +role +ping +cluster|nodes "
             "+cluster|slots +cluster|shards");
         assert_string_equal(answer, "OK");

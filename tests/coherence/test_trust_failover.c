@@ -88,7 +88,7 @@ static void a_resumed_primary_is_not_believed(void **state) {
     /* Our loop stands still, as a process that is paused with it; its heartbeat is in the node's socket. */
     while (sx_cluster_owner(servers, p.tags->tags[0].slot) != (int)replica && sx_clock_now_ns(&p.clock) < end_ns)
         usleep(20000);
-    free(sx_cluster_command(servers, replica, "INCR {%s}s1:n", p.tags->tags[0].text)); /* a write at the new one */
+    free(sx_cluster_command(servers, replica, "HINCRBY {%s}s1:n n 1", p.tags->tags[0].text)); /* a write at the new one */
     assert_false(is_trusted(&p, 0));
     assert_int_equal(sx_cluster_resume(servers, node), 0);
     end_ns = sx_clock_now_ns(&p.clock) + 10 * SX_NS_PER_S;
@@ -120,7 +120,7 @@ static void standalone_works_alike(void **state) {
     run(&p, 20);
     gain_all(&p);
     for (uint32_t i = 0; i < P; i++) assert_int_equal(generation_of(&p, i), before[i]);
-    command_at(&p, 12, "INCR", "n");
+    command_at(&p, 12, "HINCRBY", "n n 1");
     run(&p, 900); /* a rotation through all counters */
     assert_int_equal(metric(&p, SX_TRUST_METRIC_COUNTER_MISMATCHES), 1);
     gain_all(&p);

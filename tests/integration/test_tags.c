@@ -384,7 +384,7 @@ static void a_message_that_never_came(void **state) {
     int owner = sx_cluster_owner(cluster, tag->slot);
     assert_true(owner >= 0);
     free(sx_cluster_command(cluster, (uint32_t)owner, "DEL {%s}s1:t:silent", tag->text));
-    free(sx_cluster_command(cluster, (uint32_t)owner, "INCR {%s}s1:n", tag->text));
+    free(sx_cluster_command(cluster, (uint32_t)owner, "HINCRBY {%s}s1:n n 1", tag->text));
     sx_key_tags_destroy(tags);
     test_sleep_ms(600); /* beyond the bound */
     assert_true(test_metric_wait(a.engine, "coherence.partitions_trusted", 256, 20000));
