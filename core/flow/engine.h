@@ -115,6 +115,7 @@ struct strata {
     sx_clock clock;
     sx_log log;
     strata_executor executor;
+    strata_credentials credentials; /* const after open */
     sx_key_secret secret;
     _Atomic uint32_t *live;      /* atomic: relaxed; a page of its own; handles only decide whether to refuse */
     bool l2_on;

@@ -132,6 +132,9 @@ static sx_redis_settings redis_settings(strata *engine) {
         .username = sx_config_text(config, "l2.username"),
         .password = sx_config_text(config, "l2.password"),
         .password_file = sx_config_text(config, "l2.password_file"),
+        .login = engine->credentials.get,
+        .login_context = engine->credentials.context,
+        .nat = sx_config_text(config, "l2.nat"),
         .client_name = "strata",
         .tls = engine->tls,
         .connect_timeout_ns = sx_config_int(config, "l2.connect_timeout"),
@@ -285,6 +288,7 @@ static int32_t engine_create(const strata_open_options *options, strata **out) {
     engine->log.context = options->log_context;
     engine->log.write = (void (*)(void *, int, const char *))options->log;
     engine->executor = options->executor;
+    engine->credentials = options->credentials;
     atomic_init(&engine->refs, 1);
     int32_t status = sx_lock_init(&engine->lock, SX_RANK_ENGINE);
     if (status == STRATA_OK && pthread_key_create(&engine->thread_key, at_thread_exit) != 0) {

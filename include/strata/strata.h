@@ -67,6 +67,17 @@ typedef struct strata_executor {
     void (*execute)(void *context, void (*task)(void *argument), void *argument);
 } strata_executor;
 
+/* Says who the engine is at L2: called for each connection that is opened, so that what it says may change while the
+   engine is open. username and password hold what l2.username and l2.password (or its file) say, and may be replaced by
+   texts of at most 256 and 512 bytes; an empty password: no authentication. Returns STRATA_OK, or any other status: the
+   connection is not opened now, and tried again later, as one whose credentials the server refused.
+   Called on the engine's own loop, which waits for it: it must return at once and call no function of Strata. What it has
+   to fetch from elsewhere another thread fetches before. */
+typedef struct strata_credentials {
+    void *context;
+    int32_t (*get)(void *context, char *username, size_t username_size, char *password, size_t password_size);
+} strata_credentials;
+
 /* How to open an engine. Zero what is not used; struct_size first. */
 typedef struct strata_open_options {
     uint32_t struct_size;         /* sizeof(strata_open_options) */
@@ -77,6 +88,7 @@ typedef struct strata_open_options {
     strata_allocator allocator;   /* all NULL for the built-in one */
     strata_clock clock;           /* all NULL for CLOCK_BOOTTIME */
     strata_executor executor;     /* all NULL: loaders run in strata_session_dispatch and the waiting calls */
+    strata_credentials credentials; /* all NULL: the options say all */
 } strata_open_options;
 
 /* ---- engine ------------------------------------------------------------------------------------------------- */

@@ -66,7 +66,7 @@ static int32_t read_seeds(sx_redis_cluster *cluster, const char *nodes, char *er
             return STRATA_E_CONFIG;
         }
         if (!sx_redis_address_read(text, trimmed, NULL, &cluster->seeds[cluster->seed_count])) {
-            snprintf(error, error_size, "l2.nodes: '%.*s' is not host:port", (int)(trimmed < 200 ? trimmed : 200), text);
+            snprintf(error, error_size, "l2.nodes: '%.*s' is neither host:port nor unix:/path (of 107 bytes at most)", (int)(trimmed < 200 ? trimmed : 200), text);
             return STRATA_E_CONFIG;
         }
         cluster->seed_count++;
@@ -99,6 +99,7 @@ int32_t sx_redis_cluster_create(sx_loop *loop, const sx_redis_settings *settings
     int32_t status = cluster->seeds == NULL ? STRATA_E_NOMEM : sx_key_random_init(&cluster->random);
     if (status == STRATA_OK) {
         status = read_seeds(cluster, nodes, error, error_size);
+        if (status == STRATA_OK) status = sx_redis_nat_read(cluster, settings->nat, error, error_size);
     } else {
         snprintf(error, error_size, status == STRATA_E_NOMEM ? "out of memory" : "no random numbers");
     }
@@ -141,6 +142,7 @@ void sx_redis_cluster_destroy(sx_redis_cluster *cluster) {
         assert(cluster->peers[i]->conn == NULL && cluster->peers[i]->bulk == NULL);
         sx_release(alloc, cluster->peers[i], sizeof *cluster->peers[i]);
     }
+    sx_redis_nat_free(cluster);
     sx_release(alloc, cluster->seeds, SX_REDIS_SEEDS_MAX * sizeof *cluster->seeds);
     sx_release(alloc, cluster, sizeof *cluster);
 }

@@ -96,7 +96,7 @@ typedef struct sx_redis_cluster_events {
 
 typedef enum sx_redis_mode { SX_REDIS_MODE_AUTO, SX_REDIS_MODE_STANDALONE, SX_REDIS_MODE_CLUSTER } sx_redis_mode;
 
-/* nodes: "host:port,host:port,[::1]:port". Kept as seeds forever. */
+/* nodes: "host:port,host:port,[::1]:port,unix:/path". Kept as seeds forever. A Unix socket leads to a standalone server. */
 int32_t sx_redis_cluster_create(sx_loop *loop, const sx_redis_settings *settings, sx_redis_mode mode,
                                 const char *nodes, const sx_redis_cluster_events *events, sx_redis_cluster **out,
                                 char *error, size_t error_size);

@@ -17,6 +17,11 @@ typedef struct sx_redis_queue {
     size_t bytes;
 } sx_redis_queue;
 
+/* Where a node is that servers tell of by another address. */
+typedef struct sx_redis_nat {
+    sx_redis_address from, to;
+} sx_redis_nat;
+
 /* A question to other primaries about one node. */
 typedef struct sx_redis_confirm {
     struct sx_redis_confirm *next; /* among those that end soon */
@@ -77,12 +82,14 @@ typedef struct sx_redis_refresh {
 
 /* owner: loop, unless said. */
 struct sx_redis_cluster {
-    sx_loop *loop;                     /* const after create, as the next five */
+    sx_loop *loop;                     /* const after create, as all down to nat_most */
     const sx_redis_settings *settings;
     sx_redis_mode mode;
     sx_redis_cluster_events events;
     sx_redis_address *seeds;
     uint32_t seed_count;
+    sx_redis_nat *nat;
+    uint32_t nat_count, nat_most;
     bool started, stopping;
     bool has_map, is_cluster, has_server;
     sx_redis_server server;
@@ -130,7 +137,7 @@ typedef struct sx_redis_range {
    or fn refused. */
 bool sx_redis_slots_read(const sx_resp *reply, const sx_redis_address *asked,
                          bool (*fn)(void *context, const sx_redis_range *range), void *context);
-/* "host:port", "[::1]:port", "::1:port"; ":port" means asked's host (NULL: refused). */
+/* "host:port", "[::1]:port", "::1:port"; ":port" means asked's host (NULL: refused, and "unix:/path" is taken instead). */
 bool sx_redis_address_read(const char *text, size_t size, const char *asked_host, sx_redis_address *out);
 /* "MOVED 3999 127.0.0.1:6381" or "ASK ...". */
 bool sx_redis_redirect_read(const sx_resp *error, const char *asked_host, bool *asking, uint16_t *slot,
@@ -138,6 +145,12 @@ bool sx_redis_redirect_read(const sx_resp *error, const char *asked_host, bool *
 /* Whether CLUSTER NODES calls id a primary that has not failed and owns every slot for which owned says so. */
 bool sx_redis_nodes_confirm(const char *text, size_t size, const char *id, const uint16_t owner[SX_SLOTS],
                             uint16_t owned_by);
+
+/* nat.c */
+int32_t sx_redis_nat_read(sx_redis_cluster *cluster, const char *text, char *error, size_t error_size);
+void sx_redis_nat_free(sx_redis_cluster *cluster);
+/* An address that a server told becomes the one that we reach it at. */
+void sx_redis_nat_apply(const sx_redis_cluster *cluster, sx_redis_address *address);
 
 /* peers.c */
 sx_redis_peer *sx_redis_peer_get(sx_redis_cluster *cluster, const char *id, const sx_redis_address *address);

@@ -25,8 +25,12 @@ void sx_redis_conn_fail(sx_redis_conn *conn, int32_t status, const char *format,
     vsnprintf(text, sizeof text, format, arguments);
     va_end(arguments);
     bool bare_v6 = strchr(conn->address.host, ':') != NULL;
-    snprintf(reason, sizeof reason, bare_v6 ? "[%s]:%u: %.200s" : "%s:%u: %.200s", conn->address.host,
-             conn->address.port, text);
+    if (sx_redis_address_is_unix(&conn->address)) {
+        snprintf(reason, sizeof reason, "%s: %.200s", conn->address.host, text);
+    } else {
+        snprintf(reason, sizeof reason, bare_v6 ? "[%s]:%u: %.200s" : "%s:%u: %.200s", conn->address.host,
+                 conn->address.port, text);
+    }
     sx_redis_conn_close(conn, status, reason);
 }
 
@@ -97,8 +101,10 @@ static void connected(uv_connect_t *request, int result) {
         }
         return;
     }
-    (void)uv_tcp_nodelay(&conn->tcp, 1);
-    (void)uv_tcp_keepalive(&conn->tcp, 1, KEEPALIVE_S);
+    if (!sx_redis_address_is_unix(&conn->address)) {
+        (void)uv_tcp_nodelay(&conn->tcp, 1);
+        (void)uv_tcp_keepalive(&conn->tcp, 1, KEEPALIVE_S);
+    }
     if (conn->settings->tls != NULL) {
         conn->state = SX_REDIS_CONN_SECURING;
         sx_redis_secure_start(conn);
@@ -125,6 +131,15 @@ static void connect_next(sx_redis_conn *conn) {
     } else {
         sx_redis_conn_fail(conn, STRATA_E_UNAVAILABLE, "%s", uv_strerror(result));
     }
+}
+
+static void connect_unix(sx_redis_conn *conn) {
+    conn->state = SX_REDIS_CONN_CONNECTING;
+    (void)uv_pipe_init(sx_loop_uv(conn->loop), &conn->pipe, 0); /* can't fail */
+    conn->tcp_open = true;
+    conn->pipe.data = conn;
+    conn->connect.data = conn;
+    uv_pipe_connect(&conn->connect, &conn->pipe, conn->address.host + sizeof SX_REDIS_UNIX - 1, connected);
 }
 
 static void resolved(uv_getaddrinfo_t *request, int result, struct addrinfo *list) {
@@ -196,7 +211,7 @@ int32_t sx_redis_conn_open(sx_loop *loop, const sx_redis_settings *settings, con
     if (status == STRATA_OK && settings->tls != NULL) status = sx_redis_secure_open(conn);
     struct sockaddr_in v4;
     struct sockaddr_in6 v6;
-    if (status != STRATA_OK) {
+    if (status != STRATA_OK || sx_redis_address_is_unix(address)) {
     } else if (uv_ip4_addr(address->host, address->port, &v4) == 0) {
         memcpy(&conn->addresses[conn->address_count++], &v4, sizeof v4);
     } else if (uv_ip6_addr(address->host, address->port, &v6) == 0) {
@@ -217,7 +232,8 @@ int32_t sx_redis_conn_open(sx_loop *loop, const sx_redis_settings *settings, con
     conn->connect_timer.fire_on_loop = connect_timeout;
     sx_loop_timer_set(loop, &conn->connect_timer, sx_time_add(sx_loop_now_ns(loop), settings->connect_timeout_ns));
     *out = conn;
-    if (conn->address_count > 0) connect_next(conn);
+    if (sx_redis_address_is_unix(address)) connect_unix(conn);
+    else if (conn->address_count > 0) connect_next(conn);
     return STRATA_OK;
 }
 

@@ -6,6 +6,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #include "core/loop/loop.h"
 #include "l2/redis/resp.h"
@@ -19,6 +20,15 @@ typedef struct sx_redis_address {
     char host[SX_REDIS_HOST_MAX];
     uint16_t port;
 } sx_redis_address;
+
+/* A Unix socket's address is "unix:" and its path for host, port 0. */
+#define SX_REDIS_UNIX "unix:"
+static inline bool sx_redis_address_is_unix(const sx_redis_address *address) {
+    return strncmp(address->host, SX_REDIS_UNIX, sizeof SX_REDIS_UNIX - 1) == 0;
+}
+static inline bool sx_redis_address_same(const sx_redis_address *a, const sx_redis_address *b) {
+    return a->port == b->port && strcmp(a->host, b->host) == 0;
+}
 
 /* Who answers on a connection: equal tokens mean same node address, run id and master_replid. */
 typedef struct sx_redis_identity {
@@ -51,6 +61,11 @@ typedef struct sx_redis_settings {
     const char *username;       /* "" for the default user */
     const char *password;       /* "" for no AUTH */
     const char *password_file;  /* NULL or "": none; else read at each handshake, instead of password */
+    /* NULL: none. Else called at each handshake, on the loop, with username and password as above: may replace both, texts
+       within these sizes. Anything but STRATA_OK ends the connection with STRATA_E_AUTH. */
+    int32_t (*login)(void *context, char *username, size_t username_size, char *password, size_t password_size);
+    void *login_context;
+    const char *nat;            /* NULL or "": none; else "host:port=host:port,...": as servers tell, as we reach them */
     const char *client_name;
     sx_redis_tls *tls;          /* NULL: plain */
     int64_t connect_timeout_ns; /* for connect and handshake together */

@@ -50,7 +50,10 @@ struct sx_redis_conn {
     sx_redis_conn_state state;
 
     /* connecting */
-    uv_tcp_t tcp;
+    union {
+        uv_tcp_t tcp;
+        uv_pipe_t pipe; /* where the address is a Unix socket's */
+    };
     bool tcp_open; /* initialised and its close callback not yet run */
     uv_connect_t connect;
     sx_timer connect_timer;

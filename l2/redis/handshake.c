@@ -13,7 +13,12 @@
 
 #include <strata/status.h>
 
-enum { PASSWORD_BYTES_MAX = 512 };
+enum { USERNAME_BYTES_MAX = 256, PASSWORD_BYTES_MAX = 512 };
+
+typedef struct login {
+    char username[USERNAME_BYTES_MAX + 1];
+    char password[PASSWORD_BYTES_MAX + 2]; /* one more, to see that a file's is too long */
+} login;
 
 struct sx_redis_identify {
     sx_redis_conn *conn;
@@ -262,23 +267,39 @@ static bool read_password(sx_redis_conn *conn, char out[PASSWORD_BYTES_MAX + 2])
     return true;
 }
 
+/* Anew for each connection: what it says may have changed, and a server that refused it is asked again with what is said
+   then. False: the connection is closed with the reason. */
+static bool find_login(sx_redis_conn *conn, login *out) {
+    const sx_redis_settings *settings = conn->settings;
+    const bool file = settings->password_file != NULL && settings->password_file[0] != '\0';
+    snprintf(out->username, sizeof out->username, "%s", settings->username == NULL ? "" : settings->username);
+    snprintf(out->password, sizeof out->password, "%s", settings->password == NULL || file ? "" : settings->password);
+    if (file && !read_password(conn, out->password)) return false;
+    if (settings->login == NULL) return true;
+    int32_t status = settings->login(settings->login_context, out->username, sizeof out->username, out->password,
+                                     PASSWORD_BYTES_MAX + 1);
+    out->username[sizeof out->username - 1] = '\0';
+    out->password[PASSWORD_BYTES_MAX] = '\0';
+    if (status == STRATA_OK) return true;
+    sx_redis_conn_fail(conn, STRATA_E_AUTH, "the program's credentials: %s", strata_status_name(status));
+    return false;
+}
+
 static void send_hello(sx_redis_conn *conn) {
     const sx_redis_settings *settings = conn->settings;
-    const char *password = settings->password;
-    char from_file[PASSWORD_BYTES_MAX + 2] = "";
-    if (settings->password_file != NULL && settings->password_file[0] != '\0') {
-        if (!read_password(conn, from_file)) return;
-        password = from_file;
+    login as;
+    if (!find_login(conn, &as)) {
+        explicit_bzero(&as, sizeof as);
+        return;
     }
     sx_command command;
     sx_command_init(&command, settings->alloc);
     sx_command_text(&command, "HELLO");
     sx_command_text(&command, "3");
-    if (password != NULL && password[0] != '\0') {
-        bool named = settings->username != NULL && settings->username[0] != '\0';
+    if (as.password[0] != '\0') {
         sx_command_text(&command, "AUTH");
-        sx_command_text(&command, named ? settings->username : "default");
-        sx_command_text(&command, password);
+        sx_command_text(&command, as.username[0] != '\0' ? as.username : "default");
+        sx_command_text(&command, as.password);
     }
     if (settings->client_name != NULL && settings->client_name[0] != '\0') {
         sx_command_text(&command, "SETNAME");
@@ -286,7 +307,7 @@ static void send_hello(sx_redis_conn *conn) {
     }
     send_words(conn, &command, hello_answered);
     sx_command_deinit(&command);
-    explicit_bzero(from_file, sizeof from_file);
+    explicit_bzero(&as, sizeof as);
 }
 
 void sx_redis_conn_handshake(sx_redis_conn *conn) {

@@ -6,7 +6,9 @@
 
 static bool take_range(void *context, const sx_redis_range *range) {
     sx_redis_cluster *cluster = context;
-    sx_redis_peer *peer = sx_redis_peer_get(cluster, range->id, &range->address);
+    sx_redis_address address = range->address;
+    sx_redis_nat_apply(cluster, &address);
+    sx_redis_peer *peer = sx_redis_peer_get(cluster, range->id, &address);
     if (peer == NULL) return false;
     if (!range->primary) return true; /* known, for when it is promoted */
     for (uint32_t slot = range->first; slot <= range->last; slot++) {
@@ -83,7 +85,7 @@ void sx_redis_map_standalone(sx_redis_cluster *cluster, const sx_redis_address *
         }
     }
     sx_redis_peer *peer = cluster->peers[0];
-    bool moved = strcmp(peer->node.address.host, address->host) != 0 || peer->node.address.port != address->port;
+    bool moved = !sx_redis_address_same(&peer->node.address, address);
     sx_redis_peer_move(peer, address);
     sx_loop_timer_cancel(cluster->loop, &peer->backoff); /* it has just answered */
     peer->failing = false;

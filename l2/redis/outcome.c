@@ -62,7 +62,11 @@ sx_redis_outcome sx_redis_outcome_of_error(const sx_resp *error) {
 
 static const sx_option option_rows[] = {
     {"l2.nodes", SX_OPTION_STRING, 1, 4096, "127.0.0.1:6379", NULL, false, false,
-     "Addresses to find the servers by: host:port, separated by commas; an IPv6 address in brackets."},
+     "Addresses to find the servers by: host:port, separated by commas; an IPv6 address in brackets; unix:/path for a "
+     "standalone server on this machine."},
+    {"l2.nat", SX_OPTION_STRING, 0, 4096, "", NULL, false, false,
+     "Where servers are that a cluster tells of by addresses which can't be reached from here: told=reached, as "
+     "10.0.0.5:6379=203.0.113.7:16379, separated by commas; others are reached as told."},
     {"l2.username", SX_OPTION_STRING, 0, 256, "", NULL, false, false, "User of the server's access list; empty: default."},
     {"l2.password", SX_OPTION_SECRET, 0, 512, "", NULL, false, false, "Password; empty: no authentication."},
     {"l2.password_file", SX_OPTION_STRING, 0, 4096, "", NULL, false, false,

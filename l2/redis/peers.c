@@ -11,10 +11,6 @@
 #define BACKOFF_WANTED_NS SX_NS_PER_S /* the longest while requests come */
 #define STABLE_NS SX_NS_PER_S         /* ready for less counts as a failed attempt */
 
-static bool same_address(const sx_redis_address *a, const sx_redis_address *b) {
-    return a->port == b->port && strcmp(a->host, b->host) == 0;
-}
-
 /* ---- the table ---- */
 
 static void backoff_over(sx_timer *timer) {
@@ -44,7 +40,7 @@ static sx_redis_peer *find_at(sx_redis_cluster *cluster, const sx_redis_address 
     sx_redis_peer *found = NULL;
     for (uint32_t i = 0; i < cluster->peer_count; i++) {
         sx_redis_peer *peer = cluster->peers[i];
-        if (!same_address(&peer->node.address, address) || (without_id && peer->node.id[0] != '\0')) continue;
+        if (!sx_redis_address_same(&peer->node.address, address) || (without_id && peer->node.id[0] != '\0')) continue;
         if (found == NULL || peer->node.primary || !found->node.primary) found = peer;
     }
     return found;
@@ -69,7 +65,7 @@ sx_redis_peer *sx_redis_peer_get(sx_redis_cluster *cluster, const char *id, cons
 }
 
 void sx_redis_peer_move(sx_redis_peer *peer, const sx_redis_address *address) {
-    if (same_address(&peer->node.address, address)) return;
+    if (sx_redis_address_same(&peer->node.address, address)) return;
     peer->node.address = *address;
     if (peer->conn != NULL) sx_redis_conn_close(peer->conn, STRATA_E_UNAVAILABLE, "the node has another address now");
     sx_redis_bulk_close(peer, STRATA_E_UNAVAILABLE, "the node has another address now");

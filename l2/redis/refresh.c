@@ -144,6 +144,8 @@ static void probe_ready(void *context, sx_redis_conn *conn) {
         sx_redis_conn_fail(conn, STRATA_E_CONFIG, "is not in cluster mode");
     } else if (want_standalone && server->cluster) {
         sx_redis_conn_fail(conn, STRATA_E_CONFIG, "is a node of a cluster");
+    } else if (server->cluster && sx_redis_address_is_unix(sx_redis_conn_address(conn))) {
+        sx_redis_conn_fail(conn, STRATA_E_CONFIG, "is a node of a cluster, which a Unix socket alone can't lead to");
     } else if (!server->cluster && !sx_redis_conn_identity(conn)->primary) {
         sx_redis_conn_fail(conn, STRATA_E_L2_DOWN, "is a replica");
     } else {

@@ -154,6 +154,7 @@ static void on_error_reply(sx_redis_request *request, const sx_resp *reply) {
         if (cluster->stopping) {
             finish(request, SX_REDIS_CLOSED, NULL);
         } else {
+            sx_redis_nat_apply(cluster, &address);
             redirect(request, asking, slot, &address);
         }
         return;

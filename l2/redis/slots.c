@@ -2,6 +2,10 @@
 /* Reading topology from what servers say: CLUSTER SLOTS, redirects, addresses, CLUSTER NODES; nothing in them is trusted. */
 #include "l2/redis/cluster_private.h"
 
+#include <sys/un.h>
+
+enum { UNIX_SIZE = sizeof SX_REDIS_UNIX - 1 };
+
 /* ---- addresses ---- */
 
 static bool read_port(const char *text, size_t size, uint16_t *out) {
@@ -24,6 +28,10 @@ static bool set_host(sx_redis_address *address, const char *host, size_t size) {
 }
 
 bool sx_redis_address_read(const char *text, size_t size, const char *asked_host, sx_redis_address *out) {
+    if (asked_host == NULL && size > UNIX_SIZE && memcmp(text, SX_REDIS_UNIX, UNIX_SIZE) == 0) {
+        out->port = 0;
+        return size - UNIX_SIZE < sizeof((struct sockaddr_un){0}).sun_path && text[UNIX_SIZE] == '/' && set_host(out, text, size);
+    }
     const char *colon = size == 0 ? NULL : memrchr(text, ':', size);
     if (colon == NULL || !read_port(colon + 1, size - (size_t)(colon + 1 - text), &out->port)) return false;
     size_t host = (size_t)(colon - text);

@@ -142,14 +142,10 @@ static long control(BIO *bio, int command, long number, void *pointer) {
 
 /* ---- sessions ---- */
 
-static bool same_address(const sx_redis_address *a, const sx_redis_address *b) {
-    return a->port == b->port && strcmp(a->host, b->host) == 0;
-}
-
 static session *find_session(sx_redis_tls *tls, const sx_redis_address *address) {
     for (uint32_t i = 0; i < SESSIONS_MAX; i++) {
         session *one = &tls->sessions[i];
-        if (one->ssl != NULL && same_address(&one->address, address)) return one;
+        if (one->ssl != NULL && sx_redis_address_same(&one->address, address)) return one;
     }
     return NULL;
 }
