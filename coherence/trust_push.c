@@ -96,6 +96,7 @@ static void refused(sx_trust_node *node, const sx_resp *error) {
 static void unsubscribed(sx_trust_node *node, uint32_t partition) {
     sx_trust *trust = node->trust;
     sx_trust_partition *p = &trust->partitions[partition];
+    if (SX_BROKEN(sunsubscribe)) return;
     sx_trust_lose(trust, partition);
     p->stage = SX_TRUST_UNSUBSCRIBED;
     p->retry_ns = sx_loop_now_ns(trust->loop) + RESUBSCRIBE_NS;

@@ -17,11 +17,11 @@
 #include "bench/cluster/process.h"
 #include "bench/cluster/wire.h"
 
-enum { SLOTS = 16384, START_MS = 20000, FORM_MS = 30000, COMMAND_MS = 5000, ATTEMPTS = 6 };
+enum { SLOTS = 16384, START_MS = 20000, FORM_MS = 30000, COMMAND_MS = 5000, ATTEMPTS = 6, BUS = 10000 };
 
 typedef struct node {
-    uint16_t port, announced; /* announced: 0 where it is the same */
-    uint16_t tls_port;        /* 0 without TLS */
+    uint16_t port, announced, announced_bus; /* announced: 0 where they are the same */
+    uint16_t tls_port;                       /* 0 without TLS */
     int port_lock, tls_port_lock;
     pid_t pid;
     bool with_debug; /* the server knows --enable-debug-command */
@@ -105,9 +105,10 @@ static pid_t spawn_node(sx_cluster *cluster, uint32_t index) {
     node *n = &cluster->nodes[index];
     const char *name = NULL;
     const char *path = sx_process_binary(&name);
-    char port[8], announced[8], timeout[16];
+    char port[8], announced[8], announced_bus[8], timeout[16];
     snprintf(port, sizeof port, "%u", n->port);
     snprintf(announced, sizeof announced, "%u", n->announced);
+    snprintf(announced_bus, sizeof announced_bus, "%u", n->announced_bus);
     snprintf(timeout, sizeof timeout, "%u", cluster->options.node_timeout_ms);
     const char *args[SX_PROCESS_ARGS_MAX + 1] = {
         name, "--port", port, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--daemonize", "no",
@@ -124,8 +125,8 @@ static pid_t spawn_node(sx_cluster *cluster, uint32_t index) {
         for (size_t i = 0; i < sizeof more / sizeof more[0]; i++) args[argc++] = more[i];
     }
     if (n->announced != 0) {
-        args[argc++] = "--cluster-announce-port";
-        args[argc++] = announced;
+        const char *more[] = {"--cluster-announce-port", announced, "--cluster-announce-bus-port", announced_bus};
+        for (size_t i = 0; i < sizeof more / sizeof more[0]; i++) args[argc++] = more[i];
     }
     char tls_port[8], ca[300], crt[300], key[300];
     if (cluster->options.tls) {
@@ -399,10 +400,13 @@ const char *sx_cluster_seeds(const sx_cluster *cluster) { return cluster->seeds;
 
 /* ---- faults ---- */
 
-int sx_cluster_announce(sx_cluster *cluster, uint32_t index, uint16_t port) {
-    char line[64], error[256];
-    snprintf(line, sizeof line, "CONFIG SET cluster-announce-port %u", port);
+uint16_t sx_cluster_bus_port(const sx_cluster *cluster, uint32_t index) { return (uint16_t)(cluster->nodes[index].port + BUS); }
+
+int sx_cluster_announce(sx_cluster *cluster, uint32_t index, uint16_t port, uint16_t bus_port) {
+    char line[96], error[256];
+    snprintf(line, sizeof line, "CONFIG SET cluster-announce-port %u cluster-announce-bus-port %u", port, bus_port);
     cluster->nodes[index].announced = port;
+    cluster->nodes[index].announced_bus = bus_port;
     return expect_ok(cluster, index, line, error, sizeof error) ? 0 : -1;
 }
 

@@ -51,8 +51,10 @@ const char *sx_cluster_certs(const sx_cluster *cluster);
 /* "127.0.0.1:20000,127.0.0.1:20001,...", the ports for TLS where there are such */
 const char *sx_cluster_seeds(const sx_cluster *cluster);
 
-/* Has a node announce another port than its own, now and after a restart: a proxy's. 0 or -1. */
-int sx_cluster_announce(sx_cluster *cluster, uint32_t node, uint16_t port);
+/* Has a node announce other ports than its own, now and after a restart: a proxy's, for clients and for the other nodes.
+   0 or -1. */
+int sx_cluster_announce(sx_cluster *cluster, uint32_t node, uint16_t port, uint16_t bus_port);
+uint16_t sx_cluster_bus_port(const sx_cluster *cluster, uint32_t node);
 
 /* Faults. 0 or -1. */
 int sx_cluster_kill(sx_cluster *cluster, uint32_t node);    /* SIGKILL, and waits for its end */

@@ -42,6 +42,7 @@
     X(confirm_link, 6)       /* the first lease ends with what it confirmed */                                   \
     X(since, 6)              /* what was sent before a loss proves nothing about it */                           \
     X(redirect, 6)           /* MOVED and ASK end trust */                                                       \
+    X(sunsubscribe, 6)       /* so does a slot that the server takes from us */                                  \
     X(untrust_told, 8)       /* UNTRUST is published before a write follows ASK */                               \
     X(untrust_heard, 8)      /* UNTRUST ends trust */                                                            \
     X(lease_node, 4)         /* a lease is good at the node that granted it */                                   \

@@ -12,10 +12,11 @@
 #define TAKEOVER_MS 10000
 #define PEACE_MS    3000 /* trust regained, a second for what came from a server that was replaced, the longest pause between attempts */
 #define SHOW_MS     500
+#define STOP_NS     20000000 /* until a signal has surely stopped its process */
 
 const char *torment_fault_name(torment_fault fault) {
     static const char *const names[] = {
-        "kill",        "restart_empty", "pause_long", "pause",        "failover",    "takeover", "migrate",
+        "kill",        "restart_empty", "pause_long", "zombie",        "pause",        "failover",    "takeover", "migrate",
         "kill_pubsub", "kill_normal",   "buffer",     "script_flush", "flushall",    "evict",    "client_pause",
         "client_kill", "delay",         "stall",      "late",         "drop",         "cut",         "lose",     "clock"};
     _Static_assert(sizeof names / sizeof names[0] == TORMENT_FAULTS, "one name each");
@@ -84,8 +85,13 @@ static int whole(torment_world *w, uint32_t shard, int64_t *synced_ns) {
 }
 
 static void note_loss(torment_world *w, uint32_t shard, int64_t to_ns) {
-    if (w->loss_count < sizeof w->losses / sizeof w->losses[0])
-        w->losses[w->loss_count++] = (history_loss){w->synced_ns[shard], to_ns, w->shard_keys[shard], w->orderly};
+    int64_t from_ns = w->synced_ns[shard];
+    if (w->loss_count + 2 > sizeof w->losses / sizeof w->losses[0]) return;
+    if (from_ns < w->silent_from_ns) {
+        w->losses[w->loss_count++] = (history_loss){from_ns, w->silent_from_ns, w->shard_keys[shard], false};
+        from_ns = w->silent_to_ns;
+    }
+    w->losses[w->loss_count++] = (history_loss){from_ns, to_ns, w->shard_keys[shard], w->orderly};
 }
 
 void torment_settle(torment_world *w) {
@@ -112,7 +118,7 @@ void torment_peace(torment_world *w) {
     const proxy_fault good = {.kind = PROXY_GOOD};
     size_t losses = w->loss_count;
     if (w->failed || w->repeated_count == sizeof w->repeated_ns / sizeof w->repeated_ns[0]) return;
-    for (uint32_t i = 0; i < TORMENT_NODES; i++) proxy_set(w->proxy, i, &good);
+    for (uint32_t i = 0; i < 2 * TORMENT_NODES; i++) proxy_set(w->proxy, i, &good);
     atomic_store(&w->shared->peace, 1);
     torment_sleep_ms(PEACE_MS);
     int64_t repeated_ns = torment_now_ns();
@@ -120,6 +126,11 @@ void torment_peace(torment_world *w) {
     atomic_store(&w->shared->peace, 0);
     torment_settle(w);
     if (w->loss_count == losses) w->repeated_ns[w->repeated_count++] = repeated_ns;
+}
+
+static void signal_clients(torment_world *w, uint64_t which, int signal) {
+    for (uint32_t i = 0; i < TORMENT_CLIENTS; i++)
+        if ((which >> i & 1) != 0) kill(w->clients[i], signal);
 }
 
 /* ---- servers ---- */
@@ -132,8 +143,10 @@ static void await_takeover(torment_world *w, uint32_t replica) {
 static void kill_primary(torment_world *w) {
     uint32_t node = primary_of(w, (uint32_t)dice(w, TORMENT_SHARDS));
     (void)sx_cluster_kill(w->cluster, node);
+    w->silent_from_ns = torment_now_ns();
     await_takeover(w, other(node));
     torment_sleep_ms(between(w, 0, 500));
+    w->silent_to_ns = torment_now_ns();
     (void)sx_cluster_restart(w->cluster, node);
 }
 
@@ -163,9 +176,42 @@ static void restart_primary(torment_world *w) {
 static void pause_primary(torment_world *w) {
     uint32_t node = primary_of(w, (uint32_t)dice(w, TORMENT_SHARDS));
     (void)sx_cluster_pause(w->cluster, node);
+    w->silent_from_ns = torment_now_ns() + STOP_NS;
     await_takeover(w, other(node));
     torment_sleep_ms(between(w, 0, 1500));
+    w->silent_to_ns = torment_now_ns();
     (void)sx_cluster_resume(w->cluster, node);
+}
+
+static void stall_bus(torment_world *w, uint32_t first, uint32_t count, int64_t time_ms) {
+    proxy_fault stall = {.kind = PROXY_STALL, .until_ns = torment_now_ns() + time_ms * 1000000, .percent = 100,
+                         .to_server = true, .to_client = true};
+    for (uint32_t i = first; i < first + count; i++) proxy_set(w->proxy, TORMENT_BUS + i, &stall);
+}
+
+/* Resumed, the primary goes on answering as what it was: for less time than the others need to miss anybody. A client that
+   slept has its old map. */
+static void raise_zombie(torment_world *w) {
+    uint32_t node = primary_of(w, (uint32_t)dice(w, TORMENT_SHARDS));
+    uint64_t sleepers = dice(w, 1 << TORMENT_CLIENTS);
+    bool before = dice(w, 2) == 0;
+    if (before) signal_clients(w, sleepers, SIGSTOP);
+    stall_bus(w, node, 1, TAKEOVER_MS + 2000);
+    (void)sx_cluster_pause(w->cluster, node);
+    w->silent_from_ns = torment_now_ns() + STOP_NS;
+    if (!before) {
+        torment_sleep_ms(between(w, 0, 700));
+        signal_clients(w, sleepers, SIGSTOP);
+    }
+    await_takeover(w, other(node));
+    torment_sleep_ms(between(w, 0, 1000));
+    int64_t time_ms = between(w, 300, TORMENT_NODE_TIMEOUT_MS * 8 / 10);
+    stall_bus(w, 0, TORMENT_NODES, time_ms);
+    w->silent_to_ns = torment_now_ns();
+    (void)sx_cluster_resume(w->cluster, node);
+    torment_sleep_ms(between(w, 0, 60));
+    signal_clients(w, sleepers, SIGCONT);
+    torment_sleep_ms(time_ms);
 }
 
 static void pause_node(torment_world *w) {
@@ -357,10 +403,12 @@ void torment_strike(torment_world *w, torment_fault fault) {
     if (w->calm_count < sizeof w->calm / sizeof w->calm[0])
         w->calm[w->calm_count++] = (history_loss){w->calm_from_ns, now_ns, 0, false};
     w->orderly = fault == TORMENT_FAILOVER;
+    w->silent_from_ns = w->silent_to_ns = 0;
     switch (fault) {
     case TORMENT_KILL: kill_primary(w); break;
     case TORMENT_RESTART: restart_primary(w); break;
     case TORMENT_PAUSE_LONG: pause_primary(w); break;
+    case TORMENT_ZOMBIE: raise_zombie(w); break;
     case TORMENT_PAUSE: pause_node(w); break;
     case TORMENT_FAILOVER: fail_over(w); break;
     case TORMENT_TAKEOVER: take_over(w); break;

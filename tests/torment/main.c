@@ -58,13 +58,16 @@ static bool start_cluster(torment_world *w) {
         fprintf(stderr, "torment: %s\n", error);
         return false;
     }
-    uint16_t ports[TORMENT_NODES];
-    for (uint32_t i = 0; i < TORMENT_NODES; i++) ports[i] = sx_cluster_port(w->cluster, i);
-    w->proxy = proxy_start(ports, TORMENT_NODES);
+    uint16_t ports[2 * TORMENT_NODES];
+    for (uint32_t i = 0; i < TORMENT_NODES; i++) {
+        ports[i] = sx_cluster_port(w->cluster, i);
+        ports[TORMENT_BUS + i] = sx_cluster_bus_port(w->cluster, i);
+    }
+    w->proxy = proxy_start(ports, 2 * TORMENT_NODES);
     if (w->proxy == NULL) return false;
     size_t used = 0;
     for (uint32_t i = 0; i < TORMENT_NODES; i++) {
-        if (sx_cluster_announce(w->cluster, i, proxy_port(w->proxy, i)) != 0) return false;
+        if (sx_cluster_announce(w->cluster, i, proxy_port(w->proxy, i), proxy_port(w->proxy, TORMENT_BUS + i)) != 0) return false;
         used += (size_t)snprintf(w->seeds + used, sizeof w->seeds - used, "%s127.0.0.1:%u", i == 0 ? "" : ",",
                                  proxy_port(w->proxy, i));
     }
@@ -112,7 +115,7 @@ static bool start(torment_world *w, const settings *s) {
 static size_t shuffle(torment_world *w, const settings *s, torment_fault deck[TORMENT_FAULTS]) {
     size_t count = 0;
     for (int f = 0; f < TORMENT_FAULTS; f++) {
-        bool slow = f <= TORMENT_PAUSE_LONG || f == TORMENT_CLIENT_KILL;
+        bool slow = f <= TORMENT_ZOMBIE || f == TORMENT_CLIENT_KILL;
         bool skip = (slow && !s->some && torment_random(&w->random) % 2 == 0) || (f == TORMENT_LOSE && s->seed % 2 == 0);
         if (s->faults[f] && !skip) deck[count++] = (torment_fault)f;
     }

@@ -40,7 +40,7 @@ typedef struct passage {
     int client, server; /* -1, -1: a free place */
     uint32_t node;
     uint64_t id;
-    bool connecting, known, replication, subscription, doomed, late;
+    bool connecting, known, replication, bus, subscription, doomed, late;
     way up, down; /* up: to the server */
 } passage;
 
@@ -167,14 +167,15 @@ static void recognise(passage *l, size_t from) {
     if (!l->known && w->size >= sizeof ping - 1) {
         l->known = true;
         l->replication = memcmp(w->bytes, ping, sizeof ping - 1) == 0;
+        l->bus = memcmp(w->bytes, "RCmb", 4) == 0;
     }
-    if (!l->subscription && memmem(w->bytes + from, w->size - from, "SSUBSCRIBE", 10) != NULL) l->subscription = true;
+    if (!l->subscription && !l->bus && memmem(w->bytes + from, w->size - from, "SSUBSCRIBE", 10) != NULL) l->subscription = true;
 }
 
 /* Finds complete frames of the server, and loses some. */
 static void frames(proxy *p, passage *l) {
     way *w = &l->down;
-    while (!l->replication && w->whole < w->size) {
+    while (!l->replication && !l->bus && w->whole < w->size) {
         w->bytes[w->size] = 0;
         size_t size = frame_size(w->bytes + w->whole, w->size - w->whole);
         if (size == 0 && w->size < BYTES) return;
@@ -197,7 +198,6 @@ static void plan(proxy *p, passage *l, way *w) {
     if (w->whole == w->planned || w->count == CHUNKS) return;
     int64_t due_ns = now_ns();
     if (suffers(p, l, PROXY_DELAY)) due_ns += (int64_t)p->now[l->node].delay_ms * 1000000;
-    if (suffers(p, l, PROXY_STALL) && directed(p, l, w)) due_ns = p->now[l->node].until_ns;
     if (w == &l->down && suffers(p, l, PROXY_LAG)) due_ns = p->now[l->node].until_ns;
     if (suffers(p, l, PROXY_LATE) && w == &l->up) {
         due_ns += (int64_t)p->now[l->node].delay_ms * 1000000;
@@ -234,7 +234,7 @@ static bool receive(proxy *p, passage *l, way *w, int fd) {
 
 static bool transmit(proxy *p, passage *l, way *w, int fd) {
     int64_t time_ns = now_ns();
-    if (suffers(p, l, PROXY_STALL) && directed(p, l, w)) return true; /* also what was due when it began */
+    if (suffers(p, l, PROXY_STALL) && directed(p, l, w)) return true;
     while (w->count > 0 && w->chunks[w->first].due_ns <= time_ns) {
         size_t size = w->chunks[w->first].size;
         bool cut = w == &l->down && suffers(p, l, PROXY_CUT) && size > 1;

@@ -2,7 +2,8 @@
 /* A proxy between clients and servers that misbehaves as told: one port for each server, one thread for all of them.
 
    Servers announce the proxy's ports, so clients come by here whatever map they read. Replication goes the same way, but is
-   told from clients by its first bytes, and suffers from nothing but PROXY_LAG. */
+   told from clients by its first bytes, and suffers from nothing but PROXY_LAG. What is told by its first bytes to be of the
+   cluster's bus is bytes only: no message of it is looked for. */
 #ifndef SX_TESTS_TORMENT_PROXY_H
 #define SX_TESTS_TORMENT_PROXY_H
 

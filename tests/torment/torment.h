@@ -24,6 +24,7 @@
 #define TORMENT_PARTITIONS 16
 #define TORMENT_SHARDS     3
 #define TORMENT_NODES      (2 * TORMENT_SHARDS)
+#define TORMENT_BUS        TORMENT_NODES /* from there on the proxy's servers are the nodes' cluster buses */
 #define TORMENT_STALENESS_MS    500
 #define TORMENT_NODE_TIMEOUT_MS 1000
 #define TORMENT_DEADLINE_MS     500
@@ -69,6 +70,7 @@ typedef enum torment_fault {
     TORMENT_KILL,          /* a primary, until its replica has taken over */
     TORMENT_RESTART,       /* a primary, back at once, with nothing in memory */
     TORMENT_PAUSE_LONG,    /* a primary, beyond its replacement */
+    TORMENT_ZOMBIE,        /* the same, but it hears nothing of it when it is resumed, and some clients sleep meanwhile */
     TORMENT_PAUSE,         /* any node, shortly */
     TORMENT_FAILOVER,      /* as an operator does it */
     TORMENT_TAKEOVER,      /* as an operator does it in need: nobody is asked */
@@ -107,6 +109,8 @@ typedef struct torment_world {
     int64_t repeated_ns[4096], killed_ns[256]; /* when all had been left in peace; by process, 0 for those that were not killed */
     size_t repeated_count;
     int64_t calm_from_ns;
+    int64_t silent_from_ns, silent_to_ns; /* for so long the primary that was replaced did nothing: what was executed then, was so by its
+                                            successor; 0: not known */
     bool orderly; /* the fault under way replaces a primary without a loss */
     bool failed; /* the cluster did not come back: the run says nothing more */
 } torment_world;
