@@ -142,7 +142,8 @@ bool sx_redis_address_read(const char *text, size_t size, const char *asked_host
 /* "MOVED 3999 127.0.0.1:6381" or "ASK ...". */
 bool sx_redis_redirect_read(const sx_resp *error, const char *asked_host, bool *asking, uint16_t *slot,
                             sx_redis_address *out);
-/* Whether CLUSTER NODES calls id a primary that has not failed and owns every slot for which owned says so. */
+/* Whether CLUSTER NODES calls id a primary that has not failed and owns every slot for which owned says so, and the node
+   that says this hears a majority of the primaries. */
 bool sx_redis_nodes_confirm(const char *text, size_t size, const char *id, const uint16_t owner[SX_SLOTS],
                             uint16_t owned_by);
 

@@ -150,19 +150,39 @@ static bool read_slots(const char *word, size_t size, uint8_t bits[SX_SLOTS / 8]
     return true;
 }
 
-/* "<id> <address> <flags> <primary> <ping> <pong> <epoch> <link> <slot> ..." */
-static bool line_confirms(cursor line, const uint16_t owner[SX_SLOTS], uint16_t owned_by) {
+/* One line: "<id> <address> <flags> <primary> <ping> <pong> <epoch> <link> <slot> ..." */
+typedef struct peer_line {
+    const char *id;
+    size_t id_size;
+    bool primary, good; /* good: nobody believes that it has failed */
+    cursor slots;
+} peer_line;
+
+static peer_line read_line(cursor line) {
+    peer_line peer = {.id = NULL};
     size_t size;
+    peer.id = next_word(&line, &peer.id_size);
     (void)next_word(&line, &size); /* address */
     const char *flags = next_word(&line, &size);
-    if (!has_flag(flags, size, "master") || has_flag(flags, size, "fail") || has_flag(flags, size, "fail?") ||
-        has_flag(flags, size, "noaddr") || has_flag(flags, size, "handshake")) {
-        return false;
-    }
+    peer.primary = has_flag(flags, size, "master");
+    peer.good = !has_flag(flags, size, "fail") && !has_flag(flags, size, "fail?") && !has_flag(flags, size, "noaddr") &&
+                !has_flag(flags, size, "handshake");
     for (int skipped = 0; skipped < 5; skipped++) (void)next_word(&line, &size);
+    peer.slots = line;
+    return peer;
+}
+
+static bool has_slots(cursor slots) {
+    size_t size;
+    const char *word = next_word(&slots, &size);
+    return size > 0 && word[0] != '[';
+}
+
+static bool has_all(cursor slots, const uint16_t owner[SX_SLOTS], uint16_t owned_by) {
     uint8_t bits[SX_SLOTS / 8] = {0};
     for (;;) {
-        const char *word = next_word(&line, &size);
+        size_t size;
+        const char *word = next_word(&slots, &size);
         if (size == 0) break;
         if (word[0] != '[' && !read_slots(word, size, bits)) return false;
     }
@@ -176,14 +196,20 @@ bool sx_redis_nodes_confirm(const char *text, size_t size, const char *id, const
                             uint16_t owned_by) {
     const char *at = text, *end = text + size;
     size_t id_size = strlen(id);
+    uint32_t primaries = 0, good = 0;
+    bool confirmed = false;
     while (at < end && id_size > 0) {
         const char *stop = memchr(at, '\n', (size_t)(end - at));
         if (stop == NULL) stop = end;
         cursor line = {at, stop > at && stop[-1] == '\r' ? stop - 1 : stop};
-        size_t word_size;
-        const char *word = next_word(&line, &word_size);
-        if (word_size == id_size && memcmp(word, id, id_size) == 0) return line_confirms(line, owner, owned_by);
+        peer_line peer = read_line(line);
+        if (peer.primary && has_slots(peer.slots)) {
+            primaries++;
+            good += peer.good;
+        }
+        if (peer.id_size == id_size && memcmp(peer.id, id, id_size) == 0)
+            confirmed = peer.primary && peer.good && has_all(peer.slots, owner, owned_by);
         at = stop + 1;
     }
-    return false;
+    return confirmed && 2 * good > primaries;
 }

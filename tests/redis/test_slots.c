@@ -127,6 +127,15 @@ static void confirmation(void **state) {
         {ID " h:1@2 master - 0 0 1 connected 0-100 2x0\n", false},
         {ID "\n", false}, {"", false}, {"\n\n \n", false},
         {"x " ID " master - 0 0 1 connected 0-16383\n", false},
+        /* Who hears no majority of the primaries with slots knows nothing of what that decides. */
+        {"x h:1@2 master,fail? - 0 0 1 connected 300\n" ID " h:1@2 master - 0 0 1 connected 0-100 200\n", false},
+        {"x h:1@2 master,fail? - 0 0 1 connected\n" ID " h:1@2 master - 0 0 1 connected 0-100 200\n", true},
+        {"x h:1@2 master,fail? - 0 0 1 connected [300-<-abc]\n" ID " h:1@2 master - 0 0 1 connected 0-100 200\n", true},
+        {"x h:1@2 slave,fail? - 0 0 1 connected 300\n" ID " h:1@2 master - 0 0 1 connected 0-100 200\n", true},
+        {"x h:1@2 master,fail - 0 0 1 connected 300\ny h:1@2 master - 0 0 1 connected 400\n" ID
+         " h:1@2 master - 0 0 1 connected 0-100 200\n", true},
+        {ID " h:1@2 master - 0 0 1 connected 0-100 200\nx h:1@2 master,fail - 0 0 1 connected 300\n"
+         "y h:1@2 master,fail? - 0 0 1 connected 400\n", false},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         if (sx_redis_nodes_confirm(cases[i].line, strlen(cases[i].line), ID, owner, 1) != cases[i].yes) {
