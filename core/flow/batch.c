@@ -93,7 +93,7 @@ static void start_child(const batch_call *call, sx_batch *batch, uint32_t index,
     }
     int32_t status = STRATA_E_NOMEM;
     sx_op *op = NULL;
-    if (!sx_pending_fits(engine, call->values == NULL ? SX_OP_COST : sx_write_cost(key.size, call->values[index].size)))
+    if (!sx_pending_fits(engine, call->values == NULL ? SX_OP_COST : sx_write_cost(key.size, call->values[index].size, 0)))
         status = STRATA_E_OVERLOADED;
     else
         op = sx_session_op(session, call->values == NULL ? SX_OP_GET : SX_OP_SET, call->options, NULL, NULL);

@@ -6,7 +6,7 @@ static void deliver(sx_op *op) {
     strata_session *session = op->session;
     strata *engine = session->engine;
     if (op->status == STRATA_E_TIMEOUT) sx_counter_add_shared(&engine->counters[SX_FLOW_METRIC_TIMEOUTS], 1);
-    if (op->kind == SX_OP_GET || op->kind == SX_OP_LOAD) sx_pending_end(engine, SX_OP_COST); /* writes count themselves */
+    if (op->kind == SX_OP_GET || op->kind == SX_OP_LOAD) sx_pending_end(engine, sx_read_cost(op->tags_size)); /* writes count themselves */
     if ((op->flags & STRATA_ON_LOOP) != 0 && op->done != NULL && sx_loop_is_current(engine->loop)) {
         assert(sx_lock_none_held());
         strata_result result;

@@ -338,12 +338,13 @@ static inline void sx_namespace_cleared(strata_namespace *ns) {
 }
 
 /* What an operation under way may hold in memory: its own structures, and a value as item, envelope and bytes to be
-   sent. */
+   sent; its tags as its own, and with its flight or like the value. */
 #define SX_OP_COST 1024
-static inline int64_t sx_write_cost(size_t key_size, size_t value_size) {
-    return SX_OP_COST + (int64_t)key_size + 3 * (int64_t)value_size;
+static inline int64_t sx_read_cost(size_t tags_size) { return SX_OP_COST + 2 * (int64_t)tags_size; }
+static inline int64_t sx_write_cost(size_t key_size, size_t value_size, size_t tags_size) {
+    return SX_OP_COST + (int64_t)key_size + 3 * (int64_t)value_size + 4 * (int64_t)tags_size;
 }
-/* Whether one more may be begun. One that is too large by itself may where nothing else is under way. */
+/* Whether one more may be begun; its tags count from then on. One that is too large by itself may where nothing else is under way. */
 static inline bool sx_pending_fits(strata *engine, int64_t cost) {
     /* relaxed: limits that may be passed by as many as there are threads */
     int64_t bytes = atomic_load_explicit(&engine->pending_bytes, memory_order_relaxed);

@@ -110,7 +110,7 @@ int32_t sx_read_slow(strata_session *session, strata_namespace *ns, strata_bytes
             candidate = NULL;
             if (!engine->l2_on) flight->state = SX_FLIGHT_LOADING; /* nobody to ask first */
         }
-        sx_pending_begin(engine, SX_OP_COST);
+        sx_pending_begin(engine, sx_read_cost(op->tags_size));
         if (op->deadline_ns < flight->earliest_ns) {
             flight->earliest_ns = op->deadline_ns;
             post = sx_flight_want_post_locked(flight);

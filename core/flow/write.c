@@ -17,6 +17,11 @@ static void write_free(sx_write *write) {
 
 static void run_write_on_loop(sx_task *task);
 
+static int64_t cost_of(const sx_write *write) {
+    const sx_item_tagging *tagging = sx_item_tagging_of(write->item);
+    return sx_write_cost(write->item->key_size, write->item->value_size, tagging == NULL ? 0 : tagging->size);
+}
+
 /* The write with its own copy of key and value, the value already in its envelope. */
 static sx_write *write_create(strata *engine, strata_namespace *ns, strata_bytes key, const strata_bytes *value,
                               const sx_op *op, uint64_t app_version) {
@@ -90,7 +95,7 @@ int32_t sx_write_start(strata_session *session, strata_namespace *ns, strata_byt
         write->op = op;
         op->write = write;
     }
-    sx_pending_begin(engine, sx_write_cost(key.size, value == NULL ? 0 : value->size));
+    sx_pending_begin(engine, cost_of(write));
     sx_loop_post(engine->loop, &write->task);
     return STRATA_PENDING;
 }
@@ -107,7 +112,7 @@ static sx_publish_key publish_key(const sx_write *write) {
 void sx_write_end_on_loop(sx_write *write, int32_t status, uint64_t n) {
     strata *engine = write->engine;
     sx_loop_timer_cancel(engine->loop, &write->timer);
-    sx_pending_end(engine, sx_write_cost(write->item->key_size, write->item->value_size));
+    sx_pending_end(engine, cost_of(write));
     uint32_t stripe = sx_flight_stripe(write->hash);
     sx_flights_lock(engine->flights, stripe);
     sx_write_mark_remove_locked(engine->flights, &write->seen);
@@ -326,7 +331,7 @@ static int32_t start(strata_session *session, strata_namespace *ns, strata_bytes
     strata *engine = session->engine;
     if (value != NULL && value->size > (size_t)engine->value_bytes_max) return STRATA_E_VALUE_SIZE;
     if (value != NULL && value->size != 0 && value->data == NULL) return STRATA_E_INVALID;
-    if (!sx_pending_fits(engine, sx_write_cost(key.size, value == NULL ? 0 : value->size))) return STRATA_E_OVERLOADED;
+    if (!sx_pending_fits(engine, sx_write_cost(key.size, value == NULL ? 0 : value->size, 0))) return STRATA_E_OVERLOADED;
     sx_op *op = sx_session_op(session, value == NULL ? SX_OP_INVALIDATE : SX_OP_SET, options, done, user);
     if (op == NULL) return STRATA_E_NOMEM;
     op->sync = sync;

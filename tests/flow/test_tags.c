@@ -180,6 +180,27 @@ static void what_is_refused(void **state) {
     close_fixture(&f);
 }
 
+static void they_count_in_what_is_pending(void **state) {
+    (void)state;
+    fixture f;
+    char name[201];
+    memset(name, 't', sizeof name - 1);
+    name[sizeof name - 1] = 0;
+    open_fixture(&f, "100");
+    assert_int_equal(start_load(&f, "plain", NULL), STRATA_PENDING);
+    int64_t plain = test_metric(f.engine, "flow.pending_bytes");
+    for (int i = 0; i < 500 && f.calls < 1; i++) strata_session_wait(f.session, 10);
+    strata_load *first = f.kept;
+    assert_int_equal(start_load(&f, "tagged", name), STRATA_PENDING);
+    assert_true(test_metric(f.engine, "flow.pending_bytes") >= 2 * plain + 2 * 200);
+    for (int i = 0; i < 500 && f.calls < 2; i++) strata_session_wait(f.session, 10);
+    assert_int_equal(strata_load_finish(first, STRATA_OK, test_bytes("v"), NULL), STRATA_OK);
+    assert_int_equal(strata_load_finish(f.kept, STRATA_OK, test_bytes("v"), NULL), STRATA_OK);
+    await_answers(&f, 2);
+    assert_int_equal(test_metric(f.engine, "flow.pending_bytes"), 0);
+    close_fixture(&f);
+}
+
 static void bytes_from_outside(void **state) {
     (void)state;
     sx_buf buf;
@@ -214,6 +235,7 @@ int main(void) {
         cmocka_unit_test(invalidated_without_l2), cmocka_unit_test(a_load_that_was_overtaken),
         cmocka_unit_test(late_tags_need_a_second_load), cmocka_unit_test(forgotten_markers),
         cmocka_unit_test(what_is_refused), cmocka_unit_test(bytes_from_outside),
+        cmocka_unit_test(they_count_in_what_is_pending),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

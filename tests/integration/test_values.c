@@ -17,8 +17,10 @@
 
 #include <cmocka.h>
 
+#include "core/key/key.h"
 #include "tests/support/cluster.h"
 #include "tests/support/engine.h"
+#include "tests/support/talk.h"
 
 #define PROCESSES 8
 #define WRITES    20
@@ -175,11 +177,93 @@ static void what_is_larger_does_not_travel(void **state) {
     assert_int_equal(strata_close(b, 1000), STRATA_OK);
 }
 
+/* UNTRUST comes right before a value: nobody knows what was between the entry and it, so the entry goes, and nothing takes its
+   place. */
+static void without_trust_no_value_is_taken(void **state) {
+    (void)state;
+    strata *a = open_engine("1KiB"), *b = open_engine("0");
+    strata_session *at = test_engine_session(a), *bt = test_engine_session(b);
+    strata_namespace *an = test_engine_ns(a, "values"), *bn = test_engine_ns(b, "values");
+    sx_key_tags *tags;
+    assert_int_equal(sx_key_tags_create(sx_alloc_default(), 256, &tags), STRATA_OK);
+    assert_true(test_metric_wait(b, "coherence.partitions_trusted", 256, 5000));
+    assert_int_equal(test_set(at, an, "doubt", "old"), STRATA_OK);
+    assert_string_equal(test_get(bt, bn, "doubt"), "old");
+    assert_non_null(test_peek(bt, bn, "doubt"));
+    const struct sx_key_tag *tag = &tags->tags[sx_key_partition("doubt", 5, 256)];
+    uint32_t node = (uint32_t)sx_cluster_owner(cluster, tag->slot);
+    char channel[64];
+    int size = snprintf(channel, sizeof channel, "{%s}s1:c", tag->text);
+    test_talk *talk = test_talk_open(sx_cluster_port(cluster, node), true);
+    (void)test_talk_say(talk, "PING");
+    sx_command untrust;
+    sx_command_init(&untrust, sx_alloc_default());
+    sx_command_text(&untrust, "SPUBLISH");
+    sx_command_arg(&untrust, channel, (size_t)size);
+    sx_command_arg(&untrust, "\x92\x08\x00", 3);
+    int64_t taken = test_metric(b, "flow.values_taken");
+    assert_int_equal(sx_cluster_pause(cluster, node), 0); /* it will read both at once, in the order in which they came */
+    test_talk_send(talk, &untrust, NULL);
+    test_sleep_ms(60);
+    strata_op_options patient = {.struct_size = sizeof patient, .deadline_ms = 3000};
+    assert_int_equal(strata_set(at, an, test_bytes("doubt"), test_bytes("new"), &patient, NULL, NULL), STRATA_PENDING);
+    test_sleep_ms(60);
+    assert_int_equal(sx_cluster_resume(cluster, node), 0);
+    const char *text = NULL;
+    for (int i = 0; i < 200 && (text == NULL || strcmp(text, "new") != 0); i++) {
+        test_sleep_ms(10);
+        text = test_get(bt, bn, "doubt");
+    }
+    assert_string_equal(text, "new");
+    sx_command_deinit(&untrust);
+    test_talk_close(talk);
+    assert_int_equal(test_metric(b, "flow.values_taken"), taken);
+    strata_session_close(at);
+    strata_session_close(bt);
+    assert_int_equal(strata_close(a, 1000), STRATA_OK);
+    assert_int_equal(strata_close(b, 1000), STRATA_OK);
+    sx_key_tags_destroy(tags);
+}
+
+/* A key with a write of unknown outcome takes no value: neither that of the later write, nor the lost one's own. */
+static void a_key_of_unknown_outcome_takes_no_value(void **state) {
+    (void)state;
+    strata *a = open_engine("1KiB"), *b = open_engine("1KiB");
+    strata_session *at = test_engine_session(a), *bt = test_engine_session(b);
+    strata_namespace *an = test_engine_ns(a, "values"), *bn = test_engine_ns(b, "values");
+    sx_key_tags *tags;
+    assert_int_equal(sx_key_tags_create(sx_alloc_default(), 256, &tags), STRATA_OK);
+    assert_true(test_metric_wait(b, "coherence.partitions_trusted", 256, 5000));
+    assert_int_equal(test_set(at, an, "lost", "old"), STRATA_OK);
+    assert_string_equal(test_get(bt, bn, "lost"), "old");
+    uint32_t node = (uint32_t)sx_cluster_owner(cluster, tags->tags[sx_key_partition("lost", 4, 256)].slot);
+    int64_t taken = test_metric(b, "flow.values_taken");
+    assert_int_equal(sx_cluster_pause(cluster, node), 0);
+    strata_op_options brief = {.struct_size = sizeof brief, .deadline_ms = 40}, patient = {.struct_size = sizeof patient, .deadline_ms = 3000};
+    assert_int_equal(strata_set(at, an, test_bytes("lost"), test_bytes("new"), &patient, NULL, NULL), STRATA_PENDING);
+    assert_int_equal(strata_set_wait(bt, bn, test_bytes("lost"), test_bytes("lost"), &brief, NULL), STRATA_E_UNKNOWN_OUTCOME);
+    assert_null(test_peek(bt, bn, "lost"));
+    assert_int_equal(sx_cluster_resume(cluster, node), 0);
+    assert_true(test_metric_wait(b, "flow.unknown_resolved", 1, 5000));
+    test_sleep_ms(100);
+    assert_int_equal(test_metric(b, "flow.values_taken"), taken);
+    /* Whichever was executed last: the later write, or what settled the lost one. Never the lost one. */
+    const char *text = test_get(bt, bn, "lost");
+    assert_true(text == NULL || strcmp(text, "new") == 0);
+    strata_session_close(at);
+    strata_session_close(bt);
+    assert_int_equal(strata_close(a, 1000), STRATA_OK);
+    assert_int_equal(strata_close(b, 1000), STRATA_OK);
+    sx_key_tags_destroy(tags);
+}
+
 int main(void) {
     if (!sx_cluster_available()) return 77;
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_write_of_a_held_key_costs_one_message_and_no_read),
         cmocka_unit_test(what_is_larger_does_not_travel),
+        cmocka_unit_test(without_trust_no_value_is_taken),
+        cmocka_unit_test(a_key_of_unknown_outcome_takes_no_value),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }
