@@ -153,13 +153,20 @@ void sx_publish_encode_over(const sx_publish *publish, const sx_publish_key *key
     sx_command_int(command, lease_ms);
 }
 
-void sx_publish_encode_mark(const sx_publish *publish, const sx_publish_key *key, int64_t ttl_ms, const uint8_t *tail,
-                            size_t tail_size, sx_command *command) {
+void sx_publish_encode_mark(const sx_publish *publish, const sx_publish_key *key, uint64_t nonce, int64_t ttl_ms,
+                            const uint8_t *tail, size_t tail_size, sx_command *command) {
     sx_command_int(command, 2);
     arg_value_name(publish, key, command);
     arg_counter_name(publish, key->partition, command);
     value_arg(command, tail, tail_size);
     sx_command_int(command, ttl_ms);
+    arg_channel(publish, key->partition, command);
+    size_t mark = sx_command_arg_open(command);
+    sx_message_encode_head(&command->args, SX_MESSAGE_TAG);
+    sx_command_arg_close(command, mark);
+    mark = sx_command_arg_open(command);
+    sx_message_encode_tag_rest(&command->args, nonce, key->key, key->key_size);
+    sx_command_arg_close(command, mark);
 }
 
 /* What the holder of a lease compares: its bytes without the mark. */

@@ -76,9 +76,9 @@ void sx_publish_encode_lease(const sx_publish *publish, sx_publish_scripts *scri
 /* The same in the place of a value with that version, and only of that one: written_ms is part of it. */
 void sx_publish_encode_over(const sx_publish *publish, const sx_publish_key *key, uint64_t n, int64_t written_ms,
                             uint64_t id, uint64_t token, int64_t lease_ms, sx_command *command);
-/* Reads a tag's marker; where there is none, creates it: tail is the marker's behind its head, as a value's. */
-void sx_publish_encode_mark(const sx_publish *publish, const sx_publish_key *key, int64_t ttl_ms, const uint8_t *tail,
-                            size_t tail_size, sx_command *command);
+/* Reads a tag's marker; where there is none, creates and announces it: tail is the marker's behind its head, as a value's. */
+void sx_publish_encode_mark(const sx_publish *publish, const sx_publish_key *key, uint64_t nonce, int64_t ttl_ms,
+                            const uint8_t *tail, size_t tail_size, sx_command *command);
 /* Stores a load's result if the lease with token is still there, and its namespace was not cleared later than at floor; id of
    the value is the token. */
 void sx_publish_encode_fill(const sx_publish *publish, const sx_publish_key *key, uint64_t token, int64_t deadline_ms,

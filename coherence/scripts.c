@@ -101,22 +101,30 @@ static const char over_text[] =
     "redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])\n"
     "return false\n";
 
-/* KEYS marker, counter.  ARGV marker with an empty head, ttl_ms. Answers the marker, created where it was missing: a new
-   nonce makes invalid whatever was tagged before. */
+/* KEYS marker, counter.  ARGV marker with an empty head, ttl_ms, publish command, channel, message before n, message after n.
+   Answers the marker, whose time begins anew. Created where it was missing, it has a new nonce, which makes invalid whatever
+   was tagged before; that is published like any renewal, else who knows the former nonce would go on believing in it, and
+   each would judge the other's values outdated, in turns. */
 static const char mark_text[] =
     "local v = redis.call('GET', KEYS[1])\n"
-    "if v then return v end\n"
+    "if v then\n"
+    "  redis.pcall('PEXPIRE', KEYS[1], ARGV[2])\n"
+    "  return v\n"
+    "end\n"
     LUA_TIME LUA_USABLE
-    "local n = tonumber(redis.call('HGET', KEYS[2], 'n') or nil)\n"
-    "if not usable(n) then\n"
+    "local n = redis.pcall('HINCRBY', KEYS[2], 'n', 1)\n"
+    "if type(n) == 'table' then return n end\n"
+    "if n == 1 or not usable(n) then\n"
     LUA_RESTART("KEYS[2]")
     "end\n"
-    "redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])\n"
-    "local r = " LUA_PATCH "\n"
+    "local r = redis.pcall('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])\n"
+    "if not r.err then r = " LUA_PATCH " end\n"
     "if type(r) == 'table' and r.err then\n"
-    "  redis.call('UNLINK', KEYS[1])\n"
+    "  redis.pcall('UNLINK', KEYS[1])\n"
+    "  redis.call(ARGV[3], ARGV[4], '\\146\\8\\0')\n"
     "  return r\n"
     "end\n"
+    "redis.call(ARGV[3], ARGV[4], ARGV[5] .. '\\207' .. struct.pack('>I8', n) .. ARGV[6])\n"
     "return redis.call('GET', KEYS[1])\n";
 
 /* KEYS value, counter.  ARGV deadline_ms, ttl_ms, the lease but for its last byte, publish command, channel, FILLED
@@ -212,6 +220,7 @@ static const char probe_text[] =
     "redis.call('GET', KEYS[1])\n"
     "redis.call('GETRANGE', KEYS[1], 0, 12)\n"
     "redis.call('PTTL', KEYS[1])\n"
+    "redis.call('PEXPIRE', KEYS[1], 1000)\n"
     "redis.call('SETRANGE', KEYS[1], 0, '1')\n"
     "redis.call('UNLINK', KEYS[1])\n"
     "redis.call('HINCRBY', KEYS[1], 'n', 1)\n"

@@ -105,7 +105,7 @@ void sx_apply_message_on_loop(void *context, uint32_t partition, const sx_messag
     assert(sx_loop_is_current(engine->loop));
     if (message->kind == SX_MESSAGE_TAG) {
         sx_marks_renewed_on_loop(engine, message->key, message->key_size, message->n, message->id);
-        sx_flights_mark_tag(engine, message->key, message->key_size);
+        sx_flights_mark_tag(engine, message->key, message->key_size, message->id);
         return;
     }
     if (message->kind == SX_MESSAGE_UNTRUST && !SX_BROKEN(untrust_heard)) {

@@ -15,6 +15,7 @@ typedef struct sx_stripe {
 } sx_stripe;
 
 struct sx_flights {
+    _Atomic uint32_t tagged; /* atomic: relaxed; flights that depend on tags: on the loop, or ordered by the lock of the marks */
     sx_stripe stripes[SX_STRIPES];
 };
 
@@ -89,8 +90,18 @@ static sx_flight *take_memory_locked(strata *engine, sx_stripe *stripe, size_t k
     return flight;
 }
 
+void sx_flight_tagged_locked(sx_flight *flight) {
+    assert(sx_flights_is_locked(flight->engine->flights, flight->stripe));
+    if (flight->tagged) return;
+    flight->tagged = true;
+    /* relaxed: it takes the nonces after this, under the lock of the marks: who renews one later sees the count */
+    atomic_fetch_add_explicit(&flight->engine->flights->tagged, 1, memory_order_relaxed);
+}
+
 void sx_flight_recycle_on_loop(sx_flight *flight) {
     strata *engine = flight->engine;
+    if (flight->tagged) /* relaxed: it is linked nowhere any more */
+        atomic_fetch_sub_explicit(&engine->flights->tagged, 1, memory_order_relaxed); /* relaxed: as above */
     sx_stripe *stripe = &engine->flights->stripes[flight->stripe];
     sx_command *command = &flight->store_op.request.command;
     if (command->args.capacity > SX_FLIGHT_COMMAND_KEEP) sx_command_deinit(command);
@@ -217,8 +228,18 @@ void sx_flights_mark_wide(sx_flights *flights, uint32_t partition, const strata_
     }
 }
 
-void sx_flights_mark_tag(strata *engine, const void *name, size_t size) {
+static bool depends(const uint8_t *bytes, size_t bytes_size, const void *name, size_t size, uint64_t nonce) {
+    sx_tag tag;
+    for (size_t at = 0; bytes != NULL && sx_tags_next(bytes, bytes_size, &at, &tag);) {
+        if (tag.size == size && memcmp(tag.name, name, size) == 0) return nonce == 0 || tag.nonce != nonce;
+    }
+    return false;
+}
+
+void sx_flights_mark_tag(strata *engine, const void *name, size_t size, uint64_t nonce) {
     sx_flights *flights = engine->flights;
+    /* relaxed: see sx_flight_tagged_locked */
+    if (atomic_load_explicit(&flights->tagged, memory_order_relaxed) == 0) return;
     for (uint32_t s = 0; s < SX_STRIPES; s++) {
         sx_flights_lock(flights, s);
         for (uint32_t b = 0; b < SX_STRIPE_BUCKETS; b++) {
@@ -227,9 +248,9 @@ void sx_flights_mark_tag(strata *engine, const void *name, size_t size) {
                 /* What is judged tag by tag, with requests in between, was judged for those who have joined already. */
                 sx_item *at = engine->l2_on ? f->judged : NULL; /* the loop's, which this is then */
                 const sx_item_tagging *judged = at == NULL ? NULL : sx_item_tagging_of(at);
-                if ((f->load != NULL && sx_tags_name(f->load->tags, f->load->tags_size, name, size)) ||
-                    (loaded != NULL && sx_tags_name(loaded->bytes, loaded->size, name, size)) ||
-                    (judged != NULL && sx_tags_name(judged->bytes, judged->size, name, size)))
+                if ((f->load != NULL && depends(f->load->tags, f->load->tags_size, name, size, nonce)) ||
+                    (loaded != NULL && depends(loaded->bytes, loaded->size, name, size, nonce)) ||
+                    (judged != NULL && depends(judged->bytes, judged->size, name, size, nonce)))
                     mark(f, 0);
             }
         }

@@ -57,6 +57,7 @@ typedef struct sx_flight {
     bool in_table;
     bool posted;        /* task lies in the loop's mailbox */
     bool fill;          /* some waiter wants L1 filled */
+    bool tagged;        /* counted among those that depend on tags */
     uint64_t min_n;     /* raised by everything that matches: nothing older gets into L1 */
     uint64_t seq;       /* counts what matched; a result without a version is good for those who joined no later */
     uint64_t phase_seq; /* seq when the present request was sent or the loader asked */
@@ -146,8 +147,11 @@ void sx_flight_wake_locked(sx_flight *flight);
 /* Something about the key happened at n (0: unknown, a barrier): its flight and its writes in progress learn of it. */
 void sx_flights_mark_locked(sx_flights *flights, uint64_t hash, uint16_t ns, const void *key, size_t key_size,
                             uint64_t n);
-/* Loads and judgements under way that depend on the tag: who joins them from now on must not have their result. Takes the locks. */
-void sx_flights_mark_tag(strata *engine, const void *name, size_t size);
+/* Loads and judgements under way that depend on the tag, with another nonce than that (0: whatever theirs is): who joins them
+   from now on must not have their result. Takes the locks. */
+void sx_flights_mark_tag(strata *engine, const void *name, size_t size, uint64_t nonce);
+/* It depends on tags from here on, until its end: before it takes their nonces. */
+void sx_flight_tagged_locked(sx_flight *flight);
 /* Whether a write of this process is under way to the key. */
 bool sx_flights_is_written_locked(const sx_flights *flights, uint64_t hash, uint16_t ns, const void *key,
                                   size_t key_size);

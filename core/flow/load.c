@@ -19,8 +19,9 @@ static void run_task(void *argument) { sx_load_run(argument); }
 
 /* The tags of the operation whose loader it is: with the nonces that were taken for them, or, where those were another's,
    without. */
-static bool copy_tags_locked(strata_load *load, const sx_flight *flight, const sx_op *asked) {
+static bool copy_tags_locked(strata_load *load, sx_flight *flight, const sx_op *asked) {
     if (asked->tags == NULL) return true;
+    sx_flight_tagged_locked(flight);
     bool same = flight->tags_size != 0 && sx_tags_same(flight->tags, flight->tags_size, asked->tags, asked->tags_size);
     load->tags = sx_allocate(&load->engine->alloc, asked->tags_size);
     if (load->tags == NULL) return false;

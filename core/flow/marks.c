@@ -16,6 +16,7 @@ struct sx_mark {
     _Atomic uint64_t generation; /* atomic: release / acquire [order: mark-proof]; its partition's; 0 not proven */
     uint64_t n;                  /* lock: marks */
     int64_t since_ns;            /* lock: marks; when this nonce was learnt */
+    int64_t asked_ns;            /* lock: marks; when L2 was last asked for it */
     uint64_t hash;               /* const, as all below */
     uint32_t partition;
     uint32_t size;
@@ -194,7 +195,10 @@ uint64_t sx_marks_nonce_on_loop(const strata *engine, const sx_tag *tag, int64_t
     uint64_t nonce = 0;
     sx_lock_acquire(&engine->marks->lock);
     const sx_mark *mark = find(engine, tag->name, tag->size);
-    if (mark != NULL && mark->since_ns <= since_ns) nonce = proven_nonce(engine, mark, sx_engine_now(engine), &lease_ns);
+    int64_t now_ns = sx_engine_now(engine);
+    if (mark != NULL && mark->since_ns <= since_ns &&
+        (!engine->l2_on || now_ns - mark->asked_ns < SX_MARKS_TOUCH_MS * SX_NS_PER_MS))
+        nonce = proven_nonce(engine, mark, now_ns, &lease_ns);
     sx_lock_release(&engine->marks->lock);
     return nonce;
 }
@@ -217,12 +221,18 @@ bool sx_marks_stamp(const strata *engine, sx_epoch_record *record, sx_item *item
     return true;
 }
 
-static uint64_t *renewals_of(const strata *engine, const void *name, size_t size) {
-    return &engine->marks->renewals[hash_of(engine, name, size) % SX_MARKS_BUCKETS];
+static sx_marks_heard *heard_of(const strata *engine, const void *name, size_t size) {
+    return &engine->marks->heard[hash_of(engine, name, size) % SX_MARKS_BUCKETS];
+}
+
+static void hear(strata *engine, const void *name, size_t size, uint64_t nonce) {
+    sx_marks_heard *heard = heard_of(engine, name, size);
+    heard->count++;
+    heard->nonce = nonce;
 }
 
 void sx_marks_renewed_on_loop(strata *engine, const void *name, size_t size, uint64_t n, uint64_t nonce) {
-    ++*renewals_of(engine, name, size);
+    hear(engine, name, size, nonce);
     sx_lock_acquire(&engine->marks->lock);
     sx_mark *mark = find(engine, name, size);
     if (mark != NULL) learn_locked(engine, mark, n, nonce, 0);
@@ -230,7 +240,7 @@ void sx_marks_renewed_on_loop(strata *engine, const void *name, size_t size, uin
 }
 
 void sx_marks_doubt_on_loop(strata *engine, const void *name, size_t size) {
-    ++*renewals_of(engine, name, size);
+    hear(engine, name, size, 0);
     sx_lock_acquire(&engine->marks->lock);
     sx_mark *mark = find(engine, name, size);
     if (mark != NULL) {
@@ -283,9 +293,10 @@ void sx_marks_ask_on_loop(strata *engine, sx_store_op *op, const sx_tag *tag, in
                           .key_size = tag->size,
                           .what = SX_PUBLISH_TAG};
     sx_buf tail;
-    sx_marks_encode_tail(engine, sx_key_random_next(&engine->random), &tail);
+    uint64_t nonce = sx_key_random_next(&engine->random);
+    sx_marks_encode_tail(engine, nonce, &tail);
     sx_command_clear(&op->request.command);
-    sx_publish_encode_mark(&engine->publish, &key, SX_MARKS_TTL_MS, tail.data, tail.size, &op->request.command);
+    sx_publish_encode_mark(&engine->publish, &key, nonce, SX_MARKS_TTL_MS, tail.data, tail.size, &op->request.command);
     if (tail.failed) op->request.command.args.failed = true;
     sx_buf_deinit(&tail);
     op->request.script = &engine->scripts.mark;
@@ -296,7 +307,7 @@ void sx_marks_ask_on_loop(strata *engine, sx_store_op *op, const sx_tag *tag, in
     op->write = false; /* executed twice, or late, it finds what is there */
     op->done = done;
     asked->mark = sx_trust_mark_on_loop(engine->trust, key.partition);
-    asked->renewals = *renewals_of(engine, tag->name, tag->size);
+    asked->renewals = heard_of(engine, tag->name, tag->size)->count;
     sx_counter_add_shared(&engine->counters[SX_FLOW_METRIC_MARKS_ASKED], 1);
     sx_store_submit_on_loop(engine->store, op);
 }
@@ -308,12 +319,17 @@ uint64_t sx_marks_answered_on_loop(strata *engine, const sx_store_op *op, const 
         sx_envelope_decode_front(reply->text, reply->size, &front) != SX_ENVELOPE_VALUE || front.id == 0)
         return 0;
     uint32_t partition = sx_key_partition(tag->name, tag->size, engine->partitions);
-    /* The answer and a renewal's message come over two connections: either may have overtaken the other. */
+    /* The answer and a renewal's message come over two connections: either may have overtaken the other. The message of the
+       very nonce that was answered is no contradiction: it was created for this question. */
+    const sx_marks_heard *heard = heard_of(engine, tag->name, tag->size);
     bool proves = sx_trust_may_fill_on_loop(engine->trust, partition, &asked->mark, op->request.identity) &&
-                  asked->renewals == *renewals_of(engine, tag->name, tag->size);
+                  (asked->renewals == heard->count || heard->nonce == front.id);
     sx_lock_acquire(&engine->marks->lock);
     sx_mark *known = proves ? get_locked(engine, engine->loop_record, tag->name, tag->size) : NULL;
-    if (known != NULL) learn_locked(engine, known, front.n, front.id, asked->mark.generation);
+    if (known != NULL) {
+        learn_locked(engine, known, front.n, front.id, asked->mark.generation);
+        known->asked_ns = sx_loop_now_ns(engine->loop);
+    }
     sx_lock_release(&engine->marks->lock);
     return front.id;
 }

@@ -14,7 +14,15 @@
 #define SX_MARKS_BUCKETS 4096
 #define SX_MARKS_TTL_MS  (INT64_C(30) * 86400 * 1000) /* of a marker in L2: longer than entries live as a rule */
 
+#define SX_MARKS_TOUCH_MS (SX_MARKS_TTL_MS / 3) /* one that is used is asked for that often, which begins its time anew */
+
 typedef struct sx_mark sx_mark;
+
+/* Renewals of the tags of one bucket. */
+typedef struct sx_marks_heard {
+    uint64_t count;
+    uint64_t nonce; /* the last one's; 0: it may have been one */
+} sx_marks_heard;
 
 typedef struct sx_marks {
     /* What a tagged hit compares. An item judged in the present epoch is valid while now < lease_ns. */
@@ -28,7 +36,7 @@ typedef struct sx_marks {
     uint32_t *in_partition;   /* lock: marks; markers of each partition */
     uint64_t *generations;    /* lock: marks; of the partitions, as of the last look */
     uint64_t last_nonce;      /* lock: marks; without L2 */
-    uint64_t renewals[SX_MARKS_BUCKETS]; /* owner: loop; how many were heard of, whether their markers are known or not */
+    sx_marks_heard heard[SX_MARKS_BUCKETS]; /* owner: loop; renewals, whether their markers are known or not */
     sx_turn_end turn;         /* owner: loop */
     strata *engine;           /* const */
 } sx_marks;
@@ -62,7 +70,8 @@ bool sx_marks_take_here(strata *engine, sx_epoch_record *record, const uint8_t *
 void sx_marks_renew_here(strata *engine, const void *name, size_t size);
 
 /* ---- on the loop ---- */
-/* A tag's nonce where it is proven to be the present one, and has been known since since_ns; 0 otherwise. */
+/* A tag's nonce where it is proven to be the present one, and has been known since since_ns; 0 otherwise, and where the marker
+   has not been asked for in so long that it might expire. */
 uint64_t sx_marks_nonce_on_loop(const strata *engine, const sx_tag *tag, int64_t since_ns);
 /* A marker was renewed: by a message, or by this process. */
 void sx_marks_renewed_on_loop(strata *engine, const void *name, size_t size, uint64_t n, uint64_t nonce);
@@ -71,7 +80,7 @@ void sx_marks_doubt_on_loop(strata *engine, const void *name, size_t size);
 /* Some partition's word has changed. */
 void sx_marks_watch_on_loop(strata *engine);
 /* Asks L2 for a tag's marker through an op that is not under way; done then hands the reply to answered, which answers
-   the nonce, or 0 where there is none to be had. It is proven only where no renewal was heard of in between. */
+   the nonce, or 0 where there is none to be had. It is proven only where no other renewal was heard of in between. */
 void sx_marks_ask_on_loop(strata *engine, sx_store_op *op, const sx_tag *tag, int64_t deadline_ns, sx_marks_asked *asked,
                           void (*done)(sx_store_op *op, int32_t status, const sx_resp *reply));
 uint64_t sx_marks_answered_on_loop(strata *engine, const sx_store_op *op, const sx_tag *tag, const sx_marks_asked *asked,

@@ -63,7 +63,7 @@ static void tag_renewed(const renewal_part *tag, int32_t status, uint64_t n) {
     strata *engine = tag->renewal->engine;
     if (status == STRATA_OK) sx_marks_renewed_on_loop(engine, tag->name, tag->size, n, tag->nonce);
     else sx_marks_doubt_on_loop(engine, tag->name, tag->size); /* it may have been executed, or still be */
-    sx_flights_mark_tag(engine, tag->name, tag->size);
+    sx_flights_mark_tag(engine, tag->name, tag->size, status == STRATA_OK ? tag->nonce : 0);
 }
 
 static void tag_over(renewal_part *tag, int32_t status, uint64_t n) {
@@ -208,7 +208,7 @@ bool sx_renewal_repeat_on_loop(strata *engine, strata_namespace *ns, uint32_t pa
 static int32_t renew_here(strata *engine, const strata_bytes *tags, uint32_t count) {
     for (uint32_t i = 0; i < count; i++) {
         sx_marks_renew_here(engine, tags[i].data, tags[i].size);
-        sx_flights_mark_tag(engine, tags[i].data, tags[i].size);
+        sx_flights_mark_tag(engine, tags[i].data, tags[i].size, 0);
     }
     return STRATA_OK;
 }

@@ -10,6 +10,13 @@
 
 static void add(strata *engine, uint32_t metric) { sx_counter_add_shared(&engine->counters[metric], 1); }
 
+/* Before it depends on tags in any way. */
+static void count(sx_flight *flight) {
+    sx_flights_lock(flight->engine->flights, flight->stripe);
+    sx_flight_tagged_locked(flight);
+    sx_flights_unlock(flight->engine->flights, flight->stripe);
+}
+
 /* ---- before a load ------------------------------------------------------------------------------------------- */
 
 static void taken(sx_store_op *op, int32_t status, const sx_resp *reply);
@@ -130,6 +137,7 @@ static void judge_asked(sx_store_op *op, int32_t status, const sx_resp *reply) {
 }
 
 void sx_tagged_judge_on_loop(sx_flight *flight, sx_item *item, bool candidate) {
+    count(flight);
     flight->judged = item;
     flight->judged_candidate = candidate;
     flight->tag_at = 0;
@@ -142,6 +150,7 @@ bool sx_tagged_late_on_loop(sx_flight *flight, sx_item *item) {
     const sx_item_tagging *tagging = sx_item_tagging_of(item);
     bool all = true;
     sx_tag tag;
+    if (tagging != NULL) count(flight);
     for (size_t at = 0; tagging != NULL && sx_tags_next(tagging->bytes, tagging->size, &at, &tag);) {
         if (tag.nonce != 0) continue;
         uint64_t nonce = sx_marks_nonce_on_loop(flight->engine, &tag, flight->load_start_ns);

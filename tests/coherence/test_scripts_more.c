@@ -59,7 +59,7 @@ static uint64_t mark(const sx_publish_key *tag, uint64_t nonce, uint64_t *n) {
     uint8_t marker[] = {0xcf, 0, 0, 0, 0, 0, 0, 0, 0, 'x'};
     for (int i = 0; i < 8; i++) marker[1 + i] = (uint8_t)(nonce >> (56 - 8 * i));
     sx_command_clear(&command);
-    sx_publish_encode_mark(&publish, tag, 60000, marker, sizeof marker, &command);
+    sx_publish_encode_mark(&publish, tag, nonce, 60000, marker, sizeof marker, &command);
     const sx_resp *reply = test_talk_call(wire, &command, &scripts.mark);
     assert_int_equal(reply->type, SX_RESP_STRING);
     assert_true(reply->size >= 29);
@@ -76,17 +76,26 @@ static void a_marker_is_created_once_and_renewed(void **state) {
     tag.what = SX_PUBLISH_TAG;
     uint64_t n = 0, before = 0, counted = must_write(true);
     sx_message m;
+    char marker_name[64], expire[80];
+    snprintf(marker_name, sizeof marker_name, "{%s}s1:t:alice", tags->tags[key.partition].text);
+    snprintf(expire, sizeof expire, "PEXPIRE %s 5000", marker_name);
     assert_true(next_message(&m));
     assert_true(mark(&tag, 7, &n) == 7);
-    assert_true(n == counted && counter() == counted); /* no write: nothing is counted, nothing published */
-    assert_true(nothing_published());
+    assert_true(n == counted + 1 && counter() == n); /* what has another nonce than before is renewed, and announced */
+    assert_true(next_message(&m));
+    assert_int_equal(m.kind, SX_MESSAGE_TAG);
+    assert_true(m.n == n && m.id == 7);
+    assert_memory_equal(m.key, "alice", 5);
     before = n;
+    assert_int_equal(test_talk_say(wire, expire)->integer, 1);
     assert_true(mark(&tag, 8, &n) == 7);
-    assert_true(n == before);
+    assert_true(n == before && counter() == n);
+    assert_true(nothing_published());
+    assert_true(say("PTTL", marker_name)->integer > 50000); /* it is used: its time begins anew */
     sx_publish_write write = {.key = tag, .id = 9, .ttl_ms = 60000, .tail = tail, .tail_size = TAIL, .carry = true};
     int64_t ms = 0;
     assert_int_equal(do_write(&write, &n, &ms), SX_PUBLISH_DONE);
-    assert_true(n == counted + 1);
+    assert_true(n == counted + 2);
     assert_true(next_message(&m));
     assert_int_equal(m.kind, SX_MESSAGE_TAG);
     assert_true(m.n == n && m.id == 9);
@@ -103,6 +112,7 @@ static void out_of_memory_does_not_keep_a_marker(void **state) {
     int64_t ms = 0;
     sx_message m;
     assert_true(mark(&tag, 7, &n) == 7);
+    assert_true(next_message(&m));
     assert_true(sx_resp_is_text(test_talk_say(wire, "CONFIG SET maxmemory 1"), "OK"));
     sx_publish_write write = {.key = tag, .id = 9, .ttl_ms = 60000, .tail = tail, .tail_size = TAIL};
     assert_int_equal(do_write(&write, &n, &ms), SX_PUBLISH_DONE);

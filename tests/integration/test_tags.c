@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include <stdatomic.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -418,6 +419,71 @@ static void a_missing_marker_invalidates(void **state) {
     close_side(&b);
 }
 
+/* Expired or evicted, a marker is created again by who comes first. The others hear of it, else each would take its own
+   nonce for the present one and the other's values for outdated. */
+static void a_marker_that_was_lost_is_one_for_all(void **state) {
+    (void)state;
+    side a, b;
+    char name[64];
+    open_side(&a);
+    set_tagged(&a, "one:1", "old", NAMES("one for all"));
+    uint32_t partition = sx_key_partition("one for all", 11, 256);
+    sx_key_tags *tags = NULL;
+    assert_int_equal(sx_key_tags_create(sx_alloc_default(), 256, &tags), STRATA_OK);
+    snprintf(name, sizeof name, "{%s}s1:t:one for all", tags->tags[partition].text);
+    int owner = sx_cluster_owner(cluster, tags->tags[partition].slot);
+    sx_key_tags_destroy(tags);
+    assert_true(owner >= 0);
+    const char *const words[] = {"DEL", name};
+    free(sx_cluster_command_argv(cluster, (uint32_t)owner, 2, words));
+    open_side(&b);
+    set_tagged(&b, "one:2", "new", NAMES("one for all"));
+    await_gone(&a, "one:1");
+    assert_string_equal(test_get(a.session, a.ns, "one:2"), "new");
+    set_tagged(&a, "one:3", "new", NAMES("one for all"));
+    int64_t outdated = test_metric(a.engine, "flow.outdated") + test_metric(b.engine, "flow.outdated");
+    for (int i = 0; i < 3; i++) {
+        assert_string_equal(test_get(a.session, a.ns, "one:2"), "new");
+        assert_string_equal(test_get(b.session, b.ns, "one:3"), "new");
+    }
+    assert_int_equal(test_metric(a.engine, "flow.outdated") + test_metric(b.engine, "flow.outdated"), outdated);
+    close_side(&a);
+    close_side(&b);
+}
+
+static _Atomic int64_t days; /* that the engine's clock is ahead */
+
+static int64_t later_ns(void *context) {
+    (void)context;
+    struct timespec now;
+    clock_gettime(CLOCK_BOOTTIME, &now);
+    return ((int64_t)now.tv_sec + atomic_load(&days) * 86400) * SX_NS_PER_S + now.tv_nsec;
+}
+
+/* Who uses a tag for longer than its marker lives asks for it again in time. */
+static void a_marker_that_is_used_does_not_expire(void **state) {
+    (void)state;
+    strata_open_options with = {.struct_size = sizeof with, .clock = {.now_ns = later_ns}};
+    side a = {.engine = test_engine_open(TEST_OPTIONS("l2.nodes", sx_cluster_seeds(cluster), "l2.open_wait", "10s"), &with)};
+    a.ns = test_engine_ns(a.engine, "tags");
+    a.session = test_engine_session(a.engine);
+    assert_true(test_metric_wait(a.engine, "coherence.partitions_trusted", 256, 20000));
+    set_tagged(&a, "used", "1", NAMES("used"));
+    int64_t asked = test_metric(a.engine, "flow.markers_asked");
+    set_tagged(&a, "used", "2", NAMES("used"));
+    assert_int_equal(test_metric(a.engine, "flow.markers_asked"), asked);
+    atomic_store(&days, 11);
+    assert_true(test_metric_wait(a.engine, "coherence.gained", 257, 20000)); /* the leases were over */
+    assert_true(test_metric_wait(a.engine, "coherence.partitions_trusted", 256, 20000));
+    asked = test_metric(a.engine, "flow.markers_asked");
+    set_tagged(&a, "used", "3", NAMES("used"));
+    assert_int_equal(test_metric(a.engine, "flow.markers_asked"), asked + 1);
+    set_tagged(&a, "used", "4", NAMES("used"));
+    assert_int_equal(test_metric(a.engine, "flow.markers_asked"), asked + 1);
+    close_side(&a);
+    atomic_store(&days, 0);
+}
+
 /* The tag's primary is replaced: its entries are proven anew, and what is invalidated at the successor is so everywhere. */
 static void a_failover_of_the_markers_node(void **state) {
     (void)state;
@@ -501,6 +567,8 @@ int main(void) {
         cmocka_unit_test(a_message_that_never_came),
         cmocka_unit_test(a_lost_message_brings_nothing_back),
         cmocka_unit_test(a_missing_marker_invalidates),
+        cmocka_unit_test(a_marker_that_was_lost_is_one_for_all),
+        cmocka_unit_test(a_marker_that_is_used_does_not_expire),
         cmocka_unit_test(a_failover_undoes_no_acknowledged_invalidation), /* node 0 is gone */
         cmocka_unit_test(a_failover_of_the_markers_node),                 /* and another */
     };
