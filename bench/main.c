@@ -10,6 +10,7 @@
 #include "bench/html/export.h"
 #include "bench/l1/main.h"
 #include "bench/l2/main.h"
+#include "bench/scale.h"
 #include "bench/stampede.h"
 #include "bench/tiered.h"
 #include "bench/tour.h"
@@ -34,6 +35,7 @@ static const struct {
      bench_hitratio_main},
     {"l2", "what an answer from L2 costs: the client beside a peer, and the whole engine", bench_l2_main},
     {"coherence", "how fast processes hear of writes, and what that costs the servers", bench_coherence_main},
+    {"scale", "what processes and nodes cost each other, fitted, and what that says of a fleet", bench_scale_main},
     {"compare", "what changed between two results, and how sure that is", bench_compare_main},
     {"report", "a result as one self-contained HTML page, CSV or HdrHistogram tables", bench_report_main},
     {"trace-info", "what a trace is made of: keys, sizes, popularity, reuse", bench_trace_info_main},

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Adds up what the threads recorded, and prints one screen that says what happened. */
 #include <inttypes.h>
+#include <math.h>
 #include <stdlib.h>
 #include <strata/strata.h>
 #include <string.h>
@@ -201,7 +202,7 @@ static int64_t metric_of(const int64_t *values, const char *name) {
     return 0;
 }
 
-static void print_memory(FILE *out, const bench_run *run) {
+static void print_memory(FILE *out, const bench_run *run, const bench_series *series) {
     int64_t entries = 0, used = 0, budget = 0, metadata = 0;
     char used_text[32], budget_text[32];
     for (uint64_t i = 0; i < run->settings.processes; i++) {
@@ -219,6 +220,11 @@ static void print_memory(FILE *out, const bench_run *run) {
         fprintf(out, ": %.1f bytes per entry, %.1f of them not key or value", (double)used / (double)entries,
                 (double)metadata / (double)entries);
     fputc('\n', out);
+    bench_growth growth = bench_series_growth(series);
+    if (isfinite(growth.bytes))
+        fprintf(out, "          resident memory of the processes in the second half: %+.0f KiB, %+.2f %%%s\n", growth.bytes / 1024,
+                100 * growth.bytes / growth.from_bytes,
+                growth.bytes < BENCH_FLAT_BYTES || growth.bytes < BENCH_FLAT_PART * growth.from_bytes ? ", flat" : "");
 }
 
 static void print_effort(FILE *out, const bench_run *run, const bench_totals *totals) {
@@ -411,7 +417,7 @@ void bench_report_print(FILE *out, const bench_run *run, const bench_totals *tot
             100 * (double)bench_count_read(&totals->numbers.latency[BENCH_OUTCOME_LOAD].count) / reads,
             100 * (double)bench_count_read(&totals->numbers.latency[BENCH_OUTCOME_MISS].count) / reads);
     print_staleness(out, totals);
-    print_memory(out, run);
+    print_memory(out, run, series);
     print_effort(out, run, totals);
     print_trust(out, run, totals, environment, series);
     print_servers(out, run, totals->seconds);

@@ -49,7 +49,7 @@ static void put_histogram(bench_json *json, const char *name, const bench_histog
     bench_json_object_end(json);
 }
 
-static void put_result(bench_json *json, const bench_run *run, const bench_totals *totals) {
+static void put_result(bench_json *json, const bench_run *run, const bench_totals *totals, const bench_series *series) {
     const bench_numbers *numbers = &totals->numbers;
     bench_json_object_begin(json, "result");
     bench_json_boolean(json, "good", bench_report_is_good(run, totals));
@@ -75,6 +75,7 @@ static void put_result(bench_json *json, const bench_run *run, const bench_total
     bench_json_integer(json, "cpu_elapsed_us", run->cpu_elapsed_us);
     bench_json_integer(json, "cpu_machine_us", run->cpu_machine_us);
     bench_json_integer(json, "cpu_servers_us", run->cpu_servers_us);
+    bench_json_number(json, "resident_growth_second_half_bytes", bench_series_growth(series).bytes);
     bench_json_object_begin(json, "failures");
     for (int i = BENCH_OUTCOME_LOAD; i < BENCH_OUTCOME_COUNT; i++) {
         bench_json_object_begin(json,
@@ -253,7 +254,7 @@ int bench_report_json(const char *path, const bench_run *run, const bench_totals
     bench_json_integer(&json, "clock_reading_ns", run->timer_ns);
     bench_json_object_end(&json);
     put_options(&json, run);
-    put_result(&json, run, totals);
+    put_result(&json, run, totals, series);
     put_cautions(&json, run, totals, environment, series);
     put_verification(&json, run, totals);
     put_latencies(&json, run, totals);

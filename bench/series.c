@@ -2,10 +2,13 @@
 /* Takes the points of a series: counts, quantiles of the last step, memory. */
 #include "bench/series.h"
 
+#include <math.h>
 #include <stdbool.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "bench/environment.h"
+#include "bench/scale.h"
 
 bench_moment bench_moment_read(const bench_run *run) {
     bench_moment now = {0};
@@ -108,6 +111,20 @@ bench_aftermath bench_series_aftermath(const bench_series *series, double from_s
         }
     }
     return found;
+}
+
+bench_growth bench_series_growth(const bench_series *series) {
+    uint32_t half = series->count / 2, count = series->count - half;
+    double *numbers = count >= 4 ? malloc(2 * count * sizeof *numbers) : NULL;
+    if (numbers == NULL) return (bench_growth){NAN, NAN};
+    for (uint32_t i = 0; i < count; i++) {
+        numbers[i] = series->points[half + i].seconds;
+        numbers[count + i] = (double)series->points[half + i].resident_bytes;
+    }
+    bench_fit fit = bench_fit_line(numbers, numbers + count, count);
+    bench_growth growth = {.bytes = fit.slope * (numbers[count - 1] - numbers[0]), .from_bytes = fit.base + fit.slope * numbers[0]};
+    free(numbers);
+    return growth;
 }
 
 /* The share of an outcome among the restarted process's reads between two points; negative where it read nothing. */

@@ -48,6 +48,13 @@ typedef struct bench_aftermath {
 } bench_aftermath;
 bench_aftermath bench_series_aftermath(const bench_series *series, double from_seconds, double to_seconds, uint64_t limit_ns);
 
+/* By how many bytes the processes' resident memory grew in the second half of the run, by a line through its points, and from how
+   many; NAN of fewer than seven. */
+typedef struct bench_growth {
+    double bytes, from_bytes;
+} bench_growth;
+bench_growth bench_series_growth(const bench_series *series);
+
 /* How a process that was killed came back. Shares are of its own reads; negative where nothing is known. */
 typedef struct bench_rewarm {
     double l1_before;                    /* in the seconds before, at most four */

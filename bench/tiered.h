@@ -23,6 +23,9 @@ int bench_tiered_settle(bench_settings *settings, const bench_options_given *giv
                         size_t error_size);
 
 /* A share of the CPUs spent on other things, and a lag of the generator, above which a result warns of itself. */
+/* Resident memory that grows by less than either in the second half of a run is called flat. */
+#define BENCH_FLAT_PART       0.01
+#define BENCH_FLAT_BYTES      1048576
 /* After a fault all is well again when p99 is below this. */
 #define BENCH_RECOVERED_NS    ((uint64_t)BENCH_NS_PER_MS)
 #define BENCH_OTHERS_MAX      0.05

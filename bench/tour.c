@@ -25,14 +25,14 @@ static const struct {
     const char *const *words;
 } stops[BENCH_TOUR_STOPS] = {
     [BENCH_TOUR_L1] = {"l1", "L1 in the process, beside other caches", WORDS("l1", "--keys", "200k", "--operations", "1m", "--rounds", "4", "--only", "get, all")},
-    [BENCH_TOUR_TIERS] = {"tiers", "both tiers and a loader: 2 processes, 3 Redis servers, 10 000 operations a second",
+    [BENCH_TOUR_TIERS] = {"tiers", "Both tiers and a loader: 2 processes, 3 Redis servers, 10 000 operations a second",
                           WORDS("tiered", "--seconds", "12", "--loader-us", "1000", "--quiet")},
-    [BENCH_TOUR_FAST] = {"fast", "the same as fast as it goes", WORDS("tiered", "--rate", "0", "--seconds", "6", "--quiet")},
-    [BENCH_TOUR_COHERENCE] = {"coherence", "coherence: one operation in four writes, another process looks on",
+    [BENCH_TOUR_FAST] = {"fast", "The same as fast as it goes", WORDS("tiered", "--rate", "0", "--seconds", "6", "--quiet")},
+    [BENCH_TOUR_COHERENCE] = {"coherence", "Coherence: one operation in four writes, another process looks on",
                               WORDS("tiered", "--rate", "4k", "--set-percent", "20", "--invalidate-percent", "5", "--probe-rate", "300",
                                     "--keys", "20k", "--seconds", "8", "--quiet")},
-    [BENCH_TOUR_STAMPEDE] = {"stampede", "a stampede: 10 000 readers of one cold key", WORDS("stampede", "--rounds", "3")},
-    [BENCH_TOUR_FAULT] = {"fault", "a Redis primary is killed, its replica takes over",
+    [BENCH_TOUR_STAMPEDE] = {"stampede", "A stampede: 10 000 readers of one cold key", WORDS("stampede", "--rounds", "3")},
+    [BENCH_TOUR_FAULT] = {"fault", "A Redis primary is killed, its replica takes over",
                           WORDS("faults", "--fault", "kill:0@4", "--rate", "5k", "--seconds", "12", "--quiet")},
 };
 

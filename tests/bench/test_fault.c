@@ -2,6 +2,7 @@
 /* Schedules of faults, and what is read from a run's course about what a fault did. */
 #include "bench/fault.h"
 
+#include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -100,8 +101,29 @@ static void test_rewarm(void **state) {
     free(series);
 }
 
+/* Warming up is no growth, a saw tooth is none, a slow leak is. */
+static void test_growth(void **state) {
+    (void)state;
+    bench_series *series = calloc(1, sizeof *series);
+    assert_non_null(series);
+    for (uint32_t i = 0; i < 40; i++) {
+        bench_series_point *point = &series->points[series->count++];
+        point->seconds = i + 1;
+        point->resident_bytes = i < 20 ? 50000 * (i + 1) : i % 2 == 0 ? 1000000 : 1010000;
+    }
+    assert_true(fabs(bench_series_growth(series).bytes) < 3000);
+    for (uint32_t i = 20; i < 40; i++) series->points[i].resident_bytes = 1000000 + 1000 * i;
+    bench_growth growth = bench_series_growth(series);
+    assert_true(fabs(growth.bytes - 19000) < 1 && fabs(growth.from_bytes - 1020000) < 1);
+    series->count = 7;
+    assert_true(bench_series_growth(series).bytes > 0); /* still warming up: nobody calls that flat */
+    series->count = 6;
+    assert_true(isnan(bench_series_growth(series).bytes));
+    free(series);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_schedule), cmocka_unit_test(test_wrong_schedules),
-                                       cmocka_unit_test(test_aftermath), cmocka_unit_test(test_rewarm)};
+                                       cmocka_unit_test(test_aftermath), cmocka_unit_test(test_rewarm), cmocka_unit_test(test_growth)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
