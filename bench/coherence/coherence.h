@@ -11,7 +11,7 @@
 #include "bench/cluster/cluster.h"
 
 typedef struct bench_coherence {
-    uint64_t rounds, value_bytes, primaries, receivers, engines;
+    uint64_t rounds, value_bytes, primaries, receivers, engines, outstanding;
     double seconds, storm_rate;
     uint32_t only;
     sx_cluster *cluster;

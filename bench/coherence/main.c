@@ -28,6 +28,7 @@ static const bench_option option_rows[] = {
      "invalidations a second of the storm", "What"},
     {"receivers", BENCH_OPTION_COUNT, "N", "4", 1, 32, NULL, FIELD(receivers), "processes that receive the storm", NULL},
     {"engines", BENCH_OPTION_COUNT, "N", "8", 1, 256, NULL, FIELD(engines), "idle ones, whose heartbeats are weighed", NULL},
+    {"outstanding", BENCH_OPTION_COUNT, "N", "64", 1, 4096, NULL, FIELD(outstanding), "writes whose cost is weighed", NULL},
     {"value-bytes", BENCH_OPTION_BYTES, "BYTES", "100", 8, 65536, NULL, FIELD(value_bytes), "of every value", NULL},
     {"primaries", BENCH_OPTION_COUNT, "N", "3", 1, 16, NULL, FIELD(primaries), "of the cluster that is started", NULL},
     {"only", BENCH_OPTION_CHOICE, "PART", "all", 0, 0, "all|lag|cost|idle|storm|reconnect", FIELD(only), "one part of it", NULL},
@@ -36,7 +37,7 @@ static const bench_option_table options = {
     .command = "strata-bench coherence",
     .about = "How fast processes hear of writes, and what that costs. 'lag': from a set's acknowledgement in one process to the moment "
              "another's L1\nno longer answers the old value. 'cost': the servers' time for a coherent set, beside SET and SPUBLISH "
-             "pipelined. 'idle': for a\nsubscription and its heartbeats. 'storm': many invalidations, none of which may be lost.\n'reconnect': bytes that a process with 100 000 entries moves after it lost its subscriptions.",
+             "with as many outstanding. 'idle': for a\nsubscription and its heartbeats. 'storm': many invalidations, none of which may be lost.\n'reconnect': bytes that a process with 100 000 entries moves after it lost its subscriptions.",
     .rows = option_rows,
     .count = sizeof option_rows / sizeof option_rows[0],
 };
