@@ -101,11 +101,15 @@ void sx_message_encode_head(sx_buf *buf, sx_message_kind kind) {
     sx_msgpack_write_uint(buf, (uint64_t)kind);
 }
 
-void sx_message_encode_key_rest(sx_buf *buf, uint64_t id, const char *ns, size_t ns_size, uint32_t ns_version,
-                                const void *key, size_t key_size) {
+void sx_message_encode_keys_middle(sx_buf *buf, uint64_t id, const char *ns, size_t ns_size, uint32_t ns_version) {
     sx_msgpack_write_uint(buf, id);
     sx_msgpack_write_str(buf, ns, ns_size);
     sx_msgpack_write_uint(buf, ns_version);
+}
+
+void sx_message_encode_key_rest(sx_buf *buf, uint64_t id, const char *ns, size_t ns_size, uint32_t ns_version,
+                                const void *key, size_t key_size) {
+    sx_message_encode_keys_middle(buf, id, ns, ns_size, ns_version);
     sx_msgpack_write_bin(buf, key, key_size);
 }
 

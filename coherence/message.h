@@ -48,6 +48,8 @@ bool sx_message_next_key(const sx_message *message, const uint8_t **cursor, cons
 void sx_message_encode_head(sx_buf *buf, sx_message_kind kind);
 void sx_message_encode_key_rest(sx_buf *buf, uint64_t id, const char *ns, size_t ns_size, uint32_t ns_version,
                                 const void *key, size_t key_size);
+/* Of KEYS, what stands between n and the array of keys. */
+void sx_message_encode_keys_middle(sx_buf *buf, uint64_t id, const char *ns, size_t ns_size, uint32_t ns_version);
 void sx_message_encode_tag_rest(sx_buf *buf, uint64_t nonce, const void *tag, size_t tag_size);
 void sx_message_encode_clear_rest(sx_buf *buf, const char *ns, size_t ns_size, uint32_t ns_version);
 /* Whole unsequenced messages. */

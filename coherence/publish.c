@@ -15,6 +15,11 @@
 #define FRONT_LAST 28  /* GETRANGE's inclusive end: format, n, written_at and id */
 #define LEASE_BYTES 12 /* 0x93 0x02 0xcf token(8) awaited */
 #define HEAD_BYTES 20
+#define NEVER_MS (INT64_C(1) << 53) /* no deadline: later than any time that a double holds */
+
+static void put_u64(uint8_t *out, uint64_t value) {
+    for (int i = 0; i < 8; i++) out[i] = (uint8_t)(value >> (56 - 8 * i));
+}
 
 static void arg_value_name(const sx_publish *publish, const sx_publish_key *key, sx_command *command) {
     size_t mark = sx_command_arg_open(command);
@@ -101,6 +106,53 @@ void sx_publish_encode_write(const sx_publish *publish, const sx_publish_write *
     if (tag) sx_command_text(command, "m");
 }
 
+/* The deadlines as the script takes them: the least as text, then each in 8 bytes. */
+static void arg_deadlines(const sx_publish_write *writes, uint32_t count, sx_command *command) {
+    uint8_t each[8 * SX_REDIS_GROUP_MAX];
+    int64_t least = NEVER_MS;
+    for (uint32_t i = 0; i < count; i++) {
+        int64_t deadline_ms = writes[i].deadline_ms == 0 ? NEVER_MS : writes[i].deadline_ms;
+        if (deadline_ms < least) least = deadline_ms;
+        put_u64(each + (size_t)8 * i, (uint64_t)deadline_ms);
+    }
+    sx_command_int(command, least);
+    sx_command_arg(command, each, (size_t)8 * count);
+}
+
+void sx_publish_encode_writes(const sx_publish *publish, const sx_publish_write *writes, uint32_t count,
+                              sx_command *command) {
+    assert(count > 0 && count <= SX_REDIS_GROUP_MAX);
+    const sx_publish_key *first = &writes[0].key;
+    sx_command_int(command, (int64_t)count + 1);
+    arg_counter_name(publish, first->partition, command);
+    for (uint32_t i = 0; i < count; i++) arg_value_name(publish, &writes[i].key, command);
+    arg_channel(publish, first->partition, command);
+    arg_deadlines(writes, count, command);
+    size_t mark = sx_command_arg_open(command);
+    sx_message_encode_keys_middle(&command->args, writes[0].id, first->ns, first->ns_size, first->ns_version);
+    sx_command_arg_close(command, mark);
+    for (uint32_t i = 0; i < count; i++) {
+        const sx_publish_write *write = &writes[i];
+        assert(write->key.partition == first->partition && write->not_before_ms == 0);
+        sx_command_int(command, write->ttl_ms);
+        mark = sx_command_arg_open(command);
+        sx_msgpack_write_bin(&command->args, write->key.key, write->key.key_size);
+        sx_command_arg_close(command, mark);
+        sx_command_arg(command, write->tail == NULL ? (const uint8_t *)"" : write->tail, write->tail == NULL ? 0 : write->tail_size);
+    }
+}
+
+const sx_resp *sx_publish_writes_part(const sx_resp *reply, uint32_t count, uint32_t index, sx_resp scratch[3]) {
+    if (reply->type != SX_RESP_ARRAY || reply->count != count + 2) return NULL;
+    const sx_resp *own = &reply->items[index + 2];
+    if (own->type == SX_RESP_ERROR || (own->type == SX_RESP_INTEGER && own->integer < 0)) return own;
+    if (own->type != SX_RESP_INTEGER || own->integer != 1) return NULL;
+    scratch[0] = (sx_resp){.type = SX_RESP_ARRAY, .count = 2, .items = &scratch[1]};
+    scratch[1] = reply->items[0];
+    scratch[2] = reply->items[1];
+    return &scratch[0];
+}
+
 void sx_publish_encode_replay(const sx_publish *publish, const sx_publish_key *key, uint64_t id, int64_t deadline_ms,
                               uint64_t n, sx_command *command) {
     sx_command_int(command, 2);
@@ -133,10 +185,6 @@ void sx_publish_encode_lease(const sx_publish *publish, sx_publish_scripts *scri
     }
     sx_command_int(command, lease_ms);
     *script = publish->set_nx_get ? NULL : &scripts->lease;
-}
-
-static void put_u64(uint8_t *out, uint64_t value) {
-    for (int i = 0; i < 8; i++) out[i] = (uint8_t)(value >> (56 - 8 * i));
 }
 
 void sx_publish_encode_over(const sx_publish *publish, const sx_publish_key *key, uint64_t n, int64_t written_ms,
@@ -225,6 +273,16 @@ void sx_publish_encode_await(const sx_publish *publish, const sx_publish_key *ke
 void sx_publish_encode_get(const sx_publish *publish, const sx_publish_key *key, sx_command *command) {
     sx_command_text(command, "GET");
     arg_value_name(publish, key, command);
+}
+
+void sx_publish_encode_get_more(const sx_publish *publish, const sx_publish_key *key, sx_command *command) {
+    if (command->argc == 0) sx_command_text(command, "MGET");
+    arg_value_name(publish, key, command);
+}
+
+const sx_resp *sx_publish_get_part(const sx_resp *reply, uint32_t count, uint32_t index, sx_resp scratch[3]) {
+    (void)scratch;
+    return reply->type == SX_RESP_ARRAY && reply->count == count ? &reply->items[index] : NULL;
 }
 
 void sx_publish_encode_front(const sx_publish *publish, const sx_publish_key *key, sx_command *command) {

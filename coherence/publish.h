@@ -25,7 +25,8 @@ typedef struct sx_publish_scripts {
     sx_redis_script over;    /* a lease over a value judged invalid */
     sx_redis_script mark;    /* a tag's marker, created where it is missing */
     sx_redis_script clear;   /* a namespace in one partition */
-    sx_redis_script *all[13];
+    sx_redis_script writes;  /* several of write */
+    sx_redis_script *all[14];
 } sx_publish_scripts;
 void sx_publish_scripts_init(sx_publish_scripts *scripts);
 
@@ -66,6 +67,12 @@ typedef struct sx_publish_write {
 
 /* Each encodes into an empty command; failures stick in command->args. */
 void sx_publish_encode_write(const sx_publish *publish, const sx_publish_write *write, sx_command *command);
+/* Several writes of one partition and namespace, none of a tag, none that carries, none with not_before_ms, no two of one
+   key: they share one n and one message. */
+void sx_publish_encode_writes(const sx_publish *publish, const sx_publish_write *writes, uint32_t count,
+                              sx_command *command);
+/* What one of them would have been answered alone, made in scratch; NULL: the reply is malformed. */
+const sx_resp *sx_publish_writes_part(const sx_resp *reply, uint32_t count, uint32_t index, sx_resp scratch[3]);
 /* An invalidation that was executed as n, again: a value that is not older than it stays. deadline_ms as in a write. */
 void sx_publish_encode_replay(const sx_publish *publish, const sx_publish_key *key, uint64_t id, int64_t deadline_ms,
                               uint64_t n, sx_command *command);
@@ -92,6 +99,10 @@ void sx_publish_encode_abandon(const sx_publish *publish, const sx_publish_key *
 void sx_publish_encode_await(const sx_publish *publish, const sx_publish_key *key, uint64_t token,
                              sx_command *command);
 void sx_publish_encode_get(const sx_publish *publish, const sx_publish_key *key, sx_command *command);
+/* Several keys of one partition: key by key into an empty command, the first with MGET before it. */
+void sx_publish_encode_get_more(const sx_publish *publish, const sx_publish_key *key, sx_command *command);
+/* One key's value of its reply; NULL: malformed. */
+const sx_resp *sx_publish_get_part(const sx_resp *reply, uint32_t count, uint32_t index, sx_resp scratch[3]);
 void sx_publish_encode_front(const sx_publish *publish, const sx_publish_key *key, sx_command *command); /* GETRANGE */
 
 /* A plain command that publishes UNTRUST through the slot's owner. */

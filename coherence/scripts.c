@@ -19,8 +19,9 @@
     "  redis.call('UNLINK', " key ")\n"                                                                          \
     "  redis.call('HSET', " key ", 'n', string.format('%.0f', n), 'b', string.format('%.0f', n))\n"
 
-/* A value comes with an empty head and is patched where it lies: n at 3, written_at at 12. Putting the two together in
-   Lua would cost a second pass over every byte of it (Redis' Lua hashes each string it makes, all of it). */
+/* A value comes with an empty head. A large one is patched where it lies: n at 3, written_at at 12. Putting the two together
+   in Lua costs a second pass over every byte of it (Redis' Lua hashes each string it makes, all of it), which for a small
+   one is less than a second command. */
 #define LUA_PATCH "redis.pcall('SETRANGE', KEYS[1], 3, struct.pack('>I8', n) .. '\\207' .. struct.pack('>I8', ms))"
 
 /* KEYS value, counter.  ARGV deadline_ms, not_before_ms, ttl_ms, publish command, channel, message before n, message
@@ -30,39 +31,86 @@
    refused its INCR for lack of memory either. Where it is refused all the same, the message can't have a number:
    UNTRUST makes every holder prove its entries anew. Once the counter has moved, whatever fails must be published too. */
 static const char write_text[] =
-    LUA_TIME LUA_USABLE
-    "local deadline, after = tonumber(ARGV[1]), tonumber(ARGV[2])\n"
-    "if deadline > 0 and ms > deadline then return -1 end\n"
-    "if after > 0 and ms <= after then return -2 end\n"
-    "local value = ARGV[8]\n"
-    "local gone = not value or ARGV[9] == 'm'\n"
+    LUA_TIME
+    "local ARGV = ARGV\n"
+    "if ARGV[1] ~= '0' and ms > tonumber(ARGV[1]) then return -1 end\n"
+    "if ARGV[2] ~= '0' and ms <= tonumber(ARGV[2]) then return -2 end\n"
+    "local value, mode = ARGV[8], ARGV[9]\n"
+    "local gone = not value or mode == 'm'\n"
     "if gone then redis.call('UNLINK', KEYS[1]) end\n"
     "local n = redis.pcall('HINCRBY', KEYS[2], 'n', 1)\n"
     "if type(n) == 'table' then\n"
     "  if gone then redis.call(ARGV[4], ARGV[5], '\\146\\8\\0') end\n"
     "  return n\n"
     "end\n"
-    "if n == 1 or not usable(n) then\n"
+    "if n <= 1 or n >= 9007199254740992 then\n"
     LUA_RESTART("KEYS[2]")
     "end\n"
+    "local number = '\\207' .. struct.pack('>I8', n)\n"
     "if value then\n"
     "  local r\n"
-    "  if tonumber(ARGV[3]) > 0 then r = redis.pcall('SET', KEYS[1], value, 'PX', ARGV[3])\n"
+    "  local small = #value <= 4096\n"
+    "  if small then value = string.sub(value, 1, 2) .. number .. '\\207' .. struct.pack('>I8', ms) .. string.sub(value, 21) end\n"
+    "  if ARGV[3] ~= '0' then r = redis.pcall('SET', KEYS[1], value, 'PX', ARGV[3])\n"
     "  else r = redis.pcall('SET', KEYS[1], value) end\n"
-    "  if type(r) ~= 'table' or not r.err then r = " LUA_PATCH " end\n"
+    "  if not small and not r.err then r = " LUA_PATCH " end\n"
     "  if type(r) == 'table' and r.err then\n"
     "    redis.pcall('UNLINK', KEYS[1])\n"
     "    redis.call(ARGV[4], ARGV[5], '\\146\\8\\0')\n"
     "    return r\n"
     "  end\n"
     "end\n"
-    "local number = '\\207' .. struct.pack('>I8', n)\n"
     "local rest = ARGV[7]\n"
-    "if ARGV[9] == 'v' then\n"
+    "if mode == 'v' then\n"
     "  rest = rest .. string.sub(value, 1, 2) .. number .. '\\207' .. struct.pack('>I8', ms) .. string.sub(value, 21)\n"
     "end\n"
     "redis.call(ARGV[4], ARGV[5], ARGV[6] .. number .. rest)\n"
     "return {n, ms}\n";
+
+/* KEYS counter, value ...  ARGV publish command, channel, least deadline_ms, every deadline_ms in 8 bytes, the message
+   between n and its keys, then for each value: ttl_ms, the key as the message names it, value without its head (empty: an
+   invalidation). What write does, for several keys, which share one n and are named by one message. Answers n (0: none
+   was done), server_ms, and for each: 1, a refusal, or the error. A key whose SET fails is named all the same. */
+static const char writes_text[] =
+    LUA_TIME
+    "local call, KEYS, ARGV = redis.pcall, KEYS, ARGV\n"
+    "local out, kept, gone = {0, ms}, {}, false\n"
+    "local some = ms > tonumber(ARGV[3])\n"
+    "for i = 1, #KEYS - 1 do\n"
+    "  if some and ms > struct.unpack('>I8', ARGV[4], 8 * i - 7) then out[i + 2] = -1\n"
+    "  else\n"
+    "    kept[#kept + 1] = i\n"
+    "    if ARGV[3 * i + 5] == '' then\n"
+    "      redis.call('UNLINK', KEYS[i + 1])\n"
+    "      gone = true\n"
+    "    end\n"
+    "  end\n"
+    "end\n"
+    "if #kept == 0 then return out end\n"
+    "local n = call('HINCRBY', KEYS[1], 'n', 1)\n"
+    "if type(n) == 'table' then\n"
+    "  if gone then redis.call(ARGV[1], ARGV[2], '\\146\\8\\0') end\n"
+    "  for _, i in ipairs(kept) do out[i + 2] = n end\n"
+    "  return out\n"
+    "end\n"
+    "if n <= 1 or n >= 9007199254740992 then\n"
+    LUA_RESTART("KEYS[1]")
+    "end\n"
+    "local number = '\\207' .. struct.pack('>I8', n)\n"
+    "local front = '\\155\\1' .. number .. '\\207' .. struct.pack('>I8', ms)\n"
+    "local names = {}\n"
+    "for j, i in ipairs(kept) do\n"
+    "  local ttl, tail, r = ARGV[3 * i + 3], ARGV[3 * i + 5]\n"
+    "  if tail == '' then r = {}\n"
+    "  elseif ttl == '0' then r = call('SET', KEYS[i + 1], front .. tail)\n"
+    "  else r = call('SET', KEYS[i + 1], front .. tail, 'PX', ttl) end\n"
+    "  if r.err then call('UNLINK', KEYS[i + 1]) end\n"
+    "  out[i + 2] = r.err and r or 1\n"
+    "  names[j] = ARGV[3 * i + 4]\n"
+    "end\n"
+    "out[1] = n\n"
+    "redis.call(ARGV[1], ARGV[2], '\\150\\2' .. number .. ARGV[5] .. '\\220' .. struct.pack('>I2', #kept) .. table.concat(names))\n"
+    "return out\n";
 
 /* KEYS value, counter.  ARGV deadline_ms, publish command, channel, message before n, message after n, n0. An invalidation
    that was executed as n0, once more after a failover that may have lost it: a value of n0 or later stays. The message goes
@@ -238,18 +286,21 @@ void sx_publish_scripts_init(sx_publish_scripts *scripts) {
         .abandon = {.text = abandon_text}, .await = {.text = await_text}, .counter = {.text = counter_text},
         .beat = {.text = beat_text},       .probe = {.text = probe_text}, .replay = {.text = replay_text},
         .over = {.text = over_text},       .mark = {.text = mark_text},   .clear = {.text = clear_text},
+        .writes = {.text = writes_text},
     };
     static const char from_clock[] = "  n = us\n", last_message[] = "redis.call(ARGV[4], ARGV[5], ARGV[6] .. ",
+                      message_of_all[] = "redis.call(ARGV[1], ARGV[2], '\\150",
                       token[] = "if #lease ~= 12 or string.sub(lease, 1, 11) ~= ARGV[3] then return -3 end\n";
-    (void)from_clock, (void)last_message, (void)token;
-    sx_redis_script *counting[] = {&scripts->write, &scripts->counter};
-    for (int i = 0; i < 2; i++)
+    (void)from_clock, (void)last_message, (void)message_of_all, (void)token;
+    sx_redis_script *counting[] = {&scripts->write, &scripts->counter, &scripts->writes};
+    for (int i = 0; i < 3; i++)
         counting[i]->text = sx_broken_text(SX_BROKEN(counter_clock), counting[i]->text, from_clock, "  n = 1\n");
     scripts->write.text = sx_broken_text(SX_BROKEN(publish), scripts->write.text, last_message, "local s = (ARGV[6] .. ");
+    scripts->writes.text = sx_broken_text(SX_BROKEN(publish), scripts->writes.text, message_of_all, "local s = ('\\150");
     scripts->fill.text = sx_broken_text(SX_BROKEN(lease_token), scripts->fill.text, token, "");
     sx_redis_script *all[] = {&scripts->write, &scripts->lease,   &scripts->fill, &scripts->abandon,
                               &scripts->await, &scripts->counter, &scripts->beat, &scripts->probe, &scripts->replay,
-                              &scripts->over,  &scripts->mark,    &scripts->clear, NULL};
+                              &scripts->over,  &scripts->mark,    &scripts->clear, &scripts->writes, NULL};
     _Static_assert(sizeof all == sizeof scripts->all, "one place for each script and the end");
     memcpy(scripts->all, all, sizeof all);
 }

@@ -48,6 +48,7 @@ static void wait_over(sx_store_op *op) {
 }
 
 static void finish(sx_store_op *op, int32_t status, const sx_resp *reply) {
+    op->request.group_kind = NULL; /* whoever submits it next may not know of groups */
     if (status == STRATA_E_UNKNOWN_OUTCOME) sx_counter_add(&op->store->counters[SX_STORE_METRIC_UNKNOWN_OUTCOMES], 1);
     op->done(op, status, reply);
 }

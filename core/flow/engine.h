@@ -166,6 +166,8 @@ struct strata {
     /* owner: loop */
     sx_publish publish;
     sx_publish_scripts scripts;
+    sx_redis_group_kind gets, writes; /* how reads and writes of one partition and turn go together; const after open */
+    size_t value_bytes_met;      /* about the largest value that L2 gave lately */
     sx_epoch_record *loop_record;
     sx_key_random random;
     struct sx_unknown *unknown[SX_UNKNOWN_BUCKETS]; /* keys that owe an invalidation */
@@ -446,6 +448,9 @@ void sx_batch_finish(sx_batch *batch);
 int32_t sx_write_start(strata_session *session, strata_namespace *ns, strata_bytes key, const strata_bytes *value,
                        const strata_op_options *options, sx_op *op);
 void sx_write_submit_on_loop(sx_write *write);
+/* How sets and invalidations go together, and values' reads. */
+sx_redis_group_kind sx_write_group(const strata *engine);
+sx_redis_group_kind sx_fetch_group(void);
 void sx_write_end_on_loop(sx_write *write, int32_t status, uint64_t n);
 
 /* fetch.c */

@@ -31,6 +31,41 @@ void sx_fetch_note_size_on_loop(strata *engine, uint64_t hash, size_t size) {
     else if (SX_UNLIKELY(is_large(engine, hash))) *large_slot(engine, hash) = 0;
 }
 
+/* What a value's read is expected to answer: a large one rules out groups for a while. */
+static void note_met(strata *engine, size_t size) {
+    size_t *met = &engine->value_bytes_met;
+    *met = size > *met ? size : *met - *met / 64;
+}
+
+/* ---- reads ---- */
+
+static sx_flight *flight_of(sx_redis_request *request) {
+    sx_store_op *op = SX_CONTAINER(request, sx_store_op, request);
+    return SX_CONTAINER(op, sx_flight, store_op);
+}
+
+static void encode_get(sx_redis_request *request, const sx_redis_node *node) {
+    (void)node;
+    sx_flight *flight = flight_of(request);
+    sx_publish_key key = sx_flight_publish_key(flight);
+    sx_command_clear(&request->command);
+    sx_publish_encode_get(&flight->engine->publish, &key, &request->command);
+}
+
+static void encode_gets(sx_redis_request *const *members, uint32_t count, const sx_redis_node *node, sx_command *command) {
+    (void)node;
+    for (uint32_t i = 0; i < count; i++) {
+        sx_publish_key key = sx_flight_publish_key(flight_of(members[i]));
+        sx_publish_encode_get_more(&flight_of(members[i])->engine->publish, &key, command);
+    }
+}
+
+#define GROUP_BYTES_MAX ((size_t)64 * 1024) /* expected in one answer: small ones behind it don't wait long */
+
+sx_redis_group_kind sx_fetch_group(void) {
+    return (sx_redis_group_kind){NULL, SX_REDIS_GROUP_MAX, GROUP_BYTES_MAX, encode_gets, sx_publish_get_part};
+}
+
 /* ---- sending ------------------------------------------------------------------------------------------------ */
 
 void sx_fetch_submit_on_loop(sx_flight *flight, const sx_redis_script *script, int64_t deadline_ns,
@@ -41,9 +76,11 @@ void sx_fetch_submit_on_loop(sx_flight *flight, const sx_redis_script *script, i
     op->request.slot = engine->tags->tags[flight->partition].slot;
     op->request.deadline_ns = deadline_ns;
     op->request.read_only = false;
-    op->request.encode = script == &engine->scripts.fill ? sx_load_encode_fill_for : NULL;
+    op->request.encode = script == &engine->scripts.fill ? sx_load_encode_fill_for : done == value_done ? encode_get : NULL;
     /* Nothing that writes goes by the second connection: a lease must not change places with what takes it back. */
     op->request.bulk = done == value_done && is_large(engine, flight->hash);
+    op->request.group_kind = done == value_done && !op->request.bulk ? &engine->gets : NULL;
+    op->request.weight = flight->key_size + engine->value_bytes_met + SX_ENVELOPE_HEAD_BYTES;
     op->write = false; /* nothing a flight sends does harm when it is executed twice or late: leases see to that */
     op->done = done;
     flight->mark = sx_trust_mark_on_loop(engine->trust, flight->partition);
@@ -142,7 +179,6 @@ void sx_fetch_send_on_loop(sx_flight *flight) {
         flight->over = false;
         sx_fetch_submit_on_loop(flight, script, deadline_ns, lease_done);
     } else {
-        sx_publish_encode_get(&engine->publish, &key, command);
         sx_fetch_submit_on_loop(flight, NULL, deadline_ns, value_done);
     }
 }
@@ -262,7 +298,9 @@ static void hit(sx_flight *flight, const sx_envelope *envelope) {
 void sx_fetch_stored_on_loop(sx_flight *flight, const sx_resp *reply) {
     strata *engine = flight->engine;
     sx_envelope envelope;
-    sx_fetch_note_size_on_loop(engine, flight->hash, reply->type == SX_RESP_STRING ? reply->size : 0);
+    size_t size = reply->type == SX_RESP_STRING ? reply->size : 0;
+    sx_fetch_note_size_on_loop(engine, flight->hash, size);
+    note_met(engine, size);
     if (reply->type == SX_RESP_NULL) {
         add(engine, SX_FLOW_METRIC_L2_MISSES);
         sx_fetch_missed_on_loop(flight, STRATA_MISS);

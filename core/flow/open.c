@@ -169,6 +169,8 @@ static int32_t create_l2(strata *engine, strata_error *error) {
     const sx_config *config = engine->config;
     char text[256] = "";
     sx_publish_scripts_init(&engine->scripts);
+    engine->gets = sx_fetch_group();
+    engine->writes = sx_write_group(engine);
     int32_t status = sx_key_tags_create(&engine->alloc, engine->partitions, &engine->tags);
     if (status == STRATA_OK) status = create_tls(engine, error);
     if (status != STRATA_OK) return status;

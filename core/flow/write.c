@@ -206,9 +206,18 @@ static void write_done(sx_store_op *op, int32_t status, const sx_resp *reply) {
     else failed(write, status);
 }
 
-static void encode(sx_redis_request *request, const sx_redis_node *node) {
+static sx_write *write_of(sx_redis_request *request) {
     sx_store_op *op = SX_CONTAINER(request, sx_store_op, request);
-    sx_write *write = SX_CONTAINER(op, sx_write, store_op);
+    return SX_CONTAINER(op, sx_write, store_op);
+}
+
+/* Whether its message carries the value. */
+static bool carries(const sx_write *write) {
+    return (int64_t)(SX_ENVELOPE_HEAD_BYTES + write->tail.size) <= sx_hot_read(&write->engine->hot.carry_bytes_max);
+}
+
+/* The write as that node is to see it. */
+static sx_publish_write prepare(sx_write *write, const sx_redis_node *node) {
     strata *engine = write->engine;
     int64_t now_ns = sx_loop_now_ns(engine->loop);
     int64_t server_ms = sx_redis_cluster_server_ms(engine->cluster, node, now_ns);
@@ -219,12 +228,32 @@ static void encode(sx_redis_request *request, const sx_redis_node *node) {
                                 .ttl_ms = write->ttl_ms,
                                 .tail = write->invalidate ? NULL : write->tail.data,
                                 .tail_size = write->tail.size,
-                                .carry = (int64_t)(SX_ENVELOPE_HEAD_BYTES + write->tail.size) <=
-                                         sx_hot_read(&engine->hot.carry_bytes_max)};
+                                .carry = carries(write)};
     sx_asked_encode(engine, &write->asked, node, &command);
     if (command.deadline_ms > write->server_deadline_ms) write->server_deadline_ms = command.deadline_ms;
+    return command;
+}
+
+static void encode(sx_redis_request *request, const sx_redis_node *node) {
+    sx_write *write = write_of(request);
+    sx_publish_write command = prepare(write, node);
     sx_command_clear(&request->command);
-    sx_publish_encode_write(&engine->publish, &command, &request->command);
+    sx_publish_encode_write(&write->engine->publish, &command, &request->command);
+}
+
+static void encode_group(sx_redis_request *const *members, uint32_t count, const sx_redis_node *node,
+                         sx_command *command) {
+    sx_publish_write writes[SX_REDIS_GROUP_MAX];
+    for (uint32_t i = 0; i < count; i++) writes[i] = prepare(write_of(members[i]), node);
+    sx_publish_encode_writes(&write_of(members[0])->engine->publish, writes, count, command);
+}
+
+#define GROUP_BYTES_MAX ((size_t)64 * 1024)
+#define GROUPED_BYTES_MAX ((size_t)4 * 1024) /* the script passes once more over each value of a group */
+
+sx_redis_group_kind sx_write_group(const strata *engine) {
+    return (sx_redis_group_kind){&engine->scripts.writes, SX_REDIS_GROUP_MAX, GROUP_BYTES_MAX, encode_group,
+                                 sx_publish_writes_part};
 }
 
 static void transmit(sx_write *write) {
@@ -234,6 +263,10 @@ static void transmit(sx_write *write) {
     op->request.slot = engine->tags->tags[write->partition].slot;
     op->request.deadline_ns = write->deadline_ns;
     op->request.encode = encode;
+    op->request.weight = (size_t)write->item->key_size + write->tail.size + SX_OP_COST;
+    op->request.group_kind = carries(write) || write->tail.size > GROUPED_BYTES_MAX ? NULL : &engine->writes;
+    op->request.group_tag = write->ns->index;
+    op->request.group_key = write->hash;
     op->write = true;
     op->stop_at_tryagain = write->invalidate && !write->warned;
     op->done = write_done;

@@ -299,13 +299,22 @@ void sx_loop_hook_add(sx_loop *loop, sx_turn_hook *hook) {
     loop->hooks_end = &hook->next;
 }
 
-void sx_loop_turn_end(sx_loop *loop, sx_turn_end *end) {
+static void end_before(sx_loop *loop, sx_turn_end *end, sx_turn_end *next) {
     assert(sx_loop_is_current(loop));
+    (void)loop;
     if (end->next != NULL) return;
-    end->next = &loop->ends;
-    end->previous = loop->ends.previous;
-    loop->ends.previous->next = end;
-    loop->ends.previous = end;
+    end->next = next;
+    end->previous = next->previous;
+    next->previous->next = end;
+    next->previous = end;
+}
+
+void sx_loop_turn_end(sx_loop *loop, sx_turn_end *end) {
+    end_before(loop, end, &loop->ends);
+}
+
+void sx_loop_turn_end_first(sx_loop *loop, sx_turn_end *end) {
+    end_before(loop, end, loop->ends.next);
 }
 
 void sx_loop_turn_end_cancel(sx_loop *loop, sx_turn_end *end) {

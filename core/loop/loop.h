@@ -69,6 +69,8 @@ void sx_loop_hook_add(sx_loop *loop, sx_turn_hook *hook);
 void sx_loop_awake(sx_loop *loop);
 /* Has end run before the loop sleeps; nothing to do where it is waiting to run already. */
 void sx_loop_turn_end(sx_loop *loop, sx_turn_end *end);
+/* The same, before what waits to run so far: what it does may be more of that. */
+void sx_loop_turn_end_first(sx_loop *loop, sx_turn_end *end);
 void sx_loop_turn_end_cancel(sx_loop *loop, sx_turn_end *end);
 /* For tests that drive a loop by hand: one turn, waiting at most wait_ms for something to happen. */
 void sx_loop_turn(sx_loop *loop, int wait_ms);

@@ -94,6 +94,7 @@ int32_t sx_redis_cluster_create(sx_loop *loop, const sx_redis_settings *settings
     cluster->mode = mode;
     if (events != NULL) cluster->events = *events;
     cluster->task.run_on_loop = task_on_loop;
+    sx_command_init(&cluster->group_command, settings->alloc);
     cluster->refresh.timer.fire_on_loop = refresh_due;
     cluster->seeds = sx_allocate_zero(settings->alloc, SX_REDIS_SEEDS_MAX * sizeof *cluster->seeds);
     int32_t status = cluster->seeds == NULL ? STRATA_E_NOMEM : sx_key_random_init(&cluster->random);
@@ -120,6 +121,7 @@ void sx_redis_cluster_start_on_loop(sx_redis_cluster *cluster) {
 void sx_redis_cluster_stop_on_loop(sx_redis_cluster *cluster, void (*then)(void *context), void *context) {
     assert(sx_loop_is_current(cluster->loop));
     assert(!cluster->stopping);
+    sx_redis_groups_send(cluster);
     cluster->stopping = true;
     cluster->stopped = then;
     cluster->stopped_context = context;
@@ -143,6 +145,7 @@ void sx_redis_cluster_destroy(sx_redis_cluster *cluster) {
         sx_release(alloc, cluster->peers[i], sizeof *cluster->peers[i]);
     }
     sx_redis_nat_free(cluster);
+    sx_redis_groups_free(cluster);
     sx_release(alloc, cluster->seeds, SX_REDIS_SEEDS_MAX * sizeof *cluster->seeds);
     sx_release(alloc, cluster, sizeof *cluster);
 }

@@ -61,6 +61,21 @@ typedef struct sx_redis_node {
 } sx_redis_node;
 #define SX_REDIS_NODES_MAX 1024
 
+/* How requests go together: those of one slot and kind that are submitted in one turn of the loop may go as one command.
+   Each ends as if it had gone alone, but that a deadline that passes before anything was written counts as sent. const */
+#define SX_REDIS_GROUP_MAX 32
+struct sx_redis_request;
+typedef struct sx_redis_group_kind {
+    const sx_redis_script *script; /* of the group's command; NULL: a plain one, which changes nothing */
+    uint32_t members_max;          /* 2 .. SX_REDIS_GROUP_MAX */
+    size_t bytes_max;              /* of their weights; what is heavier goes alone */
+    /* Into an empty command, in the place of each member's own encode. */
+    void (*encode)(struct sx_redis_request *const *members, uint32_t count, const sx_redis_node *node,
+                   sx_command *command);
+    /* A member's part of the reply, which may be made in scratch; NULL: the reply makes no sense. */
+    const sx_resp *(*part)(const sx_resp *reply, uint32_t count, uint32_t index, sx_resp scratch[3]);
+} sx_redis_group_kind;
+
 /* One command and its fate. Embedded in whatever it serves; must live until done. owner: loop. */
 typedef struct sx_redis_request {
     /* set by the caller */
@@ -70,6 +85,10 @@ typedef struct sx_redis_request {
     bool bulk;                     /* a large reply is expected: it should not delay others. Reads only: order is lost */
     uint16_t slot;
     int64_t deadline_ns;
+    size_t weight;                 /* bytes of the command, where encode makes it, or of the reply that is expected */
+    const sx_redis_group_kind *group_kind; /* NULL: goes alone */
+    uint64_t group_tag;            /* only those with the same go together */
+    uint64_t group_key;            /* no two with the same do; 0: any */
     /* Called before each send, redirects included, where not NULL: makes command anew for that node (its clock). */
     void (*encode)(struct sx_redis_request *request, const sx_redis_node *node);
     /* Exactly once, never inside submit. reply lives during the call; NULL unless SX_REDIS_OK or an error reply. */
@@ -82,6 +101,7 @@ typedef struct sx_redis_request {
     struct sx_redis_request *next, *previous;
     sx_redis_conn *conn;
     uint64_t ticket;
+    struct sx_redis_group *group;
     sx_redis_cluster *cluster;
     uint8_t redirects, state, flags, outcome;
 } sx_redis_request;
@@ -146,6 +166,7 @@ enum {
     SX_REDIS_METRIC_BULK,
     SX_REDIS_METRIC_TLS_HANDSHAKES,
     SX_REDIS_METRIC_TLS_RESUMED,
+    SX_REDIS_METRIC_GROUPED,
     SX_REDIS_METRIC_COUNT
 };
 extern const sx_metric_row sx_redis_metrics[SX_REDIS_METRIC_COUNT];

@@ -9,6 +9,16 @@
 
 #define SX_REDIS_SEEDS_MAX 64
 #define SX_REDIS_REDIRECTS_MAX 16
+#define SX_REDIS_OPEN_GROUPS 64
+
+typedef struct sx_redis_group sx_redis_group; /* group.c */
+
+/* Bits of a request's flags. */
+enum {
+    SX_REDIS_REQUEST_ASKING = 1,
+    SX_REDIS_REQUEST_EVAL = 2, /* the node doesn't have its script */
+    SX_REDIS_REQUEST_ALONE = 4 /* its group was answered what may not be its own answer */
+};
 
 /* Requests in the order of their coming, linked through themselves. */
 typedef struct sx_redis_queue {
@@ -58,6 +68,7 @@ typedef struct sx_redis_peer {
     int64_t bulk_again_ns;  /* no attempt before */
     int64_t bulk_silent_read_ns; /* as above, of bulk; 0 none */
     int64_t bulk_silent_since_ns;
+    bool groups_refused;         /* the user may not read several keys at once */
     sx_redis_confirm confirm;
 } sx_redis_peer;
 
@@ -102,6 +113,11 @@ struct sx_redis_cluster {
     sx_redis_queue waiting;     /* for a map */
     sx_redis_queue ending;      /* their outcomes are told by task */
     sx_redis_confirm *confirms_ending;
+    sx_redis_group *open_groups[SX_REDIS_OPEN_GROUPS]; /* of this turn */
+    uint64_t open_places;       /* which of them are there, as bits */
+    sx_redis_group *spare_groups;
+    sx_command group_command;
+    sx_turn_end gather;
     sx_task task;
     bool task_posted;
     void (*stopped)(void *context);
@@ -180,6 +196,26 @@ void sx_redis_queue_end(sx_redis_queue *queue, sx_redis_outcome outcome);
 /* Those of a peer's queue whose slot has another owner now. */
 void sx_redis_queue_reroute(sx_redis_peer *peer);
 void sx_redis_requests_end_due(sx_redis_cluster *cluster);
+/* By itself, on a connection that is ready. */
+void sx_redis_request_send(sx_redis_request *request, sx_redis_peer *peer);
+/* It was sent on conn, or not, by that status. */
+void sx_redis_request_sent(sx_redis_request *request, sx_redis_conn *conn, int32_t status);
+/* What the server answered to it; NULL: what makes no sense. */
+void sx_redis_request_reply(sx_redis_request *request, int32_t status, const sx_resp *reply);
+/* To that node once more, with these flags besides. */
+void sx_redis_request_again(sx_redis_request *request, sx_redis_peer *peer, uint8_t flags);
+
+/* group.c */
+/* Takes the request into a group that goes at the turn's end. False: it must go alone. */
+bool sx_redis_group_add(sx_redis_request *request, sx_redis_peer *peer);
+/* Out of a group that is not sent yet. */
+void sx_redis_group_quit(sx_redis_request *request);
+/* Of a group that is: as sx_redis_conn_forget. */
+bool sx_redis_group_forget(sx_redis_request *request);
+/* Sends what is open now: all, or a slot's writes, so that what comes after them stays behind them. */
+void sx_redis_groups_send(sx_redis_cluster *cluster);
+void sx_redis_groups_send_writes(sx_redis_cluster *cluster, uint16_t slot);
+void sx_redis_groups_free(sx_redis_cluster *cluster);
 
 /* refresh.c. Wishes share one reading, at a random time within 50 ms; readings that tell nothing new grow rarer, from
    50 ms apart to 400 ms: an outage of t seconds costs at most 5 + 2.5 t of them, however many operations fail. */

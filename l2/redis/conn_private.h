@@ -33,7 +33,7 @@ typedef struct sx_redis_entry {
     void *context;
     uint64_t begin; /* of its bytes, counted since the connection began */
     uint32_t size;
-    uint32_t pushes_left : 24;
+    uint32_t expected : 24; /* with PUSHES: pushes to come; else strings that the reply may have, 0 few */
     uint32_t flags : 8;
 } sx_redis_entry;
 
@@ -104,6 +104,7 @@ typedef struct sx_redis_how {
     bool read_only;
     bool asking;
     bool eval; /* EVAL although a sha is known: the node doesn't have the script */
+    uint32_t parts; /* strings that the reply may have, where there are many; < 2^24 */
 } sx_redis_how;
 /* As sx_redis_conn_send. */
 int32_t sx_redis_conn_send_how(sx_redis_conn *conn, const sx_command *command, const sx_redis_script *script,

@@ -35,7 +35,7 @@ static void take_push(sx_redis_conn *conn, const sx_resp *push) {
         sx_redis_entry *entry = oldest(conn);
         bool unsub = contains(&push->items[0], "unsub");
         bool wants_unsub = (entry->flags & SX_REDIS_ENTRY_UNSUB) != 0;
-        if ((entry->flags & SX_REDIS_ENTRY_PUSHES) != 0 && unsub == wants_unsub && --entry->pushes_left == 0) {
+        if ((entry->flags & SX_REDIS_ENTRY_PUSHES) != 0 && unsub == wants_unsub && --entry->expected == 0) {
             drop_oldest(conn);
         }
     }
@@ -90,7 +90,9 @@ static void resize_input(sx_redis_conn *conn, size_t capacity) {
 /* A message of many strings, each within its limit, is bounded as a whole too. */
 static void check_size(sx_redis_conn *conn) {
     const size_t one = conn->settings->limits.bulk_bytes_max;
-    const size_t most = one > SIZE_MAX / 4 ? SIZE_MAX : 2 * one + MESSAGE_SPARE;
+    const sx_redis_entry *entry = skip_gone(conn) ? oldest(conn) : NULL;
+    size_t parts = entry != NULL && (entry->flags & SX_REDIS_ENTRY_PUSHES) == 0 && entry->expected > 2 ? entry->expected : 2;
+    const size_t most = one > SIZE_MAX / (2 * parts) ? SIZE_MAX : parts * one + MESSAGE_SPARE;
     if (conn->in_end - conn->in_begin > most) {
         sx_redis_conn_fail(conn, STRATA_E_PROTOCOL, "reading: one reply of more than %zu bytes", most);
     }

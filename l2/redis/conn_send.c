@@ -150,7 +150,7 @@ static void put_script(const sx_redis_conn *conn, sx_buf *out, const sx_redis_sc
 static void expect_pushes(sx_redis_entry *entry, const sx_command *command) {
     entry->flags |= SX_REDIS_ENTRY_PUSHES;
     uint32_t names = command->argc > 1 ? command->argc - 1 : 1;
-    entry->pushes_left = (names < PUSHES_MAX ? names : PUSHES_MAX) & PUSHES_MAX;
+    entry->expected = (names < PUSHES_MAX ? names : PUSHES_MAX) & PUSHES_MAX;
     const char *bytes = (const char *)command->args.data; /* "$12\r\nUNSUBSCRIBE\r\n" */
     const char *name = memchr(bytes, '\n', command->args.size);
     size_t left = name == NULL ? 0 : command->args.size - (size_t)(++name - bytes);
@@ -181,7 +181,7 @@ int32_t sx_redis_conn_queue(sx_redis_conn *conn, const sx_command *command, cons
     entry->begin = conn->out_begin + before;
     entry->size = (uint32_t)(out->size - before);
     entry->flags = how.asking ? SX_REDIS_ENTRY_ASKING : 0;
-    entry->pushes_left = 0;
+    entry->expected = how.parts & PUSHES_MAX;
     if (SX_UNLIKELY(fn == NULL)) expect_pushes(entry, command);
     conn->queued_bytes += entry->size;
     if (ticket != NULL) *ticket = conn->tail;

@@ -227,7 +227,7 @@ static void script_answered(void *context, int32_t status, const sx_resp *reply)
 
 static void send_words(sx_redis_conn *conn, sx_command *command, sx_redis_reply_fn fn) {
     if (conn->state == SX_REDIS_CONN_CLOSING) return;
-    sx_redis_how plain = {false, false, false};
+    sx_redis_how plain = {.read_only = false};
     if (sx_redis_conn_queue(conn, command, NULL, plain, fn, conn, NULL) == STRATA_OK) {
         conn->handshake_left++;
     } else {
@@ -355,7 +355,7 @@ static int32_t queue_info(sx_redis_conn *conn, const char *section, sx_redis_rep
     sx_command_init(&command, conn->settings->alloc);
     sx_command_text(&command, "INFO");
     sx_command_text(&command, section);
-    sx_redis_how plain = {false, false, false};
+    sx_redis_how plain = {.read_only = false};
     int32_t status = sx_redis_conn_queue(conn, &command, NULL, plain, fn, context, NULL);
     sx_command_deinit(&command);
     return status;

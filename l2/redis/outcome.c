@@ -117,6 +117,7 @@ const sx_metric_row sx_redis_metrics[SX_REDIS_METRIC_COUNT] = {
                                      "TLS handshakes that resumed a session: no certificates were exchanged.", 0},
     [SX_REDIS_METRIC_BULK] = {"l2.bulk_commands", "operations",
                               "Commands sent on a server's second connection, for large replies.", 0},
+    [SX_REDIS_METRIC_GROUPED] = {"l2.grouped", "operations", "Operations that were sent with others as one command.", 0},
 };
 
 int64_t sx_redis_metric_read(const sx_redis_cluster *cluster, uint32_t metric) {

@@ -8,15 +8,20 @@
 
 #include "core/memory/atomic.h"
 
-enum { REQUEST_IDLE, REQUEST_WAITING_MAP, REQUEST_WAITING_PEER, REQUEST_SENT, REQUEST_ENDING };
+enum { REQUEST_IDLE, REQUEST_WAITING_MAP, REQUEST_WAITING_PEER, REQUEST_GATHERED, REQUEST_SENT, REQUEST_ENDING };
 #define NEAR_NS (150 * SX_NS_PER_MS)
 
 enum { COMMAND_KEEP = 1024 };
-enum { FLAG_ASKING = 1, FLAG_EVAL = 2 };
 
 static sx_redis_peer *peer_of(const sx_redis_request *request) { return (sx_redis_peer *)request->node; }
 
 /* ---- queues ---- */
+
+/* What a request holds in memory while it waits, but for its structure: what is encoded later is held elsewhere. */
+static size_t held(const sx_redis_request *request) {
+    size_t size = request->command.args.size;
+    return request->encode != NULL && request->weight > size ? request->weight : size;
+}
 
 void sx_redis_queue_add(sx_redis_queue *queue, sx_redis_request *request) {
     request->next = NULL;
@@ -24,7 +29,7 @@ void sx_redis_queue_add(sx_redis_queue *queue, sx_redis_request *request) {
     *(queue->last == NULL ? &queue->first : &queue->last->next) = request;
     queue->last = request;
     queue->ops++;
-    queue->bytes += request->command.args.size;
+    queue->bytes += held(request);
 }
 
 void sx_redis_queue_remove(sx_redis_queue *queue, sx_redis_request *request) {
@@ -32,13 +37,13 @@ void sx_redis_queue_remove(sx_redis_queue *queue, sx_redis_request *request) {
     *(request->next == NULL ? &queue->last : &request->next->previous) = request->previous;
     request->next = request->previous = NULL;
     queue->ops--;
-    queue->bytes -= request->command.args.size; /* encode is not called while it waits */
+    queue->bytes -= held(request); /* encode is not called while it waits */
 }
 
 static bool has_room(const sx_redis_cluster *cluster, const sx_redis_queue *queue, const sx_redis_request *request) {
     const sx_redis_settings *settings = cluster->settings;
     if (queue->ops >= settings->queue_ops_max) return false;
-    size_t size = request->command.args.size;
+    size_t size = held(request);
     return queue->bytes == 0 || (size <= settings->queue_bytes_max && queue->bytes <= settings->queue_bytes_max - size);
 }
 
@@ -90,9 +95,13 @@ static void deadline_passed(sx_timer *timer) {
         sx_redis_queue_remove(&cluster->waiting, request);
     } else if (request->state == REQUEST_WAITING_PEER) {
         sx_redis_queue_remove(&peer_of(request)->waiting, request);
+    } else if (request->state == REQUEST_GATHERED) {
+        sx_redis_group_quit(request);
     } else {
         assert(request->state == REQUEST_SENT);
-        if (sx_redis_conn_forget(request->conn, request->ticket)) outcome = SX_REDIS_TIMEOUT_SENT;
+        bool sent = request->group != NULL ? sx_redis_group_forget(request)
+                                           : sx_redis_conn_forget(request->conn, request->ticket);
+        if (sent) outcome = SX_REDIS_TIMEOUT_SENT;
         if (request->conn == peer_of(request)->bulk) sx_redis_bulk_note_timeout(peer_of(request));
         else sx_redis_peer_note_timeout(peer_of(request));
     }
@@ -104,14 +113,7 @@ static void deadline_passed(sx_timer *timer) {
 static void dispatch_to(sx_redis_request *request, sx_redis_peer *peer);
 static void on_reply(void *context, int32_t status, const sx_resp *reply);
 
-static void send_now(sx_redis_request *request, sx_redis_peer *peer) {
-    if (request->encode != NULL) request->encode(request, &peer->node);
-    sx_redis_how how = {.read_only = request->read_only, .asking = (request->flags & FLAG_ASKING) != 0,
-                        .eval = (request->flags & FLAG_EVAL) != 0};
-    sx_redis_conn *bulk = SX_UNLIKELY(request->bulk) ? sx_redis_bulk_conn(peer) : NULL;
-    sx_redis_conn *conn = bulk != NULL ? bulk : peer->conn;
-    int32_t status = sx_redis_conn_send_how(conn, &request->command, request->script, how, on_reply, request,
-                                            &request->ticket);
+void sx_redis_request_sent(sx_redis_request *request, sx_redis_conn *conn, int32_t status) {
     if (SX_UNLIKELY(status != STRATA_OK)) {
         end_soon(request, status == STRATA_E_OVERLOADED ? SX_REDIS_OVERLOADED
                           : status == STRATA_E_NOMEM    ? SX_REDIS_NOMEM
@@ -120,7 +122,21 @@ static void send_now(sx_redis_request *request, sx_redis_peer *peer) {
     }
     request->conn = conn;
     request->state = REQUEST_SENT;
-    if (request->encode != NULL) sx_buf_clear(&request->command.args, COMMAND_KEEP); /* made anew for each attempt */
+}
+
+void sx_redis_request_send(sx_redis_request *request, sx_redis_peer *peer) {
+    sx_redis_groups_send_writes(request->cluster, request->slot);
+    bool made_anew = request->encode != NULL && request->command.args.size == 0;
+    if (request->encode != NULL) request->encode(request, &peer->node);
+    sx_redis_how how = {.read_only = request->read_only, .asking = (request->flags & SX_REDIS_REQUEST_ASKING) != 0,
+                        .eval = (request->flags & SX_REDIS_REQUEST_EVAL) != 0};
+    sx_redis_conn *bulk = SX_UNLIKELY(request->bulk) ? sx_redis_bulk_conn(peer) : NULL;
+    sx_redis_conn *conn = bulk != NULL ? bulk : peer->conn;
+    int32_t status = sx_redis_conn_send_how(conn, &request->command, request->script, how, on_reply, request,
+                                            &request->ticket);
+    sx_redis_request_sent(request, conn, status);
+    if (SX_UNLIKELY(status != STRATA_OK)) return;
+    if (made_anew) sx_buf_clear(&request->command.args, COMMAND_KEEP); /* as it will be for the next attempt */
     if (bulk != NULL) sx_redis_cluster_note(request->cluster, SX_REDIS_METRIC_BULK, 1);
     sx_redis_cluster_note(request->cluster, SX_REDIS_METRIC_COMMANDS, 1);
 }
@@ -134,7 +150,8 @@ static void redirect(sx_redis_request *request, bool asking, uint16_t slot, cons
         end_soon(request, SX_REDIS_NOMEM);
         return;
     }
-    request->flags = (uint8_t)((request->flags & ~(FLAG_ASKING | FLAG_EVAL)) | (asking ? FLAG_ASKING : 0));
+    request->flags = (uint8_t)((request->flags & ~(SX_REDIS_REQUEST_ASKING | SX_REDIS_REQUEST_EVAL | SX_REDIS_REQUEST_ALONE)) |
+                               (asking ? SX_REDIS_REQUEST_ASKING : 0));
     bool too_many = ++request->redirects > SX_REDIS_REDIRECTS_MAX;
     if (too_many) {
         end_soon(request, SX_REDIS_REDIRECTS);
@@ -159,9 +176,9 @@ static void on_error_reply(sx_redis_request *request, const sx_resp *reply) {
         }
         return;
     }
-    if (request->script != NULL && (request->flags & FLAG_EVAL) == 0 && sx_redis_error_begins(reply, "NOSCRIPT")) {
+    if (request->script != NULL && (request->flags & SX_REDIS_REQUEST_EVAL) == 0 && sx_redis_error_begins(reply, "NOSCRIPT")) {
         sx_redis_cluster_note(cluster, SX_REDIS_METRIC_SCRIPT_RELOADS, 1);
-        request->flags |= FLAG_EVAL;
+        request->flags |= SX_REDIS_REQUEST_EVAL;
         dispatch_to(request, peer);
         return;
     }
@@ -172,8 +189,7 @@ static void on_error_reply(sx_redis_request *request, const sx_resp *reply) {
     finish(request, outcome, reply);
 }
 
-static void on_reply(void *context, int32_t status, const sx_resp *reply) {
-    sx_redis_request *request = context;
+void sx_redis_request_reply(sx_redis_request *request, int32_t status, const sx_resp *reply) {
     assert(request->state == REQUEST_SENT);
     request->state = REQUEST_IDLE;
     if (SX_UNLIKELY(status != STRATA_OK)) {
@@ -184,11 +200,23 @@ static void on_reply(void *context, int32_t status, const sx_resp *reply) {
         return;
     }
     request->identity = sx_redis_conn_identity(request->conn)->token;
-    if (SX_UNLIKELY(reply->type == SX_RESP_ERROR)) {
+    if (SX_UNLIKELY(reply == NULL)) {
+        finish(request, SX_REDIS_ERROR, NULL);
+    } else if (SX_UNLIKELY(reply->type == SX_RESP_ERROR)) {
         on_error_reply(request, reply);
     } else {
         finish(request, SX_REDIS_OK, reply);
     }
+}
+
+static void on_reply(void *context, int32_t status, const sx_resp *reply) {
+    sx_redis_request_reply(context, status, reply);
+}
+
+void sx_redis_request_again(sx_redis_request *request, sx_redis_peer *peer, uint8_t flags) {
+    request->flags |= flags;
+    request->state = REQUEST_IDLE;
+    dispatch_to(request, peer);
 }
 
 /* ---- finding the way ---- */
@@ -197,7 +225,8 @@ static void dispatch_to(sx_redis_request *request, sx_redis_peer *peer) {
     sx_redis_cluster *cluster = request->cluster;
     request->node = &peer->node;
     if (SX_LIKELY(peer->conn != NULL && sx_redis_conn_is_ready(peer->conn))) {
-        send_now(request, peer);
+        if (request->group_kind == NULL || !sx_redis_group_add(request, peer)) sx_redis_request_send(request, peer);
+        else request->state = REQUEST_GATHERED;
         return;
     }
     if (peer->conn == NULL && peer->failing) { /* between attempts: the next is waited for where it is near */
@@ -259,7 +288,7 @@ void sx_redis_queue_reroute(sx_redis_peer *peer) {
     for (; count > 0 && next != NULL; count--) {
         sx_redis_request *request = next;
         next = request->next;
-        if (cluster->owner[request->slot] == peer->node.index + 1 || (request->flags & FLAG_ASKING) != 0) continue;
+        if (cluster->owner[request->slot] == peer->node.index + 1 || (request->flags & SX_REDIS_REQUEST_ASKING) != 0) continue;
         sx_redis_queue_remove(&peer->waiting, request);
         dispatch(request);
     }
@@ -272,6 +301,7 @@ void sx_redis_cluster_submit(sx_redis_cluster *cluster, sx_redis_request *reques
     request->identity = 0;
     request->node = NULL;
     request->conn = NULL;
+    request->group = NULL;
     request->next = request->previous = NULL;
     request->redirects = 0;
     request->flags = 0;
