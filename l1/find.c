@@ -18,20 +18,6 @@ static inline void prefetch_lines(const sx_item *item) {
     __builtin_prefetch(line + 2 * SX_CACHE_LINE, 0, 3);
 }
 
-/* The one place that compares tags, seven at a time: a bit for each slot that has the hash's, which may be empty. Without a
-   branch: where in its bucket an entry is no processor can guess, and one that guesses wrong begins nothing of what comes
-   after, the next find's misses, before this bucket has come. */
-static inline uint32_t tags_match(sx_l1_bucket *bucket, uint64_t hash) {
-    uint32_t match = 0;
-#pragma GCC unroll 7
-    for (uint32_t i = SX_L1_SLOTS; i-- > 0;) {
-        /* [order: entry-publish] observes, where it is empty, the level that a split or merge had set before */
-        uint64_t slot = atomic_load_explicit(&bucket->slots[i], memory_order_acquire);
-        match += match + sx_l1_slot_has_tag(slot, hash);
-    }
-    return match;
-}
-
 /* The entry at slot i, if it is of this key. */
 static inline sx_item *find_at(sx_l1_bucket *bucket, uint32_t i, uint16_t ns, const void *key, size_t size) {
     /* [order: entry-publish] observes the item's bytes */
@@ -45,7 +31,7 @@ static inline sx_item *find_at(sx_l1_bucket *bucket, uint32_t i, uint16_t ns, co
 }
 
 static sx_item *find_in_bucket(sx_l1_bucket *bucket, uint64_t hash, uint16_t ns, const void *key, size_t size) {
-    for (uint32_t match = tags_match(bucket, hash); match != 0; match &= match - 1) {
+    for (uint32_t match = sx_l1_tags_match(bucket, hash); match != 0; match &= match - 1) {
         sx_item *item = find_at(bucket, (uint32_t)__builtin_ctz(match), ns, key, size);
         if (item != NULL) return item;
     }
@@ -64,7 +50,7 @@ static inline sx_item *find_at_home(const sx_l1_root *root, uint64_t hash, uint1
     sx_l1_group *group = sx_l1_group_at(root, index);
     if (SX_UNLIKELY(sx_l1_next_index(index, control_get(group, home) & SX_L1_LEVEL_MASK, hash) != index)) return NULL;
     sx_l1_bucket *bucket = &group->buckets[home];
-    uint32_t match = tags_match(bucket, hash);
+    uint32_t match = sx_l1_tags_match(bucket, hash);
     return SX_LIKELY(match != 0) ? find_at(bucket, (uint32_t)__builtin_ctz(match), ns, key, size) : NULL;
 }
 
@@ -83,6 +69,10 @@ static sx_item *find_from(const sx_l1_root *root, uint64_t hash, uint16_t ns, co
             if (*again) return NULL;
             index = next;
             continue;
+        }
+        /* Those that it may have to look at come together. */
+        for (uint32_t i = 1; (control & SX_L1_OVERFLOW) != 0 && i < SX_L1_BUCKETS; i++) {
+            __builtin_prefetch(&group->buckets[(home + i) % SX_L1_BUCKETS], 0, 3);
         }
         sx_item *item = find_in_bucket(&group->buckets[home], hash, ns, key, size);
         for (uint32_t i = 1; item == NULL && (control & SX_L1_OVERFLOW) != 0 && i < SX_L1_BUCKETS; i++) {
@@ -126,7 +116,7 @@ void sx_l1_prefetch_item(const sx_l1 *l1, uint64_t hash) {
     uint64_t next = sx_l1_next_index(index, control_get(sx_l1_group_at(root, index), home) & SX_L1_LEVEL_MASK, hash);
     if (next > index && sx_l1_segment_of(next) <= root->top) index = next;
     sx_l1_bucket *bucket = &sx_l1_group_at(root, index)->buckets[home];
-    uint32_t match = tags_match(bucket, hash);
+    uint32_t match = sx_l1_tags_match(bucket, hash);
     if (match == 0) return;
     /* relaxed: not followed */
     prefetch_lines(sx_l1_slot_item(atomic_load_explicit(&bucket->slots[__builtin_ctz(match)], memory_order_relaxed)));

@@ -163,6 +163,20 @@ static inline void sx_l1_slot_set_locked(sx_l1_group *group, uint32_t position, 
                           memory_order_release);
 }
 
+/* The one place that compares tags, seven at a time: a bit for each slot that has the hash's, which may be empty. Without a
+   branch: where in its bucket an entry is no processor can guess, and one that guesses wrong begins nothing of what comes
+   after, the next find's misses, before this bucket has come. */
+static inline uint32_t sx_l1_tags_match(sx_l1_bucket *bucket, uint64_t hash) {
+    uint32_t match = 0;
+#pragma GCC unroll 7
+    for (uint32_t i = SX_L1_SLOTS; i-- > 0;) {
+        /* [order: entry-publish] observes, where it is empty, the level that a split or merge had set before */
+        uint64_t slot = atomic_load_explicit(&bucket->slots[i], memory_order_acquire);
+        match += match + sx_l1_slot_has_tag(slot, hash);
+    }
+    return match;
+}
+
 /* Policy bytes. */
 #define SX_L1_HIT 128u
 #define SX_L1_MAIN 64u

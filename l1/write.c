@@ -68,13 +68,24 @@ sx_l1_group *sx_l1_group_lock(sx_l1 *l1, uint64_t hash) {
     }
 }
 
-uint32_t sx_l1_free_position_locked(sx_l1_group *group, uint32_t home) {
-    for (uint32_t i = 0; i < SX_L1_POSITIONS; i++) {
-        uint32_t position = home * SX_L1_SLOTS + i;
-        if (position >= SX_L1_POSITIONS) position -= SX_L1_POSITIONS;
-        if (sx_l1_slot_get_locked(group, position) == 0) return position;
+static uint32_t free_slots_locked(sx_l1_bucket *bucket) {
+    uint32_t free = 0;
+#pragma GCC unroll 7
+    for (uint32_t i = SX_L1_SLOTS; i-- > 0;) {
+        /* relaxed: already ordered by the latch */
+        free += free + (atomic_load_explicit(&bucket->slots[i], memory_order_relaxed) == 0);
     }
-    return SX_L1_POSITIONS;
+    return free;
+}
+
+uint32_t sx_l1_free_position_locked(sx_l1_group *group, uint32_t home) {
+    /* A bit for each free position: where they are no processor can guess. */
+    uint64_t free = 0;
+    for (uint32_t b = SX_L1_BUCKETS; b-- > 0;) free = free << SX_L1_SLOTS | free_slots_locked(&group->buckets[b]);
+    if (free == 0) return SX_L1_POSITIONS;
+    free |= free << SX_L1_POSITIONS;
+    uint32_t position = home * SX_L1_SLOTS + (uint32_t)__builtin_ctzll(free >> (home * SX_L1_SLOTS));
+    return position < SX_L1_POSITIONS ? position : position - SX_L1_POSITIONS;
 }
 
 void sx_l1_place_locked(sx_l1_group *group, uint32_t position, uint64_t slot, uint8_t policy) {
@@ -90,9 +101,12 @@ void sx_l1_place_locked(sx_l1_group *group, uint32_t position, uint64_t slot, ui
 
 void sx_l1_overflow_locked(sx_l1_group *group) {
     uint32_t away = 0;
-    for (uint32_t position = 0; position < SX_L1_POSITIONS; position++) {
-        uint64_t slot = sx_l1_slot_get_locked(group, position);
-        if (slot != 0 && sx_l1_home(slot) != position / SX_L1_SLOTS) away |= 1u << sx_l1_home(slot);
+    for (uint32_t b = 0; b < SX_L1_BUCKETS; b++) {
+        for (uint32_t i = 0; i < SX_L1_SLOTS; i++) {
+            /* relaxed: already ordered by the latch */
+            uint64_t slot = atomic_load_explicit(&group->buckets[b].slots[i], memory_order_relaxed);
+            away |= (uint32_t)((slot != 0) & (sx_l1_home(slot) != b)) << sx_l1_home(slot);
+        }
     }
     for (uint32_t bucket = 0; bucket < SX_L1_BUCKETS; bucket++) {
         uint32_t control = sx_l1_control_get_locked(group, bucket);
@@ -121,12 +135,13 @@ int64_t sx_l1_take_locked(sx_l1 *l1, sx_l1_shard *shard, sx_l1_group *group, uin
 static uint32_t position_locked(sx_l1_group *group, uint64_t hash, uint16_t ns, const void *key, size_t size) {
     uint32_t home = sx_l1_home(hash);
     bool overflow = (sx_l1_control_get_locked(group, home) & SX_L1_OVERFLOW) != 0;
-    for (uint32_t i = 0; i < (overflow ? SX_L1_POSITIONS : SX_L1_SLOTS); i++) {
-        uint32_t position = home * SX_L1_SLOTS + i;
-        if (position >= SX_L1_POSITIONS) position -= SX_L1_POSITIONS;
-        uint64_t slot = sx_l1_slot_get_locked(group, position);
-        if (!sx_l1_slot_may_be(slot, hash)) continue;
-        if (sx_l1_item_is(sx_l1_slot_item(slot), ns, key, size)) return position;
+    for (uint32_t b = 0; b < (overflow ? SX_L1_BUCKETS : 1); b++) {
+        sx_l1_bucket *bucket = &group->buckets[(home + b) % SX_L1_BUCKETS];
+        for (uint32_t match = sx_l1_tags_match(bucket, hash); match != 0; match &= match - 1) {
+            uint32_t position = (home + b) % SX_L1_BUCKETS * SX_L1_SLOTS + (uint32_t)__builtin_ctz(match);
+            const sx_item *item = sx_l1_slot_item(sx_l1_slot_get_locked(group, position));
+            if (item != NULL && sx_l1_item_is(item, ns, key, size)) return position;
+        }
     }
     return SX_L1_POSITIONS;
 }

@@ -2,6 +2,7 @@
 /* Where memory comes from: jemalloc with a private arena per instance, libc, or functions that a program brought. */
 #include "core/memory/alloc.h"
 
+#include <assert.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -30,8 +31,6 @@ static size_t round_up(size_t size, size_t to) {
 
 #include <jemalloc/jemalloc.h>
 
-/* Memory goes back by dallocx, not sdallocx: a sized free needs the alignment that was asked for, which release isn't
-   told, and it measured no faster. */
 static void *default_allocate(void *context, size_t size, size_t alignment) {
     (void)context;
     return mallocx(size != 0 ? size : 1, MALLOCX_ALIGN(alignment));
@@ -85,6 +84,7 @@ static void cache_give(cpu_cache *cache) {
 
 static void *arena_allocate(void *context, size_t size, size_t alignment) {
     arena *a = context;
+    assert(alignment <= 16 || (size != 0 && size % alignment == 0)); /* so that the size alone says what it occupies */
     if (size == 0) size = 1;
     int flags = (int)MALLOCX_ARENA(a->index) | MALLOCX_ALIGN(alignment);
     cpu_cache *cache = cache_take(a, size);
@@ -101,7 +101,8 @@ static void arena_release(void *context, void *memory, size_t size) {
         dallocx(memory, MALLOCX_TCACHE_NONE);
         return;
     }
-    dallocx(memory, MALLOCX_TCACHE(cache->id));
+    /* With its size: else jemalloc looks it up by address, in a table of pages that is as cold as the memory. */
+    sdallocx(memory, size != 0 ? size : 1, MALLOCX_ALIGN(16) | MALLOCX_TCACHE(cache->id));
     cache_give(cache);
 }
 

@@ -12,7 +12,7 @@
 /* const after create. All functions may be called from any thread at once. */
 typedef struct sx_alloc {
     void *context;
-    void *(*allocate)(void *context, size_t size, size_t alignment); /* NULL when out of memory */
+    void *(*allocate)(void *context, size_t size, size_t alignment); /* NULL when out of memory; beyond 16, size is a multiple of it, not 0 */
     void (*release)(void *context, void *memory, size_t size);       /* size as asked for; memory not NULL */
     size_t (*usable)(void *context, size_t size);                    /* bytes that a request of size occupies */
 } sx_alloc;
