@@ -262,7 +262,8 @@ static bool set_name(sx_redis_tls_stream *stream) {
     uint8_t binary[sizeof(struct in6_addr)];
     bool address = inet_pton(AF_INET, name, binary) == 1 || inet_pton(AF_INET6, name, binary) == 1;
     if (address) return !tls->verify_name || X509_VERIFY_PARAM_set1_ip_asc(SSL_get0_param(stream->ssl), name) == 1;
-    if (SSL_set_tlsext_host_name(stream->ssl, name) != 1) return false;
+    /* What SSL_set_tlsext_host_name is, whose cast drops a const. */
+    if (SSL_ctrl(stream->ssl, SSL_CTRL_SET_TLSEXT_HOSTNAME, TLSEXT_NAMETYPE_host_name, (void *)(uintptr_t)name) != 1) return false;
     SSL_set_hostflags(stream->ssl, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);
     return !tls->verify_name || SSL_set1_host(stream->ssl, name) == 1;
 }
