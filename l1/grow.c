@@ -80,7 +80,7 @@ static void count_index(sx_l1 *l1, int64_t bytes) {
 }
 
 /* An empty group that nobody can see yet. */
-static void group_init(sx_l1_group *group, uint32_t level, uint8_t latch) {
+static void group_init(sx_l1_group *group, uint64_t index, uint32_t level, uint8_t latch) {
     for (uint32_t b = 0; b < SX_L1_BUCKETS; b++) {
         for (uint32_t i = 0; i < SX_L1_SLOTS; i++) atomic_init(&group->buckets[b].slots[i], 0);
         for (uint32_t i = 0; i < SX_L1_SLOTS; i++) atomic_init(&group->buckets[b].policy[i], 0);
@@ -91,7 +91,7 @@ static void group_init(sx_l1_group *group, uint32_t level, uint8_t latch) {
     atomic_init(&group->latch, latch);
     group->cursor = 0;
     group->tick = 0;
-    group->unused = 0;
+    group->books = sx_l1_books_new(index);
 }
 
 int32_t sx_l1_root_create(sx_l1 *l1) {
@@ -104,7 +104,7 @@ int32_t sx_l1_root_create(sx_l1 *l1) {
         release_segment(segment);
         return STRATA_E_NOMEM;
     }
-    group_init(sx_l1_group_at(root, 0), 0, 0);
+    group_init(sx_l1_group_at(root, 0), 0, 0, 0);
     count_index(l1, (int64_t)segment->bytes);
     atomic_init(&l1->root, root);
     return STRATA_OK;
@@ -174,8 +174,9 @@ static void split(sx_l1 *l1, const sx_l1_root *root, uint64_t index) {
         return;
     }
     l1->splits++;
-    sx_l1_group *high = sx_l1_group_at(root, index + (UINT64_C(1) << root->base));
-    group_init(high, root->top, 1);
+    uint64_t above = index + (UINT64_C(1) << root->base);
+    sx_l1_group *high = sx_l1_group_at(root, above);
+    group_init(high, above, root->top, 1);
     uint32_t moved = 0;
     for (uint32_t position = 0; position < SX_L1_POSITIONS; position++) {
         __builtin_prefetch(sx_l1_slot_item(sx_l1_slot_get_locked(low, position)));
@@ -189,6 +190,7 @@ static void split(sx_l1 *l1, const sx_l1_root *root, uint64_t index) {
     memcpy(high->ghosts, low->ghosts, sizeof high->ghosts);
     high->cursor = low->cursor;
     high->tick = low->tick;
+    high->books = (uint8_t)((high->books & SX_L1_LEADS) | (low->books & SX_L1_BY_QUEUES));
     /* relaxed: written under both latches, a hint for the crawl */
     atomic_store_explicit(&high->due, atomic_load_explicit(&low->due, memory_order_relaxed), memory_order_relaxed);
     for (uint32_t bucket = 0; bucket < SX_L1_BUCKETS; bucket++) {
@@ -216,10 +218,13 @@ static void merge(sx_l1 *l1, sx_epoch_record *record, const sx_l1_root *root, ui
     }
     sx_l1_group *high = sx_l1_group_at(root, index + (UINT64_C(1) << root->base));
     sx_l1_latch_acquire(&high->latch);
+    bool by_queues = sx_l1_by_queues(sx_l1_policy_of(l1));
     while (sx_l1_count_locked(low) + sx_l1_count_locked(high) > SX_L1_POSITIONS) {
         bool from_low = sx_l1_count_locked(low) > sx_l1_count_locked(high);
         (void)sx_l1_evict_locked(l1, shard, from_low ? low : high, 0, &harvest);
     }
+    sx_l1_settle_locked(low, by_queues);
+    sx_l1_settle_locked(high, by_queues);
     for (uint32_t position = 0; position < SX_L1_POSITIONS; position++) {
         uint64_t slot = sx_l1_slot_get_locked(high, position);
         if (slot == 0) continue;

@@ -110,6 +110,7 @@ bool sx_l1_maintain_on_keeper(sx_l1 *l1, sx_epoch_record *record, int64_t now_ns
     for (uint32_t i = 0; i < HAND_VISITS_MAX && sx_l1_over(l1, shard) > 0; i++) (void)hand_step(l1, record, 0);
     more |= sx_l1_over(l1, shard) > 0 && sx_l1_entries(l1) > 0;
     more |= crawl(l1, record, now_ns);
+    sx_l1_adapt_on_keeper(l1);
     sx_epoch_unpin(record);
     return more;
 }

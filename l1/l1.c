@@ -43,9 +43,10 @@ static const sx_option rows[] = {
     {.name = "l1.huge_pages", .type = SX_OPTION_BOOLEAN, .min = 0, .max = 1, .default_text = "true",
      .doc = "Wish for pages of 2 MB where l1.bytes is 64 MiB or more at open: finds miss the processor's table of pages less. "
             "The kernel must allow it (transparent_hugepage: madvise or always)."},
-    {.name = "l1.policy", .type = SX_OPTION_CHOICE, .choices = "s3fifo|lru|clock", .default_text = "s3fifo", .hot = true,
+    {.name = "l1.policy", .type = SX_OPTION_CHOICE, .choices = "s3fifo|lru|clock|adaptive", .default_text = "s3fifo", .hot = true,
      .doc = "Which entries leave for new ones: s3fifo, the least often and least lately used and the largest, scans and loops "
-            "pass by; lru, the least lately used; clock, the oldest that was not used since its last turn."},
+            "pass by; lru, the least lately used; clock, the oldest that was not used since its last turn; adaptive, s3fifo with "
+            "more or less room for new entries, as some groups of the table show to be better."},
     {.name = "l1.item_bytes_max", .type = SX_OPTION_BYTES, .min = 64, .max = INT64_C(1) << 26, .default_text = "1MiB",
      .doc = "Longest key and value together that L1 keeps; longer ones live in L2 only."},
 };

@@ -37,7 +37,12 @@ extern const sx_metric_row sx_l1_metrics[SX_L1_METRIC_COUNT];
 typedef struct sx_l1 sx_l1;
 
 /* Who leaves first where room is wanted (policy.c); as in l1.policy's choices. */
-typedef enum sx_l1_policy { SX_L1_POLICY_S3FIFO, SX_L1_POLICY_LRU, SX_L1_POLICY_CLOCK } sx_l1_policy;
+typedef enum sx_l1_policy {
+    SX_L1_POLICY_S3FIFO,
+    SX_L1_POLICY_LRU,
+    SX_L1_POLICY_CLOCK,
+    SX_L1_POLICY_ADAPTIVE
+} sx_l1_policy;
 
 typedef struct sx_l1_settings {
     int64_t bytes_max;
@@ -104,7 +109,7 @@ bool sx_l1_maintain_on_keeper(sx_l1 *l1, sx_epoch_record *record, int64_t now_ns
 
 /* Changes the budget while in use. */
 void sx_l1_resize(sx_l1 *l1, int64_t bytes_max);
-/* Changes the policy while in use. What entries were known for under the former one is forgotten within some insertions. */
+/* Changes the policy while in use. Between recency (lru, clock) and queues (s3fifo, adaptive) ages are kept, hits and ghosts forgotten. */
 void sx_l1_policy_change(sx_l1 *l1, sx_l1_policy policy);
 
 int64_t sx_l1_metric_read(const sx_l1 *l1, uint32_t metric);

@@ -13,16 +13,71 @@
    entry was hit. Time is counted in insertions into the group. A hit sets one bit, once: whoever holds the latch turns it into
    a younger age and a count at the next insertion that moves main's time, so a hot key's line stays as it is in between. */
 
-#define PROBATION_SHARE  24u /* probation keeps one in so many of the group's entries, besides the newest */
 #define PROBATION_AGE    63u /* saturating, in insertions */
-#define MAIN_STEP        4u  /* insertions that are one step of main's time */
 #define MAIN_AGE_SHIFT   2
 #define MAIN_AGE         15u /* saturating, in steps */
+#define LEADERS_OF       8u
+#define ADAPT_MISSES     4000u /* of leaders, between two judgements */
+#define ADAPT_KEEPS      0.9   /* of what is known, from one judgement to the next */
+#define ADAPT_MARGIN     0.995 /* by which another style must be better */
 #define MAIN_HITS        3u  /* saturating, at most one counted a step */
 #define RECENCY_AGE      127u /* of lru and clock, saturating, in insertions */
-#define MAIN_AGE_GRACE   2u  /* steps that each entry of main is older than it is: counts matter less among the young */
+#define GHOST_HITS       1u  /* that a key has which was evicted and comes back */
+
+/* How much probation and how much frequency is worth. Traces differ: where keys are used for some time and then no more, a
+   larger probation and less trust in old hits find more; where the same keys come back for ever, the first does. */
+typedef struct weights {
+    uint32_t share;                /* probation keeps one in so many of the group's entries, besides the newest */
+    uint32_t step;                 /* insertions that are one step of main's time */
+    uint32_t grace;                /* steps that each entry of main is older than it is: counts matter less among the young */
+    uint8_t factor[MAIN_HITS + 1]; /* of age, by hits */
+} weights;
+static const weights styles[SX_L1_STYLES] = {
+    {.share = 24, .step = 4, .grace = 2, .factor = {105, 35, 21, 15}}, /* age over 1, 3, 5, 7 */
+    {.share = 7, .step = 6, .grace = 1, .factor = {105, 40, 21, 12}},
+};
 
 _Static_assert(SX_L1_POSITIONS <= 32, "a score has five bits for who it is");
+
+/* What the group evicts by: its own, where it leads, else what the leaders showed. */
+static const weights *style_of(const sx_l1 *l1, const sx_l1_group *group) {
+    if (sx_l1_policy_of(l1) != SX_L1_POLICY_ADAPTIVE) return &styles[0];
+    uint32_t leads = group->books & SX_L1_LEADS;
+    if (leads != 0) return &styles[leads - 1];
+    return &styles[atomic_load_explicit(&l1->style, memory_order_relaxed)]; /* relaxed: a choice, read afresh */
+}
+
+/* One group in LEADERS_OF leads each style. Neighbours split from one another should not lead together: the index is mixed. */
+uint8_t sx_l1_books_new(uint64_t index) {
+    uint64_t part = (index * UINT64_C(0x9E3779B97F4A7C15) >> 32) % LEADERS_OF;
+    return (uint8_t)(index != 0 && part < SX_L1_STYLES ? part + 1 : 0);
+}
+
+/* Once in ADAPT_MISSES of leaders' misses: which style regrets the least part of them, that is, had evicted the key lately? What
+   nobody could have kept is the same for all of them, and so is how often hot keys are asked for. */
+void sx_l1_adapt_on_keeper(sx_l1 *l1) {
+    uint64_t missed[SX_L1_STYLES] = {0}, regretted[SX_L1_STYLES] = {0}, news = 0;
+    for (uint32_t s = 0; s < SX_L1_STYLES; s++) {
+        for (uint32_t i = 0; i < SX_L1_SHARDS; i++) {
+            missed[s] += (uint64_t)sx_counter_read(&l1->shards[i].missed[s]);
+            regretted[s] += (uint64_t)sx_counter_read(&l1->shards[i].regretted[s]);
+        }
+        news += missed[s] - l1->missed_before[s];
+    }
+    if (news < ADAPT_MISSES) return;
+    uint32_t best = atomic_load_explicit(&l1->style, memory_order_relaxed), present = best; /* relaxed: own store */
+    for (uint32_t s = 0; s < SX_L1_STYLES; s++) {
+        l1->missed[s] = l1->missed[s] * ADAPT_KEEPS + (double)(missed[s] - l1->missed_before[s]);
+        l1->regretted[s] = l1->regretted[s] * ADAPT_KEEPS + (double)(regretted[s] - l1->regretted_before[s]);
+        l1->missed_before[s] = missed[s];
+        l1->regretted_before[s] = regretted[s];
+    }
+    for (uint32_t s = 0; s < SX_L1_STYLES; s++) {
+        double margin = best == present ? ADAPT_MARGIN : 1;
+        if (l1->regretted[s] * l1->missed[best] < l1->regretted[best] * l1->missed[s] * margin) best = s;
+    }
+    atomic_store_explicit(&l1->style, (uint8_t)best, memory_order_relaxed); /* relaxed: read afresh each time */
+}
 
 uint32_t sx_l1_count_locked(sx_l1_group *group) {
     uint32_t count = 0;
@@ -36,6 +91,7 @@ uint32_t sx_l1_count_locked(sx_l1_group *group) {
 typedef struct turns {
     uint32_t count;     /* entries */
     uint32_t probation; /* of them */
+    const weights *style;
     uint8_t policy[SX_L1_POSITIONS];
     uint8_t classes[SX_L1_POSITIONS];
     uint8_t there[SX_L1_POSITIONS]; /* 255 where there is an entry, else 0 */
@@ -59,11 +115,10 @@ static void turns_init(turns *t, sx_l1_group *group) {
     }
 }
 
-/* Age over hits, in main: 1, 3, 5 or 7 for none to three hits, as factors of 105. A hit not counted yet is a young age. */
-static uint32_t main_score(uint32_t policy) {
-    static const uint8_t factors[MAIN_HITS + 1] = {105, 35, 21, 15};
+/* Age over hits, in main. A hit not counted yet is a young age. */
+static uint32_t main_score(const weights *style, uint32_t policy) {
     uint32_t age = (policy & SX_L1_HIT) != 0 ? 0 : policy >> MAIN_AGE_SHIFT & MAIN_AGE;
-    return (age + MAIN_AGE_GRACE) * factors[policy & MAIN_HITS];
+    return (age + style->grace) * style->factor[policy & MAIN_HITS];
 }
 static uint32_t probation_score(uint32_t policy) { return (policy & PROBATION_AGE) + 1; }
 
@@ -71,7 +126,7 @@ static uint32_t probation_score(uint32_t policy) { return (policy & PROBATION_AG
 static uint32_t turns_next_main(const turns *t) {
     uint32_t best = 0; /* score, and in the low bits how far from the end it is */
     for (uint32_t i = 0; i < SX_L1_POSITIONS; i++) {
-        uint32_t score = main_score(t->policy[i]) << t->classes[i] << 5 | (31u - i);
+        uint32_t score = main_score(t->style, t->policy[i]) << t->classes[i] << 5 | (31u - i);
         score &= 0u - ((t->policy[i] & t->there[i] & SX_L1_MAIN) != 0);
         best = score > best ? score : best;
     }
@@ -89,7 +144,7 @@ static uint32_t turns_next_probation(const turns *t) {
 
 static uint32_t victim_s3fifo_locked(sx_l1_group *group, turns *t) {
     for (;;) {
-        bool from_probation = t->probation > t->count / PROBATION_SHARE || t->probation == t->count;
+        bool from_probation = t->probation > t->count / t->style->share || t->probation == t->count;
         uint32_t next = from_probation ? turns_next_probation(t) : turns_next_main(t);
         if (!from_probation || (t->policy[next] & SX_L1_HIT) == 0) return next;
         t->probation--;
@@ -115,13 +170,36 @@ static uint32_t victim_by_age_locked(sx_l1_group *group, turns *t, bool clock) {
     }
 }
 
+/* Ages by recency as ages in main, and the other way round. */
+static uint8_t translated(uint32_t policy, bool by_queues) {
+    uint32_t hit = policy & SX_L1_HIT;
+    if (by_queues) {
+        uint32_t age = (policy & RECENCY_AGE) / styles[0].step;
+        return (uint8_t)(hit | SX_L1_MAIN | (age < MAIN_AGE ? age : MAIN_AGE) << MAIN_AGE_SHIFT);
+    }
+    if ((policy & SX_L1_MAIN) == 0) return (uint8_t)(hit | (policy & PROBATION_AGE));
+    return (uint8_t)(hit | (policy >> MAIN_AGE_SHIFT & MAIN_AGE) * styles[0].step);
+}
+
+void sx_l1_settle_locked(sx_l1_group *group, bool by_queues) {
+    if (((group->books & SX_L1_BY_QUEUES) != 0) == by_queues) return;
+    for (uint32_t position = 0; position < SX_L1_POSITIONS; position++) {
+        sx_l1_policy_set(group, position, translated(sx_l1_policy_get(group, position), by_queues));
+    }
+    memset(group->ghosts, 0, sizeof group->ghosts);
+    group->books ^= SX_L1_BY_QUEUES;
+}
+
 uint32_t sx_l1_victim_locked(sx_l1 *l1, sx_l1_group *group) {
+    sx_l1_policy policy = sx_l1_policy_of(l1);
+    bool by_queues = sx_l1_by_queues(policy);
+    sx_l1_settle_locked(group, by_queues);
     turns t;
     turns_init(&t, group);
     if (t.count == 0) return SX_L1_POSITIONS;
-    sx_l1_policy policy = sx_l1_policy_of(l1);
-    return policy == SX_L1_POLICY_S3FIFO ? victim_s3fifo_locked(group, &t)
-                                         : victim_by_age_locked(group, &t, policy == SX_L1_POLICY_CLOCK);
+    t.style = style_of(l1, group);
+    return by_queues ? victim_s3fifo_locked(group, &t)
+                     : victim_by_age_locked(group, &t, policy == SX_L1_POLICY_CLOCK);
 }
 
 /* What a slot has of the hash, so that a victim's line is not needed: among the ghosts of one group a stranger meets one
@@ -151,7 +229,7 @@ int64_t sx_l1_evict_locked(sx_l1 *l1, sx_l1_shard *shard, sx_l1_group *group, ui
     if (position == SX_L1_POSITIONS) return 0;
     uint64_t slot = sx_l1_slot_get_locked(group, position);
     if (sx_l1_slot_class(slot) < least) return 0;
-    if (sx_l1_policy_of(l1) == SX_L1_POLICY_S3FIFO) ghost_add_locked(group, slot);
+    if ((group->books & SX_L1_BY_QUEUES) != 0) ghost_add_locked(group, slot);
     int64_t footprint = sx_l1_take_locked(l1, shard, group, position, harvest);
     sx_counter_add_shared(&shard->evictions, 1);
     return footprint;
@@ -178,25 +256,24 @@ typedef struct census {
     uint64_t unused;  /* greatest age times size in main, in insertions; UINT64_MAX where main is empty */
 } census;
 
-static census age_locked(sx_l1_group *group, sx_l1_policy policy) {
+static census age_locked(sx_l1_group *group, sx_l1_policy policy, const weights *style) {
     census c = {0, 0, 0, 0};
     uint64_t unused = 0;
-    bool step = ++group->tick % MAIN_STEP == 0;
+    bool step = ++group->tick % style->step == 0, by_queues = sx_l1_by_queues(policy);
     for (uint32_t b = 0; b < SX_L1_BUCKETS; b++) {
         for (uint32_t i = 0; i < SX_L1_SLOTS; i++) {
             sx_l1_bucket *bucket = &group->buckets[b];
             uint64_t slot = atomic_load_explicit(&bucket->slots[i], memory_order_relaxed); /* relaxed: ordered by latch */
             if (slot == 0) continue;
             uint32_t was = atomic_load_explicit(&bucket->policy[i], memory_order_relaxed); /* relaxed: hint */
-            uint32_t is = policy == SX_L1_POLICY_S3FIFO ? older_s3fifo(was, step)
-                                                        : older_by_age(was, policy == SX_L1_POLICY_CLOCK);
+            uint32_t is = by_queues ? older_s3fifo(was, step) : older_by_age(was, policy == SX_L1_POLICY_CLOCK);
             /* relaxed: hint; a hit noted meanwhile may be lost */
             if (is != was) atomic_store_explicit(&bucket->policy[i], (uint8_t)is, memory_order_relaxed);
             c.count++;
             c.probation += (is & SX_L1_MAIN) == 0;
             c.classes += sx_l1_slot_class(slot);
             uint64_t age = (is & (SX_L1_MAIN | SX_L1_HIT)) == SX_L1_MAIN ? is >> MAIN_AGE_SHIFT & MAIN_AGE : 0;
-            age = age * MAIN_STEP << sx_l1_slot_class(slot);
+            age = age * style->step << sx_l1_slot_class(slot);
             unused = age > unused ? age : unused;
         }
     }
@@ -204,13 +281,20 @@ static census age_locked(sx_l1_group *group, sx_l1_policy policy) {
     return c;
 }
 
-uint8_t sx_l1_arrival_locked(const sx_l1 *l1, sx_l1_group *group, uint64_t hash, uint32_t class) {
+uint8_t sx_l1_arrival_locked(const sx_l1 *l1, sx_l1_shard *shard, sx_l1_group *group, uint64_t hash, uint32_t class) {
     sx_l1_policy policy = sx_l1_policy_of(l1);
-    census c = age_locked(group, policy);
-    if (policy != SX_L1_POLICY_S3FIFO) return 0;
-    /* Main has nothing to gain from a key that was away for longer than any of its entries was unused. */
+    sx_l1_settle_locked(group, sx_l1_by_queues(policy));
+    const weights *style = style_of(l1, group);
+    census c = age_locked(group, policy, style);
+    if (!sx_l1_by_queues(policy)) return 0;
     uint64_t gone = ghost_take_locked(group, hash);
-    if (gone != 0 && (gone + MAIN_STEP) << class <= c.unused) return SX_L1_MAIN;
-    bool room = c.probation > (c.count + 1) / PROBATION_SHARE;
+    uint32_t leads = policy == SX_L1_POLICY_ADAPTIVE ? group->books & SX_L1_LEADS : 0;
+    if (leads != 0) {
+        sx_counter_add_shared(&shard->missed[leads - 1], 1);
+        if (gone != 0) sx_counter_add_shared(&shard->regretted[leads - 1], 1);
+    }
+    /* Main has nothing to gain from a key that was away for longer than any of its entries was unused. */
+    if (gone != 0 && (gone + style->step) << class <= c.unused) return SX_L1_MAIN | GHOST_HITS;
+    bool room = c.probation > (c.count + 1) / style->share;
     return room && class * c.count <= c.classes ? SX_L1_MAIN : 0;
 }

@@ -26,6 +26,7 @@
 #define SX_L1_LOAD_FULL 20u   /* ... and that a table shall have when its budget is used up: more don't help eviction */
 #define SX_L1_LOAD_MIN 5u     /* ... and below which they are merged */
 #define SX_L1_LATCH_SPINS 128u
+#define SX_L1_STYLES 2u       /* of eviction, between which adaptive chooses (policy.c) */
 
 /* One cache line: all that a hit reads besides its item.
    A slot: bits 4-47 the item's address, whose lowest four are 0; 48-51 the size class, and 0-3 where in its class, of what
@@ -47,7 +48,7 @@ typedef struct sx_l1_group {
     _Atomic uint8_t latch;         /* atomic: acquire to take, release to give */
     uint8_t cursor;                /* lock: latch; the next ghost to overwrite */
     uint8_t tick;                  /* lock: latch; insertions */
-    uint8_t unused;
+    uint8_t books;                 /* lock: latch; SX_L1_LEADS and SX_L1_BY_QUEUES (policy.c) */
 } sx_l1_group;
 
 _Static_assert(sizeof(sx_l1_bucket) == SX_CACHE_LINE, "a bucket is one line");
@@ -77,6 +78,7 @@ typedef struct sx_l1_segment {
 typedef struct sx_l1_shard {
     _Alignas(SX_NO_SHARING) _Atomic int64_t bytes; /* not yet in sx_l1.live */
     sx_counter payload; /* keys and values that were put; what left is in the heap's payload_freed */
+    sx_counter missed[SX_L1_STYLES], regretted[SX_L1_STYLES]; /* by leaders: new keys, and of them those evicted lately */
     sx_counter inserts, replaces, evictions, expirations, removals, refused, too_large;
     sx_counter outdated; /* entries removed because what was to replace them could not */
 } sx_l1_shard;
@@ -94,6 +96,7 @@ struct sx_l1 {
     _Atomic int64_t bytes_max;                          /* atomic: relaxed; a limit that is compared afresh each time */
     _Atomic int64_t index_bytes;                        /* atomic: relaxed; a sum */
     _Atomic uint8_t policy;                             /* atomic: relaxed; sx_l1_policy, any mix of two does no harm */
+    _Atomic uint8_t style;                              /* atomic: relaxed; written by keeper, what adaptive follows */
     _Atomic bool sweeping;                              /* atomic: relaxed; a hint that inserts should help the round */
 
     _Alignas(SX_NO_SHARING) _Atomic int64_t live; /* atomic: relaxed; footprints of entries, less the shards' rests */
@@ -107,6 +110,9 @@ struct sx_l1 {
 
     _Alignas(SX_NO_SHARING) uint64_t crawl; /* owner: keeper; the group it looks at next */
     int64_t crawled_ns;                     /* owner: keeper */
+    /* owner: keeper; what adaptive knows of its leaders, and up to which counts */
+    double missed[SX_L1_STYLES], regretted[SX_L1_STYLES];
+    uint64_t missed_before[SX_L1_STYLES], regretted_before[SX_L1_STYLES];
 
     sx_l1_shard shards[SX_L1_SHARDS];
 };
@@ -326,6 +332,17 @@ void sx_l1_retire(sx_epoch_record *record, sx_l1_harvest *harvest);
 static inline sx_l1_policy sx_l1_policy_of(const sx_l1 *l1) {
     return (sx_l1_policy)atomic_load_explicit(&l1->policy, memory_order_relaxed); /* relaxed: a choice, read afresh */
 }
+static inline bool sx_l1_by_queues(sx_l1_policy policy) {
+    return policy == SX_L1_POLICY_S3FIFO || policy == SX_L1_POLICY_ADAPTIVE;
+}
+/* Which style the group at this index leads, one more than its number; 0: it follows. */
+#define SX_L1_LEADS 7u
+#define SX_L1_BY_QUEUES 128u /* its policy bytes are those of s3fifo and adaptive, not ages by recency */
+uint8_t sx_l1_books_new(uint64_t index);
+/* Writes the group's policy bytes as the policy in force reads them, where that was changed since they were written. */
+void sx_l1_settle_locked(sx_l1_group *group, bool by_queues);
+/* Judges the leaders. */
+void sx_l1_adapt_on_keeper(sx_l1 *l1);
 /* The position to evict next, or SX_L1_POSITIONS in an empty group. Promotes on its way. */
 uint32_t sx_l1_victim_locked(sx_l1 *l1, sx_l1_group *group);
 /* Evicts it, if its size class is at least least. Returns its footprint, 0 where nothing was evicted. */
@@ -333,10 +350,10 @@ int64_t sx_l1_evict_locked(sx_l1 *l1, sx_l1_shard *shard, sx_l1_group *group, ui
 /* The least class of who makes room for an entry of this size: much smaller ones, however many, do not. */
 static inline uint32_t sx_l1_least_class(size_t footprint, const sx_l1 *l1) {
     uint32_t class = sx_l1_size_class(footprint);
-    return class > 2 && sx_l1_policy_of(l1) == SX_L1_POLICY_S3FIFO ? class - 2 : 0;
+    return class > 2 && sx_l1_by_queues(sx_l1_policy_of(l1)) ? class - 2 : 0;
 }
 /* The policy byte of a new entry: time moves on, and a key that was evicted lately enters main. */
-uint8_t sx_l1_arrival_locked(const sx_l1 *l1, sx_l1_group *group, uint64_t hash, uint32_t class);
+uint8_t sx_l1_arrival_locked(const sx_l1 *l1, sx_l1_shard *shard, sx_l1_group *group, uint64_t hash, uint32_t class);
 uint32_t sx_l1_count_locked(sx_l1_group *group);
 
 /* grow.c: splits and merges. */

@@ -193,7 +193,7 @@ static bool insert_locked(sx_l1 *l1, sx_l1_shard *shard, sx_l1_group *group, uin
         position = sx_l1_free_position_locked(group, sx_l1_home(hash));
     }
     assert(position < SX_L1_POSITIONS);
-    uint8_t policy = sx_l1_arrival_locked(l1, group, hash, sx_l1_size_class(footprint));
+    uint8_t policy = sx_l1_arrival_locked(l1, shard, group, hash, sx_l1_size_class(footprint));
     sx_item_retain(item);
     sx_l1_place_locked(group, position, sx_l1_slot_of(item, hash, footprint), policy);
     due_locked(l1, group, item);

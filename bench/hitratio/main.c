@@ -33,7 +33,7 @@ static const bench_option option_rows[] = {
      "of a trace's distinct keys, up to 16, separated by commas", NULL},
     {"bytes", BENCH_OPTION_FLAG, NULL, NULL, 0, 0, NULL, FIELD(by_bytes),
      "capacity is a part of the distinct keys' bytes: every object counts the size that the trace gives", NULL},
-    {"policy", BENCH_OPTION_CHOICE, "NAME", "s3fifo", 0, 0, "s3fifo|lru|clock", FIELD(policy), "the store's l1.policy", NULL},
+    {"policy", BENCH_OPTION_CHOICE, "NAME", "s3fifo", 0, 0, "s3fifo|lru|clock|adaptive", FIELD(policy), "the store's l1.policy", NULL},
     {"csv", BENCH_OPTION_TEXT, "FILE", NULL, 0, 0, NULL, FIELD(csv_path), "write the table there", "Result"},
     {"html", BENCH_OPTION_TEXT, "FILE", NULL, 0, 0, NULL, FIELD(html_path), "draw miss ratio over capacity, a chart a trace", NULL},
     {"json", BENCH_OPTION_TEXT, "FILE", NULL, 0, 0, NULL, FIELD(json_path), "write cases there, for strata-bench compare", NULL},

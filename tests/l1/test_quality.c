@@ -230,6 +230,72 @@ static void test_policies_change_while_in_use(void **state) {
     fixture_deinit(&f);
 }
 
+/* What recency knew of entries is not misread by the queues: a loop that lru finds nothing of is found in part within some rounds
+   of the change, from whatever ages. */
+static void test_a_loop_survives_a_change(void **state) {
+    (void)state;
+    static const sx_l1_policy before[2] = {SX_L1_POLICY_LRU, SX_L1_POLICY_CLOCK};
+    for (uint32_t i = 0; i < 2; i++) {
+        fixture f;
+        quality_init(&f);
+        sx_l1_policy_change(f.l1, before[i]);
+        double formerly = loop_ratio(&f, CAPACITY * 2, 6);
+        sx_l1_policy_change(f.l1, SX_L1_POLICY_S3FIFO);
+        (void)loop_ratio(&f, CAPACITY * 2, 1);
+        double later = loop_ratio(&f, CAPACITY * 2, 3);
+        print_message("loop over twice the capacity: %s %.4f, then s3fifo %.4f\n", i == 0 ? "lru" : "clock", formerly, later);
+        assert_true(formerly < 0.02);
+        assert_true(later > 0.40);
+        fixture_deinit(&f);
+    }
+}
+
+/* Keys that are in use for some time and then no more: a window that moves by a key every second request, its newest ones the
+   most in use. What was hit often is soon worthless. */
+static double drift_ratio(sx_l1_policy policy) {
+    fixture f;
+    quality_init(&f);
+    sx_l1_policy_change(f.l1, policy);
+    uint64_t random = 7, hits = 0, counted = 0;
+    const uint64_t width = CAPACITY * 2, requests = REQUESTS;
+    for (uint64_t i = 0; i < requests; i++) {
+        uint64_t draw = random_next(&random);
+        double unit = (double)(draw >> 11) / 9007199254740992.0;
+        uint64_t number = i / 2 + width - (uint64_t)(unit * unit * unit * (double)width);
+        bool hit = l1_access(&f, number);
+        if (i % 4096 == 0) (void)sx_l1_maintain_on_keeper(f.l1, f.record, SX_NS_PER_S);
+        if (i < requests / 2) continue;
+        hits += hit;
+        counted++;
+    }
+    fixture_deinit(&f);
+    return (double)hits / (double)counted;
+}
+
+static double loop_kept(sx_l1_policy policy) {
+    fixture f;
+    quality_init(&f);
+    sx_l1_policy_change(f.l1, policy);
+    uint64_t hits = 0;
+    for (uint64_t i = 0; i < CAPACITY * 32; i++) {
+        hits += l1_access(&f, i % (CAPACITY * 4));
+        if (i % 4096 == 0) (void)sx_l1_maintain_on_keeper(f.l1, f.record, SX_NS_PER_S);
+    }
+    fixture_deinit(&f);
+    return (double)hits / (CAPACITY * 32);
+}
+
+/* adaptive finds out what is better, and stays with what was good. */
+static void test_adaptive_adapts(void **state) {
+    (void)state;
+    double fixed = drift_ratio(SX_L1_POLICY_S3FIFO), adaptive = drift_ratio(SX_L1_POLICY_ADAPTIVE);
+    print_message("keys that come and go: s3fifo %.4f, adaptive %.4f\n", fixed, adaptive);
+    double loop_fixed = loop_kept(SX_L1_POLICY_S3FIFO), loop_adaptive = loop_kept(SX_L1_POLICY_ADAPTIVE);
+    print_message("loop over four times the capacity: s3fifo %.4f, adaptive %.4f\n", loop_fixed, loop_adaptive);
+    assert_true(adaptive > fixed + 0.03);
+    assert_true(loop_adaptive > loop_fixed - 0.008);
+}
+
 /* Small entries that are used stay where large ones come by once: 64 KiB each, more than the budget between two uses. */
 static double small_beside_large(sx_l1_policy policy) {
     fixture f;
@@ -266,6 +332,8 @@ int main(void) {
         cmocka_unit_test(test_a_loop_is_not_lost),
         cmocka_unit_test(test_lru_is_lru),
         cmocka_unit_test(test_policies_change_while_in_use),
+        cmocka_unit_test(test_a_loop_survives_a_change),
+        cmocka_unit_test(test_adaptive_adapts),
         cmocka_unit_test(test_large_entries_displace_few),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

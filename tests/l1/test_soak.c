@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Everything at once, for seconds, or for as many minutes as STRATA_SOAK_MINUTES says (tests/run --soak-l1): puts, expiry,
-   eviction, removals that others are told of, resizes, walks, readers that hold pins for long, and refused puts. */
+   eviction, removals that others are told of, resizes, changes of policy, walks, readers that hold pins for long, and refused puts. */
 #include "fixture.h"
 
 #include <pthread.h>
@@ -177,13 +177,14 @@ static void *keep(void *argument) {
     return NULL;
 }
 
-/* Resizes until the time is over. Returns the most bytes that were allocated beyond the largest budget. */
+/* Resizes, and changes the policy, until the time is over. Returns the most bytes that were allocated beyond the largest budget. */
 static int64_t resize_until(int64_t end_ns) {
     uint64_t random = 5;
     int64_t most = 0;
     while (clock_ns() < end_ns && atomic_load(&s.faults) == 0) {
         int64_t bytes = BYTES_LEAST + (int64_t)(random_next(&random) % (uint64_t)(BYTES_MOST - BYTES_LEAST));
         sx_l1_resize(s.f.l1, bytes);
+        sx_l1_policy_change(s.f.l1, (sx_l1_policy)(random_next(&random) % (SX_L1_POLICY_ADAPTIVE + 1)));
         atomic_fetch_add(&s.resizes, 1);
         for (int i = 0; i < 30; i++) {
             int64_t allocated = atomic_load(&s.f.allocated);
