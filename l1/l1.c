@@ -26,7 +26,8 @@
    retired, by anybody in the same epoch domain, and not yet freed. A large segment counts for the pages of it that are in
    use, until its round is over. The last part can't be had back by evicting, for what
    is evicted is retired first. Therefore a tenth of the budget is left to it: entries fill nine tenths, and when retired
-   memory exceeds its tenth, because a reader stays pinned or the keeper does not come, puts are refused. Footprints are
+   memory exceeds its tenth, because a reader stays pinned or the keeper does not come, puts are refused; those of new keys at
+   three quarters of it, for an overwrite that is refused costs an entry that may be in use. Footprints are
    summed in 16 shards, and a shard brings its sum to the total in portions of 1/4096 of the budget; the limit is lower by
    what the shards may withhold, so that the promise is exact though the total is not.
 

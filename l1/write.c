@@ -224,6 +224,8 @@ static int32_t put_once(sx_l1 *l1, sx_l1_shard *shard, uint64_t hash, sx_item *i
         else sx_counter_add_shared(&shard->outdated, sx_l1_take_locked(l1, shard, group, position, harvest) > 0);
     } else if (rule == SX_L1_PUT_HELD) {
         status = STRATA_MISS;
+    } else if (status == STRATA_OK && (int64_t)sx_epoch_retired_hint(l1->epoch) > sx_l1_retired_max(l1) / 4 * 3) {
+        status = STRATA_E_OVERLOADED; /* the last quarter is for overwrites, whose refusal costs an entry in use */
     } else if (status == STRATA_OK) {
         if (!insert_locked(l1, shard, group, hash, item, footprint, must, harvest)) status = STRATA_PENDING;
         else sx_counter_add_shared(&shard->inserts, 1);
