@@ -219,12 +219,20 @@ static const bench_option rows[] = {
     {"nodes", BENCH_OPTION_COUNT, "N", "100", 1, 1000, NULL, FIELD(nodes), "of it", NULL},
     {"writes", BENCH_OPTION_NUMBER, "PER_SECOND", "50k", 0, 1e9, NULL, FIELD(writes), "sets and invalidations of all processes", NULL},
 };
+#define WORDS(...) (const char *const[]){__VA_ARGS__, NULL}
+static const bench_option_preset presets[] = {
+    {"quick", "points that scatter, in 25 seconds", WORDS("--seconds", "0.5")},
+    {"busy", "what a write costs where messages share their wake-ups", WORDS("--rate", "8000", "--seconds", "1")},
+    {"few-nodes", "1 000 processes at 3 nodes", WORDS("--processes", "1000", "--nodes", "3", "--writes", "1000")},
+};
 static const bench_option_table options = {
     .command = "strata-bench scale",
     .about = "What processes and nodes cost each other, over some numbers of both, each process an engine; lines fitted to that, and what\n"
              "they say of a fleet. Every process hears of every write: that is what L1 in each of them costs.",
     .rows = rows,
     .count = sizeof rows / sizeof rows[0],
+    .presets = presets,
+    .preset_count = sizeof presets / sizeof presets[0],
 };
 
 static int run(const scale_settings *settings) {

@@ -33,6 +33,11 @@ static const bench_option option_rows[] = {
     {"primaries", BENCH_OPTION_COUNT, "N", "3", 1, 16, NULL, FIELD(primaries), "of the cluster that is started", NULL},
     {"only", BENCH_OPTION_CHOICE, "PART", "all", 0, 0, "all|lag|cost|idle|storm|reconnect", FIELD(only), "one part of it", NULL},
 };
+#define WORDS(...) (const char *const[]){__VA_ARGS__, NULL}
+static const bench_option_preset presets[] = {
+    {"quick", "one short round of everything", WORDS("--rounds", "1", "--seconds", "0.3", "--engines", "4")},
+    {"fleet", "many idle processes and receivers", WORDS("--engines", "64", "--receivers", "16")},
+};
 static const bench_option_table options = {
     .command = "strata-bench coherence",
     .about = "How fast processes hear of writes, and what that costs. 'lag': from a set's acknowledgement in one process to the moment "
@@ -40,6 +45,8 @@ static const bench_option_table options = {
              "with as many outstanding. 'idle': for a\nsubscription and its heartbeats. 'storm': many invalidations, none of which may be lost.\n'reconnect': bytes that a process with 100 000 entries moves after it lost its subscriptions.",
     .rows = option_rows,
     .count = sizeof option_rows / sizeof option_rows[0],
+    .presets = presets,
+    .preset_count = sizeof presets / sizeof presets[0],
 };
 
 /* ---- shared ---- */

@@ -46,12 +46,19 @@ static const bench_option option_rows[] = {
     {"operations", BENCH_OPTION_COUNT, "N", "2m", 16, 1e12, NULL, FIELD(operations), "of one measurement", NULL},
     {"json", BENCH_OPTION_TEXT, "FILE", NULL, 0, 0, NULL, FIELD(json_path), "write every round of every line there", "Result"},
 };
+#define WORDS(...) (const char *const[]){__VA_ARGS__, NULL}
+static const bench_option_preset presets[] = {
+    {"quick", "every line in some ten seconds", WORDS("--keys", "200k", "--operations", "500k", "--rounds", "4")},
+    {"beyond", "ten million keys: far more than the processor's caches hold", WORDS("--keys", "10m")},
+};
 static const bench_option_table table = {
     .command = "strata-bench l1",
     .about = "The in-process store beside ck_ht (behind ck_epoch, evicts nothing), a textbook LRU (16 mutexes), and where installed RocksDB's\n"
              "LRU and HyperClock caches and TBB's hash map (evicts nothing).",
     .rows = option_rows,
     .count = sizeof option_rows / sizeof option_rows[0],
+    .presets = presets,
+    .preset_count = sizeof presets / sizeof presets[0],
 };
 
 static const cache_kind *const kinds[KINDS] = {

@@ -48,6 +48,12 @@ static const bench_option option_rows[] = {
      "any option of the engine; repeatable", NULL},
     {"json", BENCH_OPTION_TEXT, "FILE", NULL, 0, 0, NULL, FIELD(json_path), "write every sample there", "Result"},
 };
+#define WORDS(...) (const char *const[]){__VA_ARGS__, NULL}
+static const bench_option_preset presets[] = {
+    {"client", "our client alone beside its peers, many short rounds", WORDS("--only", "wire", "--rounds", "9", "--seconds", "0.3")},
+    {"engine", "the whole path of a get", WORDS("--only", "path")},
+    {"large", "values of 64 KiB", WORDS("--value-bytes", "64KiB", "--keys", "10k")},
+};
 static const bench_option_table options = {
     .command = "strata-bench l2",
     .about = "What an answer from L2 costs. 'wire': our client alone, GETs with so many outstanding on one thread, beside "
@@ -55,6 +61,8 @@ static const bench_option_table options = {
              "Links the engine's rooms: what it measures is not all visible from outside.",
     .rows = option_rows,
     .count = sizeof option_rows / sizeof option_rows[0],
+    .presets = presets,
+    .preset_count = sizeof presets / sizeof presets[0],
 };
 
 /* ---- what is measured ---- */
