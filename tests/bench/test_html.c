@@ -196,10 +196,39 @@ static int remove_folder(void **state) {
     return system(command);
 }
 
+/* Several results on one page: the screen first, each with its curves, cases as a table, nothing unescaped. */
+static void test_parts(void **state) {
+    (void)state;
+    char path[64], error[256];
+    json_t *tiers = json_loads(result, 0, NULL), *cases = json_loads("{\"cases\": [{\"name\": \"get <one>\", \"median_ns\": 80.4}, "
+                                                                    "{\"name\": \"rate\", \"median_millions_per_second\": 21.5}, {\"name\": \"bare\"}]}", 0, NULL);
+    assert_true(tiers != NULL && cases != NULL);
+    const bench_html_part parts[] = {{"First", cases}, {"Second & last", tiers}};
+    snprintf(path, sizeof path, "%s/parts.html", folder);
+    assert_int_equal(bench_html_write_parts("A tour", "a < b", parts, 2, path, error, sizeof error), 0);
+    char *text = calloc(1, 1 << 20);
+    FILE *file = fopen(path, "r");
+    assert_true(text != NULL && file != NULL && fread(text, 1, (1 << 20) - 1, file) > 0);
+    assert_int_equal(fclose(file), 0);
+    (void)unlink(path);
+    assert_non_null(strstr(text, "<title>A tour</title>"));
+    assert_true(strstr(text, "a &lt; b") != NULL && strstr(text, "a &lt; b") < strstr(text, ">First<"));
+    assert_non_null(strstr(text, "<td>get &lt;one&gt;</td><td>80.4 ns</td>"));
+    assert_non_null(strstr(text, "<td>rate</td><td>21.5 M/s</td>"));
+    assert_null(strstr(text, "bare"));
+    assert_true(strstr(text, ">Second &amp; last<") < strstr(text, "Operations a second"));
+    assert_int_equal(count_of(text, "</html>"), 1);
+    assert_int_equal(bench_html_write_parts("A tour", "", parts, 2, "/nowhere/at/all.html", error, sizeof error), -1);
+    free(text);
+    json_decref(tiers);
+    json_decref(cases);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_self_contained), cmocka_unit_test(test_charts), cmocka_unit_test(test_exports), cmocka_unit_test(test_bad_results),
         cmocka_unit_test(test_places),         cmocka_unit_test(test_saying),
+        cmocka_unit_test(test_parts),
     };
     return cmocka_run_group_tests(tests, make_folder, remove_folder);
 }
