@@ -246,12 +246,54 @@ void sx_publish_encode_clear(const sx_publish *publish, const sx_publish_key *ke
     sx_command_int(command, deadline_ms);
     arg_channel(publish, key->partition, command);
     size_t mark = sx_command_arg_open(command);
-    sx_message_encode_head(&command->args, SX_MESSAGE_CLEAR);
+    sx_message_encode_head(&command->args, key->key_size == 0 ? SX_MESSAGE_CLEAR : SX_MESSAGE_PATTERN);
     sx_command_arg_close(command, mark);
     mark = sx_command_arg_open(command);
     sx_message_encode_clear_rest(&command->args, key->ns, key->ns_size, key->ns_version);
+    if (key->key_size != 0) sx_msgpack_write_bin(&command->args, key->key, key->key_size);
     sx_command_arg_close(command, mark);
-    arg_field(key, command);
+    if (key->key_size == 0) arg_field(key, command);
+    else sx_command_text(command, "");
+}
+
+/* "s1:<namespace>:<version>:", behind the hash tag. */
+static void put_prefix(sx_buf *buf, const sx_publish_key *key) {
+    char version[16];
+    int digits = snprintf(version, sizeof version, ":%" PRIu32 ":", key->ns_version);
+    sx_buf_append(buf, "s1:", 3);
+    sx_buf_append(buf, key->ns, key->ns_size);
+    sx_buf_append(buf, version, (size_t)digits);
+}
+
+void sx_publish_encode_scan(const sx_publish_key *key, const char *cursor, const char *count, sx_command *command) {
+    sx_command_text(command, "SCAN");
+    sx_command_text(command, cursor);
+    sx_command_text(command, "MATCH");
+    size_t mark = sx_command_arg_open(command);
+    sx_buf_append(&command->args, "{*}", 3); /* a namespace has no character that a pattern takes for another */
+    put_prefix(&command->args, key);
+    sx_buf_append(&command->args, key->key, key->key_size);
+    sx_command_arg_close(command, mark);
+    sx_command_text(command, "COUNT");
+    sx_command_text(command, count);
+}
+
+bool sx_publish_decode_name(const sx_publish *publish, uint32_t partitions, const sx_resp *name, sx_publish_key *key) {
+    const char *brace = memchr(name->text, '}', name->size);
+    if (brace == NULL || name->text[0] != '{') return false;
+    sx_buf prefix;
+    sx_buf_init(&prefix, publish->alloc);
+    put_prefix(&prefix, key);
+    size_t left = (size_t)(name->text + name->size - (brace + 1));
+    bool ours = !prefix.failed && left > prefix.size && left - prefix.size <= SX_KEY_BYTES_MAX &&
+                memcmp(brace + 1, prefix.data, prefix.size) == 0;
+    key->key = brace + 1 + prefix.size;
+    key->key_size = ours ? left - prefix.size : 0;
+    sx_buf_deinit(&prefix);
+    if (!ours) return false;
+    key->partition = sx_key_partition(key->key, key->key_size, partitions);
+    const struct sx_key_tag *tag = &publish->tags->tags[key->partition];
+    return (size_t)(brace - name->text) == tag->size + 1u && memcmp(name->text + 1, tag->text, tag->size) == 0;
 }
 
 void sx_publish_encode_abandon(const sx_publish *publish, const sx_publish_key *key, uint64_t token,

@@ -90,7 +90,8 @@ void sx_publish_encode_mark(const sx_publish *publish, const sx_publish_key *key
    the value is the token. */
 void sx_publish_encode_fill(const sx_publish *publish, const sx_publish_key *key, uint64_t token, int64_t deadline_ms,
                             int64_t ttl_ms, const uint8_t *tail, size_t tail_size, uint64_t floor, sx_command *command);
-/* Clears key's namespace in key's partition; the key itself is not used. deadline_ms as in a write. */
+/* Clears key's namespace in key's partition; or, where the key is not empty, announces that as a pattern. deadline_ms as in a
+   write. */
 void sx_publish_encode_clear(const sx_publish *publish, const sx_publish_key *key, int64_t deadline_ms, sx_command *command);
 void sx_publish_encode_abandon(const sx_publish *publish, const sx_publish_key *key, uint64_t token,
                                sx_command *command);
@@ -104,6 +105,11 @@ void sx_publish_encode_get_more(const sx_publish *publish, const sx_publish_key 
 /* One key's value of its reply; NULL: malformed. */
 const sx_resp *sx_publish_get_part(const sx_resp *reply, uint32_t count, uint32_t index, sx_resp scratch[3]);
 void sx_publish_encode_front(const sx_publish *publish, const sx_publish_key *key, sx_command *command); /* GETRANGE */
+
+/* One step through a node's keys, to those of key's namespace that match key's key as a pattern. cursor and count as digits. */
+void sx_publish_encode_scan(const sx_publish_key *key, const char *cursor, const char *count, sx_command *command);
+/* Whether that is the name of a value of key's namespace: then key's partition and key, in place. */
+bool sx_publish_decode_name(const sx_publish *publish, uint32_t partitions, const sx_resp *name, sx_publish_key *key);
 
 /* A plain command that publishes UNTRUST through the slot's owner. */
 void sx_publish_encode_untrust(const sx_publish *publish, uint32_t partition, sx_command *command);

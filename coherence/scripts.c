@@ -228,7 +228,8 @@ static const char counter_text[] =
     "return redis.call('HGETALL', KEYS[1])\n";
 
 /* KEYS counter.  ARGV deadline_ms, publish command, channel, message before n, message after n, namespace's field. All that
-   the namespace has in the partition with a smaller n is invalid from here on. The HDEL deletes nothing: having written
+   the namespace has in the partition with a smaller n is invalid from here on; where the field is empty, nothing is: it is only
+   published. The HDEL deletes nothing: having written
    once, the script is not refused the rest for lack of memory. */
 static const char clear_text[] =
     LUA_TIME LUA_USABLE
@@ -243,7 +244,7 @@ static const char clear_text[] =
     "if n == 1 or not usable(n) then\n"
     LUA_RESTART("KEYS[1]")
     "end\n"
-    "redis.call('HSET', KEYS[1], ARGV[6], string.format('%.0f', n))\n"
+    "if ARGV[6] ~= '' then redis.call('HSET', KEYS[1], ARGV[6], string.format('%.0f', n)) end\n"
     "redis.call(ARGV[2], ARGV[3], ARGV[4] .. '\\207' .. struct.pack('>I8', n) .. ARGV[5])\n"
     "return {n, ms}\n";
 

@@ -73,28 +73,6 @@ static void apply_filled(strata *engine, const strata_namespace *ns, const sx_me
     sx_flights_unlock(engine->flights, stripe);
 }
 
-typedef struct wide_match {
-    uint32_t partition;
-    const strata_namespace *ns; /* NULL: all */
-    uint64_t n;
-} wide_match;
-
-static bool remove_wide(void *context, sx_item *item) {
-    const wide_match *match = context;
-    return item->partition == match->partition && item->n < match->n &&
-           (match->ns == NULL || item->ns == match->ns->index);
-}
-
-/* PATTERN as this version applies it: to everything of the partition that it may concern. */
-static void apply_wide(strata *engine, uint32_t partition, const strata_namespace *ns, uint64_t n) {
-    wide_match match = {partition, ns, n};
-    sx_flights_mark_wide(engine->flights, partition, ns, n);
-    if (!engine->l1_on) return;
-    uint64_t cursor = 0;
-    do sx_l1_walk(engine->l1, engine->loop_record, &cursor, 64, remove_wide, &match);
-    while (cursor != 0);
-}
-
 void sx_apply_clear_on_loop(strata *engine, strata_namespace *ns, uint32_t partition, uint64_t n) {
     sx_flights_mark_wide(engine->flights, partition, ns, n);
     sx_floors_raise_on_loop(engine, ns, partition, n);
@@ -134,8 +112,8 @@ void sx_apply_message_on_loop(void *context, uint32_t partition, const sx_messag
     case SX_MESSAGE_CLEAR:
         sx_apply_clear_on_loop(engine, ns, partition, message->n);
         break;
-    case SX_MESSAGE_PATTERN:
-        apply_wide(engine, partition, ns, message->n);
+    case SX_MESSAGE_PATTERN: /* what matched was invalidated key by key; what L2 does not hold is found by proving it anew */
+        sx_namespace_cleared(ns);
         break;
     default:
         break;

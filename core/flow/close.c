@@ -26,6 +26,7 @@ static void stop_on_loop(sx_task *task) {
         sx_log_write(&engine->log, SX_LOG_WARN, "closed with %u invalidations that L2 has not executed",
                      engine->unknown_count + engine->owed_count);
     sx_unknown_cut_off_on_loop(engine);
+    sx_sweep_cut_off_on_loop(engine);
     if (!engine->l2_on) {
         stopped(engine);
         return;

@@ -177,6 +177,7 @@ struct strata {
     sx_recovery window;
     sx_audit audit;
     sx_flight *active_flights;   /* all that the loop knows */
+    struct sx_sweep *sweeps;     /* under way */
     uint16_t large[SX_LARGE_SLOTS]; /* fingerprints of keys whose values were large; 0 none */
     sx_task stop_task, start_task;
     bool stopping;
@@ -223,6 +224,7 @@ typedef struct sx_op {
     struct sx_op *wait_next, *wait_previous;
     sx_flight *flight; /* the flight it waits on, or NULL */
     struct sx_write *write; /* the write it waits on, or NULL */
+    struct sx_sweep *sweep; /* the pattern it waits on, or NULL */
     struct sx_renewal *renewal; /* the renewal of markers or floors it waits on, or NULL */
     uint64_t join_min_n;
     uint64_t join_seq;
@@ -310,6 +312,8 @@ typedef struct sx_write {
     sx_marks_asked tag_asked;
     sx_write_mark seen;         /* lock: stripe */
     sx_op *op;                  /* lock: stripe; NULL where nobody waits */
+    void (*ended)(void *context, int32_t status); /* const; on the loop; NULL none */
+    void *ended_context;
     struct sx_write *next, *previous; /* an unknown's queue */
 } sx_write;
 
@@ -447,6 +451,9 @@ void sx_batch_finish(sx_batch *batch);
 /* Takes over op where it answers STRATA_PENDING. */
 int32_t sx_write_start(strata_session *session, strata_namespace *ns, strata_bytes key, const strata_bytes *value,
                        const strata_op_options *options, sx_op *op);
+/* An invalidation by the engine itself; ended may run inside. */
+void sx_write_invalidate_on_loop(strata *engine, strata_namespace *ns, const void *key, size_t key_size, int64_t deadline_ns,
+                                 void (*ended)(void *context, int32_t status), void *context);
 void sx_write_submit_on_loop(sx_write *write);
 /* How sets and invalidations go together, and values' reads. */
 sx_redis_group_kind sx_write_group(const strata *engine);
@@ -459,7 +466,16 @@ void sx_write_end_on_loop(sx_write *write, int32_t status, uint64_t n);
 int32_t sx_fetch_item_on_loop(strata *engine, const strata_namespace *ns, uint32_t partition, const void *key,
                               size_t key_size, const sx_envelope *envelope, const sx_redis_node *node, sx_item **out);
 
+/* sweep.c */
+/* The op's session closes: what it waits for is given up. Stripe lock held. */
+void sx_sweep_forget_locked(sx_op *op);
+void sx_sweep_cut_off_on_loop(strata *engine);
+
 /* renew.c */
+/* Every partition publishes PATTERN; then op (may be NULL) ends, with status where that is a failure. False, and nothing
+   has happened, when out of memory. */
+bool sx_renewal_announce_on_loop(strata *engine, strata_namespace *ns, const void *pattern, uint32_t size, sx_op *op,
+                                 int32_t status);
 /* The op's session closes: nobody waits for it any more. Stripe lock held. */
 void sx_renewal_forget_locked(sx_op *op);
 /* Invalidates a tag again, or (ns not NULL) clears a namespace in one partition, for nobody. False when out of memory. */

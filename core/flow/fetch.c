@@ -416,6 +416,7 @@ void sx_fetch_judged_on_loop(sx_flight *flight, sx_item *item, bool candidate, b
     } else if (good) {
         valid(flight, item);
     } else { /* in L2's place a lease may stand, of whoever loads it again */
+        if (candidate) (void)sx_l1_remove_item(flight->engine->l1, flight->engine->loop_record, flight->hash, item);
         sx_item_release(item);
         flight->over = true;
         add(flight->engine, SX_FLOW_METRIC_L2_MISSES);

@@ -6,6 +6,8 @@
 #include "core/flow/engine.h"
 
 #define REPEAT_NS (2 * SX_NS_PER_S)
+#define ANNOUNCE_NS (5 * SX_NS_PER_S)
+_Static_assert(STRATA_PATTERN_BYTES_MAX <= STRATA_TAG_BYTES_MAX, "a part has room for either");
 
 /* One tag of a call, or a namespace in one partition. owner: loop */
 typedef struct renewal_part {
@@ -16,7 +18,7 @@ typedef struct renewal_part {
     uint64_t nonce; /* of the last time it was sent */
     uint32_t partition;
     uint32_t size;
-    uint8_t name[STRATA_TAG_BYTES_MAX];
+    uint8_t name[STRATA_TAG_BYTES_MAX]; /* the tag; of a namespace: none, or the pattern that is announced */
 } renewal_part;
 
 typedef struct sx_renewal {
@@ -27,6 +29,7 @@ typedef struct sx_renewal {
     int64_t deadline_ns;
     uint32_t count, left;
     int32_t status;         /* the first failure */
+    strata_namespace *announced; /* of a pattern; else NULL */
     bool repeated;          /* for nobody: what a failover may have undone */
     renewal_part parts[];
 } sx_renewal;
@@ -50,6 +53,7 @@ void sx_renewal_forget_locked(sx_op *op) {
 static void end_on_loop(sx_renewal *renewal) {
     strata *engine = renewal->engine;
     sx_pending_end(engine, cost_of(renewal->count));
+    if (renewal->announced != NULL) sx_namespace_cleared(renewal->announced); /* here its own messages may still be on their way */
     sx_flights_lock(engine->flights, renewal->stripe);
     sx_op *op = renewal->op;
     renewal->op = NULL;
@@ -70,8 +74,8 @@ static void tag_over(renewal_part *tag, int32_t status, uint64_t n) {
     sx_renewal *renewal = tag->renewal;
     strata *engine = renewal->engine;
     if (tag->ns == NULL) tag_renewed(tag, status, n);
-    else if (status == STRATA_OK) sx_apply_clear_on_loop(engine, tag->ns, tag->partition, n);
-    if (status == STRATA_OK || renewal->repeated)
+    else if (status == STRATA_OK && tag->size == 0) sx_apply_clear_on_loop(engine, tag->ns, tag->partition, n);
+    if ((status == STRATA_OK || renewal->repeated) && (tag->ns == NULL || tag->size == 0))
         sx_recovery_note_renewal_on_loop(engine, tag->ns, tag->name, tag->size, tag->partition,
                                          status == STRATA_OK ? tag->store_op.request.identity : 0, renewal->repeated);
     if (status != STRATA_OK && renewal->status == STRATA_OK) renewal->status = status;
@@ -115,7 +119,9 @@ static void encode_clear(sx_redis_request *request, const sx_redis_node *node) {
     sx_publish_write command = {.key = {.partition = part->partition,
                                         .ns = part->ns->name,
                                         .ns_size = part->ns->name_size,
-                                        .ns_version = part->ns->version}};
+                                        .ns_version = part->ns->version,
+                                        .key = part->name,
+                                        .key_size = part->size}};
     sx_asked_encode(engine, &part->asked, node, &command);
     sx_command_clear(&request->command);
     sx_publish_encode_clear(&engine->publish, &command.key, command.deadline_ms, &request->command);
@@ -201,6 +207,28 @@ bool sx_renewal_repeat_on_loop(strata *engine, strata_namespace *ns, uint32_t pa
     sx_pending_begin(engine, cost_of(1));
     sx_counter_add_shared(&engine->counters[SX_FLOW_METRIC_TAGS_REPEATED], 1);
     sx_loop_post(engine->loop, &renewal->task);
+    return true;
+}
+
+bool sx_renewal_announce_on_loop(strata *engine, strata_namespace *ns, const void *pattern, uint32_t size, sx_op *op,
+                                 int32_t status) {
+    sx_renewal *renewal = renewal_create(engine, engine->partitions, sx_loop_now_ns(engine->loop) + ANNOUNCE_NS);
+    if (renewal == NULL) return false;
+    for (uint32_t i = 0; i < engine->partitions; i++) {
+        renewal_part *part = &renewal->parts[i];
+        part->ns = ns;
+        part->partition = i;
+        part->size = size;
+        memcpy(part->name, pattern, size);
+    }
+    renewal->status = status;
+    renewal->announced = ns;
+    sx_flights_lock(engine->flights, renewal->stripe);
+    renewal->op = op;
+    if (op != NULL) op->renewal = renewal;
+    sx_flights_unlock(engine->flights, renewal->stripe);
+    sx_pending_begin(engine, cost_of(engine->partitions));
+    run_on_loop(&renewal->task);
     return true;
 }
 

@@ -121,6 +121,7 @@ void sx_write_end_on_loop(sx_write *write, int32_t status, uint64_t n) {
     if (op != NULL) op->write = NULL;
     sx_flights_unlock(engine->flights, stripe);
     if (op != NULL) sx_op_complete_version(op, status, n, n == 0 ? 0 : write->id);
+    if (write->ended != NULL) write->ended(write->ended_context, status);
     write_free(write);
 }
 
@@ -353,6 +354,20 @@ static void run_write_on_loop(sx_task *task) {
         return;
     }
     take_next(write);
+}
+
+void sx_write_invalidate_on_loop(strata *engine, strata_namespace *ns, const void *key, size_t key_size, int64_t deadline_ns,
+                                 void (*ended)(void *context, int32_t status), void *context) {
+    sx_op how = {.deadline_ns = deadline_ns};
+    sx_write *write = write_create(engine, ns, (strata_bytes){key, key_size}, NULL, &how, 0);
+    if (write == NULL) {
+        ended(context, STRATA_E_NOMEM);
+        return;
+    }
+    write->ended = ended;
+    write->ended_context = context;
+    sx_pending_begin(engine, cost_of(write));
+    run_write_on_loop(&write->task);
 }
 
 /* ---- public -------------------------------------------------------------------------------------------------- */

@@ -304,7 +304,9 @@ static void only_the_holder_abandons(void **state) {
 static uint64_t must_clear(void) {
     uint64_t n = 0;
     int64_t ms = 0;
-    sx_publish_encode_clear(&publish, &key, 0, &command);
+    sx_publish_key whole = key;
+    whole.key_size = 0;
+    sx_publish_encode_clear(&publish, &whole, 0, &command);
     assert_int_equal(sx_publish_decode(test_talk_call(wire, &command, &scripts.clear), &n, &ms), SX_PUBLISH_DONE);
     return n;
 }
@@ -335,9 +337,19 @@ static void a_clear_is_numbered_published_and_remembered(void **state) {
     sx_publish_encode_clear(&publish, &key, 1, &command);
     assert_int_equal(sx_publish_decode(test_talk_call(wire, &command, &scripts.clear), &unused, &ms), SX_PUBLISH_LATE);
     assert_int_equal(counter(), n + 1);
+    /* A pattern is announced, and nothing is cleared. */
+    sx_publish_encode_clear(&publish, &key, 0, &command);
+    assert_int_equal(sx_publish_decode(test_talk_call(wire, &command, &scripts.clear), &unused, &ms), SX_PUBLISH_DONE);
+    assert_true(next_message(&m));
+    assert_int_equal(m.kind, SX_MESSAGE_PATTERN);
+    assert_true(m.n == n + 2 && m.key_size == 5 && memcmp(m.key, "alice", 5) == 0);
+    sx_publish_encode_counter(&publish, key.partition, &command);
+    reply = test_talk_call(wire, &command, &scripts.counter);
+    at = 0;
+    for (sx_publish_floor floor; sx_publish_next_floor(reply, &at, &floor);) assert_true(floor.n <= n + 1);
     /* Memory limits don't stop it. */
     assert_true(sx_resp_is_text(test_talk_say(wire, "CONFIG SET maxmemory 1"), "OK"));
-    assert_int_equal(must_clear(), n + 2);
+    assert_int_equal(must_clear(), n + 3);
     assert_true(next_message(&m));
 }
 
@@ -385,6 +397,28 @@ static void floors_that_make_no_sense_are_refused(void **state) {
     size_t at = 0;
     assert_false(sx_publish_next_floor(&nothing, &at, &floor));
     assert_true(at != nothing.count);
+}
+
+/* What SCAN finds may have any name. */
+static void names_are_taken_apart_or_refused(void **state) {
+    (void)state;
+    const char *ours = tags->tags[key.partition].text, *other = tags->tags[(key.partition + 1) % P].text;
+    const struct {
+        const char *tag, *rest;
+        bool good;
+    } names[] = {{ours, "}s1:user:3:alice", true},   {other, "}s1:user:3:alice", false}, {ours, "}s1:user:4:alice", false},
+                 {ours, "}s1:users:3:alice", false}, {ours, "}s1:user:3:", false},       {ours, "s1:user:3:alice", false}};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        char text[64];
+        int size = snprintf(text, sizeof text, "{%s%s", names[i].tag, names[i].rest);
+        const sx_resp name = {.type = SX_RESP_STRING, .size = (size_t)size, .text = text};
+        sx_publish_key found = {.ns = "user", .ns_size = 4, .ns_version = 3};
+        assert_int_equal(sx_publish_decode_name(&publish, P, &name, &found), names[i].good);
+        if (!names[i].good) continue;
+        assert_int_equal(found.partition, key.partition);
+        assert_int_equal(found.key_size, 5);
+        assert_memory_equal(found.key, "alice", 5);
+    }
 }
 
 /* ---- heartbeat, counter, probe ---- */
@@ -536,6 +570,7 @@ int main(void) {
         cmocka_unit_test_setup(a_clear_is_numbered_published_and_remembered, clean),
         cmocka_unit_test_setup(a_load_from_before_a_clear_is_not_stored, clean),
         cmocka_unit_test(floors_that_make_no_sense_are_refused),
+        cmocka_unit_test(names_are_taken_apart_or_refused),
         cmocka_unit_test_setup(counters_are_created_once, clean),
         cmocka_unit_test_setup(a_beat_tells_time_and_counters, clean),
         cmocka_unit_test_setup(a_probe_comes_back_and_leaves_nothing, clean),

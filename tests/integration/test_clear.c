@@ -158,6 +158,12 @@ static void one_call_makes_all_of_a_namespace_invalid(void **state) {
         }
     }
     assert_int_equal(test_metric(b->engine, "coherence.messages"), messages + PARTITIONS);
+    int64_t unproven = test_metric(b->engine, "l1.unproven");
+    for (int i = 0; i < KEYS; i++) { /* what was found outdated has left L1 */
+        snprintf(key, sizeof key, "key:%d", i);
+        assert_null(test_get(b->session, b->ns, key));
+    }
+    assert_int_equal(test_metric(b->engine, "l1.unproven"), unproven);
     assert_string_equal(test_peek(b->session, others[1], "key:0"), "other"); /* not even unproven */
     assert_string_equal(test_peek(a->session, later, "key:0"), "later");
     /* What is written or loaded after it is valid, everywhere, and stays so. */
@@ -383,8 +389,11 @@ static void a_stale_answer_is_none_that_was_cleared(void **state) {
     assert_int_equal(strata_namespace_set_untrusted(a.ns, STRATA_UNTRUSTED_SERVE_STALE, 60000), STRATA_OK);
     assert_int_equal(test_set(a.session, a.ns, "cleared", "old"), STRATA_OK);
     clear(&a);
-    assert_int_equal(test_set(a.session, a.ns, "written", "new"), STRATA_OK);
-    test_sleep_ms(300); /* its message has come: so nothing is missing when the connection breaks */
+    for (int i = 0; i < 100 && test_peek(a.session, a.ns, "written") == NULL; i++) { /* a slow machine's trust may lapse */
+        assert_int_equal(test_set(a.session, a.ns, "written", "new"), STRATA_OK);
+        test_sleep_ms(300); /* its message has come: so nothing is missing when the connection breaks */
+    }
+    assert_string_equal(test_peek(a.session, a.ns, "written"), "new");
     test_cutter_start(&cutter, cluster, 3);
     assert_true(test_metric_wait(a.engine, "coherence.lost", PARTITIONS, 5000));
     test_sleep_ms(600);

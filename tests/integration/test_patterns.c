@@ -1,0 +1,346 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Patterns over a real cluster: what matches is gone everywhere, what does not stays, and it can be watched and ended. */
+// ctest: timeout=180
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <stdatomic.h>
+
+#include <cmocka.h>
+
+#include "core/key/key.h"
+#include "tests/support/cluster.h"
+#include "tests/support/engine.h"
+
+static sx_cluster *cluster;
+static sx_key_tags *names;
+
+static int setup(void **state) {
+    (void)state;
+    sx_cluster_options options = {.primaries = 3, .replicas = 1};
+    cluster = test_cluster_start(&options);
+    return sx_key_tags_create(sx_alloc_default(), 256, &names);
+}
+
+static int teardown(void **state) {
+    (void)state;
+    sx_key_tags_destroy(names);
+    sx_cluster_stop(cluster);
+    return 0;
+}
+
+typedef struct side {
+    strata *engine;
+    strata_namespace *ns;
+    strata_session *session;
+} side;
+
+static void open_side(side *s, const char *ns) {
+    *s = (side){.engine = test_engine_open(TEST_OPTIONS("l2.nodes", sx_cluster_seeds(cluster), "l2.open_wait", "10s"), NULL)};
+    s->ns = test_engine_ns(s->engine, ns);
+    s->session = test_engine_session(s->engine);
+    assert_true(test_metric_wait(s->engine, "coherence.partitions_trusted", 256, 20000));
+}
+
+static void close_side(side *s) {
+    strata_session_close(s->session);
+    assert_int_equal(strata_close(s->engine, 5000), STRATA_OK);
+}
+
+/* Keys word:0 .. word:count-1, in batches. */
+static void set_many(side *s, const char *word, int count) {
+    enum { BATCH = 500 };
+    static char text[BATCH][32];
+    strata_bytes keys[BATCH], values[BATCH];
+    strata_result results[BATCH];
+    strata_op_options options = {.struct_size = sizeof options, .deadline_ms = 10000};
+    for (int first = 0; first < count; first += BATCH) {
+        int n = count - first < BATCH ? count - first : BATCH;
+        for (int i = 0; i < n; i++) {
+            snprintf(text[i], sizeof text[i], "%s:%d", word, first + i);
+            keys[i] = test_bytes(text[i]);
+            values[i] = test_bytes("value");
+        }
+        assert_int_equal(strata_mset_wait(s->session, s->ns, keys, values, (size_t)n, &options, results), STRATA_OK);
+        for (int i = 0; i < n; i++) assert_int_equal(results[i].status, STRATA_OK);
+    }
+}
+
+static int count_there(side *s, const char *word, int count) {
+    int there = 0;
+    char key[32];
+    for (int i = 0; i < count; i++) {
+        snprintf(key, sizeof key, "%s:%d", word, i);
+        there += test_get(s->session, s->ns, key) != NULL;
+    }
+    return there;
+}
+
+typedef struct watch {
+    strata_pattern_progress last;
+    int calls;
+    int stop_after; /* 0: never */
+} watch;
+
+static int32_t look(void *user, const strata_pattern_progress *progress) {
+    watch *w = user;
+    assert_true(progress->found >= w->last.found && progress->invalidated >= w->last.invalidated);
+    assert_true(progress->partitions_done >= w->last.partitions_done && progress->partitions == 256);
+    w->last = *progress;
+    w->calls++;
+    return w->stop_after != 0 && w->calls >= w->stop_after;
+}
+
+static int32_t invalidate(side *s, const char *pattern, uint32_t keys_per_s, watch *w) {
+    strata_pattern_options options = {.struct_size = sizeof options, .keys_per_s = keys_per_s, .progress = look, .progress_user = w};
+    return strata_invalidate_pattern_wait(s->session, s->ns, test_bytes(pattern), &options);
+}
+
+/* ---- what matches ---- */
+
+static void what_matches_is_gone_everywhere(void **state) {
+    (void)state;
+    enum { KEYS = 5000 };
+    side a, b, other;
+    watch w = {.calls = 0};
+    open_side(&a, "pattern");
+    open_side(&b, "pattern");
+    set_many(&a, "user", KEYS);
+    set_many(&a, "order", KEYS);
+    other = a;
+    other.ns = test_engine_ns(a.engine, "pattern2");
+    set_many(&other, "user", 50);
+    assert_int_equal(strata_namespace_open(a.engine, "pattern", 7, &other.ns), STRATA_OK);
+    set_many(&other, "user", 50);
+    assert_int_equal(count_there(&b, "user", 500), 500);
+    assert_int_equal(invalidate(&a, "user:*", 1000000, &w), STRATA_OK);
+    assert_int_equal(w.last.found, KEYS);
+    assert_int_equal(w.last.invalidated, KEYS);
+    assert_int_equal(w.last.partitions_done, 256);
+    assert_true(w.calls > 3);
+    assert_int_equal(count_there(&a, "user", KEYS), 0);
+    assert_int_equal(count_there(&b, "user", KEYS), 0);
+    assert_int_equal(count_there(&b, "order", KEYS), KEYS);
+    assert_int_equal(count_there(&other, "user", 50), 50);
+    other.ns = test_engine_ns(a.engine, "pattern2");
+    assert_int_equal(count_there(&other, "user", 50), 50);
+    w = (watch){.calls = 0};
+    assert_int_equal(invalidate(&b, "nobody:*", 0, &w), STRATA_OK);
+    assert_int_equal(w.last.found, 0);
+    assert_int_equal(strata_invalidate_pattern_wait(b.session, b.ns, test_bytes("*"), NULL), STRATA_OK);
+    assert_int_equal(count_there(&a, "order", 100), 0);
+    close_side(&a);
+    close_side(&b);
+}
+
+static void a_pattern_is_of_keys_and_of_nothing_else(void **state) {
+    (void)state;
+    side a, other;
+    open_side(&a, "glob");
+    other = a;
+    other.ns = test_engine_ns(a.engine, "globs");
+    static const char *const match[] = {"ab1*", "ac2*"}, *const differ[] = {"ab1x", "ad1*", "ab12*", "xab1*"};
+    for (int i = 0; i < 2; i++) assert_int_equal(test_set(a.session, a.ns, match[i], "v"), STRATA_OK);
+    for (int i = 0; i < 4; i++) assert_int_equal(test_set(a.session, a.ns, differ[i], "v"), STRATA_OK);
+    /* Another namespace's key that holds the name of one of ours. */
+    assert_int_equal(test_set(a.session, other.ns, "}s1:glob:1:ab1*", "v"), STRATA_OK);
+    watch w = {.calls = 0};
+    assert_int_equal(invalidate(&a, "a[bc]?\\*", 0, &w), STRATA_OK);
+    assert_int_equal(w.last.found, 2);
+    for (int i = 0; i < 2; i++) assert_null(test_get(a.session, a.ns, match[i]));
+    for (int i = 0; i < 4; i++) assert_string_equal(test_get(a.session, a.ns, differ[i]), "v");
+    assert_string_equal(test_get(a.session, other.ns, "}s1:glob:1:ab1*"), "v");
+    char longest[STRATA_PATTERN_BYTES_MAX + 2];
+    memset(longest, 'x', sizeof longest);
+    longest[sizeof longest - 1] = 0;
+    assert_int_equal(invalidate(&a, longest, 0, &w), STRATA_E_INVALID);
+    w = (watch){.calls = 0};
+    assert_int_equal(invalidate(&a, longest + 1, 0, &w), STRATA_OK);
+    assert_int_equal(invalidate(&a, "", 0, &w), STRATA_E_INVALID);
+    assert_int_equal(strata_invalidate_pattern(NULL, a.ns, test_bytes("*"), NULL, NULL, NULL), STRATA_E_INVALID);
+    assert_int_equal(strata_invalidate_pattern(a.session, NULL, test_bytes("*"), NULL, NULL, NULL), STRATA_E_INVALID);
+    close_side(&a);
+}
+
+/* L2 has lost it, L1 has not: there is nothing to scan for. */
+static void what_only_l1_holds_is_gone_too(void **state) {
+    (void)state;
+    side a, b;
+    watch w = {.calls = 0};
+    open_side(&a, "evicted");
+    open_side(&b, "evicted");
+    assert_int_equal(test_set(a.session, a.ns, "gone", "old"), STRATA_OK);
+    assert_string_equal(test_get(b.session, b.ns, "gone"), "old");
+    uint32_t partition = sx_key_partition("gone", 4, 256);
+    int owner = sx_cluster_owner(cluster, names->tags[partition].slot);
+    assert_true(owner >= 0);
+    free(sx_cluster_command(cluster, (uint32_t)owner, "DEL {%s}s1:evicted:1:gone", names->tags[partition].text));
+    assert_string_equal(test_peek(b.session, b.ns, "gone"), "old");
+    int64_t messages = test_metric(b.engine, "coherence.messages");
+    assert_int_equal(invalidate(&a, "go*", 0, &w), STRATA_OK);
+    assert_int_equal(w.last.found, 0);
+    assert_null(test_peek(a.session, a.ns, "gone"));
+    assert_true(test_metric_wait(b.engine, "coherence.messages", messages + 256, 2000));
+    assert_null(test_peek(b.session, b.ns, "gone"));
+    assert_null(test_get(b.session, b.ns, "gone"));
+    close_side(&a);
+    close_side(&b);
+}
+
+static strata_load *kept;
+static void keep(strata_load *load, void *user) {
+    (void)user;
+    kept = load;
+}
+
+static void count_answer(void *user, const strata_result *result) {
+    int32_t *statuses = user;
+    statuses[0]++;
+    statuses[1] = result->status;
+}
+
+static void a_load_under_way_is_cached_nowhere(void **state) {
+    (void)state;
+    side a, b;
+    watch w = {.calls = 0};
+    int32_t told[2] = {0, 1};
+    strata_result result;
+    strata_op_options options = {.struct_size = sizeof options, .deadline_ms = 8000};
+    open_side(&a, "loading");
+    open_side(&b, "loading");
+    assert_int_equal(strata_get_or_load(a.session, a.ns, test_bytes("load:1"), &options, keep, NULL, &result, count_answer, told),
+                     STRATA_PENDING);
+    for (int i = 0; i < 500 && kept == NULL; i++) strata_session_wait(a.session, 10);
+    assert_non_null(kept);
+    assert_int_equal(invalidate(&b, "load:*", 0, &w), STRATA_OK);
+    assert_int_equal(w.last.found, 1); /* its lease */
+    strata_load_finish(kept, STRATA_OK, test_bytes("old"), NULL);
+    for (int i = 0; i < 500 && told[0] == 0; i++) strata_session_wait(a.session, 10);
+    assert_int_equal(told[1], STRATA_OK);
+    test_sleep_ms(50);
+    assert_null(test_get(a.session, a.ns, "load:1"));
+    assert_null(test_get(b.session, b.ns, "load:1"));
+    close_side(&a);
+    close_side(&b);
+}
+
+/* ---- how it goes ---- */
+
+static void it_keeps_to_its_rate_and_can_be_ended(void **state) {
+    (void)state;
+    side a;
+    int32_t told[2] = {0, 1};
+    open_side(&a, "paced");
+    set_many(&a, "k", 3000);
+    watch w = {.stop_after = 1};
+    assert_int_equal(invalidate(&a, "k:*", 0, &w), STRATA_E_CANCELLED);
+    assert_int_equal(w.calls, 1);
+    assert_true(count_there(&a, "k", 3000) > 0);
+    set_many(&a, "k", 3000);
+    w = (watch){.calls = 0};
+    int64_t began_ms = test_now_ms();
+    assert_int_equal(invalidate(&a, "k:*", 3000, &w), STRATA_OK);
+    assert_true(test_now_ms() - began_ms >= 800);
+    assert_int_equal(count_there(&a, "k", 3000), 0);
+    /* Its session closes: it goes no further, and is told so. */
+    set_many(&a, "k", 3000);
+    strata_pattern_options slowly = {.struct_size = sizeof slowly, .keys_per_s = 500};
+    assert_int_equal(strata_invalidate_pattern(a.session, a.ns, test_bytes("k:*"), &slowly, count_answer, told), STRATA_PENDING);
+    strata_session_close(a.session);
+    assert_int_equal(told[0], 1);
+    assert_int_equal(told[1], STRATA_E_CANCELLED);
+    a.session = test_engine_session(a.engine);
+    for (int i = 0; i < 5000 && test_metric(a.engine, "flow.pending") != 0; i++) test_sleep_ms(1);
+    assert_int_equal(test_metric(a.engine, "flow.pending"), 0);
+    assert_true(count_there(&a, "k", 3000) > 1000);
+    /* And the engine, while it waits for its time. */
+    assert_int_equal(strata_invalidate_pattern(a.session, a.ns, test_bytes("k:*"), &slowly, count_answer, told), STRATA_PENDING);
+    test_sleep_ms(100);
+    assert_int_equal(strata_close(a.engine, 50), STRATA_E_TIMEOUT);
+    strata_session_close(a.session);
+    assert_int_equal(told[0], 2);
+    assert_int_equal(told[1], STRATA_E_CLOSED);
+}
+
+static _Atomic uint32_t scanned;
+
+static int32_t note(void *user, const strata_pattern_progress *progress) {
+    (void)user;
+    atomic_store(&scanned, progress->partitions_done);
+    return 0;
+}
+
+/* The first node has been scanned, the second is being scanned; then keys go from the second to the first. */
+static void a_slot_that_moves_meanwhile_is_scanned_again(void **state) {
+    (void)state;
+    side a, b;
+    int32_t told[2] = {0, 1};
+    strata_pattern_options options = {.struct_size = sizeof options, .keys_per_s = 3000, .progress = note};
+    open_side(&a, "moving");
+    open_side(&b, "moving");
+    set_many(&a, "k", 6000);
+    int first = sx_cluster_owner(cluster, names->tags[0].slot), second = first;
+    uint32_t moved = 0;
+    while (second == first) second = sx_cluster_owner(cluster, names->tags[++moved].slot);
+    for (moved = 255; sx_cluster_owner(cluster, names->tags[moved].slot) != second;) moved--; /* not the one it asks by */
+    assert_int_equal(strata_invalidate_pattern(a.session, a.ns, test_bytes("k:*"), &options, count_answer, told), STRATA_PENDING);
+    for (int i = 0; i < 10000 && atomic_load(&scanned) == 0; i++) strata_session_wait(a.session, 1);
+    assert_in_range(atomic_load(&scanned), 1, 255);
+    test_cluster_move_slot(cluster, names->tags[moved].slot, (uint32_t)second, (uint32_t)first, 0);
+    assert_int_equal(told[0], 0);
+    for (int i = 0; i < 3000 && told[0] == 0; i++) strata_session_wait(a.session, 10);
+    assert_int_equal(told[0], 1);
+    assert_int_equal(told[1], STRATA_OK);
+    assert_true(test_metric_wait(b.engine, "coherence.partitions_trusted", 256, 20000));
+    assert_int_equal(count_there(&b, "k", 6000), 0);
+    close_side(&a);
+    close_side(&b);
+}
+
+static _Atomic int killed;
+
+static int32_t kill_a_node(void *user, const strata_pattern_progress *progress) {
+    (void)user;
+    if (progress->found > 0 && atomic_exchange(&killed, 1) == 0) sx_cluster_kill(cluster, 0);
+    return 0;
+}
+
+/* A primary dies while it goes: it ends, well or not, and where not it says so; repeated, nothing is left. */
+static void a_failover_meanwhile(void **state) {
+    (void)state;
+    side a, b;
+    strata_pattern_options options = {.struct_size = sizeof options, .keys_per_s = 5000, .progress = kill_a_node};
+    open_side(&a, "failing");
+    open_side(&b, "failing");
+    set_many(&a, "k", 3000);
+    test_sleep_ms(300);
+    int32_t status = strata_invalidate_pattern_wait(a.session, a.ns, test_bytes("k:*"), &options);
+    assert_int_equal(atomic_load(&killed), 1);
+    if (status == STRATA_OK) assert_int_equal(count_there(&b, "k", 3000), 0);
+    test_sleep_ms(1000);
+    assert_true(test_metric_wait(a.engine, "coherence.partitions_trusted", 256, 20000));
+    assert_true(test_metric_wait(b.engine, "coherence.partitions_trusted", 256, 20000));
+    assert_int_equal(strata_invalidate_pattern_wait(a.session, a.ns, test_bytes("k:*"), NULL), STRATA_OK);
+    test_sleep_ms(100);
+    assert_int_equal(count_there(&b, "k", 3000), 0);
+    close_side(&a);
+    close_side(&b);
+}
+
+int main(void) {
+    if (!sx_cluster_available()) return 77;
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(what_matches_is_gone_everywhere),
+        cmocka_unit_test(a_pattern_is_of_keys_and_of_nothing_else),
+        cmocka_unit_test(what_only_l1_holds_is_gone_too),
+        cmocka_unit_test(a_load_under_way_is_cached_nowhere),
+        cmocka_unit_test(it_keeps_to_its_rate_and_can_be_ended),
+        cmocka_unit_test(a_slot_that_moves_meanwhile_is_scanned_again),
+        cmocka_unit_test(a_failover_meanwhile), /* node 0 is gone */
+    };
+    return cmocka_run_group_tests(tests, setup, teardown);
+}
