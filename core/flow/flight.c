@@ -9,7 +9,7 @@
 typedef struct sx_stripe {
     sx_lock lock;
     sx_flight *buckets[SX_STRIPE_BUCKETS]; /* lock: this stripe */
-    sx_write_mark *writes;                 /* lock: this stripe */
+    sx_write_mark *writes[SX_STRIPE_BUCKETS]; /* lock: this stripe */
     sx_flight *spares;                     /* lock: this stripe; memory of ended flights */
     uint32_t spare_count;                  /* lock: this stripe */
 } sx_stripe;
@@ -58,8 +58,10 @@ bool sx_flights_is_locked(const sx_flights *flights, uint32_t stripe) {
     return sx_lock_is_held(&flights->stripes[stripe].lock);
 }
 
+static uint32_t place_in(uint64_t hash) { return (uint32_t)(hash >> 40) % SX_STRIPE_BUCKETS; }
+
 static sx_flight **bucket_of(sx_flights *flights, uint64_t hash) {
-    return &flights->stripes[sx_flight_stripe(hash)].buckets[(hash >> 40) % SX_STRIPE_BUCKETS];
+    return &flights->stripes[sx_flight_stripe(hash)].buckets[place_in(hash)];
 }
 
 sx_flight *sx_flight_find_locked(sx_flights *flights, uint64_t hash, uint16_t ns, const void *key, size_t key_size) {
@@ -186,6 +188,10 @@ static void mark(sx_flight *flight, uint64_t n) {
     sx_flight_wake_locked(flight);
 }
 
+static sx_write_mark **writes_at(sx_flights *flights, uint64_t hash) {
+    return &flights->stripes[sx_flight_stripe(hash)].writes[place_in(hash)];
+}
+
 static void mark_write(sx_write_mark *write, uint64_t n) {
     if (n == 0) write->min_n = UINT64_MAX;
     else if (n > write->min_n) write->min_n = n;
@@ -199,14 +205,14 @@ void sx_flights_mark_locked(sx_flights *flights, uint64_t hash, uint16_t ns, con
                             uint64_t n) {
     sx_flight *flight = sx_flight_find_locked(flights, hash, ns, key, key_size);
     if (flight != NULL) mark(flight, n);
-    for (sx_write_mark *w = flights->stripes[sx_flight_stripe(hash)].writes; w != NULL; w = w->next) {
+    for (sx_write_mark *w = *writes_at(flights, hash); w != NULL; w = w->next) {
         if (w->hash == hash && is_key(w->item, ns, key, key_size)) mark_write(w, n);
     }
 }
 
 bool sx_flights_is_written_locked(const sx_flights *flights, uint64_t hash, uint16_t ns, const void *key,
                                   size_t key_size) {
-    for (const sx_write_mark *w = flights->stripes[sx_flight_stripe(hash)].writes; w != NULL; w = w->next)
+    for (const sx_write_mark *w = flights->stripes[sx_flight_stripe(hash)].writes[place_in(hash)]; w != NULL; w = w->next)
         if (w->hash == hash && is_key(w->item, ns, key, key_size)) return true;
     return false;
 }
@@ -221,8 +227,10 @@ void sx_flights_mark_wide(sx_flights *flights, uint32_t partition, const strata_
                 if (is_in(f->partition, partition) && (ns == NULL || f->ns == ns)) mark(f, n);
             }
         }
-        for (sx_write_mark *w = flights->stripes[s].writes; w != NULL; w = w->next) {
-            if (is_in(w->item->partition, partition) && (ns == NULL || w->item->ns == ns->index)) mark_write(w, n);
+        for (uint32_t b = 0; b < SX_STRIPE_BUCKETS; b++) {
+            for (sx_write_mark *w = flights->stripes[s].writes[b]; w != NULL; w = w->next) {
+                if (is_in(w->item->partition, partition) && (ns == NULL || w->item->ns == ns->index)) mark_write(w, n);
+            }
         }
         sx_flights_unlock(flights, s);
     }
@@ -259,19 +267,18 @@ void sx_flights_mark_tag(strata *engine, const void *name, size_t size, uint64_t
 }
 
 void sx_write_mark_add_locked(sx_flights *flights, sx_write_mark *write) {
-    sx_stripe *stripe = &flights->stripes[sx_flight_stripe(write->hash)];
+    sx_write_mark **writes = writes_at(flights, write->hash);
     write->previous = NULL;
-    write->next = stripe->writes;
-    if (stripe->writes != NULL) stripe->writes->previous = write;
-    stripe->writes = write;
+    write->next = *writes;
+    if (*writes != NULL) (*writes)->previous = write;
+    *writes = write;
     write->registered = true;
 }
 
 void sx_write_mark_remove_locked(sx_flights *flights, sx_write_mark *write) {
     if (!write->registered) return;
-    sx_stripe *stripe = &flights->stripes[sx_flight_stripe(write->hash)];
     if (write->previous != NULL) write->previous->next = write->next;
-    else stripe->writes = write->next;
+    else *writes_at(flights, write->hash) = write->next;
     if (write->next != NULL) write->next->previous = write->previous;
     write->registered = false;
 }

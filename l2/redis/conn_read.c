@@ -9,7 +9,9 @@
 
 #include "core/memory/atomic.h"
 
-enum { IN_FIRST = 64 * 1024, IN_KEEP = 1024 * 1024, READ_MIN = 16 * 1024, MESSAGE_SPARE = 64 * 1024 * 1024, TLS_ALERT = 0x15 };
+/* IN_KEEP: values of 1 MiB, in their envelopes, are read into a buffer that is there already, and moved no more. */
+enum { IN_FIRST = 64 * 1024, IN_KEEP = (1024 + 64) * 1024, READ_MIN = 16 * 1024, MESSAGE_SPARE = 64 * 1024 * 1024,
+       TLS_ALERT = 0x15 };
 
 static sx_redis_entry *oldest(sx_redis_conn *conn) {
     return &conn->ring[conn->head & (conn->ring_capacity - 1)];

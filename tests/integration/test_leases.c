@@ -375,6 +375,35 @@ static void who_waits_keeps_its_deadline(void **state) {
     close_side(&a);
 }
 
+static void load_and_flush_scripts(strata_load *load, void *user) {
+    (void)user;
+    for (uint32_t i = 0; i < sx_cluster_node_count(cluster); i++)
+        assert_true(sx_cluster_answers(cluster, i, "OK", "SCRIPT FLUSH"));
+    strata_load_finish(load, STRATA_OK, test_bytes("loaded"), NULL);
+}
+
+/* The server has forgotten the script that stores what was loaded. */
+static void a_flush_of_scripts_loses_no_load(void **state) {
+    (void)state;
+    strata *engine = test_engine_open(TEST_OPTIONS("l2.nodes", sx_cluster_seeds(cluster), "l2.open_wait", "5s"), NULL);
+    strata_session *session = test_engine_session(engine);
+    strata_namespace *ns = test_engine_ns(engine, "flushed");
+    strata_op_options options = {.struct_size = sizeof options, .deadline_ms = 5000};
+    strata_result result;
+    assert_int_equal(strata_get_or_load_wait(session, ns, test_bytes("key"), &options, load_and_flush_scripts, NULL,
+                                             &result), STRATA_OK);
+    strata_result_release(session, &result);
+    options.flags = STRATA_BYPASS_L1;
+    assert_int_equal(strata_get_wait(session, ns, test_bytes("key"), &options, &result), STRATA_OK);
+    assert_int_equal(result.value.size, strlen("loaded"));
+    assert_memory_equal(result.value.data, "loaded", strlen("loaded"));
+    strata_result_release(session, &result);
+    assert_true(test_metric(engine, "l2.script_reloads") >= 1);
+    assert_int_equal(test_metric(engine, "l2.disconnects"), 0);
+    strata_session_close(session);
+    assert_int_equal(strata_close(engine, 2000), STRATA_OK);
+}
+
 int main(void) {
     if (!sx_cluster_available()) return 77;
     const struct CMUnitTest tests[] = {
@@ -386,6 +415,7 @@ int main(void) {
         cmocka_unit_test(who_hears_no_messages_asks),
         cmocka_unit_test(the_lease_of_a_killed_process_is_taken_over),
         cmocka_unit_test(who_waits_keeps_its_deadline),
+        cmocka_unit_test(a_flush_of_scripts_loses_no_load),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

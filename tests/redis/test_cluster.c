@@ -108,6 +108,27 @@ static void many_at_once(void **state) {
     test_drive_close(&drive);
 }
 
+static int64_t allocations_of(test_drive *drive, const char *words) {
+    test_alloc_fail_at(&drive->alloc, 0); /* counts anew */
+    assert_int_equal(test_drive_call(drive, words, 1, 5000, NULL), SX_REDIS_OK);
+    return atomic_load(&drive->alloc.calls);
+}
+
+/* The buffer that the first one needed is kept for the next. */
+static void a_megabyte_finds_its_buffer(void **state) {
+    (void)state;
+    test_drive drive;
+    open_it(&drive);
+    assert_true(test_drive_call_until_ok(&drive, "SETRANGE {big}1 1048575 x", 1, 5000));
+    assert_true(test_drive_call_until_ok(&drive, "SET {big}2 small", 1, 2000));
+    (void)allocations_of(&drive, "GET {big}1");
+    int64_t small = allocations_of(&drive, "GET {big}2");
+    assert_int_equal(allocations_of(&drive, "GET {big}1"), small);
+    assert_true(test_drive_call_until_ok(&drive, "DEL {big}1", 1, 2000));
+    assert_true(test_drive_call_until_ok(&drive, "DEL {big}2", 1, 2000));
+    test_drive_close(&drive);
+}
+
 static void follows_moved(void **state) {
     (void)state;
     const char *key = "follows";
@@ -408,6 +429,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(reads_the_map),
         cmocka_unit_test(many_at_once),
+        cmocka_unit_test(a_megabyte_finds_its_buffer),
         cmocka_unit_test(follows_moved),
         cmocka_unit_test(follows_ask_without_learning_it),
         cmocka_unit_test(tells_tryagain),
