@@ -360,21 +360,29 @@ void sx_l1_help(sx_l1 *l1, sx_epoch_record *record, uint64_t groups) {
     sx_l1_latch_release(&l1->round_latch);
 }
 
+/* More groups than the entries fill, or than the budget can bear. */
+static bool too_many_groups(const sx_l1 *l1, const sx_l1_root *root) {
+    return sx_l1_entries(l1) < (INT64_C(1) << root->base) * (int64_t)SX_L1_LOAD_MIN ||
+           sx_l1_index_bytes(l1) > sx_l1_bytes_max(l1) / 2;
+}
+
 bool sx_l1_balance_on_keeper(sx_l1 *l1, sx_epoch_record *record, uint64_t groups) {
     sx_l1_latch_acquire(&l1->round_latch);
     const sx_l1_root *root = sx_l1_root_get(l1);
-    int64_t entries = sx_l1_entries(l1);
-    int64_t least = (INT64_C(1) << root->base) * (int64_t)SX_L1_LOAD_MIN;
-    bool few = entries < least || sx_l1_index_bytes(l1) > sx_l1_bytes_max(l1) / 2;
+    bool few = too_many_groups(l1, root);
     if (!root->merging && few && root->top != root->base) {
         (void)root_change_locked(l1, record, root->base, root->top, true, NULL);
     } else if (few && root->top == root->base && root->base > 0) {
         if (root_change_locked(l1, record, root->base - 1, root->base, true, NULL))
             l1->counted = root->segments[root->base]->bytes;
-    } else if (root->top == root->base && entries > least / (int64_t)SX_L1_LOAD_MIN * (int64_t)SX_L1_LOAD_MAX) {
+    } else if (root->top == root->base &&
+               sx_l1_entries(l1) > (INT64_C(1) << root->base) * (int64_t)SX_L1_LOAD_MAX) {
         (void)round_open_splits_locked(l1, record, root);
     }
     bool more = round_follow_locked(l1, record, groups);
+    /* One level after the other, without a rest between them. */
+    root = sx_l1_root_get(l1);
+    more = more || (root->base > 0 && too_many_groups(l1, root));
     sx_l1_latch_release(&l1->round_latch);
     return more;
 }

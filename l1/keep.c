@@ -4,10 +4,11 @@
 
 #define HAND_VICTIMS_MAX 4u         /* of one group at one visit */
 #define HAND_CHOOSY_VISITS 64u      /* of a put, before small entries make room for a large one */
-#define HAND_VISITS_MAX 4096u       /* of the keeper's round */
-#define BALANCE_GROUPS_MAX 512u     /* of the keeper's round */
+/* Of the keeper's round, which holds a pin: some hundred microseconds each. */
+#define HAND_VISITS_MAX 256u
+#define BALANCE_GROUPS_MAX 128u
+#define CRAWL_WORK_MAX 2048u /* groups, and entries of those that are due */
 #define CRAWL_GROUPS_MIN 64u
-#define CRAWL_GROUPS_MAX 65536u
 #define CRAWL_PERIOD_NS (SX_NS_PER_S + SX_NS_PER_S / 2)
 
 /* The upper half of a group, where it was split in this round, else NULL. The caller is pinned. */
@@ -57,16 +58,17 @@ int64_t sx_l1_hand(sx_l1 *l1, sx_epoch_record *record, int64_t paid, uint32_t le
     return evicted;
 }
 
-/* Removes what has expired from one group, and notes when the next one will. */
-static void expire_group(sx_l1 *l1, sx_epoch_record *record, sx_l1_group *group, int64_t now_ns) {
+/* Removes what has expired from one group, and notes when the next one will. Returns how many entries it looked at. */
+static uint32_t expire_group(sx_l1 *l1, sx_epoch_record *record, sx_l1_group *group, int64_t now_ns) {
     sx_l1_shard *shard = sx_l1_shard_of(l1, record);
     sx_l1_harvest harvest;
     harvest.count = 0;
     sx_l1_latch_acquire(&group->latch);
-    uint32_t due = SX_L1_DUE_NEVER;
+    uint32_t due = SX_L1_DUE_NEVER, seen = 0;
     for (uint32_t position = 0; position < SX_L1_POSITIONS; position++) {
         const sx_item *item = sx_l1_slot_item(sx_l1_slot_get_locked(group, position));
         if (item == NULL) continue;
+        seen++;
         if (sx_item_gone_ns(item) <= now_ns) sx_l1_take_locked(l1, shard, group, position, &harvest);
         else if (sx_l1_due(l1, sx_item_gone_ns(item)) < due) due = sx_l1_due(l1, sx_item_gone_ns(item));
     }
@@ -74,15 +76,17 @@ static void expire_group(sx_l1 *l1, sx_epoch_record *record, sx_l1_group *group,
     sx_l1_latch_release(&group->latch);
     sx_counter_add_shared(&shard->expirations, harvest.count);
     sx_l1_retire(record, &harvest);
+    return seen;
 }
 
-static void crawl_visit(sx_l1 *l1, sx_epoch_record *record, sx_l1_group *group, int64_t now_ns) {
+static uint32_t crawl_visit(sx_l1 *l1, sx_epoch_record *record, sx_l1_group *group, int64_t now_ns) {
     /* relaxed: a hint, looked at again in the next round */
     uint32_t due = atomic_load_explicit(&group->due, memory_order_relaxed);
-    if (due <= sx_l1_due(l1, now_ns) && due != SX_L1_DUE_NEVER) expire_group(l1, record, group, now_ns);
+    return due <= sx_l1_due(l1, now_ns) && due != SX_L1_DUE_NEVER ? expire_group(l1, record, group, now_ns) : 0;
 }
 
-/* As many groups as the time since the last call is a part of the period, so that every group is seen once in it. */
+/* As many groups as the time since the last call is a part of the period, so that every group is seen once in it; what would be
+   too much for one round stays owed to the next. Returns whether something is. */
 static bool crawl(sx_l1 *l1, sx_epoch_record *record, int64_t now_ns) {
     const sx_l1_root *root = sx_l1_root_get(l1);
     uint64_t all = sx_l1_mask(root->base) + 1;
@@ -90,17 +94,15 @@ static bool crawl(sx_l1 *l1, sx_epoch_record *record, int64_t now_ns) {
     if (passed < 0) passed = 0;
     if (passed > CRAWL_PERIOD_NS) passed = CRAWL_PERIOD_NS;
     l1->crawled_ns = now_ns;
-    uint64_t wanted = (uint64_t)((double)all * ((double)passed / (double)CRAWL_PERIOD_NS)) + CRAWL_GROUPS_MIN;
-    if (wanted > all) wanted = all;
-    bool late = wanted > CRAWL_GROUPS_MAX;
-    if (late) wanted = CRAWL_GROUPS_MAX;
-    for (; wanted > 0; wanted--, l1->crawl++) {
+    l1->crawl_owed += (uint64_t)((double)all * ((double)passed / (double)CRAWL_PERIOD_NS)) + CRAWL_GROUPS_MIN;
+    if (l1->crawl_owed > all) l1->crawl_owed = all;
+    for (uint32_t work = 0; l1->crawl_owed > 0 && work < CRAWL_WORK_MAX; l1->crawl_owed--, l1->crawl++) {
         uint64_t index = l1->crawl & sx_l1_mask(root->base);
         sx_l1_group *high = upper_half(root, index);
-        crawl_visit(l1, record, sx_l1_group_at(root, index), now_ns);
-        if (high != NULL) crawl_visit(l1, record, high, now_ns);
+        work += 1 + crawl_visit(l1, record, sx_l1_group_at(root, index), now_ns);
+        if (high != NULL) work += 1 + crawl_visit(l1, record, high, now_ns);
     }
-    return late;
+    return l1->crawl_owed > 0;
 }
 
 bool sx_l1_maintain_on_keeper(sx_l1 *l1, sx_epoch_record *record, int64_t now_ns) {

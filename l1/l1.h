@@ -99,8 +99,12 @@ bool sx_l1_remove(sx_l1 *l1, sx_epoch_record *record, uint64_t hash, uint16_t ns
 /* Removes this very item if it is still its key's entry (expiry, audits). */
 bool sx_l1_remove_item(sx_l1 *l1, sx_epoch_record *record, uint64_t hash, sx_item *item);
 
-/* Visits entries, weakly consistent: an entry there all the time is visited at least once. visit runs under a pin and no
-   lock; true removes the entry. *cursor starts at 0 and is 0 again at the end. At most budget groups a step. */
+/* Visits entries, weakly consistent, while others put, remove and evict and while the table grows or shrinks: an entry that is there
+   from the first step to the last is visited at least once; twice only where its group was merged with another between two steps,
+   never for a split; one that came or went meanwhile, perhaps. The order is that of the hashes' reversed bits, so that a cursor means
+   the same at each size of the table. visit runs under a pin and no lock; true removes the entry. *cursor starts at 0 and is 0
+   again at the end. A step looks at most at budget groups of at most 28 entries each; between steps nothing is held, and the cursor may
+   be kept for as long as wanted. */
 void sx_l1_walk(sx_l1 *l1, sx_epoch_record *record, uint64_t *cursor, uint32_t budget,
                 bool (*visit)(void *context, sx_item *item), void *context);
 

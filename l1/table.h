@@ -109,6 +109,7 @@ struct sx_l1 {
     size_t counted;                                      /* lock: round_latch; what index_bytes has of the top segment */
 
     _Alignas(SX_NO_SHARING) uint64_t crawl; /* owner: keeper; the group it looks at next */
+    uint64_t crawl_owed;                    /* owner: keeper; groups that it should have looked at by now */
     int64_t crawled_ns;                     /* owner: keeper */
     /* owner: keeper; what adaptive knows of its leaders, and up to which counts */
     double missed[SX_L1_STYLES], regretted[SX_L1_STYLES];
