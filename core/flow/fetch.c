@@ -183,6 +183,12 @@ void sx_fetch_send_on_loop(sx_flight *flight) {
     }
 }
 
+/* What the answer to a request proves was so when it was asked. */
+static uint64_t generation_of(const sx_flight *flight) {
+    if (SX_BROKEN(fill_stamp)) return sx_trust_mark_on_loop(flight->engine->trust, flight->partition).generation;
+    return flight->mark.generation;
+}
+
 /* ---- what came back ----------------------------------------------------------------------------------------- */
 
 bool sx_fetch_back_on_loop(sx_flight *flight) {
@@ -208,7 +214,7 @@ static bool insert_locked(sx_flight *flight, sx_item *item, uint64_t identity) {
         add(engine, SX_FLOW_METRIC_FILLS_REFUSED);
         return false;
     }
-    if (!sx_marks_stamp(engine, engine->loop_record, item, flight->mark.generation)) {
+    if (!sx_marks_stamp(engine, engine->loop_record, item, generation_of(flight))) {
         add(engine, SX_FLOW_METRIC_FILLS_REFUSED);
         return false;
     }
@@ -361,7 +367,7 @@ static strata_source proven(sx_flight *flight, sx_item *item) {
     if (source != STRATA_FROM_NONE &&
         sx_trust_may_fill_on_loop(engine->trust, flight->partition, &flight->mark, flight->identity) &&
         !sx_unknown_holds_on_loop(engine, flight->hash, item) &&
-        sx_marks_stamp(engine, engine->loop_record, item, flight->mark.generation))
+        sx_marks_stamp(engine, engine->loop_record, item, generation_of(flight)))
         source = STRATA_FROM_L1;
     sx_flights_unlock(engine->flights, flight->stripe);
     return source;

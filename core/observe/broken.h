@@ -22,6 +22,7 @@
     X(min_n, 5)              /* nothing older than a message enters L1 */                                        \
     X(barrier, 5)            /* nothing asked before an UNTRUST enters L1 */                                     \
     X(fill_term, 5)          /* nothing asked in another term of trust enters L1 */                              \
+    X(fill_stamp, 5)         /* what enters L1 is as proven as when it was asked for */                          \
     X(fill_identity, 5)      /* nothing answered by another server enters L1 */                                  \
     X(join, 5)               /* who joins after an invalidation is not given what was asked before */            \
     X(observed, 5)           /* a version that was seen removes what is older */                                 \

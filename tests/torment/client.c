@@ -271,7 +271,7 @@ _Noreturn void torment_client_run(const torment_client *client) {
     strata *engine = test_engine_open(TEST_OPTIONS("l2.nodes", client->seeds, "l2.open_wait", "10s", "coherence.partitions",
                                                    partitions, "coherence.lease", lease, "coherence.max_staleness",
                                                    staleness, "l1.bytes", "16MiB", "coherence.beat_counters",
-                                                   client->seed % 2 == 0 ? "2" : "256", "coherence.value_bytes_max",
+                                                   client->seed % 2 == 0 ? "1" : "256", "coherence.value_bytes_max",
                                                    client->seed % 3 == 1 ? "512" : "0", "coherence.audit_per_s", "100"),
                                       NULL);
     actor actors[READERS + 1];

@@ -21,7 +21,7 @@
 #define TORMENT_KEYS       48 /* key k is written by client k % TORMENT_CLIENTS alone; whose number is raised by nobody else */
 #define TORMENT_TAGGED     16 /* every third key; its entry shows the number of its tag too, which is judged as one more key */
 #define TORMENT_JUDGED     (TORMENT_KEYS + TORMENT_TAGGED) /* at most 64 */
-#define TORMENT_PARTITIONS 16
+#define TORMENT_PARTITIONS 64 /* more than keys: so that versions of two servers meet at one n, and a rotation takes long */
 #define TORMENT_SHARDS     3
 #define TORMENT_NODES      (2 * TORMENT_SHARDS)
 #define TORMENT_BUS        TORMENT_NODES /* from there on the proxy's servers are the nodes' cluster buses */
