@@ -62,6 +62,7 @@ struct strata_namespace {
     /* Added to the generation of what a hit compares; grows with each clear. atomic: relaxed, ordered by the lease that is
        read before it */
     _Atomic uint64_t clears;
+    struct sx_recovery_forgotten *forgotten; /* owner: loop; by partition (core/flow/recovery.c); NULL: nothing was */
     uint64_t *floors; /* owner: loop; by partition, when it was cleared last (core/flow/floors.h); NULL: never, as far as is known */
 };
 
@@ -93,6 +94,7 @@ typedef struct sx_recovery {
     int64_t bytes;
     int64_t *replaced; /* per partition: until when its former primary was proven; INT64_MIN: not replaced */
     bool posted, waiting; /* to be looked at */
+    bool forgetful;       /* some namespace has forgotten something */
     sx_task task;
     sx_timer timer;
     sx_log_gate gate;
@@ -516,7 +518,7 @@ void sx_recovery_note_on_loop(strata *engine, strata_namespace *ns, sx_item *key
                               uint64_t identity);
 /* A tag's invalidation, or (ns not NULL) a namespace's clear in one partition, was acknowledged by the server of that
    identity; 0: it must be repeated. repeated: it was. */
-void sx_recovery_note_renewal_on_loop(strata *engine, const strata_namespace *ns, const void *name, uint32_t size,
+void sx_recovery_note_renewal_on_loop(strata *engine, strata_namespace *ns, const void *name, uint32_t size,
                                       uint32_t partition, uint64_t identity, bool repeated);
 /* An invalidation that failed: sx_unknown_owe_on_loop, counting what there is no room for. */
 void sx_recovery_owe_on_loop(strata *engine, strata_namespace *ns, sx_item *key, uint64_t hash, uint32_t partition);

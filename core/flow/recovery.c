@@ -6,13 +6,14 @@
    (unknown.c) or as a renewal (renew.c). Where trust stands on another server than that one, it goes from here to there,
    and comes back once it is acknowledged again: so another failover finds it in either place, whenever it comes.
 
-   A ring, oldest first, bounded in number and bytes. What is forgotten early is counted: a failover would lose it. */
+   A ring, oldest first, bounded in number and bytes. What finds no room is forgotten: its namespace is cleared in its partition
+   where it would have been repeated. Only tags are lost, and counted. */
 #include <string.h>
 
 #include "core/flow/engine.h"
 
 #define AGAIN_NS (500 * SX_NS_PER_MS) /* until it is cleared up who is the primary */
-#define TAGS_AT_ONCE 1024
+#define TAGS_AT_ONCE 1024 /* and clears */
 #define STARTED 64
 #define FIRST_CAPACITY 64
 
@@ -76,12 +77,48 @@ static void put(strata *engine, const sx_recovery_entry *entry) {
     count(engine, SX_FLOW_METRIC_RECOVERY_WINDOW, 1);
 }
 
-static void overflowed(strata *engine, const char *what) {
+static void log_overflow(strata *engine, const char *what) {
     count(engine, SX_FLOW_METRIC_RECOVERY_OVERFLOWED, 1);
     uint64_t dropped;
     if (sx_log_gate_open(&engine->window.gate, sx_loop_now_ns(engine->loop), SX_NS_PER_S, &dropped))
         sx_log_write(&engine->log, SX_LOG_ERROR,
                      "%s: more than coherence.recovery_ops_max or recovery_bytes_max allow is not remembered", what);
+}
+
+/* ---- what was forgotten --------------------------------------------------------------------------------------- */
+
+/* Of one namespace in one partition. */
+struct sx_recovery_forgotten {
+    int64_t at_ns;     /* the last; 0: nothing */
+    uint64_t identity; /* of who acknowledged it all; 0: nobody has, or several */
+};
+
+static void look_again(strata *engine);
+
+static void forget(strata *engine, strata_namespace *ns, uint32_t partition, uint64_t identity) {
+    log_overflow(engine, ns == NULL ? "invalidations of tags" : "invalidations");
+    if (ns == NULL || engine->stopping || SX_BROKEN(replay)) return;
+    if (ns->forgotten == NULL)
+        ns->forgotten = sx_allocate_zero(&engine->alloc, engine->partitions * sizeof *ns->forgotten);
+    if (ns->forgotten == NULL) return;
+    struct sx_recovery_forgotten *forgotten = &ns->forgotten[partition];
+    bool same = forgotten->at_ns == 0 || forgotten->identity == identity;
+    forgotten->at_ns = sx_loop_now_ns(engine->loop);
+    forgotten->identity = same ? identity : 0;
+    engine->window.forgetful = true;
+    if (forgotten->identity != sx_trust_identity_on_loop(engine->trust, partition)) look_again(engine);
+}
+
+/* Whose it is: a key's, or the one that is cleared; NULL for a tag. */
+static strata_namespace *namespace_of(const strata *engine, const sx_recovery_entry *entry) {
+    if (entry->ns != NULL) return entry->ns;
+    return entry->item->key_size == 0 ? engine->namespaces[entry->item->ns] : NULL;
+}
+
+static void forget_oldest(strata *engine) {
+    sx_recovery_entry entry = take(engine);
+    forget(engine, namespace_of(engine, &entry), entry.partition, entry.identity);
+    sx_item_release(entry.item);
 }
 
 /* ---- what was lost -------------------------------------------------------------------------------------------- */
@@ -123,6 +160,38 @@ static bool repeat_renewal(walk *w, const sx_recovery_entry *entry) {
     return true;
 }
 
+/* Whether something of it is still to be cleared. */
+static bool clear_forgotten(walk *w, strata_namespace *ns, uint32_t partition, int64_t now_ns) {
+    strata *engine = w->engine;
+    struct sx_recovery_forgotten *forgotten = &ns->forgotten[partition];
+    if (forgotten->at_ns == 0) return false;
+    if (forgotten->identity == sx_trust_identity_on_loop(engine->trust, partition)) return false;
+    bool over = forgotten->identity != 0 && now_ns - forgotten->at_ns > engine->replay_window_ns;
+    if (!over) {
+        if (w->tags == TAGS_AT_ONCE || sx_trust_mark_on_loop(engine->trust, partition).term == 0 ||
+            !sx_renewal_repeat_on_loop(engine, ns, partition, "", 0))
+            return true;
+        w->tags++;
+        count(engine, SX_FLOW_METRIC_RECOVERY_CLEARED, 1);
+    }
+    forgotten->at_ns = 0;
+    return false;
+}
+
+static bool clear_all_forgotten(walk *w, int64_t now_ns) {
+    strata *engine = w->engine;
+    sx_lock_acquire(&engine->lock);
+    uint32_t names = engine->namespace_count;
+    sx_lock_release(&engine->lock);
+    bool again = false;
+    for (uint32_t i = 0; i < names && engine->window.forgetful; i++) {
+        strata_namespace *ns = engine->namespaces[i];
+        for (uint32_t p = 0; ns->forgotten != NULL && p < engine->partitions; p++)
+            if (clear_forgotten(w, ns, p, now_ns)) again = true;
+    }
+    return again;
+}
+
 static bool repeat_key(walk *w, const sx_recovery_entry *entry) {
     strata *engine = w->engine;
     /* Acknowledged before the old primary was last proven to be one: then its n orders it among all values that came
@@ -134,15 +203,15 @@ static bool repeat_key(walk *w, const sx_recovery_entry *entry) {
     return true;
 }
 
-static void look_again(strata *engine);
-
 /* Has what the present servers have not acknowledged executed anew; where nobody is trusted yet, later. */
 static void look(strata *engine) {
     sx_recovery *window = &engine->window;
     int64_t now_ns = sx_loop_now_ns(engine->loop);
     walk w = {.engine = engine};
     bool again = false;
-    for (uint32_t left = engine->stopping ? 0 : window->count; left > 0; left--) {
+    if (engine->stopping) return;
+    if (window->forgetful) again = clear_all_forgotten(&w, now_ns);
+    for (uint32_t left = window->count; left > 0; left--) {
         sx_recovery_entry entry = take(engine);
         if (is_over(engine, &entry, now_ns)) {
             sx_item_release(entry.item);
@@ -184,7 +253,7 @@ static void look_again(strata *engine) {
 void sx_recovery_replaced_on_loop(void *context, uint32_t partition, int64_t proven_ns) {
     strata *engine = context;
     sx_recovery *window = &engine->window;
-    if (window->count == 0 || engine->stopping) return;
+    if ((window->count == 0 && !window->forgetful) || engine->stopping) return;
     if (window->replaced[partition] == INT64_MIN || window->replaced[partition] > proven_ns)
         window->replaced[partition] = proven_ns;
     if (window->posted) return;
@@ -201,12 +270,10 @@ static void note(strata *engine, sx_recovery_entry *entry) {
     entry->at_ns = sx_loop_now_ns(engine->loop);
     while (window->count != 0 && is_over(engine, at(window, 0), entry->at_ns)) drop_oldest(engine);
     while (window->count != 0 && (window->count >= engine->recovery_ops_max ||
-                                  window->bytes + bytes_of(entry) > engine->recovery_bytes_max)) {
-        drop_oldest(engine);
-        overflowed(engine, "acknowledged invalidations");
-    }
+                                  window->bytes + bytes_of(entry) > engine->recovery_bytes_max))
+        forget_oldest(engine);
     if (window->count == window->capacity && !grow(engine)) {
-        overflowed(engine, "an acknowledged invalidation");
+        forget(engine, namespace_of(engine, entry), entry->partition, entry->identity);
         sx_item_release(entry->item);
         return;
     }
@@ -228,7 +295,7 @@ void sx_recovery_note_on_loop(strata *engine, strata_namespace *ns, sx_item *key
     note(engine, &entry);
 }
 
-void sx_recovery_note_renewal_on_loop(strata *engine, const strata_namespace *ns, const void *name, uint32_t size,
+void sx_recovery_note_renewal_on_loop(strata *engine, strata_namespace *ns, const void *name, uint32_t size,
                                       uint32_t partition, uint64_t identity, bool repeated) {
     if (engine->stopping || SX_BROKEN(replay)) return;
     if (repeated && identity != 0) count(engine, SX_FLOW_METRIC_RECOVERY_REPLAYED, 1);
@@ -237,12 +304,12 @@ void sx_recovery_note_renewal_on_loop(strata *engine, const strata_namespace *ns
     uint64_t hash = size == 0 ? partition : sx_l1_hash(&engine->secret, 0, name, size);
     sx_recovery_entry entry = {.hash = hash, .identity = identity, .partition = partition};
     entry.item = sx_item_create(engine->heap, name, size, "", 0, &facts);
-    if (entry.item == NULL) overflowed(engine, "an acknowledged invalidation of a tag or a namespace");
+    if (entry.item == NULL) forget(engine, ns, partition, identity);
     else note(engine, &entry);
 }
 
 void sx_recovery_owe_on_loop(strata *engine, strata_namespace *ns, sx_item *key, uint64_t hash, uint32_t partition) {
-    if (!sx_unknown_owe_on_loop(engine, ns, key, hash, partition, 0, 0)) overflowed(engine, "invalidations that failed");
+    if (!sx_unknown_owe_on_loop(engine, ns, key, hash, partition, 0, 0)) forget(engine, ns, partition, 0);
 }
 
 /* ---- life ---------------------------------------------------------------------------------------------------- */
@@ -261,6 +328,11 @@ int32_t sx_recovery_init(strata *engine) {
 void sx_recovery_deinit(strata *engine) {
     sx_recovery *window = &engine->window;
     while (window->count != 0) drop_oldest(engine);
+    for (uint32_t i = 0; i < engine->namespace_count; i++) {
+        strata_namespace *ns = engine->namespaces[i];
+        if (ns->forgotten != NULL) sx_release(&engine->alloc, ns->forgotten, engine->partitions * sizeof *ns->forgotten);
+        ns->forgotten = NULL;
+    }
     sx_release(&engine->alloc, window->entries, window->capacity * sizeof *window->entries);
     if (window->replaced != NULL)
         sx_release(&engine->alloc, window->replaced, engine->partitions * sizeof *window->replaced);
