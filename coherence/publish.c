@@ -25,6 +25,9 @@ static void arg_value_name(const sx_publish *publish, const sx_publish_key *key,
     size_t mark = sx_command_arg_open(command);
     if (key->what == SX_PUBLISH_TAG)
         sx_key_name_marker(&command->args, publish->tags, key->partition, key->key, key->key_size);
+    else if (key->what == SX_PUBLISH_REFRESH)
+        sx_key_name_refresh(&command->args, publish->tags, key->partition, key->ns, key->ns_size, key->ns_version, key->key,
+                            key->key_size);
     else
         sx_key_name_value(&command->args, publish->tags, key->partition, key->ns, key->ns_size, key->ns_version, key->key,
                           key->key_size);
@@ -294,6 +297,50 @@ bool sx_publish_decode_name(const sx_publish *publish, uint32_t partitions, cons
     key->partition = sx_key_partition(key->key, key->key_size, partitions);
     const struct sx_key_tag *tag = &publish->tags->tags[key->partition];
     return (size_t)(brace - name->text) == tag->size + 1u && memcmp(name->text + 1, tag->text, tag->size) == 0;
+}
+
+static void arg_refresh_name(const sx_publish *publish, const sx_publish_key *key, sx_command *command) {
+    sx_publish_key refresh = *key;
+    refresh.what = SX_PUBLISH_REFRESH;
+    arg_value_name(publish, &refresh, command);
+}
+
+/* n and id as they stand in a value. */
+static void arg_version(uint64_t n, uint64_t id, sx_command *command) {
+    uint8_t bytes[16];
+    put_u64(bytes, n);
+    put_u64(bytes + 8, id);
+    sx_command_arg(command, bytes, sizeof bytes);
+}
+
+void sx_publish_encode_claim(const sx_publish *publish, const sx_publish_key *key, uint64_t n, uint64_t id, uint64_t token,
+                             int64_t lease_ms, sx_command *command) {
+    assert(lease_ms > 0);
+    uint8_t lease[LEASE_BYTES];
+    lease_bytes(lease, token);
+    sx_command_int(command, 2);
+    arg_value_name(publish, key, command);
+    arg_refresh_name(publish, key, command);
+    arg_version(n, id, command);
+    sx_command_arg(command, lease, sizeof lease);
+    sx_command_int(command, lease_ms);
+}
+
+void sx_publish_encode_refill(const sx_publish *publish, const sx_publish_key *key, uint64_t n, uint64_t id, uint64_t token,
+                              int64_t deadline_ms, int64_t ttl_ms, const uint8_t *tail, size_t tail_size,
+                              uint64_t floor, sx_command *command) {
+    assert(ttl_ms >= 0);
+    sx_command_int(command, 3);
+    arg_value_name(publish, key, command);
+    arg_counter_name(publish, key->partition, command);
+    arg_refresh_name(publish, key, command);
+    sx_command_int(command, deadline_ms);
+    sx_command_int(command, ttl_ms);
+    arg_lease(token, command);
+    arg_version(n, id, command);
+    arg_field(key, command);
+    sx_command_int(command, floor > INT64_MAX ? INT64_MAX : (int64_t)floor);
+    if (tail != NULL) value_arg(command, tail, tail_size);
 }
 
 void sx_publish_encode_abandon(const sx_publish *publish, const sx_publish_key *key, uint64_t token,

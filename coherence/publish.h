@@ -26,12 +26,14 @@ typedef struct sx_publish_scripts {
     sx_redis_script mark;    /* a tag's marker, created where it is missing */
     sx_redis_script clear;   /* a namespace in one partition */
     sx_redis_script writes;  /* several of write */
-    sx_redis_script *all[14];
+    sx_redis_script claim;   /* the right to refresh a value that stays where it is meanwhile */
+    sx_redis_script refill;  /* store a refresh in the place of the version it refreshes */
+    sx_redis_script *all[16];
 } sx_publish_scripts;
 void sx_publish_scripts_init(sx_publish_scripts *scripts);
 
-/* What a key is: a value of a namespace, or the marker of a tag, whose bytes are the key. */
-typedef enum sx_publish_what { SX_PUBLISH_VALUE, SX_PUBLISH_TAG } sx_publish_what;
+/* What a key is: a value of a namespace, the lease of who refreshes that, or the marker of a tag, whose bytes are the key. */
+typedef enum sx_publish_what { SX_PUBLISH_VALUE, SX_PUBLISH_REFRESH, SX_PUBLISH_TAG } sx_publish_what;
 
 /* Where a key lives; strings are the caller's. */
 typedef struct sx_publish_key {
@@ -93,6 +95,16 @@ void sx_publish_encode_fill(const sx_publish *publish, const sx_publish_key *key
 /* Clears key's namespace in key's partition; or, where the key is not empty, announces that as a pattern. deadline_ms as in a
    write. */
 void sx_publish_encode_clear(const sx_publish *publish, const sx_publish_key *key, int64_t deadline_ms, sx_command *command);
+/* Claims the refresh of the value with version (n, id). Answers 1 where it is ours, 0 where it is another's, else what
+   encode_get would. */
+void sx_publish_encode_claim(const sx_publish *publish, const sx_publish_key *key, uint64_t n, uint64_t id, uint64_t token,
+                             int64_t lease_ms, sx_command *command);
+/* What a refresh of (n, id) brought, if that is still there, the claim still ours, and floor as in a fill; id of the value is the token.
+   Without a tail (NULL) the value is removed. */
+void sx_publish_encode_refill(const sx_publish *publish, const sx_publish_key *key, uint64_t n, uint64_t id, uint64_t token,
+                              int64_t deadline_ms, int64_t ttl_ms, const uint8_t *tail, size_t tail_size,
+                              uint64_t floor, sx_command *command);
+/* Gives a lease back; with key->what SX_PUBLISH_REFRESH a claim. */
 void sx_publish_encode_abandon(const sx_publish *publish, const sx_publish_key *key, uint64_t token,
                                sx_command *command);
 /* Marks the lease with token as awaited. Answers an integer, the ms it has left (negative: no end), where it is still
@@ -140,7 +152,7 @@ typedef struct sx_publish_floor {
    not the reply's count. */
 bool sx_publish_next_floor(const sx_resp *reply, size_t *at, sx_publish_floor *out);
 
-/* Reads the reply of a write, a fill, a clear or a replay. */
+/* Reads the reply of a write, a fill, a refill, a clear or a replay. */
 sx_publish_verdict sx_publish_decode(const sx_resp *reply, uint64_t *n, int64_t *server_ms);
 
 #endif

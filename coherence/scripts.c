@@ -202,7 +202,51 @@ static const char fill_text[] =
     "if string.byte(lease, 12) == 195 then redis.call(ARGV[4], ARGV[5], ARGV[6]) end\n"
     "return {n, ms}\n";
 
-/* KEYS value.  ARGV the lease but for its last byte, publish command, channel, FILLED message. */
+/* Whether the value at KEYS[1] has the version in bytes: n and id as they stand in it. */
+#define LUA_SAME                                                                                                  \
+    "local function same(version)\n"                                                                              \
+    "  local v = redis.call('GETRANGE', KEYS[1], 0, 28)\n"                                                        \
+    "  return #v == 29 and string.byte(v, 2) == 1 and string.sub(v, 4, 11) .. string.sub(v, 22, 29) == version\n" \
+    "end\n"
+
+/* KEYS value, claim.  ARGV version, lease, lease_ms. The right to refresh a value, which stays where it is meanwhile: 1
+   where it is ours (again), 0 where another has it; where the value is another by now, what GET would answer. */
+static const char claim_text[] =
+    LUA_SAME
+    "if not same(ARGV[1]) then return redis.call('GET', KEYS[1]) end\n"
+    "local held = redis.call('GETRANGE', KEYS[2], 0, 11)\n"
+    "if held ~= '' and held ~= ARGV[2] then return 0 end\n"
+    "redis.call('SET', KEYS[2], ARGV[2], 'PX', ARGV[3])\n"
+    "return 1\n";
+
+/* KEYS value, counter, claim.  ARGV deadline_ms, ttl_ms, the lease but for its last byte, version, namespace's
+   field, floor, [value with an empty head]. A refresh in the place of the version that it refreshes; without a value that is removed. Nothing is published:
+   what others hold is as good as it was. */
+static const char refill_text[] =
+    LUA_TIME LUA_USABLE LUA_SAME
+    "local deadline = tonumber(ARGV[1])\n"
+    "if deadline > 0 and ms > deadline then return -1 end\n"
+    "if string.sub(redis.call('GETRANGE', KEYS[3], 0, 11), 1, 11) ~= ARGV[3] then return -3 end\n"
+    "redis.call('UNLINK', KEYS[3])\n"
+    "if not same(ARGV[4]) then return -3 end\n"
+    "local c = redis.call('HMGET', KEYS[2], 'n', 'b', ARGV[5])\n"
+    "local n = tonumber(c[1] or nil)\n"
+    "local floor = math.max(tonumber(c[2] or nil) or 0, tonumber(c[3] or nil) or 0)\n"
+    "if not usable(n) or floor > tonumber(ARGV[6]) then return -3 end\n"
+    "if not ARGV[7] then\n"
+    "  redis.call('UNLINK', KEYS[1])\n"
+    "  return {n, ms}\n"
+    "end\n"
+    "if tonumber(ARGV[2]) > 0 then redis.call('SET', KEYS[1], ARGV[7], 'PX', ARGV[2])\n"
+    "else redis.call('SET', KEYS[1], ARGV[7]) end\n"
+    "local r = " LUA_PATCH "\n"
+    "if type(r) == 'table' and r.err then\n"
+    "  redis.call('UNLINK', KEYS[1])\n"
+    "  return r\n"
+    "end\n"
+    "return {n, ms}\n";
+
+/* KEYS value, or claim.  ARGV the lease but for its last byte, publish command, channel, FILLED message. */
 static const char abandon_text[] =
     "local lease = redis.call('GETRANGE', KEYS[1], 0, 12)\n"
     "if #lease ~= 12 or string.sub(lease, 1, 11) ~= ARGV[1] then return 0 end\n"
@@ -287,7 +331,7 @@ void sx_publish_scripts_init(sx_publish_scripts *scripts) {
         .abandon = {.text = abandon_text}, .await = {.text = await_text}, .counter = {.text = counter_text},
         .beat = {.text = beat_text},       .probe = {.text = probe_text}, .replay = {.text = replay_text},
         .over = {.text = over_text},       .mark = {.text = mark_text},   .clear = {.text = clear_text},
-        .writes = {.text = writes_text},
+        .writes = {.text = writes_text},   .claim = {.text = claim_text}, .refill = {.text = refill_text},
     };
     static const char from_clock[] = "  n = us\n", last_message[] = "redis.call(ARGV[4], ARGV[5], ARGV[6] .. ",
                       message_of_all[] = "redis.call(ARGV[1], ARGV[2], '\\150",
@@ -301,7 +345,8 @@ void sx_publish_scripts_init(sx_publish_scripts *scripts) {
     scripts->fill.text = sx_broken_text(SX_BROKEN(lease_token), scripts->fill.text, token, "");
     sx_redis_script *all[] = {&scripts->write, &scripts->lease,   &scripts->fill, &scripts->abandon,
                               &scripts->await, &scripts->counter, &scripts->beat, &scripts->probe, &scripts->replay,
-                              &scripts->over,  &scripts->mark,    &scripts->clear, &scripts->writes, NULL};
+                              &scripts->over,  &scripts->mark,    &scripts->clear, &scripts->writes, &scripts->claim,
+                              &scripts->refill, NULL};
     _Static_assert(sizeof all == sizeof scripts->all, "one place for each script and the end");
     memcpy(scripts->all, all, sizeof all);
 }

@@ -109,7 +109,7 @@ sx_envelope_kind sx_envelope_decode(const void *bytes, size_t size, sx_envelope 
     out->app_version = sx_msgpack_read_uint(&reader);
     bool ok = read_ms(&reader, &out->ttl_ms) && read_ms(&reader, &out->stale_ms);
     out->flags = sx_msgpack_read_uint(&reader);
-    ok = ok && (out->flags & ~(uint64_t)SX_ENVELOPE_COMPRESSION) == 0 && read_tags(&reader, out);
+    ok = ok && (out->flags & ~(uint64_t)SX_ENVELOPE_FLAGS) == 0 && read_tags(&reader, out);
     if (ok && !sx_msgpack_read_nil(&reader)) out->etag = sx_msgpack_read_bytes(&reader, &out->etag_size);
     if (ok) out->payload = sx_msgpack_read_bytes(&reader, &out->payload_size);
     if (ok && reader.ok && reader.at == reader.end) return SX_ENVELOPE_VALUE;
@@ -122,4 +122,11 @@ int64_t sx_envelope_remaining_ms(const sx_envelope *envelope, int64_t server_ms)
     if (server_ms < 0 || server_ms <= envelope->written_ms) return envelope->ttl_ms;
     int64_t age = server_ms - envelope->written_ms;
     return age >= envelope->ttl_ms ? 0 : envelope->ttl_ms - age;
+}
+
+int64_t sx_envelope_left_ms(const sx_envelope *envelope, int64_t server_ms) {
+    if (envelope->ttl_ms <= 0 || envelope->stale_ms <= 0) return sx_envelope_remaining_ms(envelope, server_ms);
+    if (server_ms < 0) return 0;
+    if (server_ms <= envelope->written_ms) return envelope->ttl_ms;
+    return envelope->ttl_ms - (server_ms - envelope->written_ms);
 }

@@ -19,7 +19,9 @@ enum {
     SX_ENVELOPE_HEAD_BYTES = 20,  /* patched by scripts: up to and with written_at_ms */
     SX_ENVELOPE_LEASE_BYTES = 12,
     SX_ENVELOPE_TAGS_MAX = 64,
-    SX_ENVELOPE_COMPRESSION = 15 /* bits of flags: sx_compression; all others are 0 */
+    SX_ENVELOPE_COMPRESSION = 15, /* bits of flags: sx_compression */
+    SX_ENVELOPE_REFRESHED = 16,   /* flags: loaded in the place of a value that had not been invalidated */
+    SX_ENVELOPE_FLAGS = SX_ENVELOPE_COMPRESSION | SX_ENVELOPE_REFRESHED /* all others are 0 */
 };
 
 typedef struct sx_envelope {
@@ -29,7 +31,7 @@ typedef struct sx_envelope {
     int64_t written_ms;
     int64_t ttl_ms;   /* 0: never expires */
     int64_t stale_ms; /* usable this much longer as stale; 0 */
-    uint64_t flags;
+    uint64_t flags;   /* SX_ENVELOPE_REFRESHED */
     const uint8_t *tags; /* one msgpack value (array or nil) in place */
     size_t tags_size;
     const uint8_t *etag;
@@ -53,5 +55,9 @@ sx_envelope_kind sx_envelope_decode_front(const void *bytes, size_t size, sx_env
 /* What remains of a ttl, in ms, for a reader whose estimate of the server's clock is server_ms (-1 unknown): clamped to
    [0, ttl_ms]. Never expiring: INT64_MAX. */
 int64_t sx_envelope_remaining_ms(const sx_envelope *envelope, int64_t server_ms);
+
+/* The same for a value that may be used as stale afterwards: negative since its end. Where the server's clock is not known
+   such a value counts as at its end: the time that L2 keeps it says nothing. */
+int64_t sx_envelope_left_ms(const sx_envelope *envelope, int64_t server_ms);
 
 #endif

@@ -80,7 +80,8 @@ static void judge(sx_audit_check *check, const sx_resp *reply) {
         count(engine, SX_FLOW_METRIC_AUDIT_ABSENT);
         return;
     }
-    if (kind == SX_ENVELOPE_VALUE && has_bytes_of(engine, &envelope, item)) {
+    bool refreshed = kind == SX_ENVELOPE_VALUE && (envelope.flags & SX_ENVELOPE_REFRESHED) != 0; /* nobody wrote it */
+    if (refreshed || (kind == SX_ENVELOPE_VALUE && has_bytes_of(engine, &envelope, item))) {
         count(engine, SX_FLOW_METRIC_AUDIT_RELOADED);
         return;
     }

@@ -78,14 +78,14 @@ static void start_child(const batch_call *call, sx_batch *batch, uint32_t index,
     strata_bytes key = call->keys[index];
     strata_result *result = &batch->results[index];
     sx_result_init(result, STRATA_MISS);
-    sx_item *candidate = NULL;
+    sx_read_more more = {0};
     uint32_t partition = at->partition;
     uint64_t hash = at->hash;
     uint32_t flags = call->options == NULL ? 0 : call->options->flags;
     if (call->values == NULL) {
         sx_counter_add(&session->counters[SX_SESSION_METRIC_GETS], 1);
         if (engine->l1_on && (flags & STRATA_BYPASS_L1) == 0 &&
-            sx_read_peek(session, hash, partition, call->ns, key, result, &candidate) != STRATA_MISS) {
+            sx_read_peek(session, hash, partition, call->ns, key, result, &more) != STRATA_MISS) {
             sx_result_keep(session, result);
             return;
         }
@@ -98,7 +98,7 @@ static void start_child(const batch_call *call, sx_batch *batch, uint32_t index,
     else
         op = sx_session_op(session, call->values == NULL ? SX_OP_GET : SX_OP_SET, call->options, NULL, NULL);
     if (op == NULL) {
-        if (candidate != NULL) sx_item_release(candidate);
+        if (more.candidate != NULL) sx_item_release(more.candidate);
         sx_result_init(result, status);
         return;
     }
@@ -106,7 +106,7 @@ static void start_child(const batch_call *call, sx_batch *batch, uint32_t index,
     op->batch_index = index;
     batch->remaining++;
     if (call->values == NULL) {
-        status = sx_read_slow(session, call->ns, key, hash, partition, op, candidate); /* frees op where it fails */
+        status = sx_read_slow(session, call->ns, key, hash, partition, op, &more); /* frees op where it fails */
     } else {
         status = sx_write_start(session, call->ns, key, &call->values[index], call->options, op);
         if (status != STRATA_PENDING) sx_session_op_free(op);

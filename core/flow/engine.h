@@ -217,6 +217,7 @@ typedef struct sx_op {
     void *loader_user;
     int64_t deadline_ns;
     int64_t ttl_ms; /* as its caller said: 0 nothing */
+    bool refresh;   /* in the background: nobody waits for it */
     uint8_t *tags;  /* core/flow/tags.h; NULL none */
     size_t tags_size;
     struct sx_batch *batch;
@@ -228,6 +229,7 @@ typedef struct sx_op {
     struct sx_write *write; /* the write it waits on, or NULL */
     struct sx_sweep *sweep; /* the pattern it waits on, or NULL */
     struct sx_renewal *renewal; /* the renewal of markers or floors it waits on, or NULL */
+    int64_t soft_ns; /* when it would rather have a value past its end; INT64_MAX never */
     uint64_t join_min_n;
     uint64_t join_seq;
     uint32_t stripe;
@@ -238,6 +240,7 @@ typedef struct sx_op {
     bool delivered; /* done has run on the loop */
     int32_t status;
     uint8_t source;
+    uint8_t reason; /* strata_reason */
     sx_item *item; /* a reference of its own */
     uint64_t version_n, version_id;
     int64_t staleness_us;
@@ -302,7 +305,7 @@ typedef struct sx_write {
     bool warned;                /* UNTRUST was published because of TRYAGAIN */
     uint64_t hash;
     uint32_t partition;
-    int64_t ttl_ms;             /* 0: none */
+    sx_lifetime life;
     int64_t deadline_ns;
     uint64_t id;
     int64_t submitted_ns;
@@ -436,14 +439,24 @@ void sx_op_complete(sx_op *op, int32_t status, strata_source source, sx_item *it
 void sx_op_complete_version(sx_op *op, int32_t status, uint64_t n, uint64_t id);
 
 /* read.c */
-/* Answers from L1 if it may: STRATA_OK or STRATA_STALE with a pinned result. Otherwise STRATA_MISS, and *candidate may
-   receive a reference to an unproven item. */
+/* What a read finds in L1 besides an answer; the items with references. */
+typedef struct sx_read_more {
+    bool loads;         /* in: its caller has a loader */
+    sx_item *candidate; /* without an answer: an unproven item, to be revalidated */
+    sx_item *refresh;   /* with one: an item for the caller to refresh */
+} sx_read_more;
+/* Answers from L1 if it may: STRATA_OK or STRATA_STALE with a pinned result. Otherwise STRATA_MISS. more may be NULL. */
 int32_t sx_read_peek(strata_session *session, uint64_t hash, uint32_t partition, const strata_namespace *ns,
-                     strata_bytes key, strata_result *out, sx_item **candidate);
+                     strata_bytes key, strata_result *out, sx_read_more *more);
 int32_t sx_read_check(const strata_session *session, const strata_namespace *ns, strata_bytes key,
                       const strata_op_options *options);
 int32_t sx_read_slow(strata_session *session, strata_namespace *ns, strata_bytes key, uint64_t hash,
-                     uint32_t partition, sx_op *op, sx_item *candidate);
+                     uint32_t partition, sx_op *op, const sx_read_more *more);
+
+/* aged.c */
+/* An item that is proven, but has passed the least of its times: as sx_read_peek goes on. */
+int32_t sx_aged_answer_pinned(strata_session *session, const strata_namespace *ns, sx_item *item, int64_t now_ns,
+                              int64_t staleness_us, strata_result *out, sx_read_more *more);
 
 /* batch.c: on the session's thread */
 void sx_batch_child_arrived(sx_op *op);

@@ -76,7 +76,8 @@ void sx_fetch_submit_on_loop(sx_flight *flight, const sx_redis_script *script, i
     op->request.slot = engine->tags->tags[flight->partition].slot;
     op->request.deadline_ns = deadline_ns;
     op->request.read_only = false;
-    op->request.encode = script == &engine->scripts.fill ? sx_load_encode_fill_for : done == value_done ? encode_get : NULL;
+    bool fills = script == &engine->scripts.fill || script == &engine->scripts.refill;
+    op->request.encode = fills ? sx_load_encode_fill_for : done == value_done ? encode_get : NULL;
     /* Nothing that writes goes by the second connection: a lease must not change places with what takes it back. */
     op->request.bulk = done == value_done && is_large(engine, flight->hash);
     op->request.group_kind = done == value_done && !op->request.bulk ? &engine->gets : NULL;
@@ -163,6 +164,11 @@ void sx_fetch_send_on_loop(sx_flight *flight) {
     /* Where a large value is expected no lease is tried first: its reply would be that value. Where one was judged invalid
        the lease takes its place, else it would be read again and again. */
     bool large = !flight->over && is_large(engine, flight->hash);
+    if (flight->old != NULL && wants_load && !flight->no_lease) {
+        sx_aged_claim_on_loop(flight);
+        return;
+    }
+    if (!flight->leased) sx_aged_forget_on_loop(flight);
     sx_command_clear(command);
     if (flight->candidate != NULL) {
         sx_publish_encode_front(&engine->publish, &key, command);
@@ -221,22 +227,26 @@ static bool insert_locked(sx_flight *flight, sx_item *item, uint64_t identity) {
     return sx_l1_put(engine->l1, engine->loop_record, flight->hash, item, SX_L1_PUT_NEWER) == STRATA_OK;
 }
 
-void sx_fetch_insert_on_loop(sx_flight *flight, sx_item *item) {
+uint64_t sx_fetch_insert_on_loop(sx_flight *flight, sx_item *item) {
     strata *engine = flight->engine;
     sx_flights_lock(engine->flights, flight->stripe);
+    bool quiet = flight->seq == flight->phase_seq;
     /* Also where the insertion is then refused; an own write in progress learns of it too. */
     if (!SX_BROKEN(observed))
         sx_apply_observed_locked(engine, flight->hash, flight->ns->index, flight->key, flight->key_size, item->n);
     (void)insert_locked(flight, item, flight->identity);
+    uint64_t seq = quiet ? flight->seq : 0;
     sx_flights_unlock(engine->flights, flight->stripe);
+    return seq;
 }
 
 int32_t sx_fetch_item_on_loop(strata *engine, const strata_namespace *ns, uint32_t partition, const void *key,
                               size_t key_size, const sx_envelope *envelope, const sx_redis_node *node, sx_item **out) {
     int64_t now_ns = sx_loop_now_ns(engine->loop);
     int64_t server_ms = node == NULL ? -1 : sx_redis_cluster_server_ms(engine->cluster, node, now_ns);
-    int64_t left_ms = sx_envelope_remaining_ms(envelope, server_ms);
-    if (left_ms == 0) return STRATA_MISS;
+    int64_t left_ms = sx_envelope_left_ms(envelope, server_ms);
+    sx_lifetime life = {envelope->ttl_ms, envelope->stale_ms < SX_TTL_MS_MAX ? envelope->stale_ms : SX_TTL_MS_MAX};
+    if (left_ms <= -life.stale_ms) return STRATA_MISS;
     sx_policy policy;
     sx_policy_read(ns, &policy);
     sx_item_facts facts = {.n = envelope->n,
@@ -246,21 +256,25 @@ int32_t sx_fetch_item_on_loop(strata *engine, const strata_namespace *ns, uint32
                                                        : now_ns / SX_NS_PER_MS - (server_ms - envelope->written_ms),
                            .ns = ns->index,
                            .partition = (uint16_t)partition,
-                           .aged = sx_policy_ages(&policy)};
+                           .aged = sx_policy_ages(&policy) || life.stale_ms != 0};
     if (envelope->tags_size > 1) { /* else nil */
         if (!sx_tags_sound(envelope->tags, envelope->tags_size)) return STRATA_E_CORRUPT;
         facts.tags = envelope->tags;
         facts.tags_size = envelope->tags_size;
     }
     int32_t status = sx_packed_item(engine, key, key_size, envelope, &facts, out);
-    if (status == STRATA_OK) sx_policy_age(&policy, *out, now_ns, left_ms);
+    if (status == STRATA_OK) sx_policy_age(&policy, *out, now_ns, left_ms, &life);
     return status;
 }
 
 /* A stored value that holds: into L1 and to the waiters. */
 static void valid(sx_flight *flight, sx_item *item) {
+    if (sx_loop_now_ns(flight->engine->loop) >= sx_item_fresh_ns(item)) {
+        sx_aged_read_on_loop(flight, item);
+        return;
+    }
     add(flight->engine, SX_FLOW_METRIC_L2_HITS);
-    sx_fetch_insert_on_loop(flight, item);
+    (void)sx_fetch_insert_on_loop(flight, item);
     sx_flight_answer_on_loop(flight, SX_FLIGHT_EVERYONE, STRATA_OK, STRATA_FROM_L2, item);
     sx_item_release(item);
     sx_flight_round_over_on_loop(flight);
@@ -432,11 +446,22 @@ void sx_fetch_judged_on_loop(sx_flight *flight, sx_item *item, bool candidate, b
 
 /* ---- no value ----------------------------------------------------------------------------------------------- */
 
+/* L2 holds nothing: whatever L1 held may have been invalidated. */
+static void drop_fallback(sx_flight *flight) {
+    sx_flights_lock(flight->engine->flights, flight->stripe);
+    sx_item *item = flight->fallback;
+    flight->fallback = NULL;
+    sx_flights_unlock(flight->engine->flights, flight->stripe);
+    if (item != NULL) sx_item_release(item);
+}
+
 void sx_fetch_missed_on_loop(sx_flight *flight, int32_t status) {
     strata *engine = flight->engine;
     int32_t told = status == STRATA_EXISTS ? STRATA_MISS : status;
     if (flight->candidate != NULL) sx_item_release(flight->candidate);
     flight->candidate = NULL;
+    if (!flight->leased) sx_aged_forget_on_loop(flight);
+    if (engine->l2_on && status >= 0) drop_fallback(flight);
     if (status == STRATA_E_CLOSED || engine->stopping) {
         sx_flight_fail_on_loop(flight, STRATA_E_CLOSED);
         return;

@@ -74,6 +74,9 @@ typedef struct sx_flight {
     int32_t loaded_status;
     sx_item *loaded_item;
     sx_packed loaded_packed;
+    sx_item *fallback;     /* may be answered where this fails, see aged.c; a reference */
+    uint64_t fallback_seq; /* seq at which it was the key's value */
+    bool fallback_read;    /* it is what L2 answered, not what L1 held */
     int64_t loaded_ttl_ms;
     uint64_t loaded_app_version;
 
@@ -106,6 +109,8 @@ typedef struct sx_flight {
     int64_t over_written_ms;
     int64_t load_start_ns; /* lock: stripe */
     sx_item *candidate; /* unproven entry to be revalidated; given by the creator before the post */
+    sx_item *old;       /* what is to be refreshed, once that is claimed; may be given likewise */
+    sx_item *claimed;   /* leased, but beside this value, which stays in L2 */
     struct sx_flight *active_next, *active_previous;
     bool active;
 
@@ -169,6 +174,9 @@ void sx_flight_run_on_loop(sx_task *task);
 typedef enum sx_flight_whom { SX_FLIGHT_EVERYONE, SX_FLIGHT_READERS } sx_flight_whom;
 void sx_flight_answer_on_loop(sx_flight *flight, sx_flight_whom whom, int32_t status, strata_source source,
                               sx_item *item);
+/* Unlinks all waiters that the filter takes; chained through wait_next. */
+typedef bool (*sx_flight_filter)(const sx_flight *flight, const struct sx_op *op, const void *context);
+struct sx_op *sx_flight_take_on_loop(sx_flight *flight, sx_flight_filter filter, const void *context);
 /* After the last answer of a round: ends the flight, or starts over for those who joined too late for it. */
 void sx_flight_round_over_on_loop(sx_flight *flight);
 /* Answers those whose deadline has passed. */
@@ -192,8 +200,9 @@ void sx_fetch_stored_on_loop(sx_flight *flight, const sx_resp *reply);
 int64_t sx_fetch_deadline_locked(const sx_flight *flight, bool *wants_load);
 /* L2 has no value, or can't be used (status < 0): loads if somebody wants that, else answers. */
 void sx_fetch_missed_on_loop(sx_flight *flight, int32_t status);
-/* Notes the version, and puts the item into L1 if nothing speaks against it. */
-void sx_fetch_insert_on_loop(sx_flight *flight, sx_item *item);
+/* Notes the version, and puts the item into L1 if nothing speaks against it. Answers the flight's seq from then on, 0 where
+   something happened to the key since the request was sent. */
+uint64_t sx_fetch_insert_on_loop(sx_flight *flight, sx_item *item);
 void sx_fetch_submit_on_loop(sx_flight *flight, const sx_redis_script *script, int64_t deadline_ns,
                              void (*done)(sx_store_op *op, int32_t status, const sx_resp *reply));
 /* The size of the key's value in L2, as far as was seen: decides by which connection it is asked for next. */
@@ -214,6 +223,22 @@ bool sx_tagged_late_on_loop(sx_flight *flight, sx_item *item);
 /* Asks for the markers of tags that came too late, so that the next load is cached; then gives the lease back. */
 void sx_tagged_learn_on_loop(sx_flight *flight, sx_item *item);
 
+/* aged.c: values past their end */
+/* What L1 holds, for who has no answer: with a reference, or NULL. Stripe lock held. */
+sx_item *sx_aged_fallback_locked(strata_session *session, const sx_flight *flight);
+/* Answers ops, which are linked nowhere any more, with that instead of a failure. False, and nothing is done, where that
+   may not be. */
+bool sx_aged_rescue_on_loop(sx_flight *flight, struct sx_op *ops, int32_t status);
+/* A load failed: for some time it is not tried again. */
+void sx_aged_failed_on_loop(sx_flight *flight);
+void sx_aged_soft_timeout_on_loop(sx_flight *flight, int64_t now_ns);
+/* L2 holds a value past its end. Takes the reference, and goes on with the flight. */
+void sx_aged_read_on_loop(sx_flight *flight, sx_item *item);
+/* Asks L2 for the right to refresh flight->old, then loads. */
+void sx_aged_claim_on_loop(sx_flight *flight);
+void sx_aged_forget_on_loop(sx_flight *flight);
+void sx_aged_gone_on_loop(sx_flight *flight);
+
 /* await.c: the lease of another process, on the loop */
 /* Somebody wants to load, but flight->awaited does: waits for it. */
 void sx_await_begin_on_loop(sx_flight *flight);
@@ -223,6 +248,8 @@ void sx_await_look_on_loop(sx_flight *flight);
 void sx_await_filled_locked(sx_flight *flight, uint64_t token);
 
 /* load.c */
+/* How long a load of the namespace may take. */
+int64_t sx_load_timeout_ns(const strata_namespace *ns);
 /* Asks the first waiter's loader. STRATA_OK; STRATA_MISS where no waiter has one; STRATA_E_NOMEM. Any thread; no lock
    held. */
 int32_t sx_load_start(sx_flight *flight);

@@ -28,6 +28,8 @@ static void flight_free(sx_flight *flight) {
     if (flight->loaded_item != NULL) sx_item_release(flight->loaded_item);
     sx_packed_deinit(&flight->loaded_packed);
     if (flight->judged != NULL) sx_item_release(flight->judged);
+    if (flight->fallback != NULL) sx_item_release(flight->fallback);
+    sx_aged_forget_on_loop(flight);
     sx_release(&engine->alloc, flight->tags, flight->tags_room);
     flight->tags = NULL;
     sx_flight_recycle_on_loop(flight);
@@ -58,10 +60,7 @@ static bool may_have(const sx_flight *flight, const sx_op *op, const sx_item *it
     return item != NULL && item->n != 0 && item->n >= op->join_min_n && flight->barrier <= flight->phase_seq;
 }
 
-typedef bool (*op_filter)(const sx_flight *flight, const sx_op *op, const void *context);
-
-/* Unlinks all waiters that the filter takes; chained through wait_next. */
-static sx_op *take_waiters(sx_flight *flight, op_filter filter, const void *context) {
+sx_op *sx_flight_take_on_loop(sx_flight *flight, sx_flight_filter filter, const void *context) {
     sx_op *taken = NULL, **tail = &taken;
     sx_flights_lock(flight->engine->flights, flight->stripe);
     for (sx_op *op = flight->waiters, *next; op != NULL; op = next) {
@@ -83,6 +82,11 @@ static void complete_all(sx_op *ops, int32_t status, strata_source source, sx_it
     }
 }
 
+/* What can't be answered: with a value past its end, where the policy allows it. */
+static void complete_failed(sx_flight *flight, sx_op *ops, int32_t status) {
+    if (!sx_aged_rescue_on_loop(flight, ops, status)) complete_all(ops, status, STRATA_FROM_NONE, NULL);
+}
+
 typedef struct answer {
     sx_flight_whom whom;
     const sx_item *item;
@@ -97,7 +101,9 @@ static bool answered(const sx_flight *flight, const sx_op *op, const void *conte
 void sx_flight_answer_on_loop(sx_flight *flight, sx_flight_whom whom, int32_t status, strata_source source,
                               sx_item *item) {
     answer a = {whom, item};
-    complete_all(take_waiters(flight, answered, &a), status, source, item);
+    sx_op *ops = sx_flight_take_on_loop(flight, answered, &a);
+    if (status < 0) complete_failed(flight, ops, status);
+    else complete_all(ops, status, source, item);
 }
 
 static bool everyone(const sx_flight *flight, const sx_op *op, const void *context) {
@@ -106,7 +112,7 @@ static bool everyone(const sx_flight *flight, const sx_op *op, const void *conte
 }
 
 void sx_flight_fail_on_loop(sx_flight *flight, int32_t status) {
-    complete_all(take_waiters(flight, everyone, NULL), status, STRATA_FROM_NONE, NULL);
+    complete_failed(flight, sx_flight_take_on_loop(flight, everyone, NULL), status);
     sx_flight_round_over_on_loop(flight);
 }
 
@@ -149,13 +155,15 @@ static void check_load(sx_flight *flight, int64_t now_ns) {
     if (!take_back && !give_up) return;
     int32_t status = give_up ? STRATA_E_TIMEOUT : sx_load_start(flight);
     if (status == STRATA_OK) return;
-    if (status != STRATA_MISS) /* else only readers are left, who ask L2 again */
-        complete_all(take_waiters(flight, everyone, NULL), status, STRATA_FROM_NONE, NULL);
+    if (status != STRATA_MISS) { /* else only readers are left, who ask L2 again */
+        sx_aged_failed_on_loop(flight);
+        complete_failed(flight, sx_flight_take_on_loop(flight, everyone, NULL), status);
+    }
     sx_load_abandon_on_loop(flight);
 }
 
 void sx_flight_give_up_on_loop(sx_flight *flight, int64_t deadline_ns, int32_t status) {
-    complete_all(take_waiters(flight, is_due, &deadline_ns), status, STRATA_FROM_NONE, NULL);
+    complete_failed(flight, sx_flight_take_on_loop(flight, is_due, &deadline_ns), status);
 }
 
 static bool is_due_and_may_have(const sx_flight *flight, const sx_op *op, const void *context) {
@@ -165,15 +173,16 @@ static bool is_due_and_may_have(const sx_flight *flight, const sx_op *op, const 
 void sx_flight_time_out_on_loop(sx_flight *flight) {
     int64_t now_ns = sx_loop_now_ns(flight->engine->loop);
     if (flight->in_store && flight->loaded_item != NULL) { /* it is loaded, only L2 has not taken it yet */
-        sx_op *served = take_waiters(flight, is_due_and_may_have, &now_ns);
+        sx_op *served = sx_flight_take_on_loop(flight, is_due_and_may_have, &now_ns);
         flight->shown |= served != NULL;
         complete_all(served, STRATA_OK, STRATA_FROM_LOADER, flight->loaded_item);
     }
-    complete_all(take_waiters(flight, is_due, &now_ns), STRATA_E_TIMEOUT, STRATA_FROM_NONE, NULL);
+    complete_failed(flight, sx_flight_take_on_loop(flight, is_due, &now_ns), STRATA_E_TIMEOUT);
 }
 
 static void due_on_loop(sx_timer *timer) {
     sx_flight *flight = SX_CONTAINER(timer, sx_flight, timer);
+    sx_aged_soft_timeout_on_loop(flight, sx_loop_now_ns(flight->engine->loop));
     sx_flight_time_out_on_loop(flight);
     sx_flight_arm_on_loop(flight);
     sx_flights_lock(flight->engine->flights, flight->stripe);
@@ -190,6 +199,7 @@ void sx_flight_arm_on_loop(sx_flight *flight) {
     sx_flights_lock(engine->flights, flight->stripe);
     for (const sx_op *op = flight->waiters; op != NULL; op = op->wait_next) {
         if (op->deadline_ns < due_ns) due_ns = op->deadline_ns;
+        if (op->soft_ns < due_ns) due_ns = op->soft_ns;
     }
     flight->earliest_ns = due_ns;
     if (flight->state == SX_FLIGHT_LOADING && flight->load_deadline_ns < due_ns) due_ns = flight->load_deadline_ns;

@@ -33,6 +33,12 @@ static bool copy_tags_locked(strata_load *load, sx_flight *flight, const sx_op *
                               load->tags, load->tags_size);
 }
 
+int64_t sx_load_timeout_ns(const strata_namespace *ns) {
+    sx_policy policy;
+    sx_policy_read(ns, &policy);
+    return policy.load_timeout_ms != 0 ? policy.load_timeout_ms * SX_NS_PER_MS : sx_hot_read(&ns->engine->hot.load_timeout_ns);
+}
+
 int32_t sx_load_start(sx_flight *flight) {
     strata *engine = flight->engine;
     assert(sx_lock_none_held());
@@ -61,7 +67,7 @@ int32_t sx_load_start(sx_flight *flight) {
         flight->phase_seq = flight->seq;
         flight->floor = engine->l2_on ? sx_floors_of_on_loop(engine, flight->ns, flight->partition) : 0;
         flight->load_deadline_ns =
-            sx_time_add(sx_engine_now(engine), sx_hot_read(&engine->hot.load_timeout_ns));
+            sx_time_add(sx_engine_now(engine), sx_load_timeout_ns(flight->ns));
         flight->load_start_ns = sx_engine_now(engine);
         if (!executor) {
             session = asked->session;
@@ -237,18 +243,31 @@ static void fill_done(sx_store_op *op, int32_t status, const sx_resp *reply) {
             item->n = n;
             item->id = flight->token;
             flight->identity = op->request.identity;
-            sx_fetch_insert_on_loop(flight, item);
+            (void)sx_fetch_insert_on_loop(flight, item);
         }
     } else if (status == STRATA_OK) {
         if (SX_BROKEN(lost_fill)) {
             item->n = flight->min_n > 0 ? flight->min_n : 1;
             item->generation = flight->mark.generation;
-            sx_fetch_insert_on_loop(flight, item);
+            (void)sx_fetch_insert_on_loop(flight, item);
         }
         add(engine, SX_FLOW_METRIC_FILLS_SUPERSEDED);
     }
     answer_loaded(flight, STRATA_OK, item);
     sx_load_abandon_on_loop(flight);
+}
+
+/* What the lease, or the claim, is for. */
+static void encode_value(sx_flight *flight, const sx_publish_key *key, int64_t deadline_ms, int64_t ttl_ms,
+                         const uint8_t *tail, size_t tail_size) {
+    const sx_publish *publish = &flight->engine->publish;
+    sx_command *command = &flight->store_op.request.command;
+    const sx_item *old = flight->claimed;
+    if (old == NULL)
+        sx_publish_encode_fill(publish, key, flight->token, deadline_ms, ttl_ms, tail, tail_size, flight->floor, command);
+    else
+        sx_publish_encode_refill(publish, key, old->n, old->id, flight->token, deadline_ms, ttl_ms, tail, tail_size, flight->floor,
+                                 command);
 }
 
 /* A lease is good at the node that granted it: a failover may have lost the invalidation that removed it. Elsewhere the
@@ -259,14 +278,16 @@ void sx_load_encode_fill_for(sx_redis_request *request, const sx_redis_node *nod
     if (node == flight->lease_node || SX_BROKEN(lease_node)) return;
     sx_publish_key key = sx_flight_publish_key(flight);
     sx_command_clear(&request->command);
-    sx_publish_encode_fill(&flight->engine->publish, &key, flight->token, SX_LONG_PAST_MS, 0, NULL, 0, 0, &request->command);
+    encode_value(flight, &key, SX_LONG_PAST_MS, 0, NULL, 0);
 }
 
-static bool encode_fill(sx_flight *flight, const sx_item *item, int64_t ttl_ms) {
+static bool encode_fill(sx_flight *flight, const sx_item *item, const sx_lifetime *life) {
     strata *engine = flight->engine;
     sx_envelope envelope = {.id = flight->token,
                             .app_version = flight->loaded_app_version,
-                            .ttl_ms = ttl_ms};
+                            .ttl_ms = life->ttl_ms,
+                            .stale_ms = life->ttl_ms == 0 ? 0 : life->stale_ms,
+                            .flags = flight->claimed == NULL ? 0 : SX_ENVELOPE_REFRESHED};
     sx_packed_put(&envelope, &flight->loaded_packed, item);
     const sx_item_tagging *tagging = sx_item_tagging_of(item);
     if (tagging != NULL) {
@@ -280,7 +301,7 @@ static bool encode_fill(sx_flight *flight, const sx_item *item, int64_t ttl_ms) 
     sx_publish_key key = sx_flight_publish_key(flight);
     sx_command_clear(command);
     /* No deadline: a late fill finds its lease gone. */
-    sx_publish_encode_fill(&engine->publish, &key, flight->token, 0, ttl_ms, tail.data, tail.size, flight->floor, command);
+    encode_value(flight, &key, 0, sx_lifetime_kept_ms(life), tail.data, tail.size);
     bool good = !tail.failed && !command->args.failed;
     sx_buf_deinit(&tail);
     sx_packed_deinit(&flight->loaded_packed);
@@ -321,10 +342,21 @@ void sx_load_abandon_on_loop(sx_flight *flight) {
     sx_flights_unlock(engine->flights, flight->stripe);
     sx_command *command = &flight->store_op.request.command;
     sx_publish_key key = sx_flight_publish_key(flight);
+    if (flight->claimed != NULL) key.what = SX_PUBLISH_REFRESH;
     sx_command_clear(command);
     sx_publish_encode_abandon(&engine->publish, &key, flight->token, command);
     int64_t deadline_ns = sx_loop_now_ns(engine->loop) + sx_hot_read(&engine->hot.l2_timeout_ns);
     sx_fetch_submit_on_loop(flight, &engine->scripts.abandon, deadline_ns, abandon_done);
+}
+
+/* What was to be refreshed is no more. */
+static void remove_value(sx_flight *flight) {
+    strata *engine = flight->engine;
+    sx_publish_key key = sx_flight_publish_key(flight);
+    sx_command_clear(&flight->store_op.request.command);
+    encode_value(flight, &key, 0, 0, NULL, 0);
+    int64_t deadline_ns = sx_loop_now_ns(engine->loop) + sx_hot_read(&engine->hot.l2_timeout_ns);
+    sx_fetch_submit_on_loop(flight, &engine->scripts.refill, deadline_ns, abandon_done);
 }
 
 void sx_load_loaded_on_loop(sx_flight *flight) {
@@ -336,15 +368,18 @@ void sx_load_loaded_on_loop(sx_flight *flight) {
     sx_item *item = flight->loaded_item;
     sx_flights_unlock(engine->flights, flight->stripe);
     if (status != STRATA_OK) {
+        if (status == STRATA_MISS) sx_aged_gone_on_loop(flight);
+        else if (status != STRATA_E_CANCELLED) sx_aged_failed_on_loop(flight);
         if (status != STRATA_E_CANCELLED) answer_loaded(flight, status, NULL); /* else another one loads */
-        sx_load_abandon_on_loop(flight);
+        if (status == STRATA_MISS && flight->claimed != NULL) remove_value(flight);
+        else sx_load_abandon_on_loop(flight);
         return;
     }
     int64_t now_ns = sx_loop_now_ns(engine->loop);
     sx_lifetime life = loaded_lifetime(flight, now_ns);
     sx_policy policy;
     sx_policy_read(flight->ns, &policy);
-    sx_policy_age(&policy, item, now_ns, life.ttl_ms == 0 ? INT64_MAX : life.ttl_ms);
+    sx_policy_age(&policy, item, now_ns, sx_lifetime_left_ms(&life), &life);
     bool known = sx_tagged_late_on_loop(flight, item);
     if (!known) {
         flight->loaded_item = NULL;
@@ -354,10 +389,11 @@ void sx_load_loaded_on_loop(sx_flight *flight) {
         sx_tagged_learn_on_loop(flight, item);
         return;
     }
-    if (flight->leased && encode_fill(flight, item, life.ttl_ms)) {
+    if (flight->leased && encode_fill(flight, item, &life)) {
         int64_t deadline_ns = now_ns + sx_hot_read(&engine->hot.l2_timeout_ns);
         flight->shown = false;
-        sx_fetch_submit_on_loop(flight, &engine->scripts.fill, deadline_ns, fill_done);
+        sx_fetch_submit_on_loop(flight, flight->claimed == NULL ? &engine->scripts.fill : &engine->scripts.refill, deadline_ns,
+                                fill_done);
         return;
     }
     flight->loaded_item = NULL;

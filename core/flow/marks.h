@@ -57,7 +57,7 @@ int32_t sx_marks_create(strata *engine, uint32_t count_max);
 void sx_marks_destroy(strata *engine);
 
 /* ---- any thread ---- */
-/* Whether an item's tags hold now. The caller is pinned. *lease_ns (may be NULL): until when, where they are valid. */
+/* Whether an item's tags hold now. The caller is pinned. *lease_ns: lowered to until when, where they are valid. */
 sx_verdict sx_marks_judge_pinned(const strata *engine, const sx_item *item, int64_t now_ns, int64_t *lease_ns);
 /* The same for an entry of L1: by the epoch alone where that suffices, else tag by tag, and noted where they hold. Lowers
    *lease_ns to what the tags allow. The caller is pinned. */

@@ -7,6 +7,8 @@
 
 #include "core/flow/engine.h"
 
+#define THROTTLE_MS 1000 /* where the policy says nothing */
+
 /* ---- kept and read ------------------------------------------------------------------------------------------- */
 
 void sx_policy_read(const strata_namespace *ns, sx_policy *out) {
@@ -44,6 +46,9 @@ static int32_t refuse(strata_error *error, const char *field, const char *range)
     return STRATA_E_CONFIG;
 }
 
+#define SPAN "0 .. 366 days"
+static bool is_span(int64_t ms) { return ms >= 0 && ms <= INT64_C(366) * 24 * 3600 * 1000; }
+
 static int32_t check(const strata_namespace_policy *given, strata_error *error) {
     if ((given->flags & ~STRATA_POLICY_ENDLESS) != 0) return refuse(error, "flags", "STRATA_POLICY_ENDLESS or 0");
     if (given->ttl_ms < 0) return refuse(error, "ttl_ms", "0 or more");
@@ -52,11 +57,17 @@ static int32_t check(const strata_namespace_policy *given, strata_error *error) 
     if (given->l1_ttl_ms < 0 || given->l1_ttl_ms > SX_TTL_MS_MAX) return refuse(error, "l1_ttl_ms", "0 .. 100 years");
     if (given->ttl_jitter_percent > 90 && given->ttl_jitter_percent != STRATA_NO_JITTER)
         return refuse(error, "ttl_jitter_percent", "0 .. 90 or STRATA_NO_JITTER");
+    if (given->refresh_percent > 99) return refuse(error, "refresh_percent", "0 .. 99");
+    if (!is_span(given->stale_while_refreshing_ms)) return refuse(error, "stale_while_refreshing_ms", SPAN);
+    if (!is_span(given->stale_if_failing_ms)) return refuse(error, "stale_if_failing_ms", SPAN);
+    if (!is_span(given->throttle_ms)) return refuse(error, "throttle_ms", SPAN);
+    if (!is_span(given->soft_timeout_ms)) return refuse(error, "soft_timeout_ms", SPAN);
+    if (!is_span(given->load_timeout_ms)) return refuse(error, "load_timeout_ms", SPAN);
     return STRATA_OK;
 }
 
 int32_t strata_namespace_policy_set(strata_namespace *ns, const strata_namespace_policy *given, strata_error *error) {
-    if (ns == NULL || given == NULL || !sx_struct_fits(given, given->struct_size, sizeof *given) || given->reserved != 0)
+    if (ns == NULL || given == NULL || !sx_struct_fits(given, given->struct_size, sizeof *given))
         return STRATA_E_INVALID;
     int32_t status = sx_engine_alive(ns->engine);
     if (status == STRATA_OK) status = check(given, error);
@@ -65,7 +76,13 @@ int32_t strata_namespace_policy_set(strata_namespace *ns, const strata_namespace
                         .ttl_ms = given->ttl_ms,
                         .l1_ttl_ms = given->l1_ttl_ms,
                         .ttl_jitter_percent =
-                            given->ttl_jitter_percent == STRATA_NO_JITTER ? -1 : (int64_t)given->ttl_jitter_percent};
+                            given->ttl_jitter_percent == STRATA_NO_JITTER ? -1 : (int64_t)given->ttl_jitter_percent,
+                        .refresh_percent = given->refresh_percent,
+                        .stale_while_refreshing_ms = given->stale_while_refreshing_ms,
+                        .stale_if_failing_ms = given->stale_if_failing_ms,
+                        .throttle_ms = given->throttle_ms,
+                        .soft_timeout_ms = given->soft_timeout_ms,
+                        .load_timeout_ms = given->load_timeout_ms};
     sx_lock_acquire(&ns->engine->lock);
     replace_locked(&ns->policy, &policy);
     sx_lock_release(&ns->engine->lock);
@@ -84,7 +101,13 @@ int32_t strata_namespace_policy_get(const strata_namespace *ns, strata_namespace
         .flags = (uint32_t)policy.flags,
         .ttl_ms = policy.ttl_ms,
         .l1_ttl_ms = policy.l1_ttl_ms,
-        .ttl_jitter_percent = policy.ttl_jitter_percent < 0 ? STRATA_NO_JITTER : (uint32_t)policy.ttl_jitter_percent};
+        .ttl_jitter_percent = policy.ttl_jitter_percent < 0 ? STRATA_NO_JITTER : (uint32_t)policy.ttl_jitter_percent,
+        .refresh_percent = (uint32_t)policy.refresh_percent,
+        .stale_while_refreshing_ms = policy.stale_while_refreshing_ms,
+        .stale_if_failing_ms = policy.stale_if_failing_ms,
+        .throttle_ms = policy.throttle_ms,
+        .soft_timeout_ms = policy.soft_timeout_ms,
+        .load_timeout_ms = policy.load_timeout_ms};
     return STRATA_OK;
 }
 
@@ -118,20 +141,36 @@ sx_lifetime sx_policy_lifetime(const strata_namespace *ns, int64_t asked_ms, uin
     if (asked_ms != 0) life.ttl_ms = sx_ttl_ms(asked_ms);
     int64_t percent = policy.ttl_jitter_percent == 0 ? sx_hot_read(&hot->ttl_jitter_percent) : policy.ttl_jitter_percent;
     if (life.ttl_ms != 0 && percent > 0) life.ttl_ms = sx_policy_jittered(life.ttl_ms, percent, scatter(hash, now_ns));
+    life.stale_ms = policy.stale_while_refreshing_ms;
+    if (policy.stale_if_failing_ms > life.stale_ms) life.stale_ms = policy.stale_if_failing_ms;
     return life;
 }
 
-bool sx_policy_ages(const sx_policy *policy) { return policy->l1_ttl_ms != 0; }
+bool sx_policy_ages(const sx_policy *policy) {
+    return policy->l1_ttl_ms != 0 || policy->refresh_percent != 0 || policy->stale_while_refreshing_ms != 0 ||
+           policy->stale_if_failing_ms != 0;
+}
 
-static int64_t in_ms(int64_t now_ns, int64_t ms) { return sx_time_add(now_ns, ms * SX_NS_PER_MS); }
+int64_t sx_policy_throttle_ns(const sx_policy *policy) {
+    return (policy->throttle_ms != 0 ? policy->throttle_ms : THROTTLE_MS) * SX_NS_PER_MS;
+}
 
-void sx_policy_age(const sx_policy *policy, sx_item *item, int64_t now_ns, int64_t left_ms) {
+static int64_t in_ms(int64_t now_ns, int64_t ms) {
+    return ms < 0 ? now_ns + ms * SX_NS_PER_MS : sx_time_add(now_ns, ms * SX_NS_PER_MS);
+}
+
+void sx_policy_age(const sx_policy *policy, sx_item *item, int64_t now_ns, int64_t left_ms, const sx_lifetime *life) {
     int64_t fresh_ns = left_ms > SX_TTL_MS_MAX ? SX_EXPIRES_NEVER : in_ms(now_ns, left_ms);
     sx_item_aging *aging = sx_item_aging_of(item);
     item->expires_ns = fresh_ns;
     if (aging == NULL) return;
     int64_t l1_ns = policy->l1_ttl_ms == 0 ? fresh_ns : in_ms(now_ns, policy->l1_ttl_ms);
     if (l1_ns > fresh_ns) l1_ns = fresh_ns;
-    *aging = (sx_item_aging){.fresh_ns = fresh_ns, .l1_ns = l1_ns, .gone_ns = l1_ns};
+    aging->fresh_ns = fresh_ns;
+    aging->l1_ns = l1_ns;
+    aging->gone_ns = life->stale_ms == 0 || fresh_ns == SX_EXPIRES_NEVER ? l1_ns : in_ms(fresh_ns, life->stale_ms);
     item->expires_ns = l1_ns;
+    if (policy->refresh_percent == 0 || life->ttl_ms == 0 || fresh_ns == SX_EXPIRES_NEVER) return;
+    int64_t refresh_ns = fresh_ns - life->ttl_ms * (100 - policy->refresh_percent) / 100 * SX_NS_PER_MS;
+    if (refresh_ns < l1_ns) item->expires_ns = refresh_ns;
 }

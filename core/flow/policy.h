@@ -17,6 +17,12 @@ typedef struct sx_policy {
     int64_t ttl_ms;
     int64_t l1_ttl_ms;
     int64_t ttl_jitter_percent; /* -1: none */
+    int64_t refresh_percent;
+    int64_t stale_while_refreshing_ms;
+    int64_t stale_if_failing_ms;
+    int64_t throttle_ms;
+    int64_t soft_timeout_ms;
+    int64_t load_timeout_ms;
 } sx_policy;
 #define SX_POLICY_WORDS (sizeof(sx_policy) / sizeof(int64_t))
 
@@ -26,10 +32,14 @@ typedef struct sx_policy_place {
     _Atomic int64_t words[SX_POLICY_WORDS];  /* atomic: release / acquire [order: policy] */
 } sx_policy_place;
 
-/* What a value's times are, in ms; 0 in ttl_ms: it never expires. */
+/* What a value's times are. */
 typedef struct sx_lifetime {
-    int64_t ttl_ms;
+    int64_t ttl_ms;   /* 0: it never expires */
+    int64_t stale_ms; /* L2 and L1 keep it for so much longer */
 } sx_lifetime;
+
+/* What L2 is told to keep a value for; 0: for ever. */
+static inline int64_t sx_lifetime_kept_ms(const sx_lifetime *life) { return life->ttl_ms == 0 ? 0 : life->ttl_ms + life->stale_ms; }
 
 void sx_policy_read(const strata_namespace *ns, sx_policy *out);
 /* Of a caller's ttl, 0 where it said nothing: whether it has an end, or needs none here. */
@@ -40,7 +50,11 @@ sx_lifetime sx_policy_lifetime(const strata_namespace *ns, int64_t asked_ms, uin
 int64_t sx_policy_jittered(int64_t ttl_ms, int64_t percent, uint64_t random);
 /* Whether items of the namespace need a sx_item_aging. */
 bool sx_policy_ages(const sx_policy *policy);
-/* Gives an item that nobody else has seen its times: left_ms of life (negative: over for so long; INT64_MAX: endless). */
-void sx_policy_age(const sx_policy *policy, sx_item *item, int64_t now_ns, int64_t left_ms);
+/* How long after a refresh was begun, or a load failed, the next is held back. */
+int64_t sx_policy_throttle_ns(const sx_policy *policy);
+/* Gives an item that nobody else has seen its times: left_ms of life (negative: over for so long; INT64_MAX: endless) out of
+   life. */
+void sx_policy_age(const sx_policy *policy, sx_item *item, int64_t now_ns, int64_t left_ms, const sx_lifetime *life);
+static inline int64_t sx_lifetime_left_ms(const sx_lifetime *life) { return life->ttl_ms == 0 ? INT64_MAX : life->ttl_ms; }
 
 #endif

@@ -34,27 +34,67 @@ _Static_assert(STRATA_UNTRUSTED_REVALIDATE - 1 == SX_UNTRUSTED_REVALIDATE && STR
 
 /* An item that can't be proven fresh now: served as stale where the policy says so, else left for revalidation. */
 static int32_t peek_unproven(strata_session *session, const strata_namespace *ns, const sx_trust_word *word, bool trusted, bool same_generation,
-                             sx_item *item, int64_t now_ns, strata_result *out, sx_item **candidate) {
+                             sx_item *item, int64_t now_ns, strata_result *out, sx_read_more *more) {
     int64_t stale_max_ns, policy = policy_of(ns, &stale_max_ns);
     count(session, SX_SESSION_METRIC_L1_UNPROVEN);
     /* relaxed: a bound that is shown and compared */
     int64_t proven_ns = atomic_load_explicit(&word->proven_ns, memory_order_relaxed);
     if (!trusted && same_generation && policy == SX_UNTRUSTED_SERVE_STALE && proven_ns != INT64_MIN &&
-        now_ns - proven_ns <= stale_max_ns) {
+        now_ns - proven_ns <= stale_max_ns && now_ns < sx_item_fresh_ns(item)) {
         count(session, SX_SESSION_METRIC_L1_STALE);
         sx_result_pinned(out, STRATA_STALE, item, now_ns, (now_ns - proven_ns) / SX_NS_PER_US);
+        out->reason = STRATA_REASON_UNPROVEN;
         return STRATA_STALE;
     }
-    if (candidate != NULL && item->n != 0 && (trusted || policy != SX_UNTRUSTED_BYPASS)) {
+    if (more != NULL && item->n != 0 && now_ns < item->expires_ns && (trusted || policy != SX_UNTRUSTED_BYPASS)) {
         sx_item_retain(item);
-        *candidate = item;
+        more->candidate = item;
     }
     sx_epoch_unpin(session->record);
     return STRATA_MISS;
 }
 
+/* Whether the entry, and its tags, were proven in this generation; tags may end that sooner. */
+static inline bool is_same(const strata *engine, sx_item *item, int64_t now_ns, uint64_t generation, int64_t *lease_ns) {
+    /* relaxed: compared with the generation that was acquired; restamping publishes nothing else */
+    uint64_t stamped = atomic_load_explicit(&item->generation, memory_order_relaxed); /* relaxed: as above */
+    bool same = stamped == generation || SX_BROKEN(unproven);
+    if (SX_UNLIKELY(!same) && stamped == (generation | SX_ITEM_TAGGED)) {
+        int64_t until_ns = *lease_ns;
+        same = sx_marks_check_pinned(engine, item, now_ns, &until_ns) == SX_VALID;
+        *lease_ns = until_ns;
+    }
+    return same;
+}
+
+static inline bool is_trusted(int64_t now_ns, int64_t lease_ns) {
+    return now_ns < lease_ns || (SX_BROKEN(lease_over) && lease_ns != INT64_MIN);
+}
+
+/* No write older than this is missing from what L1 answers. */
+static inline int64_t staleness_of(const strata *engine, int64_t now_ns, int64_t lease_ns) {
+    if (!engine->l2_on) return 0;
+    /* the lease ends delta after its heartbeat was sent */
+    return (now_ns - (lease_ns - sx_trust_max_staleness_ns(engine->trust))) / SX_NS_PER_US;
+}
+
+/* Nothing, or an entry past the least of its times. Apart, so that hits carry none of it. */
+static __attribute__((noinline)) int32_t peek_aged(strata_session *session, const strata_namespace *ns, const sx_trust_word *word, int64_t lease_ns,
+                                 uint64_t generation, sx_item *item, strata_result *out, sx_read_more *more) {
+    const strata *engine = session->engine;
+    int64_t now_ns = sx_engine_now(engine);
+    if (item == NULL || now_ns >= sx_item_gone_ns(item)) {
+        sx_epoch_unpin(session->record);
+        count(session, SX_SESSION_METRIC_L1_MISSES);
+        return STRATA_MISS;
+    }
+    bool same = is_same(engine, item, now_ns, generation, &lease_ns), trusted = is_trusted(now_ns, lease_ns);
+    if (!trusted || !same) return peek_unproven(session, ns, word, trusted, same, item, now_ns, out, more);
+    return sx_aged_answer_pinned(session, ns, item, now_ns, staleness_of(engine, now_ns, lease_ns), out, more);
+}
+
 int32_t sx_read_peek(strata_session *session, uint64_t hash, uint32_t partition, const strata_namespace *ns,
-                     strata_bytes key, strata_result *out, sx_item **candidate) {
+                     strata_bytes key, strata_result *out, sx_read_more *more) {
     strata *engine = session->engine;
     int64_t lease_ns;
     uint64_t generation;
@@ -65,34 +105,21 @@ int32_t sx_read_peek(strata_session *session, uint64_t hash, uint32_t partition,
     sx_epoch_pin(session->record);
     sx_item *item = sx_l1_find_pinned(engine->l1, hash, ns->index, key.data, key.size);
     int64_t now_ns = item == NULL ? 0 : sx_engine_now(engine);
-    if (item == NULL || now_ns >= item->expires_ns) {
-        sx_epoch_unpin(session->record);
-        count(session, SX_SESSION_METRIC_L1_MISSES);
-        return STRATA_MISS;
-    }
-    /* relaxed: compared with the generation that was acquired; restamping publishes nothing else */
-    uint64_t stamped = atomic_load_explicit(&item->generation, memory_order_relaxed); /* relaxed: as above */
-    bool same = stamped == generation || SX_BROKEN(unproven);
-    if (SX_UNLIKELY(!same) && stamped == (generation | SX_ITEM_TAGGED)) {
-        int64_t until_ns = lease_ns;
-        same = sx_marks_check_pinned(engine, item, now_ns, &until_ns) == SX_VALID;
-        lease_ns = until_ns;
-    }
-    bool trusted = now_ns < lease_ns || (SX_BROKEN(lease_over) && lease_ns != INT64_MIN);
+    if (item == NULL || now_ns >= item->expires_ns)
+        return peek_aged(session, ns, word, lease_ns, generation, item, out, more);
+    bool same = is_same(engine, item, now_ns, generation, &lease_ns), trusted = is_trusted(now_ns, lease_ns);
     if (SX_UNLIKELY(!trusted || !same))
-        return peek_unproven(session, ns, word, trusted, same, item, now_ns, out, candidate);
+        return peek_unproven(session, ns, word, trusted, same, item, now_ns, out, more);
     count(session, SX_SESSION_METRIC_L1_HITS);
-    int64_t staleness_us = 0;
-    if (engine->l2_on) /* the lease ends delta after its heartbeat was sent */
-        staleness_us = (now_ns - (lease_ns - sx_trust_max_staleness_ns(engine->trust))) / SX_NS_PER_US;
-    sx_result_pinned(out, STRATA_OK, item, now_ns, staleness_us);
+    sx_result_pinned(out, STRATA_OK, item, now_ns, staleness_of(engine, now_ns, lease_ns));
     return STRATA_OK;
 }
 
 int32_t sx_read_slow(strata_session *session, strata_namespace *ns, strata_bytes key, uint64_t hash,
-                     uint32_t partition, sx_op *op, sx_item *candidate) {
+                     uint32_t partition, sx_op *op, const sx_read_more *more) {
     strata *engine = session->engine;
-    bool fresh = false, post = false;
+    sx_item *given = more->candidate != NULL ? more->candidate : more->refresh;
+    bool fresh = false, post = false, joined = false;
     uint32_t stripe = sx_flight_stripe(hash);
     op->stripe = stripe;
     sx_flights_lock(engine->flights, stripe);
@@ -100,25 +127,30 @@ int32_t sx_read_slow(strata_session *session, strata_namespace *ns, strata_bytes
     if (flight == NULL) {
         flight = sx_flight_create_locked(engine, ns, hash, partition, key.data, key.size);
         fresh = flight != NULL;
-    } else {
+    } else if (!op->refresh) {
         sx_counter_add_shared(&engine->counters[SX_FLOW_METRIC_JOINS], 1);
     }
-    if (flight != NULL) {
+    if (flight != NULL && (fresh || !op->refresh)) { /* what is under way is as good as a refresh */
+        joined = true;
         sx_flight_join_locked(flight, op);
         if (fresh) {
-            flight->candidate = candidate;
-            candidate = NULL;
+            flight->candidate = more->candidate;
+            flight->old = engine->l2_on && op->refresh ? given : NULL;
+            if (engine->l2_on || !op->refresh) given = NULL;
+            flight->fallback = sx_aged_fallback_locked(session, flight);
+            flight->fallback_seq = flight->seq;
             if (!engine->l2_on) flight->state = SX_FLIGHT_LOADING; /* nobody to ask first */
         }
         sx_pending_begin(engine, sx_read_cost(op->tags_size));
-        if (op->deadline_ns < flight->earliest_ns) {
-            flight->earliest_ns = op->deadline_ns;
+        int64_t due_ns = op->soft_ns < op->deadline_ns ? op->soft_ns : op->deadline_ns;
+        if (due_ns < flight->earliest_ns) {
+            flight->earliest_ns = due_ns;
             post = sx_flight_want_post_locked(flight);
         }
     }
     sx_flights_unlock(engine->flights, stripe);
-    if (candidate != NULL) sx_item_release(candidate);
-    if (flight == NULL) {
+    if (given != NULL) sx_item_release(given);
+    if (!joined) {
         sx_session_op_free(op);
         return STRATA_E_NOMEM;
     }
@@ -151,6 +183,36 @@ typedef struct read_call {
     bool sync;
 } read_call;
 
+static void prepare(sx_op *op, const strata_namespace *ns, const read_call *call) {
+    op->loader = call->loader;
+    op->loader_user = call->loader_user;
+    op->sync = call->sync;
+    if (call->loader == NULL) return;
+    sx_policy policy;
+    sx_policy_read(ns, &policy);
+    if (policy.soft_timeout_ms != 0)
+        op->soft_ns = sx_time_add(sx_engine_now(ns->engine), policy.soft_timeout_ms * SX_NS_PER_MS);
+}
+
+/* Refreshes in the background what was answered. Where there is no room for that the next reader tries again. */
+static void refresh(strata_session *session, strata_namespace *ns, strata_bytes key, uint64_t hash, uint32_t partition,
+                    const read_call *call, const sx_read_more *more) {
+    strata *engine = session->engine;
+    sx_op *op = NULL;
+    if (sx_pending_fits(engine, SX_OP_COST)) op = sx_session_op(session, SX_OP_LOAD, call->options, NULL, NULL);
+    if (op == NULL) {
+        sx_item_release(more->refresh);
+        return;
+    }
+    read_call background = {.loader = call->loader, .loader_user = call->loader_user};
+    prepare(op, ns, &background);
+    op->soft_ns = INT64_MAX; /* nobody waits */
+    op->flags = 0;
+    op->refresh = true;
+    op->deadline_ns = sx_time_add(sx_engine_now(engine), sx_load_timeout_ns(ns) + sx_hot_read(&engine->hot.l2_timeout_ns));
+    (void)sx_read_slow(session, ns, key, hash, partition, op, more);
+}
+
 /* Answers at once, or hands over an op that is under way. */
 static int32_t read_key(strata_session *session, strata_namespace *ns, strata_bytes key, const read_call *call,
                         strata_result *out, sx_op **under_way) {
@@ -161,9 +223,10 @@ static int32_t read_key(strata_session *session, strata_namespace *ns, strata_by
     uint32_t flags = call->options == NULL ? 0 : call->options->flags;
     uint32_t partition = sx_key_partition(key.data, key.size, engine->partitions);
     uint64_t hash = sx_l1_hash(&engine->secret, ns->index, key.data, key.size);
-    sx_item *candidate = NULL;
+    sx_read_more more = {.loads = call->kind == SX_OP_LOAD};
     if (engine->l1_on && (flags & STRATA_BYPASS_L1) == 0) {
-        status = sx_read_peek(session, hash, partition, ns, key, out, &candidate);
+        status = sx_read_peek(session, hash, partition, ns, key, out, &more);
+        if (more.refresh != NULL) refresh(session, ns, key, hash, partition, call, &more);
         if (status != STRATA_MISS) return status;
     }
     if (!engine->l2_on && call->kind == SX_OP_GET) return STRATA_MISS;
@@ -172,13 +235,11 @@ static int32_t read_key(strata_session *session, strata_namespace *ns, strata_by
     else if ((op = sx_session_op(session, call->kind, call->options, call->done, call->user)) == NULL)
         status = STRATA_E_NOMEM;
     if (op == NULL) {
-        if (candidate != NULL) sx_item_release(candidate);
+        if (more.candidate != NULL) sx_item_release(more.candidate);
         return status;
     }
-    op->loader = call->loader;
-    op->loader_user = call->loader_user;
-    op->sync = call->sync;
-    status = sx_read_slow(session, ns, key, hash, partition, op, candidate);
+    prepare(op, ns, call);
+    status = sx_read_slow(session, ns, key, hash, partition, op, &more);
     if (status == STRATA_PENDING) *under_way = op;
     return status;
 }

@@ -47,6 +47,7 @@ void sx_result_keep(strata_session *session, strata_result *result) {
 void sx_result_from_op(strata *engine, strata_result *result, sx_op *op) {
     sx_result_init(result, op->status);
     result->source = op->source;
+    result->reason = op->reason;
     result->staleness_us = op->staleness_us;
     if (op->item != NULL) {
         show_item(result, op->item, sx_engine_now(engine));

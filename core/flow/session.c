@@ -163,6 +163,7 @@ sx_op *sx_session_op(strata_session *session, sx_op_kind kind, const strata_op_o
     op->kind = kind;
     op->done = done;
     op->user = user;
+    op->soft_ns = INT64_MAX;
     int64_t deadline_ms = sx_hot_read(&engine->hot.deadline_ms);
     if (options != NULL) {
         op->flags = options->flags;

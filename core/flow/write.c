@@ -39,7 +39,7 @@ static sx_write *write_create(strata *engine, strata_namespace *ns, strata_bytes
     sx_command_init(&write->store_op.request.command, &engine->alloc);
     sx_buf_init(&write->tail, &engine->alloc);
     int64_t now_ns = sx_engine_now(engine);
-    write->ttl_ms = sx_policy_lifetime(ns, op->ttl_ms, write->hash, now_ns).ttl_ms;
+    write->life = sx_policy_lifetime(ns, op->ttl_ms, write->hash, now_ns);
     sx_item_facts facts = {.app_version = app_version,
                            .written_ms = now_ns / SX_NS_PER_MS,
                            .generation = 1,
@@ -54,7 +54,7 @@ static sx_write *write_create(strata *engine, strata_namespace *ns, strata_bytes
         write_free(write);
         return NULL;
     }
-    sx_policy_age(&policy, write->item, now_ns, write->ttl_ms == 0 ? INT64_MAX : write->ttl_ms);
+    sx_policy_age(&policy, write->item, now_ns, sx_lifetime_left_ms(&write->life), &write->life);
     if (value != NULL) sx_packed_make(engine, &write->packed, value->data, value->size);
     return write;
 }
@@ -226,7 +226,7 @@ static sx_publish_write prepare(sx_write *write, const sx_redis_node *node) {
     sx_publish_write command = {.key = publish_key(write),
                                 .id = write->id,
                                 .deadline_ms = server_ms < 0 || SX_BROKEN(write_deadline) ? 0 : server_ms + (left_ms > 0 ? left_ms : 0) + 1,
-                                .ttl_ms = write->ttl_ms,
+                                .ttl_ms = sx_lifetime_kept_ms(&write->life),
                                 .tail = write->invalidate ? NULL : write->tail.data,
                                 .tail_size = write->tail.size,
                                 .carry = carries(write)};
@@ -282,7 +282,8 @@ void sx_write_submit_on_loop(sx_write *write) {
     if (!write->invalidate) {
         sx_envelope envelope = {.id = write->id,
                                 .app_version = sx_item_app_version(write->item),
-                                .ttl_ms = write->ttl_ms};
+                                .ttl_ms = write->life.ttl_ms,
+                                .stale_ms = write->life.ttl_ms == 0 ? 0 : write->life.stale_ms};
         sx_packed_put(&envelope, &write->packed, write->item);
         const sx_item_tagging *tagging = sx_item_tagging_of(write->item);
         if (tagging != NULL) {

@@ -110,8 +110,7 @@ static void append_head(sx_buf *buf, const sx_key_tags *tags, uint32_t partition
     sx_buf_append(buf, "}s1:", 4);
 }
 
-void sx_key_name_value(sx_buf *buf, const sx_key_tags *tags, uint32_t partition, const char *ns,
-                       size_t ns_size, uint32_t version, const void *key, size_t key_size) {
+static void append_value(sx_buf *buf, const char *ns, size_t ns_size, uint32_t version, const void *key, size_t key_size) {
     char digits[12]; /* ":4294967295:" from its end */
     size_t at = sizeof digits;
     digits[--at] = ':';
@@ -120,10 +119,22 @@ void sx_key_name_value(sx_buf *buf, const sx_key_tags *tags, uint32_t partition,
         version /= 10;
     } while (version > 0);
     digits[--at] = ':';
-    append_head(buf, tags, partition);
     sx_buf_append(buf, ns, ns_size);
     sx_buf_append(buf, digits + at, sizeof digits - at);
     sx_buf_append(buf, key, key_size);
+}
+
+void sx_key_name_value(sx_buf *buf, const sx_key_tags *tags, uint32_t partition, const char *ns,
+                       size_t ns_size, uint32_t version, const void *key, size_t key_size) {
+    append_head(buf, tags, partition);
+    append_value(buf, ns, ns_size, version, key, key_size);
+}
+
+void sx_key_name_refresh(sx_buf *buf, const sx_key_tags *tags, uint32_t partition, const char *ns,
+                         size_t ns_size, uint32_t version, const void *key, size_t key_size) {
+    append_head(buf, tags, partition);
+    sx_buf_append_byte(buf, '+');
+    append_value(buf, ns, ns_size, version, key, key_size);
 }
 
 void sx_key_name_counter(sx_buf *buf, const sx_key_tags *tags, uint32_t partition) {

@@ -55,7 +55,11 @@ sx_item *sx_item_create(sx_heap *heap, const void *key, size_t key_size, const v
     if ((flags & SX_ITEM_APP_VERSION) != 0)
         memcpy(sx_item_value(item) + value_size, &facts->app_version, sizeof facts->app_version);
     if ((flags & SX_ITEM_AGING) != 0)
-        *sx_item_aging_of(item) = (sx_item_aging){facts->expires_ns, facts->expires_ns, facts->expires_ns};
+        *sx_item_aging_of(item) = (sx_item_aging){.fresh_ns = facts->expires_ns,
+                                                  .l1_ns = facts->expires_ns,
+                                                  .gone_ns = facts->expires_ns,
+                                                  .refresh_ns = INT64_MIN,
+                                                  .failed_ns = INT64_MIN};
     if ((flags & SX_ITEM_TAGS) != 0) {
         sx_item_tagging *tagging = sx_item_tagging_of(item);
         atomic_init(&tagging->epoch, 0);

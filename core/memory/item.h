@@ -64,6 +64,8 @@ typedef struct sx_item_aging {
     int64_t fresh_ns;           /* its time to live ends */
     int64_t l1_ns;              /* L1 answers by itself until then; at most fresh_ns */
     int64_t gone_ns;            /* it may be used as stale until then; at least l1_ns */
+    _Atomic int64_t refresh_ns; /* atomic: relaxed; nobody starts a refresh before; who moves it on starts one */
+    _Atomic int64_t failed_ns;  /* atomic: relaxed; until then a failure is not tried again */
 } sx_item_aging;
 
 /* A new item with one reference; value bytes are copied unless value is NULL (then the caller fills them before it

@@ -12,7 +12,14 @@ extern "C" {
 #define STRATA_POLICY_ENDLESS 0x1u  /* values may be stored without an end (STRATA_EXPIRES_NEVER) */
 #define STRATA_NO_JITTER UINT32_MAX /* for strata_namespace_policy.ttl_jitter_percent */
 
-/* How the values of a namespace live and age. Zero stands for the default of each; struct_size first. */
+/* How the values of a namespace live and age.
+
+   Past its end a value is only ever answered as STRATA_STALE, and never once it was invalidated, as far as this process can
+   know: L1 answers it by itself only while it is proven that nothing happened to it. A refresh in the background runs the
+   loader of the call that started it, on the executor, or where there is none in the session's next dispatch or waiting
+   call: with refresh_percent or stale_while_refreshing_ms, loader_user must live until then, or until the session is
+   closed. One process refreshes a value at a time, and asks L2 first whether another has. Zero stands for the
+   default of each field; struct_size first. */
 typedef struct strata_namespace_policy {
     uint32_t struct_size;        /* sizeof(strata_namespace_policy) */
     uint32_t flags;              /* STRATA_POLICY_ENDLESS */
@@ -21,7 +28,16 @@ typedef struct strata_namespace_policy {
     int64_t l1_ttl_ms;           /* how long L1 answers before it asks L2 again; 0 for as long as the value lives */
     uint32_t ttl_jitter_percent; /* up to how much of its ttl a value lives shorter, so that what was written together
                                     does not expire together: 1 .. 90; 0 for flow.ttl_jitter; STRATA_NO_JITTER */
-    uint32_t reserved;           /* 0 */
+    uint32_t refresh_percent;    /* 1 .. 99: after that part of its ttl the first get_or_load that L1 answers has the value
+                                    refreshed in the background; 0: not before its end */
+    int64_t stale_while_refreshing_ms; /* how long after its end get_or_load and peek answer a value as STRATA_STALE
+                                          (get_or_load while it is refreshed in the background); 0: not at all */
+    int64_t stale_if_failing_ms; /* how long after its end a value is answered as STRATA_STALE where the loader or L2
+                                    fails; 0: not at all */
+    int64_t throttle_ms;         /* how long after a failed load or a refresh was begun the next is held back; 0 for 1000 */
+    int64_t soft_timeout_ms;     /* how long get_or_load waits where there is a value that failing would answer: then it
+                                    is answered that, and the load goes on; 0: to its deadline */
+    int64_t load_timeout_ms;     /* when a load is given up; 0 for flow.load_timeout */
 } strata_namespace_policy;
 
 /*

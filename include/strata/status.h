@@ -20,7 +20,7 @@ extern "C" {
 #define STRATA_STATUS_TABLE(X)                                                                                 \
     X(OK, 0, "success")                                                                                        \
     X(MISS, 1, "the key is absent")                                                                            \
-    X(STALE, 2, "answered with a value that can't be proven fresh, as the namespace's policy allows")          \
+    X(STALE, 2, "answered with a value that is past its end or not proven fresh, as a policy allows")           \
     X(PENDING, 3, "not answered yet: exactly one completion follows")                                          \
     X(EXISTS, 4, "a value is already there")                                                                   \
     X(E_INVALID, -1, "an argument is invalid")                                                                 \

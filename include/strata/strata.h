@@ -240,11 +240,21 @@ typedef enum strata_source {
 #define STRATA_EXPIRES_NEVER INT64_MAX
 #define STRATA_AGE_UNKNOWN (-1)
 
+/* Why a result is what it is, where its status does not say it all. */
+typedef enum strata_reason {
+    STRATA_REASON_NONE = 0,
+    STRATA_REASON_UNPROVEN = 1,   /* stale: it can't be proven fresh, see strata_untrusted */
+    STRATA_REASON_REFRESHING = 2, /* stale: past its end, and being refreshed, see strata_namespace_policy */
+    STRATA_REASON_FAILED = 3,     /* stale: past its end or not provable, and loading it anew failed */
+    STRATA_REASON_SLOW = 4        /* stale: as before, and loading it anew took longer than the soft timeout */
+} strata_reason;
+
 /* The answer to one operation on one key. */
 typedef struct strata_result {
     int32_t status;        /* STRATA_OK, STRATA_MISS, STRATA_STALE or a failure */
     uint8_t source;        /* strata_source */
-    uint8_t reserved[3];
+    uint8_t reason;        /* strata_reason */
+    uint8_t reserved[2];
     strata_bytes value;    /* empty without a value; never change it */
     uint64_t version_n;    /* order of the value's version within its partition; 0 where it has none */
     uint64_t version_id;   /* identity of the value's version; 0 where it has none */

@@ -55,6 +55,72 @@ static void a_lease_takes_the_place_of_that_version_only(void **state) {
     assert_true(ttl > 50000 && ttl <= 60000);
 }
 
+static int64_t claim(uint64_t n, uint64_t id, uint64_t token) {
+    sx_command_clear(&command);
+    sx_publish_encode_claim(&publish, &key, n, id, token, 60000, &command);
+    const sx_resp *reply = test_talk_call(wire, &command, &scripts.claim);
+    return reply->type == SX_RESP_INTEGER ? reply->integer : -(int64_t)reply->type;
+}
+
+static uint64_t refill_floor;
+
+static sx_publish_verdict refill(uint64_t n, uint64_t id, uint64_t token, int64_t deadline_ms, const uint8_t *rest,
+                                 uint64_t *new_n, int64_t *ms) {
+    sx_command_clear(&command);
+    sx_publish_encode_refill(&publish, &key, n, id, token, deadline_ms, 30000, rest, TAIL, refill_floor, &command);
+    return sx_publish_decode(test_talk_call(wire, &command, &scripts.refill), new_n, ms);
+}
+
+static void a_refresh_replaces_that_version_only(void **state) {
+    (void)state;
+    uint64_t n = 0, now = 0;
+    int64_t ms = 0;
+    sx_publish_write write = write_of(true);
+    assert_int_equal(claim(1, 1, 42), -(int64_t)SX_RESP_NULL);
+    assert_int_equal(do_write(&write, &n, &ms), SX_PUBLISH_DONE);
+    refill_floor = n; /* a counter begins with one */
+    assert_int_equal(claim(n + 1, write.id, 42), -(int64_t)SX_RESP_STRING); /* it is told what is there instead */
+    assert_int_equal(claim(n, write.id + 1, 42), -(int64_t)SX_RESP_STRING);
+    assert_int_equal(claim(n, write.id, 42), 1);
+    assert_int_equal(claim(n, write.id, 42), 1); /* its answer was lost */
+    assert_int_equal(claim(n, write.id, 43), 0);
+    assert_stored(n, ms, tail, TAIL); /* where it was */
+    while (next_message(&(sx_message){0})) {}
+    assert_int_equal(refill(n, write.id, 43, 0, tail, &now, &ms), SX_PUBLISH_LOST);
+    assert_int_equal(refill(n, write.id, 42, 1, tail, &now, &ms), SX_PUBLISH_LATE);
+    assert_int_equal(refill(n, write.id, 42, 0, tail, &now, &ms), SX_PUBLISH_DONE);
+    assert_int_equal(now, n); /* no write */
+    assert_true(nothing_published());
+    assert_stored(now, ms, tail, TAIL);
+    int64_t ttl = say("PTTL", value_name)->integer;
+    assert_true(ttl > 20000 && ttl <= 30000);
+    assert_int_equal(refill(n, write.id, 42, 0, tail, &now, &ms), SX_PUBLISH_LOST); /* a claim is good once */
+
+    assert_int_equal(claim(n, write.id, 44), 1); /* the test's value has the same id again */
+    assert_int_equal(do_write(&write, &n, &ms), SX_PUBLISH_DONE);
+    assert_int_equal(refill(n - 1, write.id, 44, 0, tail, &now, &ms), SX_PUBLISH_LOST); /* it was written meanwhile */
+    assert_stored(n, ms, tail, TAIL);
+    assert_int_equal(claim(n, write.id, 45), 1); /* who lost it is no obstacle */
+    sx_publish_key side = key;
+    side.what = SX_PUBLISH_REFRESH;
+    sx_command_clear(&command);
+    sx_publish_encode_abandon(&publish, &side, 45, &command);
+    assert_int_equal(test_talk_call(wire, &command, &scripts.abandon)->integer, 1);
+    assert_true(is_there());
+    sx_command_clear(&command);
+    side = key;
+    side.key_size = 0; /* the whole namespace */
+    sx_publish_encode_clear(&publish, &side, 0, &command);
+    assert_int_equal(sx_publish_decode(test_talk_call(wire, &command, &scripts.clear), &now, &ms), SX_PUBLISH_DONE);
+    assert_int_equal(claim(n, write.id, 46), 1);
+    refill_floor = now - 1;
+    assert_int_equal(refill(n, write.id, 46, 0, tail, &now, &ms), SX_PUBLISH_LOST); /* cleared since the loader was asked */
+    refill_floor = now + 1;
+    assert_int_equal(claim(n, write.id, 46), 1);
+    assert_int_equal(refill(n, write.id, 46, 0, NULL, &now, &ms), SX_PUBLISH_DONE);
+    assert_false(is_there());
+}
+
 static uint64_t mark(const sx_publish_key *tag, uint64_t nonce, uint64_t *n) {
     uint8_t marker[] = {0xcf, 0, 0, 0, 0, 0, 0, 0, 0, 'x'};
     for (int i = 0; i < 8; i++) marker[1 + i] = (uint8_t)(nonce >> (56 - 8 * i));
@@ -126,6 +192,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(a_value_travels_as_it_is_stored, clean),
         cmocka_unit_test_setup(a_lease_takes_the_place_of_that_version_only, clean),
+        cmocka_unit_test_setup(a_refresh_replaces_that_version_only, clean),
         cmocka_unit_test_setup(a_marker_is_created_once_and_renewed, clean),
         cmocka_unit_test_setup(out_of_memory_does_not_keep_a_marker, clean),
     };

@@ -1,0 +1,388 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Values past their end, without L2: answered while they are refreshed, or where loading fails, and never otherwise. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include <cmocka.h>
+
+#include "core/time/clock.h"
+#include "tests/support/clock.h"
+#include "tests/support/engine.h"
+
+typedef struct fixture {
+    strata *engine;
+    strata_namespace *ns;
+    strata_session *session;
+    test_clock clock;
+    /* the loader */
+    _Atomic int calls;
+    int32_t status;
+    const char *value;
+    bool keep;
+    strata_load *kept;
+    /* the executor's one thread */
+    pthread_t thread;
+    bool running;
+    void (*task)(void *argument);
+    void *argument;
+    /* the last answer */
+    int32_t answered;
+    uint8_t reason, source;
+    int64_t ttl_ms;
+    char text[32];
+    int answers;
+} fixture;
+
+static int64_t injected_now(void *context) { return test_clock_now_ns(context); }
+
+static fixture *open_fixture(strata_namespace_policy policy, bool injected, const strata_executor *executor) {
+    fixture *f = calloc(1, sizeof *f);
+    f->value = "v";
+    test_clock_init(&f->clock, INT64_C(1000000000000));
+    strata_open_options template_ = {0};
+    if (injected) template_.clock = (strata_clock){&f->clock, injected_now};
+    if (executor != NULL) template_.executor = (strata_executor){f, executor->execute};
+    f->engine = test_engine_open(TEST_OPTIONS("l2.mode", "none", "flow.ttl_jitter", "0"), &template_);
+    f->ns = test_engine_ns(f->engine, "aged");
+    f->session = test_engine_session(f->engine);
+    policy.struct_size = sizeof policy;
+    assert_int_equal(strata_namespace_policy_set(f->ns, &policy, NULL), STRATA_OK);
+    return f;
+}
+
+static void close_fixture(fixture *f) {
+    strata_session_close(f->session);
+    assert_int_equal(strata_close(f->engine, 1000), STRATA_OK);
+    free(f);
+}
+
+static void advance(fixture *f, int64_t ms) { test_clock_advance(&f->clock, ms * SX_NS_PER_MS); }
+
+static void load(strata_load *load, void *user) {
+    fixture *f = user;
+    atomic_fetch_add(&f->calls, 1);
+    if (f->keep) f->kept = load;
+    else strata_load_finish(load, f->status, test_bytes(f->value), NULL);
+}
+
+static int32_t take(fixture *f, int32_t status, strata_result *result) {
+    f->answered = status;
+    f->reason = 0;
+    f->text[0] = 0;
+    if (status != STRATA_OK && status != STRATA_STALE) return status;
+    f->reason = result->reason;
+    f->source = result->source;
+    f->ttl_ms = result->ttl_ms;
+    memcpy(f->text, result->value.data, result->value.size);
+    f->text[result->value.size] = 0;
+    strata_result_release(f->session, result);
+    return status;
+}
+
+static int32_t get_or_load(fixture *f) {
+    strata_result result;
+    return take(f, strata_get_or_load_wait(f->session, f->ns, test_bytes("k"), NULL, load, f, &result), &result);
+}
+
+static int32_t get(fixture *f) {
+    strata_result result;
+    return take(f, strata_get_wait(f->session, f->ns, test_bytes("k"), NULL, &result), &result);
+}
+
+static int32_t peek(fixture *f) {
+    strata_result result;
+    return take(f, strata_peek(f->session, f->ns, test_bytes("k"), &result), &result);
+}
+
+/* Runs what waits for the session's thread, and lets the loop finish it. */
+static void settle(fixture *f) {
+    for (int i = 0; i < 400; i++) {
+        (void)strata_session_wait(f->session, 1);
+        if (test_metric(f->engine, "flow.pending") == 0) break;
+    }
+    assert_int_equal(test_metric(f->engine, "flow.pending"), 0);
+}
+
+static void expect(const fixture *f, int32_t status, strata_reason reason, const char *text) {
+    assert_int_equal(f->answered, status);
+    assert_int_equal(f->reason, reason);
+    assert_string_equal(f->text, text);
+}
+
+/* ---- stale while refreshing, and eager ------------------------------------------------------------------------- */
+
+static void the_first_reader_past_the_end_refreshes(void **state) {
+    (void)state;
+    fixture *f = open_fixture((strata_namespace_policy){.ttl_ms = 1000, .stale_while_refreshing_ms = 5000}, true, NULL);
+    assert_int_equal(get_or_load(f), STRATA_OK);
+    advance(f, 999);
+    assert_int_equal(get_or_load(f), STRATA_OK);
+    expect(f, STRATA_OK, STRATA_REASON_NONE, "v");
+    advance(f, 1);
+    f->value = "w";
+    f->keep = true;
+    for (int i = 0; i < 10; i++) { /* everybody is answered at once */
+        assert_int_equal(get_or_load(f), STRATA_STALE);
+        expect(f, STRATA_STALE, STRATA_REASON_REFRESHING, "v");
+        assert_int_equal(f->ttl_ms, 0);
+        assert_int_equal(f->source, STRATA_FROM_L1);
+    }
+    assert_int_equal(peek(f), STRATA_STALE);
+    assert_int_equal(get(f), STRATA_MISS); /* it has no loader that would ever make it fresh */
+    for (int i = 0; i < 100 && f->kept == NULL; i++) (void)strata_session_wait(f->session, 10);
+    assert_int_equal(atomic_load(&f->calls), 2);
+    assert_int_equal(strata_load_finish(f->kept, STRATA_OK, test_bytes("w"), NULL), STRATA_OK);
+    settle(f);
+    assert_int_equal(get_or_load(f), STRATA_OK);
+    expect(f, STRATA_OK, STRATA_REASON_NONE, "w");
+    assert_int_equal(atomic_load(&f->calls), 2);
+    assert_int_equal(test_metric(f->engine, "l1.aged_served"), 11);
+    f->keep = false;
+    advance(f, 6000); /* past the time for that */
+    f->value = "x";
+    assert_int_equal(peek(f), STRATA_MISS);
+    assert_int_equal(get_or_load(f), STRATA_OK);
+    expect(f, STRATA_OK, STRATA_REASON_NONE, "x");
+    close_fixture(f);
+}
+
+static void a_refresh_that_failed_is_held_back(void **state) {
+    (void)state;
+    fixture *f = open_fixture(
+        (strata_namespace_policy){.ttl_ms = 1000, .stale_while_refreshing_ms = 60000, .throttle_ms = 3000}, true, NULL);
+    assert_int_equal(get_or_load(f), STRATA_OK);
+    f->status = STRATA_E_LOAD_FAILED;
+    advance(f, 1000);
+    for (int i = 1; i <= 3; i++) {
+        for (int j = 0; j < 5; j++) {
+            assert_int_equal(get_or_load(f), STRATA_STALE);
+            settle(f);
+        }
+        assert_int_equal(atomic_load(&f->calls), 1 + i);
+        advance(f, 2999);
+        assert_int_equal(get_or_load(f), STRATA_STALE);
+        settle(f);
+        assert_int_equal(atomic_load(&f->calls), 1 + i);
+        advance(f, 1);
+    }
+    close_fixture(f);
+}
+
+static void a_part_of_the_ttl_refreshes_ahead(void **state) {
+    (void)state;
+    fixture *f = open_fixture((strata_namespace_policy){.ttl_ms = 10000, .refresh_percent = 80}, true, NULL);
+    assert_int_equal(get_or_load(f), STRATA_OK);
+    f->value = "w";
+    advance(f, 7999);
+    assert_int_equal(get_or_load(f), STRATA_OK);
+    settle(f);
+    assert_int_equal(atomic_load(&f->calls), 1);
+    advance(f, 1);
+    assert_int_equal(get(f), STRATA_OK); /* answered, but not by who could refresh */
+    assert_int_equal(get_or_load(f), STRATA_OK);
+    expect(f, STRATA_OK, STRATA_REASON_NONE, "v");
+    assert_int_equal(f->ttl_ms, 2000);
+    settle(f);
+    assert_int_equal(atomic_load(&f->calls), 2);
+    assert_int_equal(get_or_load(f), STRATA_OK);
+    expect(f, STRATA_OK, STRATA_REASON_NONE, "w");
+    assert_int_equal(f->ttl_ms, 10000);
+    f->status = STRATA_E_LOAD_FAILED; /* nothing is lost by that before the end */
+    advance(f, 9000);
+    assert_int_equal(get_or_load(f), STRATA_OK);
+    settle(f);
+    assert_int_equal(get_or_load(f), STRATA_OK);
+    expect(f, STRATA_OK, STRATA_REASON_NONE, "w");
+    advance(f, 1000);
+    assert_int_equal(get_or_load(f), STRATA_E_LOAD_FAILED);
+    close_fixture(f);
+}
+
+static void an_invalidation_during_a_background_refresh(void **state) {
+    (void)state;
+    fixture *f = open_fixture((strata_namespace_policy){.ttl_ms = 1000, .stale_while_refreshing_ms = 60000,
+                                                        .stale_if_failing_ms = 60000}, true, NULL);
+    assert_int_equal(get_or_load(f), STRATA_OK);
+    advance(f, 1000);
+    f->keep = true;
+    assert_int_equal(get_or_load(f), STRATA_STALE);
+    for (int i = 0; i < 100 && f->kept == NULL; i++) (void)strata_session_wait(f->session, 10);
+    assert_int_equal(strata_invalidate_wait(f->session, f->ns, test_bytes("k"), NULL), STRATA_OK);
+    assert_int_equal(peek(f), STRATA_MISS);
+    assert_int_equal(strata_load_finish(f->kept, STRATA_OK, test_bytes("from before"), NULL), STRATA_OK);
+    settle(f);
+    assert_int_equal(peek(f), STRATA_MISS);
+    f->keep = false;
+    f->status = STRATA_E_LOAD_FAILED;
+    assert_int_equal(get_or_load(f), STRATA_E_LOAD_FAILED); /* what was invalidated is no answer to a failure either */
+    close_fixture(f);
+}
+
+static void what_the_source_has_no_more_is_gone(void **state) {
+    (void)state;
+    fixture *f = open_fixture((strata_namespace_policy){.ttl_ms = 1000, .stale_while_refreshing_ms = 60000}, true, NULL);
+    assert_int_equal(get_or_load(f), STRATA_OK);
+    advance(f, 1000);
+    f->status = STRATA_MISS;
+    assert_int_equal(get_or_load(f), STRATA_STALE);
+    settle(f);
+    assert_int_equal(peek(f), STRATA_MISS);
+    assert_int_equal(get_or_load(f), STRATA_MISS);
+    close_fixture(f);
+}
+
+/* ---- stale if failing ------------------------------------------------------------------------------------------ */
+
+static void a_failing_loader_is_covered(void **state) {
+    (void)state;
+    fixture *f = open_fixture((strata_namespace_policy){.ttl_ms = 1000, .stale_if_failing_ms = 20000, .throttle_ms = 4000},
+                              true, NULL);
+    assert_int_equal(get_or_load(f), STRATA_OK);
+    advance(f, 1000);
+    assert_int_equal(peek(f), STRATA_MISS);
+    f->status = STRATA_E_LOAD_FAILED;
+    assert_int_equal(get_or_load(f), STRATA_STALE);
+    expect(f, STRATA_STALE, STRATA_REASON_FAILED, "v");
+    assert_int_equal(atomic_load(&f->calls), 2);
+    advance(f, 3999);
+    for (int i = 0; i < 5; i++) { /* no hammering of what fails */
+        assert_int_equal(get_or_load(f), STRATA_STALE);
+        expect(f, STRATA_STALE, STRATA_REASON_FAILED, "v");
+    }
+    assert_int_equal(atomic_load(&f->calls), 2);
+    advance(f, 1);
+    assert_int_equal(get_or_load(f), STRATA_STALE);
+    assert_int_equal(atomic_load(&f->calls), 3);
+    assert_int_equal(test_metric(f->engine, "flow.failures_hidden"), 2);
+    advance(f, 4000);
+    f->status = STRATA_OK;
+    f->value = "w";
+    assert_int_equal(get_or_load(f), STRATA_OK);
+    expect(f, STRATA_OK, STRATA_REASON_NONE, "w");
+    f->status = STRATA_E_LOAD_FAILED;
+    advance(f, 1000 + 19999);
+    assert_int_equal(get_or_load(f), STRATA_STALE);
+    advance(f, 4000); /* past the time for that, throttle or not */
+    assert_int_equal(get_or_load(f), STRATA_E_LOAD_FAILED);
+    close_fixture(f);
+}
+
+static void note(void *user, const strata_result *result) {
+    fixture *f = user;
+    f->answers++;
+    f->answered = result->status;
+}
+
+static void what_is_invalidated_meanwhile_covers_nothing(void **state) {
+    (void)state;
+    fixture *f = open_fixture((strata_namespace_policy){.ttl_ms = 1000, .stale_if_failing_ms = 20000}, true, NULL);
+    strata_result result;
+    assert_int_equal(get_or_load(f), STRATA_OK);
+    advance(f, 1000);
+    f->keep = true;
+    assert_int_equal(strata_get_or_load(f->session, f->ns, test_bytes("k"), NULL, load, f, &result, note, f), STRATA_PENDING);
+    for (int i = 0; i < 100 && f->kept == NULL; i++) (void)strata_session_wait(f->session, 10);
+    assert_int_equal(strata_invalidate_wait(f->session, f->ns, test_bytes("k"), NULL), STRATA_OK);
+    assert_int_equal(strata_load_finish(f->kept, STRATA_E_LOAD_FAILED, test_bytes(""), NULL), STRATA_OK);
+    settle(f);
+    assert_int_equal(f->answers, 1);
+    assert_int_equal(f->answered, STRATA_E_LOAD_FAILED);
+    close_fixture(f);
+}
+
+static void only_who_says_so_is_covered(void **state) {
+    (void)state;
+    fixture *f = open_fixture((strata_namespace_policy){.ttl_ms = 1000, .l1_ttl_ms = 500}, true, NULL);
+    assert_int_equal(get_or_load(f), STRATA_OK);
+    advance(f, 600); /* not past its end, but past L1's time */
+    f->status = STRATA_E_LOAD_FAILED;
+    assert_int_equal(get_or_load(f), STRATA_E_LOAD_FAILED);
+    close_fixture(f);
+}
+
+/* ---- timeouts -------------------------------------------------------------------------------------------------- */
+
+static void *run_task(void *argument) {
+    fixture *f = argument;
+    f->task(f->argument);
+    return NULL;
+}
+
+static void execute(void *context, void (*task)(void *argument), void *argument) {
+    fixture *f = context;
+    if (f->running) pthread_join(f->thread, NULL);
+    f->task = task;
+    f->argument = argument;
+    f->running = pthread_create(&f->thread, NULL, run_task, f) == 0;
+}
+
+static const strata_executor one_thread = {NULL, execute};
+
+static void load_when_told(strata_load *load, void *user) {
+    fixture *f = user;
+    atomic_fetch_add(&f->calls, 1);
+    f->kept = load;
+}
+
+static void slow_loads_are_answered_early(void **state) {
+    (void)state;
+    fixture *f = open_fixture((strata_namespace_policy){.ttl_ms = 50, .stale_if_failing_ms = 60000, .soft_timeout_ms = 200},
+                              false, &one_thread);
+    strata_result result;
+    assert_int_equal(get_or_load(f), STRATA_OK);
+    test_sleep_ms(60);
+    int64_t start_ms = test_now_ms();
+    assert_int_equal(take(f, strata_get_or_load_wait(f->session, f->ns, test_bytes("k"), NULL, load_when_told, f, &result),
+                          &result), STRATA_STALE);
+    expect(f, STRATA_STALE, STRATA_REASON_SLOW, "v");
+    assert_in_range(test_now_ms() - start_ms, 195, 900);
+    assert_int_equal(test_metric(f->engine, "flow.soft_timeouts"), 1);
+    pthread_join(f->thread, NULL);
+    f->running = false;
+    assert_non_null(f->kept);
+    assert_int_equal(strata_load_finish(f->kept, STRATA_OK, test_bytes("late"), &(strata_load_result){
+        .struct_size = sizeof(strata_load_result), .ttl_ms = 60000}), STRATA_OK); /* it went on */
+    for (int i = 0; i < 300 && peek(f) != STRATA_OK; i++) test_sleep_ms(1);
+    expect(f, STRATA_OK, STRATA_REASON_NONE, "late");
+    /* The hard one: at its deadline a reader gets what failing would give him, and where there is nothing, the failure. */
+    strata_op_options brief = {.struct_size = sizeof brief, .deadline_ms = 100};
+    f->kept = NULL;
+    assert_int_equal(strata_get_or_load_wait(f->session, f->ns, test_bytes("other"), &brief, load_when_told, f, &result),
+                     STRATA_E_TIMEOUT);
+    pthread_join(f->thread, NULL);
+    if (f->kept != NULL) strata_load_finish(f->kept, STRATA_MISS, test_bytes(""), NULL); /* else its time was over before it began */
+    close_fixture(f);
+}
+
+static void a_load_is_given_up_in_its_namespaces_time(void **state) {
+    (void)state;
+    fixture *f = open_fixture((strata_namespace_policy){.ttl_ms = 60000, .load_timeout_ms = 50}, false, &one_thread);
+    strata_result result;
+    int64_t start_ms = test_now_ms();
+    assert_int_equal(strata_get_or_load_wait(f->session, f->ns, test_bytes("k"), NULL, load_when_told, f, &result),
+                     STRATA_E_TIMEOUT);
+    assert_in_range(test_now_ms() - start_ms, 45, 700);
+    pthread_join(f->thread, NULL);
+    if (f->kept != NULL) strata_load_finish(f->kept, STRATA_OK, test_bytes("too late"), NULL);
+    test_sleep_ms(10);
+    assert_int_equal(peek(f), STRATA_MISS);
+    close_fixture(f);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(the_first_reader_past_the_end_refreshes), cmocka_unit_test(a_refresh_that_failed_is_held_back),
+        cmocka_unit_test(a_part_of_the_ttl_refreshes_ahead), cmocka_unit_test(an_invalidation_during_a_background_refresh),
+        cmocka_unit_test(what_the_source_has_no_more_is_gone), cmocka_unit_test(a_failing_loader_is_covered),
+        cmocka_unit_test(only_who_says_so_is_covered),
+        cmocka_unit_test(what_is_invalidated_meanwhile_covers_nothing), cmocka_unit_test(slow_loads_are_answered_early),
+        cmocka_unit_test(a_load_is_given_up_in_its_namespaces_time),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
