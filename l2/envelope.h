@@ -21,7 +21,8 @@ enum {
     SX_ENVELOPE_TAGS_MAX = 64,
     SX_ENVELOPE_COMPRESSION = 15, /* bits of flags: sx_compression */
     SX_ENVELOPE_REFRESHED = 16,   /* flags: loaded in the place of a value that had not been invalidated */
-    SX_ENVELOPE_FLAGS = SX_ENVELOPE_COMPRESSION | SX_ENVELOPE_REFRESHED /* all others are 0 */
+    SX_ENVELOPE_ABSENT = 32,      /* flags: no value, the source has none */
+    SX_ENVELOPE_FLAGS = SX_ENVELOPE_COMPRESSION | SX_ENVELOPE_REFRESHED | SX_ENVELOPE_ABSENT /* all others are 0 */
 };
 
 typedef struct sx_envelope {
@@ -31,7 +32,7 @@ typedef struct sx_envelope {
     int64_t written_ms;
     int64_t ttl_ms;   /* 0: never expires */
     int64_t stale_ms; /* usable this much longer as stale; 0 */
-    uint64_t flags;   /* SX_ENVELOPE_REFRESHED */
+    uint64_t flags;   /* SX_ENVELOPE_FLAGS */
     const uint8_t *tags; /* one msgpack value (array or nil) in place */
     size_t tags_size;
     const uint8_t *etag;

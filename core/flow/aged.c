@@ -68,6 +68,7 @@ sx_item *sx_aged_fallback_locked(strata_session *session, const sx_flight *fligh
     if (!sx_policy_ages(&policy) || !engine->l1_on) return NULL;
     sx_epoch_pin(session->record);
     sx_item *item = sx_l1_find_pinned(engine->l1, flight->hash, flight->ns->index, flight->key, flight->key_size);
+    if (item != NULL && (item->flags & SX_ITEM_NOTHING) != 0) item = NULL;
     if (item != NULL) sx_item_retain(item);
     sx_epoch_unpin(session->record);
     return item;
@@ -151,11 +152,30 @@ bool sx_aged_rescue_on_loop(sx_flight *flight, sx_op *ops, int32_t status) {
     return true;
 }
 
+/* That loading failed is remembered, in this process, unless something happened to the key meanwhile. */
+static void remember_error(sx_flight *flight, const sx_policy *policy) {
+    strata *engine = flight->engine;
+    sx_item_facts facts = {.written_ms = INT64_MIN, .generation = 1, .ns = flight->ns->index,
+                           .partition = (uint16_t)flight->partition, .nothing = SX_ITEM_ERROR};
+    sx_item *item = sx_item_create(engine->heap, flight->key, flight->key_size, "", 0, &facts);
+    if (item == NULL) return;
+    sx_lifetime life = sx_policy_nothing(0, policy->error_ttl_ms);
+    sx_policy_age(policy, item, sx_loop_now_ns(engine->loop), life.ttl_ms, &life);
+    sx_flights_lock(engine->flights, flight->stripe);
+    if (flight->seq == flight->phase_seq && flight->fill &&
+        sx_l1_put(engine->l1, engine->loop_record, flight->hash, item, SX_L1_PUT_NEWER) == STRATA_OK)
+        add(engine, SX_FLOW_METRIC_ERRORS_CACHED);
+    sx_flights_unlock(engine->flights, flight->stripe);
+    sx_item_release(item);
+}
+
 void sx_aged_failed_on_loop(sx_flight *flight) {
     sx_policy policy;
     sx_policy_read(flight->ns, &policy);
     int64_t after_ns = sx_time_add(sx_loop_now_ns(flight->engine->loop), sx_policy_throttle_ns(&policy));
     sx_item *items[] = {flight->fallback, flight->claimed};
+    if (items[0] == NULL && items[1] == NULL && policy.error_ttl_ms != 0 && flight->engine->l1_on)
+        remember_error(flight, &policy);
     for (int i = 0; i < 2; i++) {
         sx_item_aging *aging = items[i] == NULL ? NULL : sx_item_aging_of(items[i]);
         if (aging == NULL) continue;

@@ -89,6 +89,10 @@ static void start_child(const batch_call *call, sx_batch *batch, uint32_t index,
             sx_result_keep(session, result);
             return;
         }
+        if (more.absent) {
+            result->reason = STRATA_REASON_ABSENT;
+            return;
+        }
         if (!engine->l2_on) return;
     }
     int32_t status = STRATA_E_NOMEM;

@@ -23,7 +23,12 @@ void sx_op_complete(sx_op *op, int32_t status, strata_source source, sx_item *it
     assert(op->flight == NULL && op->write == NULL && op->renewal == NULL && op->sweep == NULL);
     op->status = status;
     op->source = (uint8_t)source;
-    if (item != NULL) {
+    if (item != NULL && (item->flags & SX_ITEM_ABSENT) != 0) {
+        op->status = STRATA_MISS;
+        op->reason = STRATA_REASON_ABSENT;
+        op->version_n = item->n;
+        op->version_id = item->id;
+    } else if (item != NULL) {
         sx_item_retain(item);
         op->item = item;
     }

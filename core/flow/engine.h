@@ -444,6 +444,7 @@ typedef struct sx_read_more {
     bool loads;         /* in: its caller has a loader */
     sx_item *candidate; /* without an answer: an unproven item, to be revalidated */
     sx_item *refresh;   /* with one: an item for the caller to refresh */
+    bool absent;        /* with STRATA_MISS: that is the answer */
 } sx_read_more;
 /* Answers from L1 if it may: STRATA_OK or STRATA_STALE with a pinned result. Otherwise STRATA_MISS. more may be NULL. */
 int32_t sx_read_peek(strata_session *session, uint64_t hash, uint32_t partition, const strata_namespace *ns,

@@ -256,7 +256,8 @@ int32_t sx_fetch_item_on_loop(strata *engine, const strata_namespace *ns, uint32
                                                        : now_ns / SX_NS_PER_MS - (server_ms - envelope->written_ms),
                            .ns = ns->index,
                            .partition = (uint16_t)partition,
-                           .aged = sx_policy_ages(&policy) || life.stale_ms != 0};
+                           .aged = sx_policy_ages(&policy) || life.stale_ms != 0,
+                           .nothing = (envelope->flags & SX_ENVELOPE_ABSENT) != 0 ? SX_ITEM_ABSENT : 0};
     if (envelope->tags_size > 1) { /* else nil */
         if (!sx_tags_sound(envelope->tags, envelope->tags_size)) return STRATA_E_CORRUPT;
         facts.tags = envelope->tags;
@@ -273,7 +274,7 @@ static void valid(sx_flight *flight, sx_item *item) {
         sx_aged_read_on_loop(flight, item);
         return;
     }
-    add(flight->engine, SX_FLOW_METRIC_L2_HITS);
+    add(flight->engine, (item->flags & SX_ITEM_ABSENT) == 0 ? SX_FLOW_METRIC_L2_HITS : SX_FLOW_METRIC_L2_ABSENT);
     (void)sx_fetch_insert_on_loop(flight, item);
     sx_flight_answer_on_loop(flight, SX_FLIGHT_EVERYONE, STRATA_OK, STRATA_FROM_L2, item);
     sx_item_release(item);

@@ -79,6 +79,7 @@ typedef struct sx_flight {
     bool fallback_read;    /* it is what L2 answered, not what L1 held */
     int64_t loaded_ttl_ms;
     uint64_t loaded_app_version;
+    uint32_t loaded_flags;
 
     /* owner: loop */
     sx_task task;

@@ -152,7 +152,8 @@ strata_bytes strata_load_key(const strata_load *load) {
 
 /* ---- back from the application ------------------------------------------------------------------------------ */
 
-static int32_t loaded_item(strata_load *load, strata_bytes value, const strata_load_result *details, sx_item **out) {
+static int32_t loaded_item(strata_load *load, strata_bytes value, const strata_load_result *details, uint16_t nothing,
+                           sx_item **out) {
     strata *engine = load->engine;
     if (value.size != 0 && value.data == NULL) return STRATA_E_INVALID;
     if (value.size > (size_t)engine->value_bytes_max) return STRATA_E_VALUE_SIZE;
@@ -164,6 +165,7 @@ static int32_t loaded_item(strata_load *load, strata_bytes value, const strata_l
     sx_policy policy;
     sx_policy_read(load->ns, &policy);
     facts.aged = sx_policy_ages(&policy);
+    facts.nothing = nothing;
     sx_buf tags;
     sx_buf_init(&tags, &engine->alloc);
     bool few = sx_tags_encode(&tags, load->tags, load->tags_size, details == NULL ? NULL : details->tags,
@@ -177,6 +179,12 @@ static int32_t loaded_item(strata_load *load, strata_bytes value, const strata_l
     return *out == NULL ? STRATA_E_NOMEM : STRATA_OK;
 }
 
+static bool keeps_absences(const strata_namespace *ns) {
+    sx_policy policy;
+    sx_policy_read(ns, &policy);
+    return policy.absent_ttl_ms != 0;
+}
+
 int32_t strata_load_finish(strata_load *load, int32_t status, strata_bytes value, const strata_load_result *details) {
     if (load == NULL) return STRATA_E_INVALID;
     strata *engine = load->engine;
@@ -185,17 +193,22 @@ int32_t strata_load_finish(strata_load *load, int32_t status, strata_bytes value
     sx_item *item = NULL;
     sx_packed packed = {0};
     if (details != NULL &&
-        (!sx_struct_fits(details, details->struct_size, sizeof *details) || details->reserved != 0 || details->ttl_ms < 0 ||
+        (!sx_struct_fits(details, details->struct_size, sizeof *details) || (details->flags & ~STRATA_LOAD_DONT_CACHE) != 0 || details->ttl_ms < 0 ||
          details->reserved_2 != 0 || !sx_tags_good(details->tags, details->tag_count)))
         answer = STRATA_E_INVALID;
     else if (details != NULL && !sx_policy_allows(load->ns, details->ttl_ms))
         answer = STRATA_E_TTL;
-    else if (status == STRATA_OK)
-        answer = loaded_item(load, value, details, &item);
+    else if (status == STRATA_OK) {
+        answer = loaded_item(load, value, details, 0, &item);
+    } else if (status == STRATA_MISS && keeps_absences(load->ns)) {
+        answer = loaded_item(load, (strata_bytes){"", 0}, details, SX_ITEM_ABSENT, &item);
+        add(engine, SX_FLOW_METRIC_ABSENCES);
+        status = STRATA_OK;
+    }
     if (answer != STRATA_OK) status = answer;
     else if (status != STRATA_OK && status != STRATA_MISS) status = STRATA_E_LOAD_FAILED;
     if (status < 0) add(engine, SX_FLOW_METRIC_LOAD_FAILURES);
-    if (item != NULL) sx_packed_make(engine, &packed, value.data, value.size);
+    if (item != NULL && item->value_size != 0) sx_packed_make(engine, &packed, value.data, value.size);
 
     bool post = false;
     sx_flights_lock(engine->flights, load->stripe);
@@ -203,6 +216,7 @@ int32_t strata_load_finish(strata_load *load, int32_t status, strata_bytes value
     if (flight != NULL) {
         flight->loaded_ttl_ms = details == NULL ? 0 : details->ttl_ms;
         flight->loaded_app_version = details == NULL ? 0 : details->app_version;
+        flight->loaded_flags = details == NULL ? 0 : details->flags;
         post = hand_over_locked(flight, status, item, &packed);
         packed = (sx_packed){0};
         item = NULL;
@@ -219,7 +233,8 @@ int32_t strata_load_finish(strata_load *load, int32_t status, strata_bytes value
 
 /* How long the loaded value lives: the loader's word, else that of the operation whose loader it is, also where that one has
    left, else its namespace's. */
-static sx_lifetime loaded_lifetime(const sx_flight *flight, int64_t now_ns) {
+static sx_lifetime loaded_lifetime(const sx_flight *flight, const sx_policy *policy, int64_t now_ns) {
+    if ((flight->loaded_item->flags & SX_ITEM_ABSENT) != 0) return sx_policy_nothing(flight->loaded_ttl_ms, policy->absent_ttl_ms);
     int64_t asked_ms = flight->loaded_ttl_ms != 0 ? flight->loaded_ttl_ms : flight->asked_ttl_ms;
     return sx_policy_lifetime(flight->ns, asked_ms, flight->hash, now_ns);
 }
@@ -288,6 +303,7 @@ static bool encode_fill(sx_flight *flight, const sx_item *item, const sx_lifetim
                             .ttl_ms = life->ttl_ms,
                             .stale_ms = life->ttl_ms == 0 ? 0 : life->stale_ms,
                             .flags = flight->claimed == NULL ? 0 : SX_ENVELOPE_REFRESHED};
+    if ((item->flags & SX_ITEM_ABSENT) != 0) envelope.flags |= SX_ENVELOPE_ABSENT;
     sx_packed_put(&envelope, &flight->loaded_packed, item);
     const sx_item_tagging *tagging = sx_item_tagging_of(item);
     if (tagging != NULL) {
@@ -376,10 +392,16 @@ void sx_load_loaded_on_loop(sx_flight *flight) {
         return;
     }
     int64_t now_ns = sx_loop_now_ns(engine->loop);
-    sx_lifetime life = loaded_lifetime(flight, now_ns);
     sx_policy policy;
     sx_policy_read(flight->ns, &policy);
+    sx_lifetime life = loaded_lifetime(flight, &policy, now_ns);
     sx_policy_age(&policy, item, now_ns, sx_lifetime_left_ms(&life), &life);
+    if ((flight->loaded_flags & STRATA_LOAD_DONT_CACHE) != 0) {
+        flight->loaded_item = NULL;
+        answer_loaded(flight, STRATA_OK, item);
+        sx_load_abandon_on_loop(flight);
+        return;
+    }
     bool known = sx_tagged_late_on_loop(flight, item);
     if (!known) {
         flight->loaded_item = NULL;

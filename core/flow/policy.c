@@ -63,6 +63,8 @@ static int32_t check(const strata_namespace_policy *given, strata_error *error) 
     if (!is_span(given->throttle_ms)) return refuse(error, "throttle_ms", SPAN);
     if (!is_span(given->soft_timeout_ms)) return refuse(error, "soft_timeout_ms", SPAN);
     if (!is_span(given->load_timeout_ms)) return refuse(error, "load_timeout_ms", SPAN);
+    if (!is_span(given->absent_ttl_ms)) return refuse(error, "absent_ttl_ms", SPAN);
+    if (!is_span(given->error_ttl_ms)) return refuse(error, "error_ttl_ms", SPAN);
     return STRATA_OK;
 }
 
@@ -82,7 +84,9 @@ int32_t strata_namespace_policy_set(strata_namespace *ns, const strata_namespace
                         .stale_if_failing_ms = given->stale_if_failing_ms,
                         .throttle_ms = given->throttle_ms,
                         .soft_timeout_ms = given->soft_timeout_ms,
-                        .load_timeout_ms = given->load_timeout_ms};
+                        .load_timeout_ms = given->load_timeout_ms,
+                        .absent_ttl_ms = given->absent_ttl_ms,
+                        .error_ttl_ms = given->error_ttl_ms};
     sx_lock_acquire(&ns->engine->lock);
     replace_locked(&ns->policy, &policy);
     sx_lock_release(&ns->engine->lock);
@@ -107,7 +111,9 @@ int32_t strata_namespace_policy_get(const strata_namespace *ns, strata_namespace
         .stale_if_failing_ms = policy.stale_if_failing_ms,
         .throttle_ms = policy.throttle_ms,
         .soft_timeout_ms = policy.soft_timeout_ms,
-        .load_timeout_ms = policy.load_timeout_ms};
+        .load_timeout_ms = policy.load_timeout_ms,
+        .absent_ttl_ms = policy.absent_ttl_ms,
+        .error_ttl_ms = policy.error_ttl_ms};
     return STRATA_OK;
 }
 
@@ -146,6 +152,10 @@ sx_lifetime sx_policy_lifetime(const strata_namespace *ns, int64_t asked_ms, uin
     return life;
 }
 
+sx_lifetime sx_policy_nothing(int64_t asked_ms, int64_t policy_ms) {
+    return (sx_lifetime){.ttl_ms = asked_ms > 0 && asked_ms <= SX_TTL_MS_MAX ? asked_ms : policy_ms};
+}
+
 bool sx_policy_ages(const sx_policy *policy) {
     return policy->l1_ttl_ms != 0 || policy->refresh_percent != 0 || policy->stale_while_refreshing_ms != 0 ||
            policy->stale_if_failing_ms != 0;
@@ -169,8 +179,8 @@ void sx_policy_age(const sx_policy *policy, sx_item *item, int64_t now_ns, int64
     aging->fresh_ns = fresh_ns;
     aging->l1_ns = l1_ns;
     aging->gone_ns = life->stale_ms == 0 || fresh_ns == SX_EXPIRES_NEVER ? l1_ns : in_ms(fresh_ns, life->stale_ms);
-    item->expires_ns = l1_ns;
-    if (policy->refresh_percent == 0 || life->ttl_ms == 0 || fresh_ns == SX_EXPIRES_NEVER) return;
+    item->expires_ns = (item->flags & SX_ITEM_NOTHING) == 0 ? l1_ns : INT64_MIN; /* so that no hit takes it for a value */
+    if (policy->refresh_percent == 0 || (item->flags & SX_ITEM_NOTHING) != 0 || life->ttl_ms == 0 || fresh_ns == SX_EXPIRES_NEVER) return;
     int64_t refresh_ns = fresh_ns - life->ttl_ms * (100 - policy->refresh_percent) / 100 * SX_NS_PER_MS;
     if (refresh_ns < l1_ns) item->expires_ns = refresh_ns;
 }

@@ -23,6 +23,8 @@ typedef struct sx_policy {
     int64_t throttle_ms;
     int64_t soft_timeout_ms;
     int64_t load_timeout_ms;
+    int64_t absent_ttl_ms;
+    int64_t error_ttl_ms;
 } sx_policy;
 #define SX_POLICY_WORDS (sizeof(sx_policy) / sizeof(int64_t))
 
@@ -44,6 +46,8 @@ static inline int64_t sx_lifetime_kept_ms(const sx_lifetime *life) { return life
 void sx_policy_read(const strata_namespace *ns, sx_policy *out);
 /* Of a caller's ttl, 0 where it said nothing: whether it has an end, or needs none here. */
 bool sx_policy_allows(const strata_namespace *ns, int64_t asked_ms);
+/* What an absence or an error lives for: asked_ms, or where that is 0 as the policy says. Never past that. */
+sx_lifetime sx_policy_nothing(int64_t asked_ms, int64_t policy_ms);
 /* What a value written now lives for. hash: of its key. */
 sx_lifetime sx_policy_lifetime(const strata_namespace *ns, int64_t asked_ms, uint64_t hash, int64_t now_ns);
 /* ttl_ms, shortened by up to percent of it. */

@@ -78,17 +78,29 @@ static inline int64_t staleness_of(const strata *engine, int64_t now_ns, int64_t
     return (now_ns - (lease_ns - sx_trust_max_staleness_ns(engine->trust))) / SX_NS_PER_US;
 }
 
+static int32_t missed(strata_session *session, uint32_t metric) {
+    sx_epoch_unpin(session->record);
+    count(session, metric);
+    return STRATA_MISS;
+}
+
 /* Nothing, or an entry past the least of its times. Apart, so that hits carry none of it. */
 static __attribute__((noinline)) int32_t peek_aged(strata_session *session, const strata_namespace *ns, const sx_trust_word *word, int64_t lease_ns,
                                  uint64_t generation, sx_item *item, strata_result *out, sx_read_more *more) {
     const strata *engine = session->engine;
     int64_t now_ns = sx_engine_now(engine);
-    if (item == NULL || now_ns >= sx_item_gone_ns(item)) {
-        sx_epoch_unpin(session->record);
-        count(session, SX_SESSION_METRIC_L1_MISSES);
-        return STRATA_MISS;
+    bool nothing = item != NULL && (item->flags & SX_ITEM_NOTHING) != 0;
+    if (item == NULL || now_ns >= sx_item_gone_ns(item)) return missed(session, SX_SESSION_METRIC_L1_MISSES);
+    if (nothing && (item->flags & SX_ITEM_ERROR) != 0) { /* no value, so there is nothing to prove */
+        bool loads = more != NULL && more->loads;
+        (void)missed(session, loads ? SX_SESSION_METRIC_L1_ERRORS : SX_SESSION_METRIC_L1_MISSES);
+        return loads ? STRATA_E_LOAD_FAILED : STRATA_MISS;
     }
     bool same = is_same(engine, item, now_ns, generation, &lease_ns), trusted = is_trusted(now_ns, lease_ns);
+    if (nothing) {
+        if (more != NULL) more->absent = trusted && same;
+        return missed(session, trusted && same ? SX_SESSION_METRIC_L1_ABSENT : SX_SESSION_METRIC_L1_MISSES);
+    }
     if (!trusted || !same) return peek_unproven(session, ns, word, trusted, same, item, now_ns, out, more);
     return sx_aged_answer_pinned(session, ns, item, now_ns, staleness_of(engine, now_ns, lease_ns), out, more);
 }
@@ -227,7 +239,7 @@ static int32_t read_key(strata_session *session, strata_namespace *ns, strata_by
     if (engine->l1_on && (flags & STRATA_BYPASS_L1) == 0) {
         status = sx_read_peek(session, hash, partition, ns, key, out, &more);
         if (more.refresh != NULL) refresh(session, ns, key, hash, partition, call, &more);
-        if (status != STRATA_MISS) return status;
+        if (status != STRATA_MISS || more.absent) return status;
     }
     if (!engine->l2_on && call->kind == SX_OP_GET) return STRATA_MISS;
     sx_op *op = NULL;

@@ -33,7 +33,8 @@ sx_item *sx_item_create(sx_heap *heap, const void *key, size_t key_size, const v
     if (key_size > UINT16_MAX || value_size > UINT32_MAX || facts->tags_size > UINT16_MAX) return NULL;
     uint32_t flags = facts->app_version != 0 ? SX_ITEM_APP_VERSION : 0;
     if (facts->tags_size != 0) flags |= SX_ITEM_TAGS;
-    if (facts->aged) flags |= SX_ITEM_AGING;
+    flags |= facts->nothing;
+    if (facts->aged || facts->nothing != 0) flags |= SX_ITEM_AGING;
     sx_item *item = sx_allocate(&heap->alloc, size_of(key_size, value_size, flags, facts->tags_size));
     if (item == NULL) return NULL;
     if (((uintptr_t)item & 15) != 0) { /* L1's slots keep their own in those bits; a program's allocator was asked for 16 */

@@ -24,6 +24,7 @@ typedef struct sx_item_facts {
     uint16_t partition;
     const uint8_t *tags;    /* msgpack as in the envelope (core/flow/tags.h); NULL none */
     size_t tags_size;       /* at most UINT16_MAX */
+    uint16_t nothing;       /* SX_ITEM_ABSENT or SX_ITEM_ERROR; 0: it is a value */
     bool aged;              /* with room for a sx_item_aging, which says the same as expires_ns until it is set */
 } sx_item_facts;
 
@@ -33,7 +34,7 @@ typedef struct strata_value {
     uint16_t ns;
     uint16_t partition;
     uint16_t key_size;
-    uint16_t flags;              /* SX_ITEM_APP_VERSION | SX_ITEM_TAGS | SX_ITEM_AGING */
+    uint16_t flags;              /* SX_ITEM_APP_VERSION .. SX_ITEM_ERROR */
     _Atomic uint32_t refs;       /* atomic: acq_rel on release [order: item-free]; bit 31: kept outside the engine */
     uint32_t value_size;
     sx_heap *heap;
@@ -47,6 +48,9 @@ typedef struct strata_value {
 #define SX_ITEM_APP_VERSION 1u /* eight bytes behind the value */
 #define SX_ITEM_TAGS        2u /* a sx_item_tagging behind those */
 #define SX_ITEM_AGING       4u /* a sx_item_aging before that */
+#define SX_ITEM_ABSENT      8u /* no value: the source has none. Has an aging; never a hit by expires_ns */
+#define SX_ITEM_ERROR      16u /* no value: loading it failed. Likewise */
+#define SX_ITEM_NOTHING (SX_ITEM_ABSENT | SX_ITEM_ERROR)
 
 /* In the generation of an item with tags: so it never equals a partition's, and who reads an item without tags need not
    know of any. */

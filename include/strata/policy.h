@@ -37,6 +37,10 @@ typedef struct strata_namespace_policy {
     int64_t throttle_ms;         /* how long after a failed load or a refresh was begun the next is held back; 0 for 1000 */
     int64_t soft_timeout_ms;     /* how long get_or_load waits where there is a value that failing would answer: then it
                                     is answered that, and the load goes on; 0: to its deadline */
+    int64_t absent_ttl_ms;       /* how long it is kept, in L2 and L1, that a loader found nothing (STRATA_MISS), unless it
+                                    says itself how long; 0: not at all */
+    int64_t error_ttl_ms;        /* how long this process answers STRATA_E_LOAD_FAILED at once after a load failed for which
+                                    there is no value past its end; 0: not at all */
     int64_t load_timeout_ms;     /* when a load is given up; 0 for flow.load_timeout */
 } strata_namespace_policy;
 

@@ -246,7 +246,8 @@ typedef enum strata_reason {
     STRATA_REASON_UNPROVEN = 1,   /* stale: it can't be proven fresh, see strata_untrusted */
     STRATA_REASON_REFRESHING = 2, /* stale: past its end, and being refreshed, see strata_namespace_policy */
     STRATA_REASON_FAILED = 3,     /* stale: past its end or not provable, and loading it anew failed */
-    STRATA_REASON_SLOW = 4        /* stale: as before, and loading it anew took longer than the soft timeout */
+    STRATA_REASON_SLOW = 4,       /* stale: as before, and loading it anew took longer than the soft timeout */
+    STRATA_REASON_ABSENT = 5      /* miss: the source is known to have nothing, see strata_namespace_policy */
 } strata_reason;
 
 /* The answer to one operation on one key. */
@@ -342,7 +343,7 @@ STRATA_API int32_t strata_peek(strata_session *session, strata_namespace *ns, st
  *   done     receives the answer otherwise
  *   user     handed to done
  * Returns: STRATA_OK or STRATA_STALE with *out filled and no completion; STRATA_PENDING: exactly one completion, with
- *          STRATA_OK, STRATA_MISS, STRATA_STALE or a failure; STRATA_MISS at once where there is no L2;
+ *          STRATA_OK, STRATA_MISS, STRATA_STALE or a failure; STRATA_MISS at once where there is no L2, or the source is known to have nothing;
  *          STRATA_E_KEY_SIZE, STRATA_E_INVALID, STRATA_E_NOMEM, STRATA_E_OVERLOADED, STRATA_E_CLOSED, STRATA_E_FORKED:
  *          no completion.
  * Owns:    the caller owns a result: strata_result_release, soon.
@@ -387,7 +388,7 @@ typedef void (*strata_loader_fn)(strata_load *load, void *user);
  *   done     receives the answer otherwise
  *   user     handed to done
  * Returns: as strata_get; a completion may also carry STRATA_E_LOAD_FAILED, and STRATA_MISS where the loader found
- *          nothing.
+ *          nothing; either may come at once, where the policy has that remembered, without a completion.
  * Owns:    the caller owns a result: strata_result_release, soon. loader_user must live until done, and until the loader
  *          has finished where it was started before that: after done it is not started.
  * Threads: the session's.
@@ -430,10 +431,12 @@ STRATA_API int32_t strata_get_or_load_wait(strata_session *session, strata_names
  */
 STRATA_API strata_bytes strata_load_key(const strata_load *load);
 
+#define STRATA_LOAD_DONT_CACHE 0x1u /* the value is for those who wait: no cache takes it */
+
 /* What else a loader says of its value. Zero what is not used; struct_size first. */
 typedef struct strata_load_result {
     uint32_t struct_size; /* sizeof(strata_load_result) */
-    uint32_t reserved;    /* 0 */
+    uint32_t flags;       /* STRATA_LOAD_DONT_CACHE */
     int64_t ttl_ms;       /* 0 for the operation's, STRATA_EXPIRES_NEVER for none */
     uint64_t app_version; /* 0 for none */
     const strata_bytes *tags; /* besides the operation's; one that was not known here before the loader was asked comes

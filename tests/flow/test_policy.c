@@ -166,7 +166,7 @@ static void what_is_refused(void **state) {
     static const strata_namespace_policy bad[] = {
         {.flags = 0x80000000}, {.ttl_ms = -1}, {.l1_ttl_ms = -1}, {.l1_ttl_ms = INT64_MAX}, {.ttl_jitter_percent = 91},
         {.refresh_percent = 100}, {.stale_while_refreshing_ms = -1}, {.stale_if_failing_ms = INT64_MAX}, {.throttle_ms = -1},
-        {.soft_timeout_ms = -1}, {.load_timeout_ms = -1}};
+        {.absent_ttl_ms = -1}, {.error_ttl_ms = -1}, {.soft_timeout_ms = -1}, {.load_timeout_ms = -1}};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) assert_int_equal(put(f, bad[i]), STRATA_E_CONFIG);
     policy.ttl_jitter_percent = 91;
     assert_int_equal(strata_namespace_policy_set(f->ns, &policy, &error), STRATA_E_CONFIG);

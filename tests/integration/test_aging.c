@@ -376,6 +376,42 @@ static void an_l2_that_fails_is_covered(void **state) {
     close_side(&a);
 }
 
+/* ---- nothing --------------------------------------------------------------------------------------------------- */
+
+static void an_absence_is_known_to_all(void **state) {
+    (void)state;
+    strata_namespace_policy policy = {.ttl_ms = 60000, .absent_ttl_ms = 500, .error_ttl_ms = 60000};
+    side a = open_side("absent", policy), b = open_side("absent", policy);
+    a.status = b.status = STRATA_MISS;
+    assert_int_equal(get_or_load(&a, "k"), STRATA_MISS);
+    assert_int_equal(get_or_load(&a, "k"), STRATA_MISS);
+    assert_int_equal(get_or_load(&b, "k"), STRATA_MISS);
+    assert_int_equal(get_or_load(&b, "k"), STRATA_MISS);
+    assert_int_equal(get(&b, "k"), STRATA_MISS);
+    assert_int_equal(a.calls, 1);
+    assert_int_equal(b.calls, 0);
+    assert_int_equal(test_metric(b.engine, "l2.absent"), 1);
+    assert_int_equal(test_metric(b.engine, "l1.absent_hits"), 2);
+    assert_int_equal(test_set(a.session, a.ns, "k", "new"), STRATA_OK); /* and so is its end */
+    test_sleep_ms(100);
+    assert_string_equal(test_get(b.session, b.ns, "k"), "new");
+    assert_int_equal(get_or_load(&a, "brief"), STRATA_MISS);
+    test_sleep_ms(520);
+    b.status = STRATA_OK;
+    assert_int_equal(get_or_load(&b, "brief"), STRATA_OK);
+    /* An error is this process's own, and ends with a write anywhere. */
+    b.status = STRATA_E_LOAD_FAILED;
+    assert_int_equal(get_or_load(&b, "failing"), STRATA_E_LOAD_FAILED);
+    b.status = STRATA_OK;
+    assert_int_equal(get_or_load(&b, "failing"), STRATA_E_LOAD_FAILED);
+    assert_int_equal(test_set(a.session, a.ns, "failing", "new"), STRATA_OK);
+    test_sleep_ms(100);
+    assert_int_equal(get_or_load(&b, "failing"), STRATA_OK);
+    expect(&b, STRATA_OK, STRATA_REASON_NONE, "new");
+    close_side(&a);
+    close_side(&b);
+}
+
 int main(void) {
     if (!sx_cluster_available()) return 77;
     const struct CMUnitTest tests[] = {
@@ -383,6 +419,7 @@ int main(void) {
         cmocka_unit_test(an_invalidation_during_a_background_refresh), cmocka_unit_test(what_the_source_has_no_more_is_gone),
         cmocka_unit_test(a_failing_loader_is_covered_in_any_process), cmocka_unit_test(what_is_invalidated_meanwhile_covers_nothing),
         cmocka_unit_test(a_tag_that_is_invalidated_meanwhile), cmocka_unit_test(what_was_missed_covers_nothing),
-        cmocka_unit_test(what_l2_lost_covers_nothing), cmocka_unit_test(an_l2_that_fails_is_covered)};
+        cmocka_unit_test(what_l2_lost_covers_nothing), cmocka_unit_test(an_absence_is_known_to_all),
+        cmocka_unit_test(an_l2_that_fails_is_covered)};
     return cmocka_run_group_tests(tests, setup, teardown);
 }
