@@ -38,6 +38,11 @@ static sx_item *find_in_bucket(sx_l1_bucket *bucket, uint64_t hash, uint16_t ns,
     return NULL;
 }
 
+/* The buckets where an entry may be that is not at home come together. */
+static inline void prefetch_others(const sx_l1_group *group, uint32_t home) {
+    for (uint32_t i = 1; i < SX_L1_BUCKETS; i++) __builtin_prefetch(&group->buckets[(home + i) % SX_L1_BUCKETS], 0, 3);
+}
+
 static uint32_t control_get(sx_l1_group *group, uint32_t bucket) {
     /* [order: group-level] observes what a split or merge moved before it set the level */
     return atomic_load_explicit(&group->buckets[bucket].control, memory_order_acquire);
@@ -70,10 +75,7 @@ static sx_item *find_from(const sx_l1_root *root, uint64_t hash, uint16_t ns, co
             index = next;
             continue;
         }
-        /* Those that it may have to look at come together. */
-        for (uint32_t i = 1; (control & SX_L1_OVERFLOW) != 0 && i < SX_L1_BUCKETS; i++) {
-            __builtin_prefetch(&group->buckets[(home + i) % SX_L1_BUCKETS], 0, 3);
-        }
+        if ((control & SX_L1_OVERFLOW) != 0) prefetch_others(group, home);
         sx_item *item = find_in_bucket(&group->buckets[home], hash, ns, key, size);
         for (uint32_t i = 1; item == NULL && (control & SX_L1_OVERFLOW) != 0 && i < SX_L1_BUCKETS; i++) {
             item = find_in_bucket(&group->buckets[(home + i) % SX_L1_BUCKETS], hash, ns, key, size);
@@ -108,16 +110,21 @@ void sx_l1_prefetch(const sx_l1 *l1, uint64_t hash) {
     __builtin_prefetch(&sx_l1_group_at(root, hash & sx_l1_mask(root->base))->buckets[sx_l1_home(hash)], 0, 3);
 }
 
-/* Follows the group's level, so that what a round of splits has moved is found; in other buckets it does not look. */
+/* Follows the group's level, so that what a round of splits has moved is found; an entry that is not at home has its bucket
+   asked for only. */
 void sx_l1_prefetch_item(const sx_l1 *l1, uint64_t hash) {
     const sx_l1_root *root = sx_l1_root_get(l1);
     uint64_t index = hash & sx_l1_mask(root->base);
     uint32_t home = sx_l1_home(hash);
     uint64_t next = sx_l1_next_index(index, control_get(sx_l1_group_at(root, index), home) & SX_L1_LEVEL_MASK, hash);
     if (next > index && sx_l1_segment_of(next) <= root->top) index = next;
-    sx_l1_bucket *bucket = &sx_l1_group_at(root, index)->buckets[home];
+    sx_l1_group *group = sx_l1_group_at(root, index);
+    sx_l1_bucket *bucket = &group->buckets[home];
     uint32_t match = sx_l1_tags_match(bucket, hash);
-    if (match == 0) return;
+    if (match == 0) {
+        if ((control_get(group, home) & SX_L1_OVERFLOW) != 0) prefetch_others(group, home);
+        return;
+    }
     /* relaxed: not followed */
     prefetch_lines(sx_l1_slot_item(atomic_load_explicit(&bucket->slots[__builtin_ctz(match)], memory_order_relaxed)));
 }

@@ -11,6 +11,10 @@
 #include <stdint.h>
 #include <string.h>
 
+#if defined(__SSE2__)
+#include <emmintrin.h>
+#endif
+
 #include "core/memory/atomic.h"
 #include "l1/l1.h"
 #include "strata/status.h"
@@ -173,7 +177,7 @@ static inline void sx_l1_slot_set_locked(sx_l1_group *group, uint32_t position, 
 /* The one place that compares tags, seven at a time: a bit for each slot that has the hash's, which may be empty. Without a
    branch: where in its bucket an entry is no processor can guess, and one that guesses wrong begins nothing of what comes
    after, the next find's misses, before this bucket has come. */
-static inline uint32_t sx_l1_tags_match(sx_l1_bucket *bucket, uint64_t hash) {
+static inline uint32_t sx_l1_tags_match_portable(sx_l1_bucket *bucket, uint64_t hash) {
     uint32_t match = 0;
 #pragma GCC unroll 7
     for (uint32_t i = SX_L1_SLOTS; i-- > 0;) {
@@ -183,6 +187,24 @@ static inline uint32_t sx_l1_tags_match(sx_l1_bucket *bucket, uint64_t hash) {
     }
     return match;
 }
+#if defined(__SSE2__) && !SX_TSAN /* which takes vectors for plain accesses */
+/* As above: the halves of a vector are read whole, and in the order of loads, as every load of such a processor is. */
+static inline uint32_t sx_l1_tags_match(sx_l1_bucket *bucket, uint64_t hash) {
+    const __m128 *pairs = (const __m128 *)(const void *)bucket; /* of slots, the last with the policy bytes */
+    __m128i tags = _mm_set1_epi32((int)(uint32_t)(hash >> 32));
+    __m128i low = _mm_castps_si128(_mm_shuffle_ps(pairs[0], pairs[1], _MM_SHUFFLE(3, 1, 3, 1)));
+    __m128i high = _mm_castps_si128(_mm_shuffle_ps(pairs[2], pairs[3], _MM_SHUFFLE(3, 1, 3, 1)));
+    sx_fence_slots_light();
+    low = _mm_cmpeq_epi32(_mm_srli_epi32(_mm_xor_si128(low, tags), 20), _mm_setzero_si128());
+    high = _mm_cmpeq_epi32(_mm_srli_epi32(_mm_xor_si128(high, tags), 20), _mm_setzero_si128());
+    int match = _mm_movemask_ps(_mm_castsi128_ps(low)) | _mm_movemask_ps(_mm_castsi128_ps(high)) << 4;
+    return (uint32_t)match & ((1u << SX_L1_SLOTS) - 1);
+}
+#else
+static inline uint32_t sx_l1_tags_match(sx_l1_bucket *bucket, uint64_t hash) {
+    return sx_l1_tags_match_portable(bucket, hash);
+}
+#endif
 
 /* Policy bytes. */
 #define SX_L1_HIT 128u

@@ -46,6 +46,8 @@ static inline void sx_fence_epoch_pin(void) {
 }
 /* Of any other pin: the compiler keeps that order, the processor does when who reclaims asks it to. */
 static inline void sx_fence_epoch_light(void) { atomic_signal_fence(memory_order_seq_cst); /* [order: epoch-pin] */ }
+/* Of slots read as vectors: the compiler keeps them before what is read next, the processor does so by itself. */
+static inline void sx_fence_slots_light(void) { atomic_signal_fence(memory_order_acquire); /* [order: entry-publish] */ }
 /* Of who reclaims, where pins fence: what was unlinked comes before the look at the records. */
 static inline void sx_fence_epoch_reclaim(void) {
 #if !SX_TSAN

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* L1's contract, one call at a time: rules of put and remove, budget, expiry, refusals, walks, failures. */
 #include "fixture.h"
+#include "l1/table.h"
 
 static void test_put_find_remove(void **state) {
     (void)state;
@@ -152,6 +153,27 @@ static void test_keys_of_one_hash_are_apart(void **state) {
         assert_int_equal(metric(&f, SX_L1_METRIC_ENTRIES), 0);
     }
     fixture_deinit(&f);
+}
+
+/* With vectors and without: the same bits, wherever the tag is, also where it is that of an empty slot. */
+static void test_tags_by_vector(void **state) {
+    (void)state;
+    static sx_l1_bucket bucket;
+    uint64_t random = 3;
+    for (uint32_t i = 0; i < 20000; i++) {
+        uint64_t hash = i % 5 == 0 ? random_next(&random) >> 12 : random_next(&random);
+        uint32_t wanted = 0;
+        for (uint32_t k = 0; k < SX_L1_SLOTS; k++) {
+            uint64_t r = random_next(&random);
+            uint64_t slot = r % 4 == 0 ? 0 : r % 4 == 1 ? hash ^ r >> 12 : r % 4 == 2 ? hash ^ UINT64_C(1) << (52 + (r >> 8) % 12) : r;
+            atomic_store(&bucket.slots[k], slot);
+            atomic_store(&bucket.policy[k], (uint8_t)(hash >> 56));
+            wanted |= (uint32_t)(slot >> 52 == hash >> 52) << k;
+        }
+        atomic_store(&bucket.control, (uint8_t)(hash >> 56));
+        assert_int_equal(sx_l1_tags_match_portable(&bucket, hash), wanted);
+        assert_int_equal(sx_l1_tags_match(&bucket, hash), wanted);
+    }
 }
 
 /* What a slot knows of an item's size is what was put, also where its class can't say it; keys and values are counted off
@@ -392,6 +414,7 @@ int main(void) {
         cmocka_unit_test(test_held_rule),
         cmocka_unit_test(test_remove_below),
         cmocka_unit_test(test_keys_of_one_hash_are_apart),
+        cmocka_unit_test(test_tags_by_vector),
         cmocka_unit_test(test_books_are_exact),
         cmocka_unit_test(test_failures_leave_nothing_older),
         cmocka_unit_test(test_stalled_reader_stops_puts),
