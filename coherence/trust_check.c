@@ -22,7 +22,7 @@ static bool is_new_enough(const sx_trust_node *node) {
     const sx_redis_server *server = sx_redis_conn_server(node->conn);
     bool cluster = sx_redis_cluster_is_cluster(node->trust->cluster);
     if (cluster ? server->sharded_pubsub : server->version >= 0x060200) return true;
-    sx_trust_refuse(node->trust, STRATA_E_VERSION, "%s:%u runs version %u.%u.%u: %s", host_of(node), port_of(node),
+    sx_trust_refuse(node->trust, STRATA_E_VERSION, "%s:%u runs %s %u.%u.%u: %s", host_of(node), port_of(node), server->product,
                     (unsigned)(server->version >> 16), (unsigned)(server->version >> 8 & 0xff),
                     (unsigned)(server->version & 0xff),
                     cluster ? "a cluster needs 7.0 (sharded publish and subscribe)" : "at least 6.2 is needed");

@@ -86,6 +86,8 @@ typedef struct sx_redis_refresh {
     uint64_t ticket;
     sx_redis_conn *probe;
     sx_redis_address asked;
+    bool shards;         /* CLUSTER SHARDS was asked, else SLOTS */
+    bool no_shards;      /* a server refused that: SLOTS from now on */
     uint32_t tries;      /* live peers asked in vain */
     uint32_t candidate;  /* next of seeds, then peers, to probe */
     uint32_t failures;   /* rounds in a row over all candidates */
@@ -153,6 +155,10 @@ typedef struct sx_redis_range {
    or fn refused. */
 bool sx_redis_slots_read(const sx_resp *reply, const sx_redis_address *asked,
                          bool (*fn)(void *context, const sx_redis_range *range), void *context);
+/* The same of CLUSTER SHARDS; the port is that for TLS or the other. Who is no primary comes once, with any range. False too where
+   it is not clear who a shard's primary is. */
+bool sx_redis_shards_read(const sx_resp *reply, const sx_redis_address *asked, bool tls,
+                          bool (*fn)(void *context, const sx_redis_range *range), void *context);
 /* "host:port", "[::1]:port", "::1:port"; ":port" means asked's host (NULL: refused, and "unix:/path" is taken instead). */
 bool sx_redis_address_read(const char *text, size_t size, const char *asked_host, sx_redis_address *out);
 /* "MOVED 3999 127.0.0.1:6381" or "ASK ...". */
@@ -224,7 +230,8 @@ void sx_redis_refresh_soon(sx_redis_cluster *cluster);
 void sx_redis_refresh_stop(sx_redis_cluster *cluster);
 
 /* map.c */
-bool sx_redis_map_apply(sx_redis_cluster *cluster, const sx_resp *reply, const sx_redis_address *asked);
+/* shards: a reply to CLUSTER SHARDS, else SLOTS. */
+bool sx_redis_map_apply(sx_redis_cluster *cluster, const sx_resp *reply, bool shards, const sx_redis_address *asked);
 void sx_redis_map_standalone(sx_redis_cluster *cluster, const sx_redis_address *address);
 void sx_redis_map_moved(sx_redis_cluster *cluster, uint16_t slot, sx_redis_peer *to);
 

@@ -40,11 +40,13 @@ typedef struct sx_redis_identity {
 
 /* What the server is, found at the handshake. */
 typedef struct sx_redis_server {
-    uint32_t version;      /* 0x00MMmmpp: 7.0.15 is 0x07000f */
+    const char *product;   /* "Redis", "Valkey" */
+    uint32_t version;      /* the product's own, 0x00MMmmpp: 7.0.15 is 0x07000f */
     bool cluster;          /* cluster_enabled */
-    bool sharded_pubsub;   /* version >= 7.0 */
-    bool eval_ro;          /* version >= 7.0 */
-    bool set_nx_get;       /* version >= 7.0 */
+    bool sharded_pubsub;   /* these by the table in server.c */
+    bool eval_ro;
+    bool set_nx_get;
+    bool cluster_shards;
 } sx_redis_server;
 
 /* A script that connections load at their handshake. owner: loop; sha is "" until a server told it. */

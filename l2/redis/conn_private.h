@@ -145,6 +145,11 @@ void sx_redis_secure_flush(sx_redis_conn *conn);
 /* How many bytes of conn->writing can't be taken back. */
 size_t sx_redis_secure_encrypted(const sx_redis_conn *conn);
 
+/* server.c: a field of INFO's text. */
+bool sx_redis_info_field(const sx_resp *info, const char *name, const char **text, size_t *text_size);
+/* From INFO server: product, version, and what follows from these. False where no version is told. */
+bool sx_redis_server_read(const sx_resp *info, sx_redis_server *out);
+
 /* handshake.c: sends all that must be known before use; ready, or closed with the reason, follows. */
 void sx_redis_conn_handshake(sx_redis_conn *conn);
 void sx_redis_conn_identify_free(sx_redis_conn *conn);

@@ -40,22 +40,7 @@ static bool begins(const sx_resp *reply, const char *word) {
 /* ---- INFO ---- */
 
 static bool info_field(const sx_resp *info, const char *name, span *out) {
-    if (info->type != SX_RESP_STRING) return false;
-    const char *at = info->text;
-    const char *end = at + info->size;
-    size_t name_size = strlen(name);
-    while (at < end) {
-        const char *stop = memchr(at, '\n', (size_t)(end - at));
-        const char *next = stop == NULL ? end : stop + 1;
-        size_t size = (size_t)((stop == NULL ? end : stop) - at);
-        if (size > 0 && at[size - 1] == '\r') size--;
-        if (size > name_size && at[name_size] == ':' && memcmp(at, name, name_size) == 0) {
-            *out = (span){at + name_size + 1, size - name_size - 1};
-            return true;
-        }
-        at = next;
-    }
-    return false;
+    return sx_redis_info_field(info, name, &out->text, &out->size);
 }
 
 static bool span_is(span s, const char *text) { return s.size == strlen(text) && memcmp(s.text, text, s.size) == 0; }
@@ -66,23 +51,6 @@ static bool info_id(const sx_resp *info, const char *name, char out[SX_REDIS_ID_
     memcpy(out, field.text, field.size);
     out[field.size] = '\0';
     return true;
-}
-
-/* "7.0.15" as 0x07000f; 0 where it is nothing like that. */
-static uint32_t parse_version(span text) {
-    uint32_t version = 0;
-    size_t at = 0;
-    for (int part = 0; part < 3; part++) {
-        uint32_t number = 0;
-        size_t first = at;
-        while (at < text.size && text.text[at] >= '0' && text.text[at] <= '9' && number < 256) {
-            number = number * 10 + (uint32_t)(text.text[at++] - '0');
-        }
-        if (at == first && part < 2) return 0;
-        version = version << 8 | (number > 255 ? 255 : number);
-        if (at < text.size && text.text[at] == '.') at++;
-    }
-    return version;
 }
 
 static void set_token(sx_redis_conn *conn) {
@@ -156,16 +124,11 @@ static void time_answered(void *context, int32_t status, const sx_resp *reply) {
 
 /* INFO server */
 static bool take_server(sx_redis_conn *conn, const sx_resp *reply) {
-    span version;
     if (!expect(conn, "INFO", SX_RESP_STRING, reply)) return false;
-    if (!info_field(reply, "redis_version", &version) || !info_id(reply, "run_id", conn->identity.run_id)) {
+    if (!sx_redis_server_read(reply, &conn->server) || !info_id(reply, "run_id", conn->identity.run_id)) {
         sx_redis_conn_fail(conn, STRATA_E_PROTOCOL, "INFO: neither redis_version nor run_id");
         return false;
     }
-    conn->server.version = parse_version(version);
-    conn->server.sharded_pubsub = conn->server.version >= 0x070000;
-    conn->server.eval_ro = conn->server.version >= 0x070000;
-    conn->server.set_nx_get = conn->server.version >= 0x070000;
     return true;
 }
 

@@ -55,10 +55,13 @@ static void changed(sx_redis_cluster *cluster, bool first) {
     if (cluster->events.on_topology != NULL) cluster->events.on_topology(cluster->events.context);
 }
 
-bool sx_redis_map_apply(sx_redis_cluster *cluster, const sx_resp *reply, const sx_redis_address *asked) {
+bool sx_redis_map_apply(sx_redis_cluster *cluster, const sx_resp *reply, bool shards, const sx_redis_address *asked) {
     memset(cluster->scratch, 0, sizeof cluster->scratch);
-    if (!sx_redis_slots_read(reply, asked, take_range, cluster)) {
-        sx_redis_cluster_set_error(cluster, STRATA_E_PROTOCOL, "%s:%u: CLUSTER SLOTS: malformed", asked->host, asked->port);
+    bool tls = cluster->settings->tls != NULL;
+    if (shards ? !sx_redis_shards_read(reply, asked, tls, take_range, cluster)
+               : !sx_redis_slots_read(reply, asked, take_range, cluster)) {
+        sx_redis_cluster_set_error(cluster, STRATA_E_PROTOCOL, "%s:%u: CLUSTER %s: malformed", asked->host, asked->port,
+                                   shards ? "SHARDS" : "SLOTS");
         return false;
     }
     uint32_t owned = 0;

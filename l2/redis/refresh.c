@@ -89,30 +89,48 @@ static void asked_in_vain(sx_redis_cluster *cluster) {
     }
 }
 
+/* Whether the error is one that a server gives for a while to any question. */
+static bool is_passing(const sx_resp *error) {
+    sx_redis_outcome outcome = sx_redis_outcome_of_error(error);
+    return outcome != SX_REDIS_ERROR && outcome != SX_REDIS_NOPERM;
+}
+
+static const char *question(const sx_redis_refresh *refresh) { return refresh->shards ? "SHARDS" : "SLOTS"; }
+
+static bool ask(sx_redis_cluster *cluster, sx_redis_conn *conn, bool shards);
+
 static void map_answered(void *context, int32_t status, const sx_resp *reply) {
     sx_redis_cluster *cluster = context;
     sx_redis_refresh *refresh = &cluster->refresh;
+    sx_redis_conn *conn = refresh->conn;
     refresh->conn = NULL;
     if (cluster->stopping) return;
     if (status == STRATA_OK && reply->type == SX_RESP_ERROR) {
+        if (refresh->shards && !is_passing(reply)) { /* unknown there, or not permitted: what all know will do */
+            refresh->no_shards = true;
+            if (ask(cluster, conn, false)) return;
+        }
         sx_redis_outcome outcome = sx_redis_outcome_of_error(reply);
-        sx_redis_cluster_set_error(cluster, sx_redis_rule_of(outcome)->status, "%s:%u: CLUSTER SLOTS: %.*s",
-                                   refresh->asked.host, refresh->asked.port,
+        sx_redis_cluster_set_error(cluster, sx_redis_rule_of(outcome)->status, "%s:%u: CLUSTER %s: %.*s",
+                                   refresh->asked.host, refresh->asked.port, question(refresh),
                                    (int)(reply->size < 150 ? reply->size : 150), reply->text);
-    } else if (status == STRATA_OK && sx_redis_map_apply(cluster, reply, &refresh->asked)) {
+    } else if (status == STRATA_OK && sx_redis_map_apply(cluster, reply, refresh->shards, &refresh->asked)) {
         close_probe(cluster, "the map is read");
         round_over(cluster, true);
         return;
+    } else if (status == STRATA_OK && refresh->shards && ask(cluster, conn, false)) {
+        return; /* two primaries of one shard, perhaps: SLOTS says whose slots they are */
     }
     asked_in_vain(cluster);
 }
 
-static bool ask(sx_redis_cluster *cluster, sx_redis_conn *conn) {
+static bool ask(sx_redis_cluster *cluster, sx_redis_conn *conn, bool shards) {
     sx_redis_refresh *refresh = &cluster->refresh;
     sx_command command;
     sx_command_init(&command, cluster->settings->alloc);
     sx_command_text(&command, "CLUSTER");
-    sx_command_text(&command, "SLOTS");
+    refresh->shards = shards && sx_redis_conn_server(conn)->cluster_shards && !refresh->no_shards;
+    sx_command_text(&command, question(refresh));
     refresh->asked = *sx_redis_conn_address(conn);
     int32_t status = sx_redis_conn_send(conn, &command, NULL, true, false, map_answered, cluster, &refresh->ticket);
     sx_command_deinit(&command);
@@ -128,8 +146,8 @@ static void answer_late(sx_timer *timer) {
     sx_redis_cluster *cluster = (sx_redis_cluster *)(void *)((char *)refresh - offsetof(sx_redis_cluster, refresh));
     if (refresh->conn == NULL) return;
     (void)sx_redis_conn_forget(refresh->conn, refresh->ticket);
-    sx_redis_cluster_set_error(cluster, STRATA_E_TIMEOUT, "%s:%u: CLUSTER SLOTS: no answer", refresh->asked.host,
-                               refresh->asked.port);
+    sx_redis_cluster_set_error(cluster, STRATA_E_TIMEOUT, "%s:%u: CLUSTER %s: no answer", refresh->asked.host,
+                               refresh->asked.port, question(refresh));
     asked_in_vain(cluster);
 }
 
@@ -155,7 +173,7 @@ static void probe_ready(void *context, sx_redis_conn *conn) {
             sx_redis_map_standalone(cluster, sx_redis_conn_address(conn));
             close_probe(cluster, "found");
             round_over(cluster, cluster->has_map);
-        } else if (!ask(cluster, conn)) {
+        } else if (!ask(cluster, conn, true)) {
             sx_redis_conn_fail(conn, STRATA_E_NOMEM, "out of memory");
         }
     }
@@ -199,7 +217,7 @@ static void ask_next(sx_redis_cluster *cluster) {
     while (cluster->has_map && cluster->is_cluster && refresh->tries++ < LIVE_TRIES) {
         sx_redis_peer *peer = sx_redis_peer_random_ready(cluster, NULL, false);
         if (peer == NULL) break;
-        if (ask(cluster, peer->conn)) return;
+        if (ask(cluster, peer->conn, true)) return;
     }
     probe_next(cluster);
 }

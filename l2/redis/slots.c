@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Reading topology from what servers say: CLUSTER SLOTS, redirects, addresses, CLUSTER NODES; nothing in them is trusted. */
+/* Reading topology from what servers say: CLUSTER SHARDS and SLOTS, redirects, addresses, CLUSTER NODES; nothing in them is trusted. */
 #include "l2/redis/cluster_private.h"
 
 #include <sys/un.h>
@@ -107,6 +107,95 @@ bool sx_redis_slots_read(const sx_resp *reply, const sx_redis_address *asked,
             if (!read_node(&item->items[n], asked, &range, &usable)) return false;
             if (usable && !fn(context, &range)) return false;
         }
+    }
+    return true;
+}
+
+/* ---- CLUSTER SHARDS ---- */
+
+static bool take_host(const sx_resp *host, const sx_redis_address *asked, sx_redis_range *range) {
+    if (host == NULL || host->type == SX_RESP_NULL || (host->type == SX_RESP_STRING && host->size == 0)) {
+        memcpy(range->address.host, asked->host, sizeof range->address.host);
+        return true;
+    }
+    return host->type == SX_RESP_STRING && set_host(&range->address, host->text, host->size);
+}
+
+typedef struct shard_node {
+    sx_redis_range range;
+    bool usable; /* there is an address */
+    bool failed;
+} shard_node;
+
+/* {id, port and tls-port where there are such, ip, endpoint, role, health, ...}: the endpoint as in CLUSTER SLOTS. */
+static bool read_shard_node(const sx_resp *node, const sx_redis_address *asked, bool tls, shard_node *out) {
+    memset(out, 0, sizeof *out);
+    if (node->type != SX_RESP_MAP) return false;
+    const sx_resp *id = sx_resp_map_get(node, "id"), *role = sx_resp_map_get(node, "role");
+    const sx_resp *port = sx_resp_map_get(node, tls ? "tls-port" : "port");
+    const sx_resp *host = sx_resp_map_get(node, "endpoint"), *health = sx_resp_map_get(node, "health");
+    sx_redis_range *range = &out->range;
+    uint64_t number = 0;
+    if (id == NULL || id->type != SX_RESP_STRING || id->size == 0 || id->size >= SX_REDIS_ID_MAX) return false;
+    if (memchr(id->text, '\0', id->size) != NULL || role == NULL || role->type != SX_RESP_STRING) return false;
+    if (port != NULL && (!sx_resp_to_uint(port, &number) || number > UINT16_MAX)) return false;
+    range->address.port = (uint16_t)number;
+    memcpy(range->id, id->text, id->size);
+    range->primary = sx_resp_is_text(role, "master");
+    out->failed = health != NULL && sx_resp_is_text(health, "fail");
+    if (host != NULL && sx_resp_is_text(host, "?")) {
+        host = sx_resp_map_get(node, "ip");
+        if (host == NULL) return true;
+    }
+    out->usable = number != 0 && take_host(host, asked, range);
+    return true;
+}
+
+/* Which of the nodes owns the slots: its only primary, or the only one that has not failed. -1: malformed or not clear,
+   for a while after a failover two may call themselves so. */
+static int find_primary(const sx_resp *nodes, const sx_redis_address *asked, bool tls) {
+    int well = -1, failed = -1, wells = 0, faileds = 0;
+    for (uint32_t n = 0; n < nodes->count; n++) {
+        shard_node node;
+        if (!read_shard_node(&nodes->items[n], asked, tls, &node)) return -1;
+        if (!node.range.primary) continue;
+        *(node.failed ? &failed : &well) = (int)n;
+        *(node.failed ? &faileds : &wells) += 1;
+    }
+    if (wells == 1) return well;
+    return wells == 0 && faileds == 1 ? failed : -1;
+}
+
+static bool read_shard(const sx_resp *shard, const sx_redis_address *asked, bool tls,
+                       bool (*fn)(void *context, const sx_redis_range *range), void *context) {
+    const sx_resp *slots = sx_resp_map_get(shard, "slots"), *nodes = sx_resp_map_get(shard, "nodes");
+    if (slots == NULL || slots->type != SX_RESP_ARRAY || slots->count % 2 != 0) return false;
+    if (nodes == NULL || nodes->type != SX_RESP_ARRAY) return false;
+    if (slots->count == 0) return true;
+    int primary = find_primary(nodes, asked, tls);
+    if (primary < 0) return false;
+    for (uint32_t n = 0; n < nodes->count; n++) {
+        shard_node node;
+        if (!read_shard_node(&nodes->items[n], asked, tls, &node)) return false;
+        node.range.primary = (int)n == primary;
+        uint32_t most = node.range.primary ? slots->count : 2; /* of others it matters who they are, not what they hold */
+        for (uint32_t s = 0; s < most; s += 2) {
+            uint64_t first, last;
+            if (!sx_resp_to_uint(&slots->items[s], &first) || !sx_resp_to_uint(&slots->items[s + 1], &last)) return false;
+            if (first > last || last >= SX_SLOTS) return false;
+            node.range.first = (uint16_t)first;
+            node.range.last = (uint16_t)last;
+            if (node.usable && !fn(context, &node.range)) return false;
+        }
+    }
+    return true;
+}
+
+bool sx_redis_shards_read(const sx_resp *reply, const sx_redis_address *asked, bool tls,
+                          bool (*fn)(void *context, const sx_redis_range *range), void *context) {
+    if (reply->type != SX_RESP_ARRAY) return false;
+    for (uint32_t i = 0; i < reply->count; i++) {
+        if (reply->items[i].type != SX_RESP_MAP || !read_shard(&reply->items[i], asked, tls, fn, context)) return false;
     }
     return true;
 }

@@ -97,7 +97,7 @@ int32_t sx_redis_conn_open(sx_loop *loop, const sx_redis_settings *settings, con
     w.conn = calloc(1, sizeof *w.conn);
     assert_non_null(w.conn);
     w.conn->events = *events;
-    w.conn->server = (sx_redis_server){0x07000f, true, true, true, true};
+    w.conn->server = (sx_redis_server){"Redis", 0x07000f, true, true, true, true, true};
     w.opened++;
     *out = w.conn;
     return STRATA_OK;

@@ -212,6 +212,29 @@ static void what_a_cluster_tells_of_itself(void **state) {
     sx_cluster_stop(servers);
 }
 
+static bool stats_have(sx_cluster *servers, const char *text) {
+    bool found = false;
+    for (uint32_t i = 0; i < sx_cluster_node_count(servers); i++) {
+        char *stats = sx_cluster_command(servers, i, "INFO commandstats");
+        found = found || strstr(stats, text) != NULL;
+        free(stats);
+    }
+    return found;
+}
+
+/* CLUSTER SHARDS is asked; who refuses it is asked for SLOTS. */
+static void how_the_map_is_asked_for(void **state) {
+    (void)state;
+    sx_cluster *servers = start(&(sx_cluster_options){.primaries = 3});
+    expect_hosts(sx_cluster_seeds(servers), NULL, "127.0.0.1");
+    assert_true(stats_have(servers, "cmdstat_cluster|shards:"));
+    assert_false(stats_have(servers, "cmdstat_cluster|slots:"));
+    all_nodes(servers, "ACL SETUSER default -cluster|shards");
+    expect_hosts(sx_cluster_seeds(servers), NULL, "127.0.0.1");
+    assert_true(stats_have(servers, "cmdstat_cluster|slots:"));
+    sx_cluster_stop(servers);
+}
+
 static void bad_addresses_are_named(void **state) {
     (void)state;
     static const char *const bad[][2] = {
@@ -318,6 +341,7 @@ int main(void) {
         cmocka_unit_test(an_ipv6_address),
         cmocka_unit_test(a_name_that_moves),
         cmocka_unit_test(what_a_cluster_tells_of_itself),
+        cmocka_unit_test(how_the_map_is_asked_for),
         cmocka_unit_test(bad_addresses_are_named),
         cmocka_unit_test(credentials_that_change),
     };

@@ -80,6 +80,138 @@ static void malformed_maps_are_refused(void **state) {
     assert_true(read_text("*0\r\n", &s));
 }
 
+/* ---- CLUSTER SHARDS ---- */
+
+#define NODE(id, endpoint, role, health) \
+    "%7\r\n+id\r\n+" id "\r\n+port\r\n:7001\r\n+tls-port\r\n:7002\r\n+ip\r\n+10.2.2.2\r\n+endpoint\r\n" endpoint "\r\n+role\r\n+" role \
+    "\r\n+health\r\n+" health "\r\n"
+#define SHARD(slots, nodes) "%2\r\n+slots\r\n" slots "+nodes\r\n" nodes
+
+typedef struct owners {
+    char of_3[SX_REDIS_ID_MAX], of_9[SX_REDIS_ID_MAX];
+    sx_redis_address at_3;
+    int primaries, others;
+} owners;
+
+static bool note_owner(void *context, const sx_redis_range *range) {
+    owners *o = context;
+    *(range->primary ? &o->primaries : &o->others) += 1;
+    if (!range->primary) return true;
+    if (range->first <= 3 && 3 <= range->last) {
+        memcpy(o->of_3, range->id, sizeof o->of_3);
+        o->at_3 = range->address;
+    }
+    if (range->first <= 9 && 9 <= range->last) memcpy(o->of_9, range->id, sizeof o->of_9);
+    return true;
+}
+
+static bool read_shards(const char *text, bool tls, owners *o) {
+    const sx_resp_limits limits = {.depth_max = 8, .elements_max = 1000, .bulk_bytes_max = 1000};
+    sx_resp_parser *parser;
+    assert_int_equal(sx_resp_parser_create(sx_alloc_default(), &limits, &parser), STRATA_OK);
+    size_t consumed, wanted;
+    const sx_resp *value;
+    memset(o, 0, sizeof *o);
+    assert_int_equal(sx_resp_parse(parser, (const uint8_t *)text, strlen(text), &consumed, &wanted, &value), STRATA_OK);
+    bool ok = sx_redis_shards_read(value, &ASKED, tls, note_owner, o);
+    sx_resp_parser_destroy(parser);
+    return ok;
+}
+
+static void shards(void **state) {
+    (void)state;
+    owners o;
+    /* Two ranges, a replica, and a shard that holds nothing. */
+    const char *usual = "*2\r\n" SHARD("*4\r\n:0\r\n:5\r\n:8\r\n:10\r\n",
+                                       "*2\r\n" NODE("aa", "+h1", "replica", "online") NODE("bb", "+h2", "master", "online"))
+        SHARD("*0\r\n", "*1\r\n" NODE("cc", "+h3", "master", "online"));
+    assert_true(read_shards(usual, false, &o));
+    assert_string_equal(o.of_3, "bb");
+    assert_string_equal(o.of_9, "bb");
+    assert_string_equal(o.at_3.host, "h2");
+    assert_true(o.primaries == 2 && o.others == 1 && o.at_3.port == 7001);
+    assert_true(read_shards(usual, true, &o));
+    assert_int_equal(o.at_3.port, 7002);
+    /* After a failover the old primary may still be told as one: failed. */
+    assert_true(read_shards("*1\r\n" SHARD("*2\r\n:0\r\n:9\r\n", "*2\r\n" NODE("aa", "+h1", "master", "online")
+                                           NODE("bb", "+h2", "master", "fail")), false, &o));
+    assert_string_equal(o.of_3, "aa");
+    assert_true(read_shards("*1\r\n" SHARD("*2\r\n:0\r\n:9\r\n", "*1\r\n" NODE("bb", "+h2", "master", "fail")), false, &o));
+    assert_string_equal(o.of_3, "bb");
+    assert_false(read_shards("*1\r\n" SHARD("*2\r\n:0\r\n:9\r\n", "*2\r\n" NODE("aa", "+h1", "master", "online")
+                                            NODE("bb", "+h2", "master", "online")), false, &o));
+    assert_false(read_shards("*1\r\n" SHARD("*2\r\n:0\r\n:9\r\n", "*1\r\n" NODE("bb", "+h2", "replica", "online")), false, &o));
+    static const char *const hosts[][2] = {{"_", "10.0.0.1"}, {"+", "10.0.0.1"}, {"+?", "10.2.2.2"}, {"+::1", "::1"}};
+    static const char before[] = "*1\r\n%2\r\n+slots\r\n*2\r\n:3\r\n:3\r\n+nodes\r\n*1\r\n%5\r\n+id\r\n+x\r\n+port\r\n:1\r\n+ip\r\n"
+                                 "+10.2.2.2\r\n+role\r\n+master\r\n+endpoint\r\n";
+    for (size_t i = 0; i < sizeof hosts / sizeof hosts[0]; i++) {
+        char text[512];
+        snprintf(text, sizeof text, "%s%s\r\n", before, hosts[i][0]);
+        assert_true(read_shards(text, false, &o));
+        assert_string_equal(o.at_3.host, hosts[i][1]);
+    }
+}
+
+static void malformed_shards_are_refused(void **state) {
+    (void)state;
+    static const char *const bad[] = {
+        "+OK\r\n", "*1\r\n:1\r\n", "*1\r\n%0\r\n", "*1\r\n" SHARD("+x\r\n", "*0\r\n"), "*1\r\n" SHARD("*1\r\n:1\r\n", "*0\r\n"),
+        "*1\r\n" SHARD("*2\r\n:0\r\n:9\r\n", "+x\r\n"), "*1\r\n" SHARD("*2\r\n:0\r\n:9\r\n", "*0\r\n"),
+        "*1\r\n" SHARD("*2\r\n:0\r\n:16384\r\n", "*1\r\n" NODE("aa", "+h1", "master", "online")),
+        "*1\r\n" SHARD("*2\r\n:9\r\n:8\r\n", "*1\r\n" NODE("aa", "+h1", "master", "online")),
+        "*1\r\n" SHARD("*2\r\n+x\r\n:8\r\n", "*1\r\n" NODE("aa", "+h1", "master", "online")),
+        "*1\r\n" SHARD("*2\r\n:0\r\n:9\r\n", "*1\r\n" NODE("", "+h1", "master", "online")),
+        "*1\r\n" SHARD("*2\r\n:0\r\n:9\r\n", "*1\r\n" NODE(ID "x", "+h1", "master", "online")),
+        "*1\r\n" SHARD("*2\r\n:0\r\n:9\r\n", "*1\r\n:1\r\n"),
+        "*1\r\n" SHARD("*2\r\n:0\r\n:9\r\n", "*1\r\n%2\r\n+id\r\n+a\r\n+port\r\n:1\r\n"),
+        "*1\r\n" SHARD("*2\r\n:0\r\n:9\r\n", "*1\r\n%3\r\n+id\r\n+a\r\n+port\r\n:65536\r\n+role\r\n+master\r\n"),
+    };
+    owners o;
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        if (read_shards(bad[i], false, &o)) fail_msg("%zu was accepted", i);
+    }
+    assert_true(read_shards("*0\r\n", false, &o));
+}
+
+/* ---- what a server is ---- */
+
+static void capabilities(void **state) {
+    (void)state;
+    static const struct {
+        const char *info, *product;
+        uint32_t version;
+        bool seven; /* all that came with Redis 7.0 */
+    } cases[] = {
+        {"# Server\r\nredis_version:6.0.20\r\n", "Redis", 0x060014, false},
+        {"# Server\r\nredis_version:6.2.14\r\nredis_git_sha1:0\r\n", "Redis", 0x06020e, false},
+        {"# Server\r\nredis_version:7.0.0\r\n", "Redis", 0x070000, true},
+        {"# Server\r\nredis_version:7.4.2\r\n", "Redis", 0x070402, true},
+        {"# Server\r\nredis_version:8.2.1\r\n", "Redis", 0x080201, true},
+        {"redis_version:255.255.255\n", "Redis", 0xffffff, true},
+        {"# Server\r\nredis_version:7.2.4\r\nserver_name:valkey\r\nvalkey_version:7.2.5\r\n", "Valkey", 0x070205, true},
+        {"# Server\r\nredis_version:7.2.4\r\nserver_name:valkey\r\nvalkey_version:8.1.3\r\n", "Valkey", 0x080103, true},
+        {"# Server\r\nredis_version:7.2.4\r\nserver_name:valkey\r\nvalkey_version:9.0.0-rc1\r\n", "Valkey", 0x090000, true},
+        {"redis_version:unstable\r\n", "Redis", 0, false},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        sx_resp info = {.type = SX_RESP_STRING, .size = strlen(cases[i].info), .text = cases[i].info};
+        sx_redis_server server = {.cluster = true};
+        assert_true(sx_redis_server_read(&info, &server));
+        assert_string_equal(server.product, cases[i].product);
+        assert_int_equal(server.version, cases[i].version);
+        assert_true(server.cluster);
+        assert_int_equal(server.sharded_pubsub, cases[i].seven);
+        assert_int_equal(server.eval_ro, cases[i].seven);
+        assert_int_equal(server.set_nx_get, cases[i].seven);
+        assert_int_equal(server.cluster_shards, cases[i].seven);
+    }
+    sx_redis_server server;
+    sx_resp none = {.type = SX_RESP_STRING, .size = 11, .text = "run_id:abc\n"};
+    assert_false(sx_redis_server_read(&none, &server));
+    none.type = SX_RESP_INTEGER;
+    assert_false(sx_redis_server_read(&none, &server));
+}
+
 static bool redirect(const char *text, bool *asking, uint16_t *slot, sx_redis_address *out) {
     sx_resp error = {.type = SX_RESP_ERROR, .size = strlen(text), .text = text};
     return sx_redis_redirect_read(&error, "10.0.0.1", asking, slot, out);
@@ -182,6 +314,9 @@ static void error_replies_and_rules(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(endpoints),     cmocka_unit_test(malformed_maps_are_refused),
+        cmocka_unit_test(shards),
+        cmocka_unit_test(malformed_shards_are_refused),
+        cmocka_unit_test(capabilities),
         cmocka_unit_test(redirects),     cmocka_unit_test(confirmation),
         cmocka_unit_test(error_replies_and_rules),
     };
