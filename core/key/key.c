@@ -149,6 +149,6 @@ void sx_key_name_channel(sx_buf *buf, const sx_key_tags *tags, uint32_t partitio
 
 void sx_key_name_marker(sx_buf *buf, const sx_key_tags *tags, uint32_t partition, const void *tag, size_t tag_size) {
     append_head(buf, tags, partition);
-    sx_buf_append(buf, "t:", 2);
+    sx_buf_append_byte(buf, '#'); /* no namespace has one */
     sx_buf_append(buf, tag, tag_size);
 }

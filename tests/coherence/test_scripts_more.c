@@ -143,7 +143,7 @@ static void a_marker_is_created_once_and_renewed(void **state) {
     uint64_t n = 0, before = 0, counted = must_write(true);
     sx_message m;
     char marker_name[64], expire[80];
-    snprintf(marker_name, sizeof marker_name, "{%s}s1:t:alice", tags->tags[key.partition].text);
+    snprintf(marker_name, sizeof marker_name, "{%s}s1:#alice", tags->tags[key.partition].text);
     snprintf(expire, sizeof expire, "PEXPIRE %s 5000", marker_name);
     assert_true(next_message(&m));
     assert_true(mark(&tag, 7, &n) == 7);

@@ -94,6 +94,10 @@ static void test_names(void **state) {
     sx_key_name_channel(&buf, tags, 0);
     assert_int_equal(buf.size, 7);
     assert_memory_equal(buf.data, "{0}s1:c", 7);
+    sx_buf_clear(&buf, 1000);
+    sx_key_name_marker(&buf, tags, 0, "1:k", 3); /* never the name of a value: that of "k" in version 1 of "t", say */
+    assert_int_equal(buf.size, 10);
+    assert_memory_equal(buf.data, "{0}s1:#1:k", 10);
     sx_buf_deinit(&buf);
     sx_key_tags_destroy(tags);
 }

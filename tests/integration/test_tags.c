@@ -384,7 +384,7 @@ static void a_message_that_never_came(void **state) {
     const struct sx_key_tag *tag = &tags->tags[sx_key_partition("silent", 6, 256)];
     int owner = sx_cluster_owner(cluster, tag->slot);
     assert_true(owner >= 0);
-    free(sx_cluster_command(cluster, (uint32_t)owner, "DEL {%s}s1:t:silent", tag->text));
+    free(sx_cluster_command(cluster, (uint32_t)owner, "DEL {%s}s1:#silent", tag->text));
     free(sx_cluster_command(cluster, (uint32_t)owner, "HINCRBY {%s}s1:n n 1", tag->text));
     sx_key_tags_destroy(tags);
     test_sleep_ms(600); /* beyond the bound */
@@ -407,7 +407,7 @@ static void a_missing_marker_invalidates(void **state) {
     sx_key_tags *tags = NULL;
     assert_int_equal(sx_key_tags_create(sx_alloc_default(), 256, &tags), STRATA_OK);
     uint32_t partition = sx_key_partition("orphaned", 8, 256);
-    snprintf(name, sizeof name, "{%s}s1:t:orphaned", tags->tags[partition].text);
+    snprintf(name, sizeof name, "{%s}s1:#orphaned", tags->tags[partition].text);
     int owner = sx_cluster_owner(cluster, tags->tags[partition].slot);
     assert_true(owner >= 0);
     free(sx_cluster_command(cluster, (uint32_t)owner, "DEL %s", name));
@@ -430,7 +430,7 @@ static void a_marker_that_was_lost_is_one_for_all(void **state) {
     uint32_t partition = sx_key_partition("one for all", 11, 256);
     sx_key_tags *tags = NULL;
     assert_int_equal(sx_key_tags_create(sx_alloc_default(), 256, &tags), STRATA_OK);
-    snprintf(name, sizeof name, "{%s}s1:t:one for all", tags->tags[partition].text);
+    snprintf(name, sizeof name, "{%s}s1:#one for all", tags->tags[partition].text);
     int owner = sx_cluster_owner(cluster, tags->tags[partition].slot);
     sx_key_tags_destroy(tags);
     assert_true(owner >= 0);
