@@ -342,6 +342,8 @@ void sx_fetch_stored_on_loop(sx_flight *flight, const sx_resp *reply) {
 static void value_done(sx_store_op *op, int32_t status, const sx_resp *reply) {
     sx_flight *flight = SX_CONTAINER(op, sx_flight, store_op);
     if (!sx_fetch_back_on_loop(flight)) return;
+    /* Perhaps what all of a group ask for is larger than their deadlines allow: for a while each goes alone, and learns. */
+    if (status == STRATA_E_TIMEOUT) note_met(flight->engine, GROUP_BYTES_MAX);
     if (status == STRATA_OK) sx_fetch_stored_on_loop(flight, reply);
     else sx_fetch_missed_on_loop(flight, status);
 }

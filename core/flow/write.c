@@ -264,7 +264,7 @@ static void transmit(sx_write *write) {
     op->request.slot = engine->tags->tags[write->partition].slot;
     op->request.deadline_ns = write->deadline_ns;
     op->request.encode = encode;
-    op->request.weight = (size_t)write->item->key_size + write->tail.size + SX_OP_COST;
+    op->request.held = op->request.weight = (size_t)write->item->key_size + write->tail.size + SX_OP_COST;
     op->request.group_kind = carries(write) || write->tail.size > GROUPED_BYTES_MAX ? NULL : &engine->writes;
     op->request.group_tag = write->ns->index;
     op->request.group_key = write->hash;

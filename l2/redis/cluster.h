@@ -62,7 +62,8 @@ typedef struct sx_redis_node {
 #define SX_REDIS_NODES_MAX 1024
 
 /* How requests go together: those of one slot and kind that are submitted in one turn of the loop may go as one command.
-   Each ends as if it had gone alone, but that a deadline that passes before anything was written counts as sent. const */
+   Each ends as if it had gone alone, but that a deadline that passes before anything was written counts as sent, and that a
+   key that holds no string is answered as absent. const */
 #define SX_REDIS_GROUP_MAX 32
 struct sx_redis_request;
 typedef struct sx_redis_group_kind {
@@ -85,7 +86,8 @@ typedef struct sx_redis_request {
     bool bulk;                     /* a large reply is expected: it should not delay others. Reads only: order is lost */
     uint16_t slot;
     int64_t deadline_ns;
-    size_t weight;                 /* bytes of the command, where encode makes it, or of the reply that is expected */
+    size_t weight;                 /* in a group: bytes of the command, or of the reply that is expected */
+    size_t held;                   /* bytes that whoever asks holds for it, where encode makes the command; 0 for few */
     const sx_redis_group_kind *group_kind; /* NULL: goes alone */
     uint64_t group_tag;            /* only those with the same go together */
     uint64_t group_key;            /* no two with the same do; 0: any */

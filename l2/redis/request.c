@@ -20,7 +20,7 @@ static sx_redis_peer *peer_of(const sx_redis_request *request) { return (sx_redi
 /* What a request holds in memory while it waits, but for its structure: what is encoded later is held elsewhere. */
 static size_t held(const sx_redis_request *request) {
     size_t size = request->command.args.size;
-    return request->encode != NULL && request->weight > size ? request->weight : size;
+    return request->encode != NULL && request->held > size ? request->held : size;
 }
 
 void sx_redis_queue_add(sx_redis_queue *queue, sx_redis_request *request) {

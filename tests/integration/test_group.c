@@ -91,7 +91,64 @@ static void everybody_hears_of_each(void **state) {
     sx_cluster_stop(cluster);
 }
 
+/* An engine with its session, and all keys set by it. */
+typedef struct side {
+    sx_cluster *cluster;
+    strata *engine;
+    strata_namespace *ns;
+    strata_session *session;
+} side;
+
+static side side_open(void) {
+    side s = {.cluster = test_cluster_start(&(sx_cluster_options){0})};
+    s.engine = test_engine_open(TEST_OPTIONS("l2.nodes", sx_cluster_seeds(s.cluster), "l2.open_wait", "5s", "l1.enabled", "false",
+                                             "l2.breaker_failures", "0"), NULL);
+    s.ns = test_engine_ns(s.engine, "g");
+    s.session = test_engine_session(s.engine);
+    find_keys();
+    set_all(s.session, s.ns, "first");
+    return s;
+}
+
+static void side_close(side *s) {
+    strata_session_close(s->session);
+    assert_int_equal(strata_close(s->engine, 2000), STRATA_OK);
+    sx_cluster_stop(s->cluster);
+}
+
+/* All keys, each with that status. */
+static void get_each(side *s, uint32_t deadline_ms, int32_t status) {
+    strata_result results[COUNT];
+    strata_op_options options = {.struct_size = sizeof options, .deadline_ms = deadline_ms};
+    (void)strata_mget_wait(s->session, s->ns, key_list, COUNT, &options, results);
+    for (uint32_t i = 0; i < COUNT; i++) {
+        assert_int_equal(results[i].status, status);
+        strata_result_release(s->session, &results[i]);
+    }
+}
+
+/* Values that are not known yet may be so large that no group of them is answered in time, again and again. */
+static void who_got_no_answer_together_asks_alone(void **state) {
+    (void)state;
+    side s = side_open();
+    get_each(&s, 5000, STRATA_OK);
+    int64_t grouped = test_metric(s.engine, "l2.grouped");
+    assert_int_equal(sx_cluster_pause(s.cluster, 0), 0);
+    get_each(&s, 200, STRATA_E_TIMEOUT);
+    assert_int_equal(sx_cluster_resume(s.cluster, 0), 0);
+    assert_true(test_metric(s.engine, "l2.grouped") > grouped);
+    grouped = test_metric(s.engine, "l2.grouped");
+    get_each(&s, 5000, STRATA_OK);
+    assert_int_equal(test_metric(s.engine, "l2.grouped"), grouped);
+    for (int i = 0; i < 20; i++) get_each(&s, 5000, STRATA_OK); /* they are small: together again */
+    assert_true(test_metric(s.engine, "l2.grouped") > grouped);
+    side_close(&s);
+}
+
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(everybody_hears_of_each)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(everybody_hears_of_each),
+        cmocka_unit_test(who_got_no_answer_together_asks_alone),
+    };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

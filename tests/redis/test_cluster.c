@@ -374,6 +374,42 @@ static void a_full_queue_refuses_at_once(void **state) {
     test_drive_close(&drive);
 }
 
+static void encode_nothing(sx_redis_request *request, const sx_redis_node *node) { (void)request, (void)node; }
+
+/* How many of ten are refused while there is no map yet. */
+static int refused_of_ten(test_drive *drive, size_t held, size_t weight) {
+    test_request requests[10];
+    int overloaded = 0;
+    for (int i = 0; i < 10; i++) {
+        test_request_init(drive, &requests[i], "GET full", 1, 2000);
+        requests[i].request.encode = encode_nothing;
+        requests[i].request.held = held;
+        requests[i].request.weight = weight;
+        test_request_submit(drive, &requests[i]);
+    }
+    for (int i = 0; i < 10; i++) {
+        overloaded += test_request_wait(drive, &requests[i]) == SX_REDIS_OVERLOADED;
+        test_request_deinit(&requests[i]);
+    }
+    return overloaded;
+}
+
+static void a_queue_counts_what_is_held(void **state) {
+    (void)state;
+    static const struct { size_t held, weight; int refused; } cases[] = {
+        {20000, 0, 7}, /* three fit, and what is refused leaves no trace in the count */
+        {0, 20000, 0}, /* what is expected in return is not here yet */
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        test_drive drive;
+        test_drive_init(&drive);
+        drive.settings.queue_bytes_max = 65536;
+        test_drive_open(&drive, SX_REDIS_MODE_AUTO, sx_cluster_seeds(servers));
+        assert_int_equal(refused_of_ten(&drive, cases[i].held, cases[i].weight), cases[i].refused);
+        test_drive_close(&drive);
+    }
+}
+
 static void a_killed_primary_is_replaced(void **state) {
     (void)state;
     test_drive drive;
@@ -439,6 +475,7 @@ int main(void) {
         cmocka_unit_test(an_idle_second_connection_survives_a_timeout),
         cmocka_unit_test(a_paused_node_keeps_deadlines),
         cmocka_unit_test(a_full_queue_refuses_at_once),
+        cmocka_unit_test(a_queue_counts_what_is_held),
         cmocka_unit_test(a_killed_primary_is_replaced),
         cmocka_unit_test(clusterdown_is_told), /* last: nothing works after it */
     };
