@@ -88,7 +88,7 @@ void sx_publish_encode_over(const sx_publish *publish, const sx_publish_key *key
 /* Reads a tag's marker; where there is none, creates and announces it: tail is the marker's behind its head, as a value's. */
 void sx_publish_encode_mark(const sx_publish *publish, const sx_publish_key *key, uint64_t nonce, int64_t ttl_ms,
                             const uint8_t *tail, size_t tail_size, sx_command *command);
-/* Stores a load's result if the lease with token is still there, and its namespace was not cleared later than at floor; id of
+/* Stores a load's result if the lease with token is still there, and floor is where its namespace was cleared last; id of
    the value is the token. */
 void sx_publish_encode_fill(const sx_publish *publish, const sx_publish_key *key, uint64_t token, int64_t deadline_ms,
                             int64_t ttl_ms, const uint8_t *tail, size_t tail_size, uint64_t floor, sx_command *command);

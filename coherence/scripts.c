@@ -176,8 +176,9 @@ static const char mark_text[] =
     "return redis.call('GET', KEYS[1])\n";
 
 /* KEYS value, counter.  ARGV deadline_ms, ttl_ms, the lease but for its last byte, publish command, channel, FILLED
-   message, value with an empty head, namespace's field, floor. What was loaded is not stored where its namespace was cleared
-   at an n that is later than floor, the last one its loader's process knew of before it was asked; nor where nobody knows. */
+   message, value with an empty head, namespace's field, floor. What was loaded is not stored where floor, the
+   last clear of its namespace that its loader's process knew of before it was asked, is not the last one here: a later one
+   came, or a failover lost that one, whose n then says nothing of those since. Nor where nobody knows. */
 static const char fill_text[] =
     LUA_TIME LUA_USABLE
     "local deadline = tonumber(ARGV[1])\n"
@@ -187,7 +188,7 @@ static const char fill_text[] =
     "local c = redis.call('HMGET', KEYS[2], 'n', 'b', ARGV[8])\n"
     "local n = tonumber(c[1] or nil)\n"
     "local floor = math.max(tonumber(c[2] or nil) or 0, tonumber(c[3] or nil) or 0)\n"
-    "if not usable(n) or floor > tonumber(ARGV[9]) then\n"
+    "if not usable(n) or floor ~= tonumber(ARGV[9]) then\n"
     "  redis.call('UNLINK', KEYS[1])\n"
     "  if string.byte(lease, 12) == 195 then redis.call(ARGV[4], ARGV[5], ARGV[6]) end\n"
     "  return -3\n"
@@ -232,7 +233,7 @@ static const char refill_text[] =
     "local c = redis.call('HMGET', KEYS[2], 'n', 'b', ARGV[5])\n"
     "local n = tonumber(c[1] or nil)\n"
     "local floor = math.max(tonumber(c[2] or nil) or 0, tonumber(c[3] or nil) or 0)\n"
-    "if not usable(n) or floor > tonumber(ARGV[6]) then return -3 end\n"
+    "if not usable(n) or floor ~= tonumber(ARGV[6]) then return -3 end\n"
     "if not ARGV[7] then\n"
     "  redis.call('UNLINK', KEYS[1])\n"
     "  return {n, ms}\n"

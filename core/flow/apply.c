@@ -48,7 +48,9 @@ static sx_item *carried(strata *engine, const strata_namespace *ns, uint32_t par
    and this message was missed, so that what is put is the newest, and proven as of now. */
 static void apply_value(strata *engine, uint32_t partition, const strata_namespace *ns, const sx_message *message) {
     sx_trust_mark mark = sx_trust_mark_on_loop(engine->trust, partition);
-    sx_item *item = engine->l1_on && mark.term != 0 ? carried(engine, ns, partition, message) : NULL;
+    /* A clear by this process may have overtaken it: its answer came over another connection. */
+    bool usable = engine->l1_on && mark.term != 0 && message->n >= sx_floors_of_on_loop(engine, ns, partition);
+    sx_item *item = usable ? carried(engine, ns, partition, message) : NULL;
     uint64_t hash = sx_l1_hash(&engine->secret, ns->index, message->key, message->key_size);
     settle(engine, hash, ns, message->key, message->key_size, partition, message->n);
     uint32_t stripe = sx_flight_stripe(hash);
@@ -76,6 +78,11 @@ static void apply_filled(strata *engine, const strata_namespace *ns, const sx_me
 void sx_apply_clear_on_loop(strata *engine, strata_namespace *ns, uint32_t partition, uint64_t n) {
     sx_flights_mark_wide(engine->flights, partition, ns, n);
     sx_floors_raise_on_loop(engine, ns, partition, n);
+}
+
+void sx_apply_pattern_on_loop(strata *engine, strata_namespace *ns, uint32_t partition) {
+    sx_flights_mark_wide(engine->flights, partition, ns, 0);
+    sx_namespace_cleared(ns);
 }
 
 void sx_apply_message_on_loop(void *context, uint32_t partition, const sx_message *message) {
@@ -113,7 +120,7 @@ void sx_apply_message_on_loop(void *context, uint32_t partition, const sx_messag
         sx_apply_clear_on_loop(engine, ns, partition, message->n);
         break;
     case SX_MESSAGE_PATTERN: /* what matched was invalidated key by key; what L2 does not hold is found by proving it anew */
-        sx_namespace_cleared(ns);
+        sx_apply_pattern_on_loop(engine, ns, partition);
         break;
     default:
         break;

@@ -547,6 +547,8 @@ void sx_audit_stop_on_loop(strata *engine);
 void sx_apply_message_on_loop(void *engine, uint32_t partition, const sx_message *message);
 /* The namespace was cleared in the partition at n. */
 void sx_apply_clear_on_loop(strata *engine, strata_namespace *ns, uint32_t partition, uint64_t n);
+/* What matched a pattern is gone from L2, there or (SX_PARTITIONS_ALL) everywhere. */
+void sx_apply_pattern_on_loop(strata *engine, strata_namespace *ns, uint32_t partition);
 /* A version n of the key was seen: nothing older stays in L1 or gets in. Stripe lock held. */
 void sx_apply_observed_locked(strata *engine, uint64_t hash, uint16_t ns, const void *key, size_t key_size,
                               uint64_t n);

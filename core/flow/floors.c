@@ -54,9 +54,17 @@ static bool put(strata *engine, strata_namespace *ns, uint32_t partition, uint64
 void sx_floors_raise_on_loop(strata *engine, strata_namespace *ns, uint32_t partition, uint64_t n) {
     sx_floor *floor = &engine->floors[partition];
     floor->raises++;
-    if (n <= sx_floors_of_on_loop(engine, ns, partition)) return;
-    if (!put(engine, ns, partition, n)) floor->generation = 0; /* asked again, until there is memory to know the answer */
-    sx_namespace_cleared(ns);
+    uint64_t known = sx_floors_of_on_loop(engine, ns, partition);
+    /* Asked again: until there is memory to know the answer; or since a replaced primary may have acknowledged what is known. */
+    if (n < known || (n > known && !put(engine, ns, partition, n))) floor->generation = 0;
+    sx_namespace_cleared(ns); /* also where the floor is known: an answer that told of it makes nothing unproven */
+}
+
+static uint32_t open_namespaces(strata *engine) {
+    sx_lock_acquire(&engine->lock);
+    uint32_t count = engine->namespace_count;
+    sx_lock_release(&engine->lock);
+    return count;
 }
 
 void sx_floors_ask_on_loop(strata *engine, sx_store_op *op, uint32_t partition, int64_t deadline_ns, sx_floors_asked *asked,
@@ -74,27 +82,21 @@ void sx_floors_ask_on_loop(strata *engine, sx_store_op *op, uint32_t partition, 
     asked->mark = sx_trust_mark_on_loop(engine->trust, partition);
     asked->at_ns = sx_loop_now_ns(engine->loop);
     asked->raises = engine->floors[partition].raises;
+    asked->names = open_namespaces(engine);
     sx_counter_add_shared(&engine->counters[SX_FLOW_METRIC_FLOORS_ASKED], 1);
     sx_store_submit_on_loop(engine->store, op);
-}
-
-static uint32_t open_namespaces(strata *engine) {
-    sx_lock_acquire(&engine->lock);
-    uint32_t count = engine->namespace_count;
-    sx_lock_release(&engine->lock);
-    return count;
 }
 
 bool sx_floors_answered_on_loop(strata *engine, const sx_store_op *op, uint32_t partition, const sx_floors_asked *asked,
                                 const sx_resp *reply) {
     sx_floor *floor = &engine->floors[partition];
-    uint32_t names = open_namespaces(engine);
-    bool proves = sx_trust_may_fill_on_loop(engine->trust, partition, &asked->mark, op->request.identity), kept = true;
     /* Where it proves something, and no clear was heard of in between, it is all there is: at another server than before the
-       floors may be lower. Else they only rise. */
-    if (proves && asked->raises == floor->raises && floor->generation != asked->mark.generation) {
+       floors may be lower. Else they only rise, and are asked for again: too high, they would refuse every fill. */
+    bool proves = asked->raises == floor->raises, kept = true;
+    proves = sx_trust_may_fill_on_loop(engine->trust, partition, &asked->mark, op->request.identity) && proves;
+    if (proves && floor->generation != asked->mark.generation) {
         floor->base = 0;
-        for (uint32_t i = 0; i < names; i++) (void)put(engine, engine->namespaces[i], partition, 0);
+        for (uint32_t i = 0; i < asked->names; i++) (void)put(engine, engine->namespaces[i], partition, 0);
     }
     size_t at = 0;
     for (sx_publish_floor said; sx_publish_next_floor(reply, &at, &said);) {
@@ -107,7 +109,7 @@ bool sx_floors_answered_on_loop(strata *engine, const sx_store_op *op, uint32_t 
             kept = put(engine, ns, partition, said.n) && kept;
     }
     if (at != reply->count || !kept) return false;
-    floor->names = names;
+    floor->names = asked->names;
     floor->asked_ns = asked->at_ns;
     if (proves) floor->generation = asked->mark.generation;
     return true;

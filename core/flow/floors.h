@@ -14,7 +14,7 @@ typedef struct sx_floor {
     uint64_t generation; /* the partition's, at which the floors are proven; 0 not */
     int64_t asked_ns;    /* when L2 was last asked, with an answer; INT64_MIN never */
     uint64_t raises;     /* CLEAR messages heard, and own ones done */
-    uint32_t names;      /* namespaces that were open when the answer was read: what it said of others is forgotten */
+    uint32_t names;      /* namespaces that were open when it was asked for: of others no clear may have been heard */
 } sx_floor;
 
 /* What is noted when a partition's floors are asked for. owner: loop */
@@ -22,6 +22,7 @@ typedef struct sx_floors_asked {
     sx_trust_mark mark;
     int64_t at_ns;
     uint64_t raises;
+    uint32_t names; /* open namespaces */
 } sx_floors_asked;
 
 int32_t sx_floors_create(strata *engine);

@@ -53,7 +53,8 @@ void sx_renewal_forget_locked(sx_op *op) {
 static void end_on_loop(sx_renewal *renewal) {
     strata *engine = renewal->engine;
     sx_pending_end(engine, cost_of(renewal->count));
-    if (renewal->announced != NULL) sx_namespace_cleared(renewal->announced); /* here its own messages may still be on their way */
+    if (renewal->announced != NULL) /* here its own messages may still be on their way */
+        sx_apply_pattern_on_loop(engine, renewal->announced, SX_PARTITIONS_ALL);
     sx_flights_lock(engine->flights, renewal->stripe);
     sx_op *op = renewal->op;
     renewal->op = NULL;

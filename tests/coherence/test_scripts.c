@@ -369,6 +369,10 @@ static void a_load_from_before_a_clear_is_not_stored(void **state) {
     assert_false(is_there()); /* the next one loads */
     assert_true(next_message(&m));
     assert_int_equal(m.kind, SX_MESSAGE_FILLED); /* and who waits is told */
+    floor_known = cleared + 1; /* a failover lost that one, and this one came after it */
+    assert_int_equal(place(43)->type, SX_RESP_NULL);
+    assert_int_equal(do_fill(43, 0, &filled, &ms), SX_PUBLISH_LOST);
+    assert_false(is_there());
     assert_int_equal(place(43)->type, SX_RESP_NULL);
     floor_known = cleared;
     assert_int_equal(do_fill(43, 0, &filled, &ms), SX_PUBLISH_DONE);
