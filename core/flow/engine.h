@@ -62,7 +62,7 @@ struct strata_namespace {
     /* Added to the generation of what a hit compares; grows with each clear. atomic: relaxed, ordered by the lease that is
        read before it */
     _Atomic uint64_t clears;
-    struct sx_recovery_forgotten *forgotten; /* owner: loop; by partition (core/flow/recovery.c); NULL: nothing was */
+    struct sx_recovery_clear *reclear; /* owner: loop; by partition, what a failover undoes (core/flow/recovery.c); NULL: nothing */
     uint64_t *floors; /* owner: loop; by partition, when it was cleared last (core/flow/floors.h); NULL: never, as far as is known */
 };
 
@@ -94,7 +94,7 @@ typedef struct sx_recovery {
     int64_t bytes;
     int64_t *replaced; /* per partition: until when its former primary was proven; INT64_MIN: not replaced */
     bool posted, waiting; /* to be looked at */
-    bool forgetful;       /* some namespace has forgotten something */
+    bool reclears;        /* some namespace may have to be cleared again */
     sx_task task;
     sx_timer timer;
     sx_log_gate gate;

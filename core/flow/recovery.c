@@ -6,8 +6,9 @@
    (unknown.c) or as a renewal (renew.c). Where trust stands on another server than that one, it goes from here to there,
    and comes back once it is acknowledged again: so another failover finds it in either place, whenever it comes.
 
-   A ring, oldest first, bounded in number and bytes. What finds no room is forgotten: its namespace is cleared in its partition
-   where it would have been repeated. Only tags are lost, and counted. */
+   Keys and tags are in a ring, oldest first, bounded in number and bytes. What finds no room is forgotten: its namespace is cleared
+   in its partition where it would have been repeated. Only tags are lost, and counted. A clear takes no room in the ring: in each
+   partition the last one of a namespace stands for all before it. */
 #include <string.h>
 
 #include "core/flow/engine.h"
@@ -18,7 +19,7 @@
 #define FIRST_CAPACITY 64
 
 typedef struct sx_recovery_entry {
-    sx_item *item;        /* for its key bytes only: the key's, the tag's name, or none: its namespace, cleared */
+    sx_item *item;        /* for its key bytes only: the key's, or the tag's name */
     strata_namespace *ns; /* of a key; else NULL */
     uint64_t hash;
     uint64_t n;           /* UINT64_MAX: its place in the order is not known */
@@ -85,39 +86,37 @@ static void log_overflow(strata *engine, const char *what) {
                      "%s: more than coherence.recovery_ops_max or recovery_bytes_max allow is not remembered", what);
 }
 
-/* ---- what was forgotten --------------------------------------------------------------------------------------- */
+/* ---- what is cleared again ------------------------------------------------------------------------------------ */
 
-/* Of one namespace in one partition. */
-struct sx_recovery_forgotten {
+/* Of one namespace in one partition: it was cleared, or something of it was forgotten, for which it is cleared instead. */
+struct sx_recovery_clear {
     int64_t at_ns;     /* the last; 0: nothing */
     uint64_t identity; /* of who acknowledged it all; 0: nobody has, or several */
 };
 
 static void look_again(strata *engine);
 
-static void forget(strata *engine, strata_namespace *ns, uint32_t partition, uint64_t identity) {
-    log_overflow(engine, ns == NULL ? "invalidations of tags" : "invalidations");
-    if (ns == NULL || engine->stopping || SX_BROKEN(replay)) return;
-    if (ns->forgotten == NULL)
-        ns->forgotten = sx_allocate_zero(&engine->alloc, engine->partitions * sizeof *ns->forgotten);
-    if (ns->forgotten == NULL) return;
-    struct sx_recovery_forgotten *forgotten = &ns->forgotten[partition];
-    bool same = forgotten->at_ns == 0 || forgotten->identity == identity;
-    forgotten->at_ns = sx_loop_now_ns(engine->loop);
-    forgotten->identity = same ? identity : 0;
-    engine->window.forgetful = true;
-    if (forgotten->identity != sx_trust_identity_on_loop(engine->trust, partition)) look_again(engine);
+/* False when out of memory. */
+static bool keep_clear(strata *engine, strata_namespace *ns, uint32_t partition, uint64_t identity) {
+    if (ns->reclear == NULL) ns->reclear = sx_allocate_zero(&engine->alloc, engine->partitions * sizeof *ns->reclear);
+    if (ns->reclear == NULL) return false;
+    struct sx_recovery_clear *reclear = &ns->reclear[partition];
+    bool same = reclear->at_ns == 0 || reclear->identity == identity;
+    reclear->at_ns = sx_loop_now_ns(engine->loop);
+    reclear->identity = same ? identity : 0;
+    engine->window.reclears = true;
+    if (reclear->identity != sx_trust_identity_on_loop(engine->trust, partition)) look_again(engine);
+    return true;
 }
 
-/* Whose it is: a key's, or the one that is cleared; NULL for a tag. */
-static strata_namespace *namespace_of(const strata *engine, const sx_recovery_entry *entry) {
-    if (entry->ns != NULL) return entry->ns;
-    return entry->item->key_size == 0 ? engine->namespaces[entry->item->ns] : NULL;
+static void forget(strata *engine, strata_namespace *ns, uint32_t partition, uint64_t identity) {
+    log_overflow(engine, ns == NULL ? "invalidations of tags" : "invalidations");
+    if (ns != NULL && !engine->stopping && !SX_BROKEN(replay)) (void)keep_clear(engine, ns, partition, identity);
 }
 
 static void forget_oldest(strata *engine) {
     sx_recovery_entry entry = take(engine);
-    forget(engine, namespace_of(engine, &entry), entry.partition, entry.identity);
+    forget(engine, entry.ns, entry.partition, entry.identity);
     sx_item_release(entry.item);
 }
 
@@ -143,15 +142,14 @@ typedef struct walk {
 static bool repeat_renewal(walk *w, const sx_recovery_entry *entry) {
     sx_item **last = &w->started[entry->hash % STARTED];
     const sx_item *item = entry->item;
-    if (*last != NULL && (*last)->key_size == item->key_size && (*last)->ns == item->ns && (*last)->partition == item->partition &&
+    if (*last != NULL && (*last)->key_size == item->key_size &&
         memcmp(sx_item_key(*last), sx_item_key(item), item->key_size) == 0) {
         count(w->engine, SX_FLOW_METRIC_RECOVERY_SUPERSEDED, 1);
         sx_item_release(entry->item);
         return true;
     }
-    strata_namespace *ns = item->key_size == 0 ? w->engine->namespaces[item->ns] : NULL;
     if (w->tags == TAGS_AT_ONCE ||
-        !sx_renewal_repeat_on_loop(w->engine, ns, entry->partition, sx_item_key(item), item->key_size))
+        !sx_renewal_repeat_on_loop(w->engine, NULL, entry->partition, sx_item_key(item), item->key_size))
         return false;
     w->tags++;
     count(w->engine, SX_FLOW_METRIC_RECOVERY_QUEUED, 1);
@@ -161,33 +159,34 @@ static bool repeat_renewal(walk *w, const sx_recovery_entry *entry) {
 }
 
 /* Whether something of it is still to be cleared. */
-static bool clear_forgotten(walk *w, strata_namespace *ns, uint32_t partition, int64_t now_ns) {
+static bool clear_again(walk *w, strata_namespace *ns, uint32_t partition, int64_t now_ns) {
     strata *engine = w->engine;
-    struct sx_recovery_forgotten *forgotten = &ns->forgotten[partition];
-    if (forgotten->at_ns == 0) return false;
-    if (forgotten->identity == sx_trust_identity_on_loop(engine->trust, partition)) return false;
-    bool over = forgotten->identity != 0 && now_ns - forgotten->at_ns > engine->replay_window_ns;
+    struct sx_recovery_clear *reclear = &ns->reclear[partition];
+    if (reclear->at_ns == 0) return false;
+    if (reclear->identity == sx_trust_identity_on_loop(engine->trust, partition)) return false;
+    bool over = reclear->identity != 0 && now_ns - reclear->at_ns > engine->replay_window_ns;
     if (!over) {
         if (w->tags == TAGS_AT_ONCE || sx_trust_mark_on_loop(engine->trust, partition).term == 0 ||
             !sx_renewal_repeat_on_loop(engine, ns, partition, "", 0))
             return true;
         w->tags++;
+        count(engine, SX_FLOW_METRIC_RECOVERY_QUEUED, 1);
         count(engine, SX_FLOW_METRIC_RECOVERY_CLEARED, 1);
     }
-    forgotten->at_ns = 0;
+    reclear->at_ns = 0;
     return false;
 }
 
-static bool clear_all_forgotten(walk *w, int64_t now_ns) {
+static bool clear_all_again(walk *w, int64_t now_ns) {
     strata *engine = w->engine;
     sx_lock_acquire(&engine->lock);
     uint32_t names = engine->namespace_count;
     sx_lock_release(&engine->lock);
     bool again = false;
-    for (uint32_t i = 0; i < names && engine->window.forgetful; i++) {
+    for (uint32_t i = 0; i < names && engine->window.reclears; i++) {
         strata_namespace *ns = engine->namespaces[i];
-        for (uint32_t p = 0; ns->forgotten != NULL && p < engine->partitions; p++)
-            if (clear_forgotten(w, ns, p, now_ns)) again = true;
+        for (uint32_t p = 0; ns->reclear != NULL && p < engine->partitions; p++)
+            if (clear_again(w, ns, p, now_ns)) again = true;
     }
     return again;
 }
@@ -210,7 +209,7 @@ static void look(strata *engine) {
     walk w = {.engine = engine};
     bool again = false;
     if (engine->stopping) return;
-    if (window->forgetful) again = clear_all_forgotten(&w, now_ns);
+    if (window->reclears) again = clear_all_again(&w, now_ns);
     for (uint32_t left = window->count; left > 0; left--) {
         sx_recovery_entry entry = take(engine);
         if (is_over(engine, &entry, now_ns)) {
@@ -253,7 +252,7 @@ static void look_again(strata *engine) {
 void sx_recovery_replaced_on_loop(void *context, uint32_t partition, int64_t proven_ns) {
     strata *engine = context;
     sx_recovery *window = &engine->window;
-    if ((window->count == 0 && !window->forgetful) || engine->stopping) return;
+    if ((window->count == 0 && !window->reclears) || engine->stopping) return;
     if (window->replaced[partition] == INT64_MIN || window->replaced[partition] > proven_ns)
         window->replaced[partition] = proven_ns;
     if (window->posted) return;
@@ -273,7 +272,7 @@ static void note(strata *engine, sx_recovery_entry *entry) {
                                   window->bytes + bytes_of(entry) > engine->recovery_bytes_max))
         forget_oldest(engine);
     if (window->count == window->capacity && !grow(engine)) {
-        forget(engine, namespace_of(engine, entry), entry->partition, entry->identity);
+        forget(engine, entry->ns, entry->partition, entry->identity);
         sx_item_release(entry->item);
         return;
     }
@@ -299,12 +298,15 @@ void sx_recovery_note_renewal_on_loop(strata *engine, strata_namespace *ns, cons
                                       uint32_t partition, uint64_t identity, bool repeated) {
     if (engine->stopping || SX_BROKEN(replay)) return;
     if (repeated && identity != 0) count(engine, SX_FLOW_METRIC_RECOVERY_REPLAYED, 1);
-    uint16_t index = ns == NULL ? 0 : ns->index;
-    sx_item_facts facts = {.expires_ns = SX_EXPIRES_NEVER, .ns = index, .partition = (uint16_t)partition};
-    uint64_t hash = size == 0 ? partition : sx_l1_hash(&engine->secret, 0, name, size);
+    if (ns != NULL) {
+        if (!keep_clear(engine, ns, partition, identity)) log_overflow(engine, "clears");
+        return;
+    }
+    sx_item_facts facts = {.expires_ns = SX_EXPIRES_NEVER, .partition = (uint16_t)partition};
+    uint64_t hash = sx_l1_hash(&engine->secret, 0, name, size);
     sx_recovery_entry entry = {.hash = hash, .identity = identity, .partition = partition};
     entry.item = sx_item_create(engine->heap, name, size, "", 0, &facts);
-    if (entry.item == NULL) forget(engine, ns, partition, identity);
+    if (entry.item == NULL) forget(engine, NULL, partition, identity);
     else note(engine, &entry);
 }
 
@@ -330,8 +332,8 @@ void sx_recovery_deinit(strata *engine) {
     while (window->count != 0) drop_oldest(engine);
     for (uint32_t i = 0; i < engine->namespace_count; i++) {
         strata_namespace *ns = engine->namespaces[i];
-        if (ns->forgotten != NULL) sx_release(&engine->alloc, ns->forgotten, engine->partitions * sizeof *ns->forgotten);
-        ns->forgotten = NULL;
+        if (ns->reclear != NULL) sx_release(&engine->alloc, ns->reclear, engine->partitions * sizeof *ns->reclear);
+        ns->reclear = NULL;
     }
     sx_release(&engine->alloc, window->entries, window->capacity * sizeof *window->entries);
     if (window->replaced != NULL)

@@ -82,7 +82,7 @@ const sx_metric_row sx_flow_metrics[SX_FLOW_METRIC_COUNT] = {
     [SX_FLOW_METRIC_RECOVERY_OVERFLOWED] = {"recovery.overflowed", "operations",
                                             "invalidations that recovery had no room to remember", 0},
     [SX_FLOW_METRIC_RECOVERY_CLEARED] = {"recovery.cleared", "operations",
-                                         "partitions in which a namespace was cleared for such invalidations", 0},
+                                         "partitions in which a namespace was cleared again, or for such invalidations", 0},
     [SX_FLOW_METRIC_AUDIT_CHECKED] = {"audit.checked", "1", "entries of L1 compared with L2", 0},
     [SX_FLOW_METRIC_AUDIT_IN_FLIGHT] = {"audit.in_flight", "1",
                                         "of these, different, but replaced, or no longer trusted, within the bound", 0},

@@ -407,6 +407,21 @@ static void a_stale_answer_is_none_that_was_cleared(void **state) {
 
 /* ---- failover ---- */
 
+static void what_is_kept_of_clears_takes_no_room_from_keys(void **state) {
+    (void)state;
+    side a = {.engine = test_engine_open(TEST_OPTIONS("l2.nodes", sx_cluster_seeds(cluster), "l2.open_wait", "10s",
+                                                      "coherence.recovery_ops_max", "4", "coherence.replay_window", "60s"), NULL)};
+    a.ns = test_engine_ns(a.engine, "room");
+    a.session = test_engine_session(a.engine);
+    assert_true(test_metric_wait(a.engine, "coherence.partitions_trusted", PARTITIONS, 20000));
+    assert_int_equal(strata_invalidate_wait(a.session, a.ns, test_bytes("k"), NULL), STRATA_OK);
+    clear(&a);
+    clear(&a);
+    assert_int_equal(test_metric(a.engine, "recovery.window"), 1);
+    assert_int_equal(test_metric(a.engine, "recovery.overflowed"), 0);
+    close_side(&a);
+}
+
 /* The successor has not seen the clear: its sender repeats it there, else all of the namespace would be back. */
 static void a_failover_undoes_no_acknowledged_clear(void **state) {
     (void)state;
@@ -476,6 +491,7 @@ int main(void) {
         cmocka_unit_test(a_message_that_never_came),
         cmocka_unit_test(a_missing_counter_brings_nothing_back),
         cmocka_unit_test(a_stale_answer_is_none_that_was_cleared),
+        cmocka_unit_test(what_is_kept_of_clears_takes_no_room_from_keys),
         cmocka_unit_test(a_failover_undoes_no_acknowledged_clear), /* node 0 is gone */
         cmocka_unit_test(a_successor_that_knows_of_it),           /* and another */
     };
