@@ -90,7 +90,10 @@ typedef struct sx_hot {
 typedef struct sx_recovery {
     struct sx_recovery_entry *entries;
     uint32_t capacity; /* a power of two, or 0 */
-    uint32_t head, count;
+    uint32_t count;
+    uint64_t head;
+    uint32_t owed;     /* of count */
+    uint64_t newest[SX_UNKNOWN_BUCKETS]; /* of those that were owed, by hash */
     int64_t bytes;
     int64_t *replaced; /* per partition: until when its former primary was proven; INT64_MIN: not replaced */
     bool posted, waiting; /* to be looked at */
@@ -527,9 +530,13 @@ void sx_unknown_cut_off_on_loop(strata *engine);
 /* recovery.c: on the loop but for init and deinit */
 int32_t sx_recovery_init(strata *engine);
 void sx_recovery_deinit(strata *engine);
-/* The server of that identity has nothing of the key that is older than n, because of an invalidation. */
+/* The server of that identity has nothing of the key that is older than n, because of an invalidation; owed: of one that had
+   failed. */
 void sx_recovery_note_on_loop(strata *engine, strata_namespace *ns, sx_item *key, uint64_t hash, uint32_t partition, uint64_t n,
-                              uint64_t identity);
+                              uint64_t identity, bool owed);
+/* Whether the server of that identity may lack one that had failed: what stands there is not read. */
+bool sx_recovery_hides_on_loop(const strata *engine, uint64_t hash, uint16_t ns, const void *key, size_t key_size,
+                               uint64_t identity);
 /* A tag's invalidation, or (ns not NULL) a namespace's clear in one partition, was acknowledged by the server of that
    identity; 0: it must be repeated. repeated: it was. */
 void sx_recovery_note_renewal_on_loop(strata *engine, strata_namespace *ns, const void *name, uint32_t size,

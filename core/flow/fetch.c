@@ -315,6 +315,12 @@ static void hit(sx_flight *flight, const sx_envelope *envelope) {
     else valid(flight, item);
 }
 
+/* Whether the server that answered may lack an invalidation that this process has been told of as failed. */
+static bool is_hidden(const sx_flight *flight) {
+    return sx_recovery_hides_on_loop(flight->engine, flight->hash, flight->ns->index, flight->key, flight->key_size,
+                                     flight->store_op.request.identity);
+}
+
 /* What stands at the key: a value, somebody's lease, nothing, or something that is not ours. */
 void sx_fetch_stored_on_loop(sx_flight *flight, const sx_resp *reply) {
     strata *engine = flight->engine;
@@ -330,6 +336,11 @@ void sx_fetch_stored_on_loop(sx_flight *flight, const sx_resp *reply) {
     sx_envelope_kind kind = reply->type == SX_RESP_STRING
                                 ? sx_envelope_decode(reply->text, reply->size, &envelope)
                                 : SX_ENVELOPE_CORRUPT;
+    if (kind == SX_ENVELOPE_VALUE && is_hidden(flight)) {
+        flight->no_lease = true; /* as where it is owed still */
+        sx_fetch_missed_on_loop(flight, STRATA_MISS);
+        return;
+    }
     if (kind == SX_ENVELOPE_VALUE) {
         hit(flight, &envelope);
         return;

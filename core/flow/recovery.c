@@ -6,6 +6,9 @@
    (unknown.c) or as a renewal (renew.c). Where trust stands on another server than that one, it goes from here to there,
    and comes back once it is acknowledged again: so another failover finds it in either place, whenever it comes.
 
+   What failed first is read past by this process as long as it is here, wherever another server than that one answers: nothing
+   says that the value there is not the one that was to be removed.
+
    Keys and tags are in a ring, oldest first, bounded in number and bytes. What finds no room is forgotten: its namespace is cleared
    in its partition where it would have been repeated. Only tags are lost, and counted. A clear takes no room in the ring: in each
    partition the last one of a namespace stands for all before it. */
@@ -25,7 +28,9 @@ typedef struct sx_recovery_entry {
     uint64_t n;           /* UINT64_MAX: its place in the order is not known */
     uint64_t identity;    /* of who acknowledged it; 0: nobody has */
     int64_t at_ns;
+    uint64_t older;       /* where owed: the place of the one before it in its bucket */
     uint32_t partition;
+    bool owed;            /* its caller was told that it failed: another server's answers are read past */
 } sx_recovery_entry;
 
 static void count(strata *engine, uint32_t metric, int64_t more) {
@@ -38,17 +43,21 @@ static int64_t bytes_of(const sx_recovery_entry *entry) {
     return (int64_t)(sizeof *entry + sx_item_footprint(entry->item));
 }
 
-static sx_recovery_entry *at(const sx_recovery *window, uint32_t index) {
-    return &window->entries[(window->head + index) & (window->capacity - 1)];
+/* Places are numbered without end; those from head to head + count are taken. */
+static sx_recovery_entry *at_place(const sx_recovery *window, uint64_t place) {
+    return &window->entries[place & (window->capacity - 1)];
 }
+
+static sx_recovery_entry *at(const sx_recovery *window, uint32_t index) { return at_place(window, window->head + index); }
 
 /* The oldest, with its reference to the item. */
 static sx_recovery_entry take(strata *engine) {
     sx_recovery *window = &engine->window;
     sx_recovery_entry entry = *at(window, 0);
     window->bytes -= bytes_of(&entry);
-    window->head = (window->head + 1) & (window->capacity - 1);
+    window->head++;
     window->count--;
+    window->owed -= entry.owed;
     count(engine, SX_FLOW_METRIC_RECOVERY_WINDOW, -1);
     return entry;
 }
@@ -60,11 +69,10 @@ static bool grow(strata *engine) {
     uint32_t capacity = window->capacity == 0 ? FIRST_CAPACITY : 2 * window->capacity;
     sx_recovery_entry *entries = sx_allocate(&engine->alloc, capacity * sizeof *entries);
     if (entries == NULL) return false;
-    for (uint32_t i = 0; i < window->count; i++) entries[i] = *at(window, i);
+    for (uint32_t i = 0; i < window->count; i++) entries[(window->head + i) & (capacity - 1)] = *at(window, i);
     sx_release(&engine->alloc, window->entries, window->capacity * sizeof *entries);
     window->entries = entries;
     window->capacity = capacity;
-    window->head = 0;
     return true;
 }
 
@@ -74,8 +82,30 @@ static void put(strata *engine, const sx_recovery_entry *entry) {
     assert(window->count < window->capacity);
     window->count++;
     window->bytes += bytes_of(entry);
-    *at(window, window->count - 1) = *entry;
+    uint64_t place = window->head + window->count - 1;
+    *at_place(window, place) = *entry;
+    if (entry->owed) {
+        uint64_t *newest = &window->newest[entry->hash % SX_UNKNOWN_BUCKETS];
+        at_place(window, place)->older = *newest;
+        *newest = place;
+        window->owed++;
+    }
     count(engine, SX_FLOW_METRIC_RECOVERY_WINDOW, 1);
+}
+
+/* The newest of those of the key that were owed; NULL: none. */
+static const sx_recovery_entry *find_owed(const strata *engine, uint64_t hash, uint16_t ns, const void *key, size_t key_size) {
+    const sx_recovery *window = &engine->window;
+    if (window->owed == 0) return NULL;
+    /* Who has left the ring is followed by none that has not. */
+    for (uint64_t place = window->newest[hash % SX_UNKNOWN_BUCKETS]; place - window->head < window->count;) {
+        const sx_recovery_entry *entry = at_place(window, place);
+        if (entry->hash == hash && entry->item->ns == ns && entry->item->key_size == key_size &&
+            memcmp(sx_item_key(entry->item), key, key_size) == 0)
+            return entry;
+        place = entry->older;
+    }
+    return NULL;
 }
 
 static void log_overflow(strata *engine, const char *what) {
@@ -280,10 +310,17 @@ static void note(strata *engine, sx_recovery_entry *entry) {
     if (is_lost(engine, entry)) look_again(engine);
 }
 
+bool sx_recovery_hides_on_loop(const strata *engine, uint64_t hash, uint16_t ns, const void *key, size_t key_size,
+                               uint64_t identity) {
+    const sx_recovery_entry *entry = find_owed(engine, hash, ns, key, key_size);
+    if (entry == NULL || SX_BROKEN(owed_elsewhere)) return false;
+    return entry->identity != identity && !is_over(engine, entry, sx_loop_now_ns(engine->loop));
+}
+
 void sx_recovery_note_on_loop(strata *engine, strata_namespace *ns, sx_item *key, uint64_t hash, uint32_t partition, uint64_t n,
-                              uint64_t identity) {
+                              uint64_t identity, bool owed) {
     if (engine->stopping || SX_BROKEN(replay)) return;
-    sx_recovery_entry entry = {.item = key, .ns = ns, .hash = hash, .n = n, .identity = identity, .partition = partition};
+    sx_recovery_entry entry = {.item = key, .ns = ns, .hash = hash, .n = n, .identity = identity, .partition = partition, .owed = owed};
     sx_trust_mark mark = sx_trust_mark_on_loop(engine->trust, partition);
     if (mark.term != 0 && is_lost(engine, &entry)) {
         /* A primary that was replaced and does not know it yet? Its n says nothing then. */
@@ -321,6 +358,7 @@ int32_t sx_recovery_init(strata *engine) {
     engine->recovery_ops_max = (uint32_t)sx_config_int(config, "coherence.recovery_ops_max");
     engine->recovery_bytes_max = sx_config_int(config, "coherence.recovery_bytes_max");
     engine->replay_window_ns = sx_config_int(config, "coherence.replay_window");
+    engine->window.head = 1; /* so that 0 is the place of none */
     engine->window.replaced = sx_allocate(&engine->alloc, engine->partitions * sizeof *engine->window.replaced);
     if (engine->window.replaced == NULL) return STRATA_E_NOMEM;
     for (uint32_t p = 0; p < engine->partitions; p++) engine->window.replaced[p] = INT64_MIN;

@@ -148,7 +148,7 @@ static void resolved(sx_unknown *unknown, uint64_t n, bool stayed) {
     if (unknown->not_before_ms != 0) count(engine, SX_FLOW_METRIC_UNKNOWN_RESOLVED);
     if (unknown->invalidated) /* what stayed is no older than what was replayed */
         sx_recovery_note_on_loop(engine, unknown->ns, key, unknown->hash, unknown->partition, stayed ? unknown->replay_n : n,
-                                 unknown->store_op.request.identity);
+                                 unknown->store_op.request.identity, true);
     sx_write *queue = unknown->queue;
     unknown_free(unknown);
     for (sx_write *next; queue != NULL; queue = next) {
@@ -344,7 +344,7 @@ void sx_unknown_settled_on_loop(strata *engine, uint64_t hash, uint16_t ns, cons
     sx_unknown *unknown = find_key(engine, hash, ns, key, key_size);
     if (unknown == NULL || unknown->not_before_ms != 0 || unknown->in_store || proven_ns <= unknown->wanted_ns) return;
     count(engine, SX_FLOW_METRIC_RECOVERY_SUPERSEDED);
-    sx_recovery_note_on_loop(engine, unknown->ns, unknown->key, hash, unknown->partition, n, identity);
+    sx_recovery_note_on_loop(engine, unknown->ns, unknown->key, hash, unknown->partition, n, identity, true);
     unknown_free(unknown);
 }
 

@@ -145,7 +145,10 @@ static void written(sx_write *write, uint64_t n) {
         sx_marks_stamp(engine, engine->loop_record, item, write->mark.generation))
         (void)sx_l1_put(engine->l1, engine->loop_record, write->hash, item, SX_L1_PUT_NEWER);
     sx_flights_unlock(engine->flights, stripe);
-    if (write->invalidate) sx_recovery_note_on_loop(engine, write->ns, item, write->hash, write->partition, n, identity);
+    /* What had failed is settled at this server now, by a set too. */
+    bool owed = sx_recovery_hides_on_loop(engine, write->hash, item->ns, sx_item_key(item), item->key_size, identity);
+    if (write->invalidate || owed)
+        sx_recovery_note_on_loop(engine, write->ns, item, write->hash, write->partition, n, identity, owed);
     /* An own write of unknown outcome may still happen after this one: done is what is settled. */
     write->done_n = n;
     if (!sx_unknown_queue_on_loop(write)) sx_write_end_on_loop(write, STRATA_OK, n);

@@ -49,6 +49,7 @@
     X(lease_node, 4)         /* a lease is good at the node that granted it */                                   \
     X(owed, 9)               /* an invalidation that failed is repeated */                                       \
     X(owed_hidden, 9)        /* and its key not read meanwhile */                                                \
+    X(owed_elsewhere, 9)     /* nor from another server than executed it at last */                              \
     X(replay, 9)             /* what a failover may have lost is repeated */
 
 #ifdef STRATA_BROKEN_RULES

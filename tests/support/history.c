@@ -121,26 +121,6 @@ static const fact *missed(const facts *f, uint64_t value, int64_t by_ns) {
     return low < f->count && f->list[low].from_ns <= by_ns ? &f->list[low] : NULL;
 }
 
-/* ---- what is repeated ---- */
-
-/* Whether an invalidation is its process's to repeat: it failed, or a failover may have lost it. */
-static bool is_repeated(const view *v, const history_op *op) {
-    if (op->kind == HISTORY_FAILED_WRITE) return op->invalidates != 0;
-    return op->kind == HISTORY_INVALIDATE && loss_within(v, op->start_ns, op->end_ns, false) != NULL;
-}
-
-/* From when on that must have happened; INT64_MAX: perhaps never. */
-static int64_t repeated_from(const view *v, const history_op *op) {
-    const history_rules *rules = v->rules;
-    const history_loss *loss = loss_within(v, op->start_ns, op->end_ns, false);
-    int64_t from_ns = loss != NULL && loss->to_ns > op->end_ns ? loss->to_ns : op->end_ns;
-    size_t i = 0;
-    while (i < rules->repeated_count && rules->repeated_ns[i] < from_ns) i++;
-    if (i == rules->repeated_count) return INT64_MAX;
-    int64_t killed_ns = op->process < rules->killed_count ? rules->killed_ns[op->process] : 0;
-    return killed_ns != 0 && killed_ns < rules->repeated_ns[i] ? INT64_MAX : rules->repeated_ns[i];
-}
-
 /* ---- reads ---- */
 
 /* Whether the value came from a loader that began before that invalidation and ended after it. */
@@ -193,11 +173,6 @@ static bool is_own(const history_op *op) {
     return is_write(op) || (op->kind == HISTORY_FAILED_WRITE && op->invalidates);
 }
 
-/* Whether a failed invalidation may have been executed at last by a primary that was replaced, and not by its successor yet. */
-static bool is_open(const view *v, const history_op *failed, const history_op *read) {
-    return loss_within(v, failed->start_ns, read->end_ns, false) != NULL && repeated_from(v, failed) > read->start_ns;
-}
-
 static void judge_reads(view *v) {
     facts *f = &v->scratch;
     size_t places = v->count;
@@ -218,7 +193,6 @@ static void judge_reads(view *v) {
             if (read->kind != HISTORY_READ || read->process != process) continue;
             const fact *first = missed(f, read->value, read->start_ns);
             if (first == NULL || (v->rules->loss_count != 0 && loss_within(v, read->start_ns, read->end_ns, true))) continue;
-            if (!is_write(first->op) && is_open(v, first->op, read)) continue;
             blind[j] = true;
             note(v->report, HISTORY_OWN_WRITE, read, first->op);
         }
@@ -237,7 +211,25 @@ static void judge_reads(view *v) {
     free(blind);
 }
 
-/* ---- what was to be repeated ---- */
+/* ---- what is repeated ---- */
+
+/* Whether an invalidation is its process's to repeat: it failed, or a failover may have lost it. */
+static bool is_repeated(const view *v, const history_op *op) {
+    if (op->kind == HISTORY_FAILED_WRITE) return op->invalidates != 0;
+    return op->kind == HISTORY_INVALIDATE && loss_within(v, op->start_ns, op->end_ns, false) != NULL;
+}
+
+/* From when on that must have happened; INT64_MAX: perhaps never. */
+static int64_t repeated_from(const view *v, const history_op *op) {
+    const history_rules *rules = v->rules;
+    const history_loss *loss = loss_within(v, op->start_ns, op->end_ns, false);
+    int64_t from_ns = loss != NULL && loss->to_ns > op->end_ns ? loss->to_ns : op->end_ns;
+    size_t i = 0;
+    while (i < rules->repeated_count && rules->repeated_ns[i] < from_ns) i++;
+    if (i == rules->repeated_count) return INT64_MAX;
+    int64_t killed_ns = op->process < rules->killed_count ? rules->killed_ns[op->process] : 0;
+    return killed_ns != 0 && killed_ns < rules->repeated_ns[i] ? INT64_MAX : rules->repeated_ns[i];
+}
 
 static void judge_repeated(view *v) {
     facts *f = &v->scratch;
