@@ -70,6 +70,11 @@ bool sx_redis_map_apply(sx_redis_cluster *cluster, const sx_resp *reply, bool sh
         sx_redis_cluster_set_error(cluster, STRATA_E_L2_DOWN, "%s:%u: no slot is assigned", asked->host, asked->port);
         return false;
     }
+    if (shards && owned < SX_SLOTS) { /* or nobody owns the others: SLOTS says which */
+        sx_redis_cluster_set_error(cluster, STRATA_E_PROTOCOL, "%s:%u: CLUSTER SHARDS: %u slots have no owner", asked->host,
+                                   asked->port, (unsigned)(SX_SLOTS - owned));
+        return false;
+    }
     bool first = !cluster->has_map;
     cluster->is_cluster = true;
     if (first || memcmp(cluster->owner, cluster->scratch, sizeof cluster->owner) != 0) {

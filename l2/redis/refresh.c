@@ -119,7 +119,7 @@ static void map_answered(void *context, int32_t status, const sx_resp *reply) {
         round_over(cluster, true);
         return;
     } else if (status == STRATA_OK && refresh->shards && ask(cluster, conn, false)) {
-        return; /* two primaries of one shard, perhaps: SLOTS says whose slots they are */
+        return; /* slots that two primaries claim, or none, perhaps: SLOTS says whose they are */
     }
     asked_in_vain(cluster);
 }

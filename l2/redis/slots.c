@@ -92,15 +92,23 @@ static bool read_node(const sx_resp *node, const sx_redis_address *asked, sx_red
     return true;
 }
 
+/* Ranges that together are more than all slots are no map, and would take as long to walk as there are many. */
+static bool take_slots(uint32_t *left, uint64_t first, uint64_t last) {
+    if (first > last || last >= SX_SLOTS || last - first + 1 > *left) return false;
+    *left -= (uint32_t)(last - first + 1);
+    return true;
+}
+
 bool sx_redis_slots_read(const sx_resp *reply, const sx_redis_address *asked,
                          bool (*fn)(void *context, const sx_redis_range *range), void *context) {
+    uint32_t left = SX_SLOTS;
     if (reply->type != SX_RESP_ARRAY) return false;
     for (uint32_t i = 0; i < reply->count; i++) {
         const sx_resp *item = &reply->items[i];
         if (item->type != SX_RESP_ARRAY || item->count < 3) return false;
         uint64_t first, last;
         if (!sx_resp_to_uint(&item->items[0], &first) || !sx_resp_to_uint(&item->items[1], &last)) return false;
-        if (first > last || last >= SX_SLOTS) return false;
+        if (!take_slots(&left, first, last)) return false;
         for (uint32_t n = 2; n < item->count; n++) {
             sx_redis_range range = {.first = (uint16_t)first, .last = (uint16_t)last, .primary = n == 2};
             bool usable;
@@ -166,12 +174,23 @@ static int find_primary(const sx_resp *nodes, const sx_redis_address *asked, boo
     return wells == 0 && faileds == 1 ? failed : -1;
 }
 
-static bool read_shard(const sx_resp *shard, const sx_redis_address *asked, bool tls,
+/* Some servers tell a shard's slots from the first node in its list: none where that is a primary that was replaced, and
+   the one that owns them is told as one as well. */
+static bool has_two_primaries(const sx_resp *nodes, const sx_redis_address *asked, bool tls) {
+    uint32_t primaries = 0;
+    for (uint32_t n = 0; n < nodes->count; n++) {
+        shard_node node;
+        primaries += read_shard_node(&nodes->items[n], asked, tls, &node) && node.range.primary;
+    }
+    return primaries > 1;
+}
+
+static bool read_shard(const sx_resp *shard, const sx_redis_address *asked, bool tls, uint32_t *left,
                        bool (*fn)(void *context, const sx_redis_range *range), void *context) {
     const sx_resp *slots = sx_resp_map_get(shard, "slots"), *nodes = sx_resp_map_get(shard, "nodes");
     if (slots == NULL || slots->type != SX_RESP_ARRAY || slots->count % 2 != 0) return false;
     if (nodes == NULL || nodes->type != SX_RESP_ARRAY) return false;
-    if (slots->count == 0) return true;
+    if (slots->count == 0) return !has_two_primaries(nodes, asked, tls);
     int primary = find_primary(nodes, asked, tls);
     if (primary < 0) return false;
     for (uint32_t n = 0; n < nodes->count; n++) {
@@ -182,7 +201,7 @@ static bool read_shard(const sx_resp *shard, const sx_redis_address *asked, bool
         for (uint32_t s = 0; s < most; s += 2) {
             uint64_t first, last;
             if (!sx_resp_to_uint(&slots->items[s], &first) || !sx_resp_to_uint(&slots->items[s + 1], &last)) return false;
-            if (first > last || last >= SX_SLOTS) return false;
+            if (node.range.primary ? !take_slots(left, first, last) : first > last || last >= SX_SLOTS) return false;
             node.range.first = (uint16_t)first;
             node.range.last = (uint16_t)last;
             if (node.usable && !fn(context, &node.range)) return false;
@@ -193,9 +212,10 @@ static bool read_shard(const sx_resp *shard, const sx_redis_address *asked, bool
 
 bool sx_redis_shards_read(const sx_resp *reply, const sx_redis_address *asked, bool tls,
                           bool (*fn)(void *context, const sx_redis_range *range), void *context) {
+    uint32_t left = SX_SLOTS;
     if (reply->type != SX_RESP_ARRAY) return false;
     for (uint32_t i = 0; i < reply->count; i++) {
-        if (reply->items[i].type != SX_RESP_MAP || !read_shard(&reply->items[i], asked, tls, fn, context)) return false;
+        if (reply->items[i].type != SX_RESP_MAP || !read_shard(&reply->items[i], asked, tls, &left, fn, context)) return false;
     }
     return true;
 }

@@ -11,6 +11,7 @@
 #include <strata/status.h>
 
 #include "l2/redis/cluster_private.h"
+#include "tests/support/drive.h"
 
 #define ID "0123456789012345678901234567890123456789"
 
@@ -72,7 +73,8 @@ static void malformed_maps_are_refused(void **state) {
         "*1\r\n*3\r\n:-1\r\n:4\r\n*3\r\n+h\r\n:1\r\n+a\r\n", "*1\r\n*3\r\n:0\r\n:4\r\n*2\r\n+h\r\n:1\r\n",
         "*1\r\n*3\r\n:0\r\n:4\r\n*3\r\n+h\r\n:65536\r\n+a\r\n", "*1\r\n*3\r\n:0\r\n:4\r\n*3\r\n:1\r\n:1\r\n+a\r\n",
         "*1\r\n*3\r\n:0\r\n:4\r\n*3\r\n+h\r\n:1\r\n+\r\n", "*1\r\n*3\r\n:0\r\n:4\r\n*3\r\n+h\r\n:1\r\n+" ID "x\r\n",
-        "*1\r\n*3\r\n:0\r\n:4\r\n+h\r\n"};
+        "*1\r\n*3\r\n:0\r\n:4\r\n+h\r\n",
+        "*2\r\n*3\r\n:0\r\n:16383\r\n*3\r\n+h\r\n:1\r\n+a\r\n*3\r\n:4\r\n:4\r\n*3\r\n+h\r\n:1\r\n+a\r\n"};
     seen s;
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
         if (read_text(bad[i], &s)) fail_msg("'%s' was accepted", bad[i]);
@@ -141,6 +143,11 @@ static void shards(void **state) {
     assert_false(read_shards("*1\r\n" SHARD("*2\r\n:0\r\n:9\r\n", "*2\r\n" NODE("aa", "+h1", "master", "online")
                                             NODE("bb", "+h2", "master", "online")), false, &o));
     assert_false(read_shards("*1\r\n" SHARD("*2\r\n:0\r\n:9\r\n", "*1\r\n" NODE("bb", "+h2", "replica", "online")), false, &o));
+    /* Slots told from the first node, which owns none any more. */
+    assert_false(read_shards("*1\r\n" SHARD("*0\r\n", "*2\r\n" NODE("aa", "+h1", "master", "fail")
+                                            NODE("bb", "+h2", "master", "online")), false, &o));
+    assert_true(read_shards("*1\r\n" SHARD("*0\r\n", "*2\r\n" NODE("aa", "+h1", "replica", "online")
+                                           NODE("bb", "+h2", "master", "online")), false, &o));
     static const char *const hosts[][2] = {{"_", "10.0.0.1"}, {"+", "10.0.0.1"}, {"+?", "10.2.2.2"}, {"+::1", "::1"}};
     static const char before[] = "*1\r\n%2\r\n+slots\r\n*2\r\n:3\r\n:3\r\n+nodes\r\n*1\r\n%5\r\n+id\r\n+x\r\n+port\r\n:1\r\n+ip\r\n"
                                  "+10.2.2.2\r\n+role\r\n+master\r\n+endpoint\r\n";
@@ -159,6 +166,9 @@ static void malformed_shards_are_refused(void **state) {
         "*1\r\n" SHARD("*2\r\n:0\r\n:9\r\n", "+x\r\n"), "*1\r\n" SHARD("*2\r\n:0\r\n:9\r\n", "*0\r\n"),
         "*1\r\n" SHARD("*2\r\n:0\r\n:16384\r\n", "*1\r\n" NODE("aa", "+h1", "master", "online")),
         "*1\r\n" SHARD("*2\r\n:9\r\n:8\r\n", "*1\r\n" NODE("aa", "+h1", "master", "online")),
+        "*1\r\n" SHARD("*4\r\n:0\r\n:16383\r\n:9\r\n:9\r\n", "*1\r\n" NODE("aa", "+h1", "master", "online")),
+        "*2\r\n" SHARD("*2\r\n:0\r\n:16383\r\n", "*1\r\n" NODE("aa", "+h1", "master", "online"))
+            SHARD("*2\r\n:0\r\n:0\r\n", "*1\r\n" NODE("bb", "+h2", "master", "online")),
         "*1\r\n" SHARD("*2\r\n+x\r\n:8\r\n", "*1\r\n" NODE("aa", "+h1", "master", "online")),
         "*1\r\n" SHARD("*2\r\n:0\r\n:9\r\n", "*1\r\n" NODE("", "+h1", "master", "online")),
         "*1\r\n" SHARD("*2\r\n:0\r\n:9\r\n", "*1\r\n" NODE(ID "x", "+h1", "master", "online")),
@@ -171,6 +181,35 @@ static void malformed_shards_are_refused(void **state) {
         if (read_shards(bad[i], false, &o)) fail_msg("%zu was accepted", i);
     }
     assert_true(read_shards("*0\r\n", false, &o));
+}
+
+/* A map is taken from SHARDS only where it has all slots; SLOTS says whether the others have no owner. */
+static void shards_that_lack_slots_are_no_map(void **state) {
+    (void)state;
+    static const struct {
+        const char *text;
+        bool whole;
+    } cases[] = {
+        {"*2\r\n" SHARD("*2\r\n:0\r\n:16382\r\n", "*1\r\n" NODE("aa", "+127.0.0.1", "master", "online"))
+             SHARD("*0\r\n", "*1\r\n" NODE("bb", "+127.0.0.2", "master", "online")), false},
+        {"*1\r\n" SHARD("*2\r\n:0\r\n:16383\r\n", "*1\r\n" NODE("aa", "+127.0.0.1", "master", "online")), true},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        test_drive drive;
+        test_drive_init(&drive);
+        test_drive_open(&drive, SX_REDIS_MODE_CLUSTER, "127.0.0.1:1");
+        const sx_resp_limits limits = {.depth_max = 8, .elements_max = 1000, .bulk_bytes_max = 1000};
+        sx_resp_parser *parser;
+        assert_int_equal(sx_resp_parser_create(sx_alloc_default(), &limits, &parser), STRATA_OK);
+        size_t consumed, wanted;
+        const sx_resp *value;
+        assert_int_equal(sx_resp_parse(parser, (const uint8_t *)cases[i].text, strlen(cases[i].text), &consumed, &wanted, &value),
+                         STRATA_OK);
+        assert_int_equal(sx_redis_map_apply(drive.cluster, value, true, &ASKED), cases[i].whole);
+        assert_int_equal(sx_redis_cluster_has_map(drive.cluster), cases[i].whole);
+        sx_resp_parser_destroy(parser);
+        test_drive_close(&drive);
+    }
 }
 
 /* ---- what a server is ---- */
@@ -316,6 +355,7 @@ int main(void) {
         cmocka_unit_test(endpoints),     cmocka_unit_test(malformed_maps_are_refused),
         cmocka_unit_test(shards),
         cmocka_unit_test(malformed_shards_are_refused),
+        cmocka_unit_test(shards_that_lack_slots_are_no_map),
         cmocka_unit_test(capabilities),
         cmocka_unit_test(redirects),     cmocka_unit_test(confirmation),
         cmocka_unit_test(error_replies_and_rules),
