@@ -74,13 +74,21 @@ static int32_t error_status(const sx_resp *error) {
     return STRATA_E_REFUSED;
 }
 
+/* How much of an error may be told. Who does not know a command repeats its arguments, and HELLO's are credentials. */
+static size_t quotable(const sx_resp *error) {
+    static const char arguments[] = "with args";
+    const char *from = memmem(error->text, error->size, arguments, sizeof arguments - 1);
+    size_t size = from == NULL ? error->size : (size_t)(from - error->text);
+    while (size > 0 && (error->text[size - 1] == ' ' || error->text[size - 1] == ',')) size--;
+    return size < 150 ? size : 150;
+}
+
 /* Closes unless reply is of the type wanted. */
 static bool expect(sx_redis_conn *conn, const char *what, sx_resp_type type, const sx_resp *reply) {
     if (conn->state == SX_REDIS_CONN_CLOSING) return false;
     if (reply->type == type) return true;
     if (reply->type == SX_RESP_ERROR) {
-        sx_redis_conn_fail(conn, error_status(reply), "%s: %.*s", what, (int)(reply->size < 150 ? reply->size : 150),
-                           reply->text);
+        sx_redis_conn_fail(conn, error_status(reply), "%s: %.*s", what, (int)quotable(reply), reply->text);
     } else {
         sx_redis_conn_fail(conn, STRATA_E_PROTOCOL, "%s: an answer of an unexpected type", what);
     }
