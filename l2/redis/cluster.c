@@ -71,6 +71,12 @@ static int32_t read_seeds(sx_redis_cluster *cluster, const char *nodes, char *er
         }
         cluster->seed_count++;
     }
+    for (uint32_t i = 0; i < cluster->seed_count && cluster->settings->tls != NULL; i++) {
+        if (!sx_redis_address_is_unix(&cluster->seeds[i])) continue;
+        snprintf(error, error_size, "l2.tls is on, and l2.nodes has '%s': servers speak no TLS on Unix sockets",
+                 cluster->seeds[i].host);
+        return STRATA_E_CONFIG;
+    }
     if (cluster->seed_count > 0) return STRATA_OK;
     snprintf(error, error_size, "l2.nodes: no address");
     return STRATA_E_CONFIG;

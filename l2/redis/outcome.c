@@ -73,7 +73,7 @@ static const sx_option option_rows[] = {
      "File that holds the password, without the line's end; read again for each connection, so that it may be replaced while "
      "the program runs; empty: l2.password."},
     {"l2.tls", SX_OPTION_BOOLEAN, 0, 1, "off", NULL, false, false,
-     "Whether all connections are under TLS (1.2 or later); the files below are read when the engine opens."},
+     "Whether all connections are under TLS (1.2 or later), which Unix sockets can't be; the files below are read when the engine opens."},
     {"l2.tls_ca_file", SX_OPTION_STRING, 0, 4096, "", NULL, false, false,
      "PEM file of the authorities that servers' certificates must come from; empty, as l2.tls_ca_path: the system's."},
     {"l2.tls_ca_path", SX_OPTION_STRING, 0, 4096, "", NULL, false, false,

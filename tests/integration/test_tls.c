@@ -88,6 +88,9 @@ static void opening_says_what_is_wrong(void **state) {
     status = test_engine_try(TEST_OPTIONS("l2.nodes", seeds, "l2.tls", "on", "l2.tls_ca_file", "/nowhere"), NULL, &engine, &error);
     assert_int_equal(status, STRATA_E_CONFIG);
     assert_non_null(strstr(error.text, "l2.tls_ca_file: '/nowhere': "));
+    status = test_engine_try(TEST_OPTIONS("l2.nodes", "127.0.0.1:1, unix:/nowhere", "l2.tls", "on"), NULL, &engine, &error);
+    assert_int_equal(status, STRATA_E_CONFIG);
+    assert_non_null(strstr(error.text, "l2.tls is on, and l2.nodes has 'unix:/nowhere': "));
 }
 
 static void without_openssl_it_is_refused(void **state) {
