@@ -211,6 +211,10 @@ void sx_trust_node_step(sx_trust_node *node) {
     } else if (node->owned == 0) {
         sx_trust_node_close(node, STRATA_E_CLOSED, "the node owns no partition any more");
         return;
+    } else if (!sx_redis_address_same(sx_redis_conn_address(node->conn), &node->record->address)) {
+        /* The data connections are there already: identities from two addresses are never the same. */
+        sx_trust_node_close(node, STRATA_E_UNAVAILABLE, "the node has another address now");
+        return;
     } else if (is_unanswered(node, now_ns)) {
         sx_trust_node_close(node, STRATA_E_TIMEOUT, "a heartbeat was not answered");
         return;

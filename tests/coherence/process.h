@@ -33,6 +33,7 @@ typedef struct process {
     sx_trust_word words[P];
     uint32_t messages[P]; /* sequenced ones */
     uint64_t last_n[P];
+    uint64_t answered_by; /* identity of who executed the last invalidation */
     int32_t refused;
     char refused_text[512];
     uint32_t refusals;
@@ -226,6 +227,7 @@ static inline uint64_t invalidate(process *p, uint32_t partition) {
     for (int i = 0; i < 2000 && !write.done; i++) sx_loop_turn(p->loop, 1);
     assert_true(write.done);
     assert_int_equal(write.outcome, SX_REDIS_OK);
+    p->answered_by = write.request.identity;
     sx_command_deinit(&write.request.command);
     return write.n;
 }

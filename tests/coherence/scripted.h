@@ -38,6 +38,7 @@ typedef struct sent {
 
 struct sx_redis_conn {
     sx_redis_conn_events events;
+    sx_redis_address address;
     sx_redis_identity identity;
     sx_redis_server server;
     sent queue[QUEUE];
@@ -92,11 +93,11 @@ int32_t sx_redis_conn_open(sx_loop *loop, const sx_redis_settings *settings, con
                            const sx_redis_conn_events *events, sx_redis_conn **out) {
     (void)loop;
     (void)settings;
-    (void)address;
     assert_null(w.conn);
     w.conn = calloc(1, sizeof *w.conn);
     assert_non_null(w.conn);
     w.conn->events = *events;
+    w.conn->address = *address;
     w.conn->server = (sx_redis_server){"Redis", 0x07000f, true, true, true, true, true};
     w.opened++;
     *out = w.conn;
@@ -109,6 +110,7 @@ void sx_redis_conn_close(sx_redis_conn *conn, int32_t status, const char *reason
     conn->closing = true;
 }
 
+const sx_redis_address *sx_redis_conn_address(const sx_redis_conn *conn) { return &conn->address; }
 const sx_redis_identity *sx_redis_conn_identity(const sx_redis_conn *conn) { return &conn->identity; }
 const sx_redis_server *sx_redis_conn_server(const sx_redis_conn *conn) { return &conn->server; }
 

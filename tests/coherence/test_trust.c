@@ -303,6 +303,35 @@ static void forgotten_scripts_are_sent_again(void **state) {
     process_close(&p);
 }
 
+static void at_all(const char *command) {
+    for (uint32_t i = 0; i < sx_cluster_node_count(servers); i++) assert_true(sx_cluster_answers(servers, i, "OK", command));
+}
+
+/* Trust and data stand on one identity again once the nodes tell of themselves by other addresses. */
+static void nodes_under_another_address_are_trusted_there(void **state) {
+    (void)state;
+    process p;
+    process_open(&p, &(options){0});
+    gain_all(&p);
+    invalidate(&p, 7);
+    const uint64_t before = p.answered_by;
+    assert_true(before == sx_trust_identity_on_loop(p.trust, 7));
+    at_all("CONFIG SET cluster-announce-hostname localhost");
+    run(&p, 1500); /* gossip */
+    at_all("CONFIG SET cluster-preferred-endpoint-type hostname");
+    for (int i = 0; i < 10 && p.answered_by == before; i++) {
+        sx_redis_cluster_refresh(p.cluster);
+        run(&p, 500);
+        invalidate(&p, 7);
+    }
+    assert_true(p.answered_by != before);
+    run(&p, 500);
+    gain_all(&p);
+    assert_true(p.answered_by == sx_trust_identity_on_loop(p.trust, 7));
+    at_all("CONFIG SET cluster-preferred-endpoint-type ip");
+    process_close(&p);
+}
+
 int main(int argc, char **argv) {
     if (!sx_cluster_available()) return 77;
     if (argc > 1) cmocka_set_test_filter(argv[1]);
@@ -322,6 +351,7 @@ int main(int argc, char **argv) {
         CASE(the_documented_permissions_suffice),
         CASE(marks_say_what_may_be_kept),
         CASE(forgotten_scripts_are_sent_again),
+        CASE(nodes_under_another_address_are_trusted_there),
     };
     int failed = 0;
     failed += cmocka_run_group_tests(three, three_primaries, stop_servers);

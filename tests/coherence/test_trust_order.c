@@ -173,6 +173,20 @@ static void another_owner_is_another_connection(void **state) {
     assert_int_equal(generation(0), 3);
 }
 
+static void another_address_is_another_connection(void **state) {
+    (void)state;
+    gain_all();
+    w.node.address.port++;
+    w.token = 80;
+    pass(200);
+    assert_int_equal(w.closed, 1);
+    gain_all();
+    assert_int_equal(w.opened, 2);
+    assert_true(sx_trust_identity_on_loop(w.trust, 0) == 80);
+    pass(1000);
+    assert_int_equal(w.opened, 2);
+}
+
 /* ---- nonsense ---- */
 
 static void malformed_messages_are_holes(void **state) {
@@ -295,6 +309,7 @@ int main(int argc, char **argv) {
         CASE(an_identity_after_the_subscription_is_needed),
         CASE(a_lost_slot_is_subscribed_again),
         CASE(another_owner_is_another_connection),
+        CASE(another_address_is_another_connection),
         CASE(malformed_messages_are_holes),
         CASE(untrust_forces_proof),
         CASE(malformed_answers_close),
