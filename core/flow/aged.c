@@ -336,9 +336,14 @@ static void claim_done(sx_store_op *op, int32_t status, const sx_resp *reply) {
         return;
     }
     sx_item_release(item);
-    if (status == STRATA_E_L2_FULL) flight->no_lease = true;
-    if (status == STRATA_OK) sx_fetch_stored_on_loop(flight, reply);
-    else sx_fetch_missed_on_loop(flight, status);
+    if (status == STRATA_OK) {
+        sx_fetch_stored_on_loop(flight, reply);
+    } else if (status == STRATA_E_L2_FULL) {
+        flight->no_lease = true; /* but it may be read */
+        sx_fetch_begin_on_loop(flight);
+    } else {
+        sx_fetch_missed_on_loop(flight, status);
+    }
 }
 
 void sx_aged_claim_on_loop(sx_flight *flight) {

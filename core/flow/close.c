@@ -36,11 +36,18 @@ static void stop_on_loop(sx_task *task) {
     sx_trust_stop_on_loop(engine->trust, trust_stopped, engine);
 }
 
+/* Refreshes that only a session's thread can load are not waited for: it need never come back. */
+static bool any_pending(const strata *engine) {
+    /* [order: close-idle] in this order: what ends in between counts as pending still; what the operations wrote is ordered by
+       the loop's join */
+    int64_t pending = atomic_load_explicit(&engine->pending, memory_order_acquire);
+    return pending > atomic_load_explicit(&engine->idle, memory_order_relaxed); /* relaxed: as above */
+}
+
 static bool drain(strata *engine, uint32_t deadline_ms) {
     sx_clock clock = {NULL, NULL};
     int64_t end_ns = sx_clock_now_ns(&clock) + (int64_t)deadline_ms * SX_NS_PER_MS;
-    /* relaxed: polled; what the operations wrote is ordered by the loop's join */
-    while (atomic_load_explicit(&engine->pending, memory_order_relaxed) != 0) {
+    while (any_pending(engine)) {
         if (sx_clock_now_ns(&clock) >= end_ns) return false;
         struct timespec time = {0, 1000000};
         (void)nanosleep(&time, NULL);

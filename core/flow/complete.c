@@ -6,6 +6,8 @@ static void deliver(sx_op *op) {
     strata_session *session = op->session;
     strata *engine = session->engine;
     if (op->status == STRATA_E_TIMEOUT) sx_counter_add_shared(&engine->counters[SX_FLOW_METRIC_TIMEOUTS], 1);
+    if (op->refresh && engine->executor.execute == NULL) /* [order: close-idle] */
+        atomic_fetch_sub_explicit(&engine->idle, 1, memory_order_relaxed); /* relaxed: close reads it after pending */
     if (op->kind == SX_OP_GET || op->kind == SX_OP_LOAD) sx_pending_end(engine, sx_read_cost(op->tags_size)); /* writes count themselves */
     if ((op->flags & STRATA_ON_LOOP) != 0 && op->done != NULL && sx_loop_is_current(engine->loop)) {
         assert(sx_lock_none_held());
@@ -28,7 +30,7 @@ void sx_op_complete(sx_op *op, int32_t status, strata_source source, sx_item *it
         op->reason = STRATA_REASON_ABSENT;
         op->version_n = item->n;
         op->version_id = item->id;
-    } else if (item != NULL) {
+    } else if (item != NULL && !op->refresh) {
         sx_item_retain(item);
         op->item = item;
     }

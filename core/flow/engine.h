@@ -149,8 +149,10 @@ struct strata {
     pthread_key_t thread_key;
 
     sx_hot hot;
-    _Atomic int64_t pending;     /* atomic: relaxed count for limits and close, which only polls it */
+    _Atomic int64_t pending;     /* atomic: a count for limits; close polls it [order: close-idle] */
     _Atomic int64_t pending_bytes; /* atomic: relaxed count for limits */
+    _Atomic int64_t idle;        /* atomic: relaxed, before pending [order: close-idle]; those pending that close does not wait for: refreshes
+                                    that only a session's thread can load */
     _Atomic int64_t refs;        /* atomic: acq_rel on release [order: engine-free]; owner, sessions, loads */
     _Atomic int32_t refused;     /* atomic: relaxed; status that L2 operations end with, 0 for none */
     _Atomic uint32_t posters;    /* atomic: loads' posts release, close acquires [order: loop-posters] */
@@ -259,6 +261,7 @@ struct strata_session {
     sx_turn_end wake;           /* owner: loop; set while completions wait for the turn's end to be announced */
     /* owner: thread */
     sx_letter *backlog_head, *backlog_tail;
+    uint32_t backlog_loads;     /* among those */
     sx_op *outstanding;
     sx_op *free_ops;
     uint32_t free_count;
@@ -373,7 +376,7 @@ static inline void sx_pending_begin(strata *engine, int64_t cost) {
 }
 static inline void sx_pending_end(strata *engine, int64_t cost) {
     atomic_fetch_sub_explicit(&engine->pending_bytes, cost, memory_order_relaxed); /* relaxed: a count for limits */
-    atomic_fetch_sub_explicit(&engine->pending, 1, memory_order_relaxed);          /* relaxed: a count that is polled */
+    atomic_fetch_sub_explicit(&engine->pending, 1, memory_order_release);          /* [order: close-idle] */
 }
 
 /* STRATA_OK, STRATA_E_CLOSED or STRATA_E_FORKED. */
@@ -423,6 +426,8 @@ void sx_session_post_on_loop(strata_session *session, sx_letter *letter);
 /* The same in two steps: what is announced under the stripe's lock keeps the session open until it is posted. */
 void sx_session_post_announce(strata_session *session);
 void sx_session_post_announced(strata_session *session, sx_letter *letter);
+/* Whether the session, whose thread need never wait or dispatch, has room for a refresh; frees those that are over. */
+bool sx_session_may_refresh(strata_session *session);
 /* Waits until *flag, running loads, leaving other completions for dispatch. */
 void sx_session_await(strata_session *session, const bool *flag);
 int32_t sx_options_check(const strata_op_options *options);

@@ -175,6 +175,11 @@ void sx_flight_leave_locked(sx_op *op) {
     if (flight->asker == op) flight->asker = NULL;
 }
 
+bool sx_flight_idles_locked(const sx_flight *flight) {
+    return flight->engine->executor.execute == NULL && flight->state == SX_FLIGHT_LOADING && flight->load != NULL &&
+           !flight->load->started && flight->asker != NULL && flight->asker->refresh && flight->waiters != flight->waiters_tail;
+}
+
 void sx_flight_wake_locked(sx_flight *flight) {
     /* Only the loop marks a flight that waits, and only it frees one: posting inside the lock is safe. */
     if (flight->state == SX_FLIGHT_WAITING && sx_flight_want_post_locked(flight))

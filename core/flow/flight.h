@@ -148,6 +148,8 @@ void sx_flight_remove_locked(sx_flight *flight);
 void sx_flight_recycle_on_loop(sx_flight *flight);
 void sx_flight_join_locked(sx_flight *flight, struct sx_op *op);
 void sx_flight_leave_locked(struct sx_op *op);
+/* Somebody waits, and the only loader asked is a refresh's, that lies with a session whose thread need never come back. */
+bool sx_flight_idles_locked(const sx_flight *flight);
 /* Has a flight that waits for another process's load look again. On the loop. */
 void sx_flight_wake_locked(sx_flight *flight);
 /* Something about the key happened at n (0: unknown, a barrier): its flight and its writes in progress learn of it. */
@@ -251,8 +253,8 @@ void sx_await_filled_locked(sx_flight *flight, uint64_t token);
 /* load.c */
 /* How long a load of the namespace may take. */
 int64_t sx_load_timeout_ns(const strata_namespace *ns);
-/* Asks the first waiter's loader. STRATA_OK; STRATA_MISS where no waiter has one; STRATA_E_NOMEM. Any thread; no lock
-   held. */
+/* Asks the first waiter's loader, a refresh's last, and without an executor only where nobody else waits. STRATA_OK;
+   STRATA_MISS where no waiter has one to ask; STRATA_E_NOMEM. Any thread; no lock held. */
 int32_t sx_load_start(sx_flight *flight);
 /* The same for a flight that was created as loading; a failure reaches the waiters through the loop. */
 void sx_load_start_on_caller(sx_flight *flight);

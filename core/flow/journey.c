@@ -141,13 +141,14 @@ static bool is_due(const sx_flight *flight, const sx_op *op, const void *context
     return op->deadline_ns <= *(const int64_t *)context;
 }
 
-/* A load that was not started when its asker left is taken back, one that never ends is given up. */
+/* A load that was not started when its asker left is taken back, as is a refresh's that others wait for; one that never ends
+   is given up. */
 static void check_load(sx_flight *flight, int64_t now_ns) {
     strata *engine = flight->engine;
     bool take_back = false, give_up = false;
     sx_flights_lock(engine->flights, flight->stripe);
     if (flight->state == SX_FLIGHT_LOADING && flight->load != NULL) {
-        take_back = !flight->load->started && flight->asker == NULL;
+        take_back = (!flight->load->started && flight->asker == NULL) || sx_flight_idles_locked(flight);
         give_up = now_ns >= flight->load_deadline_ns;
         if (take_back || give_up) sx_load_forget_locked(flight);
     }
@@ -238,6 +239,7 @@ void sx_flight_run_on_loop(sx_task *task) {
     if (state == SX_FLIGHT_NEW) sx_fetch_begin_on_loop(flight);
     else if (state == SX_FLIGHT_WAITING) sx_await_look_on_loop(flight);
     else if (loaded) sx_load_loaded_on_loop(flight);
+    else if (state == SX_FLIGHT_LOADING) check_load(flight, sx_loop_now_ns(engine->loop));
 }
 
 void sx_flight_cut_off_on_loop(strata *engine) {

@@ -39,6 +39,16 @@ int64_t sx_load_timeout_ns(const strata_namespace *ns) {
     return policy.load_timeout_ms != 0 ? policy.load_timeout_ms * SX_NS_PER_MS : sx_hot_read(&ns->engine->hot.load_timeout_ns);
 }
 
+/* Whose loader is asked. A refresh is a flight's first waiter, and its only one of that kind. */
+static const sx_op *asked_locked(const sx_flight *flight) {
+    const sx_op *refresh = flight->waiters != NULL && flight->waiters->refresh ? flight->waiters : NULL;
+    const sx_op *asked = refresh != NULL ? refresh->wait_next : flight->waiters;
+    while (asked != NULL && asked->loader == NULL) asked = asked->wait_next;
+    if (asked != NULL || refresh == NULL) return asked;
+    bool alone = flight->waiters == flight->waiters_tail;
+    return alone || flight->engine->executor.execute != NULL ? refresh : NULL;
+}
+
 int32_t sx_load_start(sx_flight *flight) {
     strata *engine = flight->engine;
     assert(sx_lock_none_held());
@@ -53,8 +63,7 @@ int32_t sx_load_start(sx_flight *flight) {
     bool executor = engine->executor.execute != NULL;
     strata_session *session = NULL;
     sx_flights_lock(engine->flights, flight->stripe);
-    const sx_op *asked = flight->waiters;
-    while (asked != NULL && asked->loader == NULL) asked = asked->wait_next;
+    const sx_op *asked = asked_locked(flight);
     bool room = asked == NULL || copy_tags_locked(load, flight, asked);
     if (asked != NULL && room) {
         load->loader = asked->loader;

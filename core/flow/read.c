@@ -145,6 +145,7 @@ int32_t sx_read_slow(strata_session *session, strata_namespace *ns, strata_bytes
     if (flight != NULL && (fresh || !op->refresh)) { /* what is under way is as good as a refresh */
         joined = true;
         sx_flight_join_locked(flight, op);
+        if (!fresh && sx_flight_idles_locked(flight)) post = sx_flight_want_post_locked(flight);
         if (fresh) {
             flight->candidate = more->candidate;
             flight->old = engine->l2_on && op->refresh ? given : NULL;
@@ -154,10 +155,12 @@ int32_t sx_read_slow(strata_session *session, strata_namespace *ns, strata_bytes
             if (!engine->l2_on) flight->state = SX_FLIGHT_LOADING; /* nobody to ask first */
         }
         sx_pending_begin(engine, sx_read_cost(op->tags_size));
+        if (op->refresh && engine->executor.execute == NULL) /* [order: close-idle] */
+            atomic_fetch_add_explicit(&engine->idle, 1, memory_order_relaxed); /* relaxed: nothing begins once close reads it */
         int64_t due_ns = op->soft_ns < op->deadline_ns ? op->soft_ns : op->deadline_ns;
         if (due_ns < flight->earliest_ns) {
             flight->earliest_ns = due_ns;
-            post = sx_flight_want_post_locked(flight);
+            post |= sx_flight_want_post_locked(flight);
         }
     }
     sx_flights_unlock(engine->flights, stripe);
@@ -206,12 +209,14 @@ static void prepare(sx_op *op, const strata_namespace *ns, const read_call *call
         op->soft_ns = sx_time_add(sx_engine_now(ns->engine), policy.soft_timeout_ms * SX_NS_PER_MS);
 }
 
-/* Refreshes in the background what was answered. Where there is no room for that the next reader tries again. */
+/* Refreshes in the background what was answered. Where there is no room for that, it is tried again once the throttle
+   allows it. */
 static void refresh(strata_session *session, strata_namespace *ns, strata_bytes key, uint64_t hash, uint32_t partition,
                     const read_call *call, const sx_read_more *more) {
     strata *engine = session->engine;
     sx_op *op = NULL;
-    if (sx_pending_fits(engine, SX_OP_COST)) op = sx_session_op(session, SX_OP_LOAD, call->options, NULL, NULL);
+    if (sx_session_may_refresh(session) && sx_pending_fits(engine, SX_OP_COST))
+        op = sx_session_op(session, SX_OP_LOAD, call->options, NULL, NULL);
     if (op == NULL) {
         sx_item_release(more->refresh);
         return;

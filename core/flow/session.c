@@ -11,6 +11,8 @@
 #include "core/flow/engine.h"
 
 #define LOAD_DEPTH_MAX 16
+/* A session that runs none of its loads, as it neither dispatches nor waits, begins no more refreshes beyond so many. */
+#define REFRESHES_MAX 64
 
 /* ---- open and close ---------------------------------------------------------------------------------------- */
 
@@ -103,7 +105,7 @@ void strata_session_close(strata_session *session) {
     cancel_outstanding(session);
     /* What is left is on its way from the loop and arrives by itself. */
     while (session->outstanding != NULL) {
-        if (strata_session_dispatch(session, 0) == 0) {
+        if (strata_session_dispatch(session, 0) == 0 && session->outstanding != NULL) {
             struct pollfd poller = {session->fd, POLLIN, 0};
             (void)poll(&poller, 1, 10);
         }
@@ -243,10 +245,11 @@ void sx_session_post(strata_session *session, sx_letter *letter) {
 
 /* ---- dispatch ---------------------------------------------------------------------------------------------- */
 
+/* By a waiting call, or by nobody: there is no callback to run for it. */
 static bool letter_is_awaited(sx_letter *letter) {
     if (letter->kind != SX_MAIL_OP) return false;
     const sx_op *op = SX_CONTAINER(letter, sx_op, letter);
-    return op->sync || (op->batch != NULL && op->batch->sync);
+    return op->sync || op->refresh || (op->batch != NULL && op->batch->sync);
 }
 
 static void arrived(sx_op *op) {
@@ -282,7 +285,7 @@ static void clear_fd(strata_session *session) {
     (void)atomic_exchange_explicit(&session->signalled, false, memory_order_acq_rel);
 }
 
-/* Empties the mailbox into the backlog; what a waiting call waits for is dealt with at once. */
+/* Empties the mailbox into the backlog; what a waiting call waits for, and refreshes that are over, are dealt with at once. */
 static void collect(strata_session *session) {
     if (sx_mailbox_is_empty(&session->mailbox)) return;
     clear_fd(session);
@@ -295,6 +298,7 @@ static void collect(strata_session *session) {
             continue;
         }
         letter->mail.next = NULL;
+        session->backlog_loads += letter->kind == SX_MAIL_LOAD;
         if (session->backlog_tail != NULL) session->backlog_tail->mail.next = &letter->mail;
         else session->backlog_head = letter;
         session->backlog_tail = letter;
@@ -307,6 +311,7 @@ static sx_letter *pop_backlog(strata_session *session) {
     sx_mail *next = letter->mail.next;
     session->backlog_head = next == NULL ? NULL : SX_CONTAINER(next, sx_letter, mail);
     if (next == NULL) session->backlog_tail = NULL;
+    session->backlog_loads -= letter->kind == SX_MAIL_LOAD;
     return letter;
 }
 
@@ -319,6 +324,7 @@ static sx_letter *pop_load(strata_session *session) {
             if (previous == NULL) session->backlog_head = next;
             else previous->mail.next = letter->mail.next;
             if (next == NULL) session->backlog_tail = previous;
+            session->backlog_loads--;
             return letter;
         }
         previous = letter;
@@ -383,6 +389,12 @@ int32_t strata_session_wait(strata_session *session, uint32_t timeout_ms) {
         int32_t ran = strata_session_dispatch(session, 0);
         if (ran != 0) return ran;
     }
+}
+
+bool sx_session_may_refresh(strata_session *session) {
+    collect(session);
+    if (session->backlog_head != NULL) signal_fd(session);
+    return session->backlog_loads < REFRESHES_MAX;
 }
 
 void sx_session_await(strata_session *session, const bool *flag) {

@@ -17,8 +17,9 @@ extern "C" {
    Past its end a value is only ever answered as STRATA_STALE, and never once it was invalidated, as far as this process can
    know: L1 answers it by itself only while it is proven that nothing happened to it. A refresh in the background runs the
    loader of the call that started it, on the executor, or where there is none in the session's next dispatch or waiting
-   call: with refresh_percent or stale_while_refreshing_ms, loader_user must live until then, or until the session is
-   closed. One process refreshes a value at a time, and asks L2 first whether another has. Zero stands for the
+   call (a session that has 64 to run begins no more): with refresh_percent or stale_while_refreshing_ms, loader_user must
+   live until then, or until the session is closed, and until a loader that was started has finished. strata_close waits for
+   refreshes only where there is an executor. One process refreshes a value at a time, and asks L2 first whether another has. Zero stands for the
    default of each field; struct_size first. */
 typedef struct strata_namespace_policy {
     uint32_t struct_size;        /* sizeof(strata_namespace_policy) */

@@ -3,6 +3,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -29,6 +30,7 @@ typedef struct fixture {
     /* the executor's one thread */
     pthread_t thread;
     bool running;
+    _Atomic int64_t live; /* what is allocated, where the fixture counts that */
     void (*task)(void *argument);
     void *argument;
     /* the last answer */
@@ -41,12 +43,34 @@ typedef struct fixture {
 
 static int64_t injected_now(void *context) { return test_clock_now_ns(context); }
 
+static void *count_allocate(void *context, size_t size, size_t alignment) {
+    fixture *f = context;
+    atomic_fetch_add(&f->live, 1);
+    return alignment <= 16 ? malloc(size) : aligned_alloc(alignment, (size + alignment - 1) & ~(alignment - 1));
+}
+
+static void count_release(void *context, void *memory, size_t size) {
+    fixture *f = context;
+    (void)size;
+    if (memory != NULL) atomic_fetch_sub(&f->live, 1);
+    free(memory);
+}
+
+/* On whichever thread asks. */
+static void execute_at_once(void *context, void (*task)(void *argument), void *argument) {
+    (void)context;
+    task(argument);
+}
+
+static const strata_executor at_once = {NULL, execute_at_once};
+
 static fixture *open_fixture(strata_namespace_policy policy, bool injected, const strata_executor *executor) {
     fixture *f = calloc(1, sizeof *f);
     f->value = "v";
     test_clock_init(&f->clock, INT64_C(1000000000000));
     strata_open_options template_ = {0};
     if (injected) template_.clock = (strata_clock){&f->clock, injected_now};
+    if (executor == &at_once) template_.allocator = (strata_allocator){f, count_allocate, count_release};
     if (executor != NULL) template_.executor = (strata_executor){f, executor->execute};
     f->engine = test_engine_open(TEST_OPTIONS("l2.mode", "none", "flow.ttl_jitter", "0"), &template_);
     f->ns = test_engine_ns(f->engine, "aged");
@@ -237,6 +261,87 @@ static void what_the_source_has_no_more_is_gone(void **state) {
     close_fixture(f);
 }
 
+/* ---- refreshes that nobody hears of ---------------------------------------------------------------------------- */
+
+/* A session that never dispatches, and never waits either, as L1 answers all that it asks. */
+static void refreshes_that_are_over_take_no_memory(void **state) {
+    (void)state;
+    fixture *f = open_fixture((strata_namespace_policy){.ttl_ms = 1000, .stale_while_refreshing_ms = 60000}, true, &at_once);
+    assert_int_equal(get_or_load(f), STRATA_OK);
+    int64_t before = 0;
+    for (int i = 1; i <= 600; i++) {
+        advance(f, 1500);
+        assert_int_equal(get_or_load(f), STRATA_STALE);
+        for (int j = 0; j < 2000 && test_metric(f->engine, "flow.pending") != 0; j++) test_sleep_ms(1);
+        assert_int_equal(atomic_load(&f->calls), 1 + i);
+        if (i == 200) before = atomic_load(&f->live);
+    }
+    assert_true(atomic_load(&f->live) - before < 100);
+    close_fixture(f);
+}
+
+enum { MANY = 200 };
+
+static int32_t load_key(fixture *f, int i) {
+    char key[16];
+    strata_result result;
+    snprintf(key, sizeof key, "many:%d", i);
+    return take(f, strata_get_or_load_wait(f->session, f->ns, test_bytes(key), NULL, load, f, &result), &result);
+}
+
+/* Without an executor its refreshes lie with it: not without end. */
+static void who_runs_no_loads_begins_few_refreshes(void **state) {
+    (void)state;
+    fixture *f = open_fixture((strata_namespace_policy){.ttl_ms = 1000, .stale_while_refreshing_ms = 60000}, true, NULL);
+    for (int i = 0; i < MANY; i++) assert_int_equal(load_key(f, i), STRATA_OK);
+    advance(f, 1500);
+    for (int i = 0; i < MANY; i++) assert_int_equal(load_key(f, i), STRATA_STALE);
+    assert_int_equal(test_metric(f->engine, "flow.pending"), 64);
+    settle(f);
+    assert_int_equal(atomic_load(&f->calls), MANY + 64);
+    advance(f, 1000); /* the throttle's time, of those that were left out */
+    for (int i = 0; i < 64; i++) assert_int_equal(load_key(f, MANY - 1 - i), STRATA_STALE);
+    settle(f);
+    assert_int_equal(atomic_load(&f->calls), MANY + 2 * 64);
+    close_fixture(f);
+}
+
+static void a_thread_that_left_holds_up_nobody(void **state) {
+    (void)state;
+    fixture *f = open_fixture((strata_namespace_policy){.ttl_ms = 200, .refresh_percent = 40}, false, NULL);
+    strata_session *left = test_engine_session(f->engine);
+    strata_result result;
+    strata_op_options patient = {.struct_size = sizeof patient, .deadline_ms = 30000};
+    assert_int_equal(get_or_load(f), STRATA_OK);
+    test_sleep_ms(120);
+    assert_int_equal(strata_get_or_load_wait(left, f->ns, test_bytes("k"), NULL, load, f, &result), STRATA_OK);
+    strata_result_release(left, &result);
+    assert_int_equal(test_metric(f->engine, "flow.pending"), 1);
+    test_sleep_ms(120);
+    f->value = "w";
+    int64_t start_ms = test_now_ms();
+    assert_int_equal(take(f, strata_get_or_load_wait(f->session, f->ns, test_bytes("k"), &patient, load, f, &result), &result),
+                     STRATA_OK);
+    assert_in_range(test_now_ms() - start_ms, 0, 5000); /* not when the refresh's time is over */
+    expect(f, STRATA_OK, STRATA_REASON_NONE, "w");
+    assert_int_equal(atomic_load(&f->calls), 2);
+    strata_session_close(left);
+    close_fixture(f);
+}
+
+static void close_waits_for_no_refresh_that_nobody_runs(void **state) {
+    (void)state;
+    fixture *f = open_fixture((strata_namespace_policy){.ttl_ms = 1000, .stale_while_refreshing_ms = 60000}, true, NULL);
+    assert_int_equal(get_or_load(f), STRATA_OK);
+    advance(f, 1500);
+    assert_int_equal(get_or_load(f), STRATA_STALE);
+    assert_int_equal(test_metric(f->engine, "flow.pending"), 1);
+    assert_int_equal(strata_close(f->engine, 3000), STRATA_OK);
+    strata_session_close(f->session);
+    assert_int_equal(atomic_load(&f->calls), 1);
+    free(f);
+}
+
 /* ---- stale if failing ------------------------------------------------------------------------------------------ */
 
 static void a_failing_loader_is_covered(void **state) {
@@ -382,7 +487,9 @@ int main(void) {
         cmocka_unit_test(what_the_source_has_no_more_is_gone), cmocka_unit_test(a_failing_loader_is_covered),
         cmocka_unit_test(only_who_says_so_is_covered),
         cmocka_unit_test(what_is_invalidated_meanwhile_covers_nothing), cmocka_unit_test(slow_loads_are_answered_early),
-        cmocka_unit_test(a_load_is_given_up_in_its_namespaces_time),
+        cmocka_unit_test(a_load_is_given_up_in_its_namespaces_time), cmocka_unit_test(refreshes_that_are_over_take_no_memory),
+        cmocka_unit_test(who_runs_no_loads_begins_few_refreshes), cmocka_unit_test(a_thread_that_left_holds_up_nobody),
+        cmocka_unit_test(close_waits_for_no_refresh_that_nobody_runs),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

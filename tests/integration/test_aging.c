@@ -376,6 +376,63 @@ static void an_l2_that_fails_is_covered(void **state) {
     close_side(&a);
 }
 
+/* ---- refreshes that hold up nobody ------------------------------------------------------------------------------ */
+
+static const strata_namespace_policy ahead = {.ttl_ms = 60000, .refresh_percent = 1, .throttle_ms = 50};
+
+/* Starts a refresh of k that only a's session could load, and then a read of what L2 holds, by a session that waits. */
+static strata_session *read_beside_a_refresh(side *a) {
+    strata_result result;
+    strata_op_options past_l1 = {.struct_size = sizeof past_l1, .flags = STRATA_BYPASS_L1, .deadline_ms = 3000};
+    strata_session *reader = test_engine_session(a->engine);
+    a->answers = 0;
+    assert_int_equal(get_or_load(a, "k"), STRATA_OK);
+    assert_int_equal(strata_get(reader, a->ns, test_bytes("k"), &past_l1, &result, done, a), STRATA_PENDING);
+    return reader;
+}
+
+static void wait_for_it(side *a, strata_session *reader) {
+    a->answers = 0;
+    for (int i = 0; i < 400 && a->answers == 0; i++) (void)strata_session_wait(reader, 10);
+    assert_int_equal(a->answers, 1);
+    expect(a, STRATA_OK, STRATA_REASON_NONE, "v");
+    assert_int_equal(a->source, STRATA_FROM_L2);
+    strata_session_close(reader);
+}
+
+static void a_thread_that_left_holds_up_nobody(void **state) {
+    (void)state;
+    side a = open_side("left", ahead);
+    assert_int_equal(get_or_load(&a, "k"), STRATA_OK);
+    test_sleep_ms(650);
+    assert_int_equal(get_or_load(&a, "k"), STRATA_OK);
+    assert_true(test_metric_wait(a.engine, "flow.refreshes", 1, 2000));
+    test_sleep_ms(60);
+    strata_session *reader = read_beside_a_refresh(&a);
+    wait_for_it(&a, reader);
+    assert_int_equal(a.calls, 1);
+    close_side(&a);
+}
+
+static void set_memory_of_l2(const char *limit) {
+    for (uint32_t i = 0; i < 3; i++) free(sx_cluster_command(cluster, i, "CONFIG SET maxmemory %s", limit));
+}
+
+/* There is no memory for a lease, but what is there can be read. */
+static void a_full_l2_answers_all_the_same(void **state) {
+    (void)state;
+    side a = open_side("full", ahead);
+    assert_int_equal(get_or_load(&a, "k"), STRATA_OK);
+    test_sleep_ms(650);
+    set_memory_of_l2("1");
+    for (uint32_t i = 0; i < 3; i++) assert_int_equal(sx_cluster_pause(cluster, i), 0);
+    strata_session *reader = read_beside_a_refresh(&a);
+    for (uint32_t i = 0; i < 3; i++) assert_int_equal(sx_cluster_resume(cluster, i), 0);
+    wait_for_it(&a, reader);
+    set_memory_of_l2("0");
+    close_side(&a);
+}
+
 /* ---- nothing --------------------------------------------------------------------------------------------------- */
 
 static void an_absence_is_known_to_all(void **state) {
@@ -416,6 +473,7 @@ int main(void) {
     if (!sx_cluster_available()) return 77;
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(l1_asks_again_after_its_own_time), cmocka_unit_test(one_process_refreshes_for_all),
+        cmocka_unit_test(a_thread_that_left_holds_up_nobody), cmocka_unit_test(a_full_l2_answers_all_the_same),
         cmocka_unit_test(an_invalidation_during_a_background_refresh), cmocka_unit_test(what_the_source_has_no_more_is_gone),
         cmocka_unit_test(a_failing_loader_is_covered_in_any_process), cmocka_unit_test(what_is_invalidated_meanwhile_covers_nothing),
         cmocka_unit_test(a_tag_that_is_invalidated_meanwhile), cmocka_unit_test(what_was_missed_covers_nothing),
