@@ -57,7 +57,9 @@ static sx_l1_segment *segment_create(sx_heap *heap, uint32_t level) {
     if (segment == NULL) return NULL;
     segment->size = segment_size(level);
     segment->groups = alloc->allocate(alloc->context, segment->size, SX_CACHE_LINE);
-    if (segment->groups == NULL) {
+    /* Finds load pairs of slots by vectors that must be aligned; a program's allocator was asked for it. */
+    if (segment->groups == NULL || ((uintptr_t)segment->groups & (SX_CACHE_LINE - 1)) != 0) {
+        sx_release(alloc, segment->groups, segment->size);
         sx_release(alloc, segment, sizeof *segment);
         return NULL;
     }
@@ -275,7 +277,7 @@ static void round_close_locked(sx_l1 *l1, sx_epoch_record *record, const sx_l1_r
     sx_l1_segment *segment = root->segments[root->top];
     if (!root_change_locked(l1, record, root->base, root->base, false, NULL)) return;
     count_index(l1, -(int64_t)l1->counted);
-    sx_epoch_retire(record, segment, segment->bytes, release_segment);
+    sx_epoch_retire(record, segment, l1->counted, release_segment);
 }
 
 /* Does at most groups of the present round, and ends it after its last. */

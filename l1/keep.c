@@ -107,6 +107,8 @@ static bool crawl(sx_l1 *l1, sx_epoch_record *record, int64_t now_ns) {
 
 bool sx_l1_maintain_on_keeper(sx_l1 *l1, sx_epoch_record *record, int64_t now_ns) {
     sx_epoch_pin(record);
+    /* A shard whose threads have gone idle withholds as much as the budget allowed then, which may be more than it is now. */
+    for (uint32_t i = 0; i < SX_L1_SHARDS; i++) sx_l1_account(l1, &l1->shards[i], 0);
     bool more = sx_l1_balance_on_keeper(l1, record, BALANCE_GROUPS_MAX);
     const sx_l1_shard *shard = sx_l1_shard_of(l1, record);
     for (uint32_t i = 0; i < HAND_VISITS_MAX && sx_l1_over(l1, shard) > 0; i++) (void)hand_step(l1, record, 0);

@@ -29,7 +29,8 @@
    memory exceeds its tenth, because a reader stays pinned or the keeper does not come, puts are refused; those of new keys at
    three quarters of it, for an overwrite that is refused costs an entry that may be in use. Footprints are
    summed in 16 shards, and a shard brings its sum to the total in portions of 1/4096 of the budget; the limit is lower by
-   what the shards may withhold, so that the promise is exact though the total is not.
+   what the shards may withhold, and the keeper brings a shard's sum in where the budget has shrunk below it. What a put under way has
+   displaced is in no sum until it is retired: by so few items for each thread that writes is the promise short of exact.
 
    What blocks whom. Finds: wait-free, but for the restarts that growth itself causes, a bounded number for each doubling.
    Writers: not lock-free; one that is preempted while it holds a group's latch delays the writers of that group, and

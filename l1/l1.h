@@ -112,9 +112,13 @@ void sx_l1_walk(sx_l1 *l1, sx_epoch_record *record, uint64_t *cursor, uint32_t b
    more work is waiting. */
 bool sx_l1_maintain_on_keeper(sx_l1 *l1, sx_epoch_record *record, int64_t now_ns);
 
+/* Whether puts of new keys are refused for what is retired and not freed yet. Any thread. */
+bool sx_l1_refuses_new(const sx_l1 *l1);
+
 /* Changes the budget while in use. */
 void sx_l1_resize(sx_l1 *l1, int64_t bytes_max);
-/* Changes the policy while in use. Between recency (lru, clock) and queues (s3fifo, adaptive) ages are kept, hits and ghosts forgotten. */
+/* Changes the policy while in use. Between recency (lru, clock) and queues (s3fifo, adaptive) ages are kept and
+   so are hits not counted yet; counts of hits and ghosts are forgotten. */
 void sx_l1_policy_change(sx_l1 *l1, sx_l1_policy policy);
 
 int64_t sx_l1_metric_read(const sx_l1 *l1, uint32_t metric);

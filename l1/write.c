@@ -5,7 +5,7 @@
 #define OWN_VICTIMS_MAX 4u /* a put evicts so many of its own group before the hand goes elsewhere */
 #define TRIES_MAX 8u       /* a put asks so often for room in a full group before it evicts */
 #define COUNT_EVERY 32     /* a shard looks at the table's load once in so many insertions */
-#define RECLAIM_EVERY 64   /* ... and frees what may be freed once in so many puts */
+#define RECLAIM_EVERY 64   /* ... and frees what may be freed once in so many insertions, and in so many replacements */
 
 void sx_l1_account(sx_l1 *l1, sx_l1_shard *shard, int64_t bytes) {
     /* relaxed: sums */
@@ -25,6 +25,11 @@ int64_t sx_l1_entries(const sx_l1 *l1) {
                    sx_counter_read(&shard->outdated);
     }
     return entries > 0 ? entries : 0; /* shards are read one after the other */
+}
+
+/* Who overwrites has another quarter, for a refusal costs an entry in use. */
+bool sx_l1_refuses_new(const sx_l1 *l1) {
+    return (int64_t)sx_epoch_retired_hint(l1->epoch) > sx_l1_retired_max(l1) / 4 * 3;
 }
 
 /* The table's reference, when no pin can see the item any more; one thread at a time. Keys and values are counted off here,
@@ -168,7 +173,6 @@ static bool keeps(const sx_l1 *l1, const sx_item *there, const sx_item *item, sx
 static void replace_locked(sx_l1 *l1, sx_l1_shard *shard, sx_l1_group *group, uint32_t position, uint64_t hash,
                            sx_item *item, size_t footprint, sx_l1_harvest *harvest) {
     uint64_t slot = sx_l1_slot_get_locked(group, position);
-    sx_counter_add_shared(&shard->replaces, 1);
     if (sx_l1_slot_item(slot) == item) return;
     size_t before = sx_l1_slot_footprint(slot);
     sx_item_retain(item);
@@ -211,44 +215,40 @@ static int32_t refusal(const sx_l1 *l1, const sx_item *item, int64_t footprint) 
     return STRATA_OK;
 }
 
-/* STRATA_PENDING: the group is full and latched no more. */
+/* Once in a while: does the load ask for a round of splits? */
+static void watch_load(sx_l1 *l1) {
+    int64_t groups = INT64_C(1) << sx_l1_root_get(l1)->base;
+    if (sx_l1_entries(l1) <= groups * (int64_t)SX_L1_LOAD_MAX) return;
+    atomic_store_explicit(&l1->sweeping, true, memory_order_relaxed); /* relaxed: hint */
+}
+
+/* STRATA_PENDING: the group is full and latched no more. STRATA_OK: *turn is its number among its shard's insertions, or
+   replacements. */
 static int32_t put_once(sx_l1 *l1, sx_l1_shard *shard, uint64_t hash, sx_item *item, size_t footprint, sx_l1_put_rule rule,
-                        bool must, sx_l1_harvest *harvest) {
+                        bool must, sx_l1_harvest *harvest, int64_t *turn) {
     int32_t status = refusal(l1, item, (int64_t)footprint);
+    bool inserted = false;
     sx_l1_group *group = sx_l1_group_lock(l1, hash);
     uint32_t position = position_locked(group, hash, item->ns, sx_item_key(item), item->key_size);
     if (position < SX_L1_POSITIONS) {
         const sx_item *there = sx_l1_slot_item(sx_l1_slot_get_locked(group, position));
         if (keeps(l1, there, item, rule)) status = STRATA_EXISTS;
         else if (status == STRATA_OK) replace_locked(l1, shard, group, position, hash, item, footprint, harvest);
-        else sx_counter_add_shared(&shard->outdated, sx_l1_take_locked(l1, shard, group, position, harvest) > 0);
+        else (void)sx_counter_add_shared(&shard->outdated, sx_l1_take_locked(l1, shard, group, position, harvest) > 0);
     } else if (rule == SX_L1_PUT_HELD) {
         status = STRATA_MISS;
-    } else if (status == STRATA_OK && (int64_t)sx_epoch_retired_hint(l1->epoch) > sx_l1_retired_max(l1) / 4 * 3) {
-        status = STRATA_E_OVERLOADED; /* the last quarter is for overwrites, whose refusal costs an entry in use */
+    } else if (status == STRATA_OK && sx_l1_refuses_new(l1)) {
+        status = STRATA_E_OVERLOADED;
     } else if (status == STRATA_OK) {
-        if (!insert_locked(l1, shard, group, hash, item, footprint, must, harvest)) status = STRATA_PENDING;
-        else sx_counter_add_shared(&shard->inserts, 1);
+        inserted = insert_locked(l1, shard, group, hash, item, footprint, must, harvest);
+        if (!inserted) status = STRATA_PENDING;
     }
+    if (status == STRATA_OK) *turn = sx_counter_add_shared(inserted ? &shard->inserts : &shard->replaces, 1);
     sx_l1_latch_release(&group->latch);
+    if (inserted && *turn % COUNT_EVERY == 0) watch_load(l1);
     if (status < 0) sx_counter_add_shared(&shard->refused, 1);
     if (status == STRATA_E_VALUE_SIZE) sx_counter_add_shared(&shard->too_large, 1);
     return status;
-}
-
-/* Once in a while: does the load ask for a round of splits? */
-static void watch_load(sx_l1 *l1, const sx_l1_shard *shard) {
-    if (sx_counter_read(&shard->inserts) % COUNT_EVERY != 0) return;
-    int64_t groups = INT64_C(1) << sx_l1_root_get(l1)->base;
-    if (sx_l1_entries(l1) <= groups * (int64_t)SX_L1_LOAD_MAX) return;
-    atomic_store_explicit(&l1->sweeping, true, memory_order_relaxed); /* relaxed: hint */
-}
-
-/* Memory that this thread frees is at hand, in its processor's caches, for its next items; what the keeper frees comes back
-   to writers through the arena, cold. Where another thread is reclaiming, nothing happens. */
-static void reclaim_some(const sx_l1 *l1, const sx_l1_shard *shard) {
-    if ((sx_counter_read(&shard->inserts) + sx_counter_read(&shard->replaces)) % RECLAIM_EVERY == 0)
-        (void)sx_epoch_reclaim_some(l1->epoch, false);
 }
 
 /* A new key needs all lines of its group and, where it evicts, nothing else: they come together. */
@@ -270,20 +270,22 @@ int32_t sx_l1_put(sx_l1 *l1, sx_epoch_record *record, uint64_t hash, sx_item *it
     sx_l1_prefetch_item(l1, hash);
     size_t footprint = sx_item_footprint(item);
     int32_t status = STRATA_PENDING;
+    int64_t turn = 0;
     for (uint32_t i = 0; status == STRATA_PENDING; i++) {
-        status = put_once(l1, shard, hash, item, footprint, rule, i == TRIES_MAX, &harvest);
+        status = put_once(l1, shard, hash, item, footprint, rule, i == TRIES_MAX, &harvest, &turn);
         if (status != STRATA_PENDING) break;
         if (i + 1 < TRIES_MAX && !sx_l1_make_room(l1, record, hash)) i = TRIES_MAX - 1;
     }
     if (status == STRATA_OK) {
         if (sx_l1_over(l1, shard) > 0)
             sx_l1_hand(l1, record, 2 * (int64_t)footprint, sx_l1_least_class(footprint, l1));
-        watch_load(l1, shard);
         if (atomic_load_explicit(&l1->sweeping, memory_order_relaxed)) sx_l1_help(l1, record, 4); /* relaxed: hint */
     }
     sx_epoch_unpin(record);
     sx_l1_retire(record, &harvest);
-    reclaim_some(l1, shard);
+    /* Memory that this thread frees is at hand, in its processor's caches, for its next items; what the keeper frees comes back
+       to writers through the arena, cold. Where another thread is reclaiming, nothing happens. */
+    if (status == STRATA_OK && turn % RECLAIM_EVERY == 0) (void)sx_epoch_reclaim_some(l1->epoch, false);
     return status;
 }
 

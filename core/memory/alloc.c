@@ -248,7 +248,8 @@ static void default_release(void *context, void *memory, size_t size) {
     free(memory);
 }
 
-/* As in glibc: one word before each region, multiples of 16, 32 at least. */
+/* As in glibc: one word before each region, multiples of 16, 32 at least. Regions beyond its threshold for mmap, 128 KiB at
+   first, are whole pages there: up to a page more than is said here, less than a thirtieth. */
 static size_t default_usable(void *context, size_t size) {
     (void)context;
     size_t chunk = size > SIZE_MAX - 8 ? SIZE_MAX : round_up(size + 8, 16);

@@ -37,7 +37,8 @@ sx_item *sx_item_create(sx_heap *heap, const void *key, size_t key_size, const v
     if (facts->aged || facts->nothing != 0) flags |= SX_ITEM_AGING;
     sx_item *item = sx_allocate(&heap->alloc, size_of(key_size, value_size, flags, facts->tags_size));
     if (item == NULL) return NULL;
-    if (((uintptr_t)item & 15) != 0) { /* L1's slots keep their own in those bits; a program's allocator was asked for 16 */
+    /* L1's slots keep their own in the other bits; a program's allocator was asked for 16. */
+    if (((uintptr_t)item & 15) != 0 || (uint64_t)(uintptr_t)item >> 48 != 0) {
         sx_release(&heap->alloc, item, size_of(key_size, value_size, flags, facts->tags_size));
         return NULL;
     }

@@ -22,9 +22,9 @@ static inline void sx_counter_add(sx_counter *counter, int64_t more) {
     /* relaxed: statistic with a single writer */
     atomic_store_explicit(counter, atomic_load_explicit(counter, memory_order_relaxed) + more, memory_order_relaxed);
 }
-/* Adds where several threads may write. */
-static inline void sx_counter_add_shared(sx_counter *counter, int64_t more) {
-    atomic_fetch_add_explicit(counter, more, memory_order_relaxed); /* relaxed: statistic */
+/* Adds where several threads may write. Returns what the counter is then. */
+static inline int64_t sx_counter_add_shared(sx_counter *counter, int64_t more) {
+    return atomic_fetch_add_explicit(counter, more, memory_order_relaxed) + more; /* relaxed: statistic */
 }
 static inline int64_t sx_counter_read(const sx_counter *counter) {
     return atomic_load_explicit(counter, memory_order_relaxed); /* relaxed: statistic */

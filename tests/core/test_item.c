@@ -106,6 +106,30 @@ static void test_alignment_is_insisted_on(void **state) {
     assert_int_equal(held, 0);
 }
 
+/* The same for addresses that a slot of L1 has no bits for. */
+static void *high_allocate(void *context, size_t size, size_t alignment) {
+    (void)alignment;
+    if (++*(int *)context == 1) return malloc(size); /* the heap itself */
+    return (void *)(uintptr_t)(UINT64_C(1) << 48);
+}
+static void high_release(void *context, void *memory, size_t size) {
+    (void)size;
+    --*(int *)context;
+    if ((uintptr_t)memory >> 47 == 0) free(memory);
+}
+static void test_addresses_of_48_bits_are_insisted_on(void **state) {
+    (void)state;
+    int held = 0;
+    sx_alloc high;
+    sx_alloc_wrap(&high, &held, high_allocate, high_release);
+    sx_heap *heap = NULL;
+    assert_int_equal(sx_heap_create(&high, &heap), STRATA_OK);
+    assert_null(sx_item_create(heap, "key", 3, "value", 5, &facts));
+    assert_int_equal(held, 1);
+    sx_heap_release(heap);
+    assert_int_equal(held, 0);
+}
+
 /* The engine's reference goes first, as in a close with a value still held. */
 static void outlive(const sx_alloc *injected) {
     sx_heap *heap = NULL;
@@ -205,6 +229,7 @@ static void test_values(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_layout),        cmocka_unit_test(test_alignment_is_insisted_on),
+        cmocka_unit_test(test_addresses_of_48_bits_are_insisted_on),
         cmocka_unit_test(test_outlives_engine),
         cmocka_unit_test(test_heap_failures), cmocka_unit_test(test_threads),
         cmocka_unit_test(test_values),

@@ -336,6 +336,49 @@ static void test_resize_is_the_keepers_work(void **state) {
     fixture_deinit(&f);
 }
 
+/* A thread that went idle before the budget shrank withholds from the total no more than the new budget allows. */
+static void test_shards_follow_a_resize(void **state) {
+    (void)state;
+    fixture f;
+    fixture_init(&f, 1 << 30, 1 << 16);
+    sx_epoch_record *idle[64] = {NULL};
+    uint32_t count = 0;
+    do assert_int_equal(sx_epoch_register(f.epoch, &idle[count++]), STRATA_OK);
+    while (count < 64 && sx_l1_shard_of(f.l1, idle[count - 1]) == sx_l1_shard_of(f.l1, f.record));
+    for (uint64_t i = 0; i < 200; i++) assert_int_equal(put_new(&f, idle[count - 1], i, 1, 1000), STRATA_OK);
+    sx_l1_resize(f.l1, 1 << 17);
+    for (int i = 0; i < 100; i++) {
+        (void)sx_l1_maintain_on_keeper(f.l1, f.record, atomic_load(&f.now_ns));
+        (void)sx_epoch_reclaim(f.epoch);
+    }
+    assert_true(metric(&f, SX_L1_METRIC_BYTES_USED) <= 1 << 17);
+    while (count > 0) sx_epoch_unregister(idle[--count]);
+    fixture_deinit(&f);
+}
+
+/* A round of splits that turns into one of merges retires of its segment what it has counted, not what was never touched. */
+static void test_a_round_retires_what_it_counted(void **state) {
+    (void)state;
+    fixture f;
+    fixture_init(&f, 1 << 26, 1 << 16);
+    uint64_t count = 0;
+    const sx_l1_root *root;
+    do {
+        assert_int_equal(put_new(&f, f.record, count++, 1, 20), STRATA_OK);
+        root = sx_l1_root_get(f.l1);
+    } while (root->top < 11 || root->top == root->base);
+    for (uint64_t i = 0; i < count; i++) assert_true(remove_below(&f, f.record, i, UINT64_MAX));
+    root = sx_l1_root_get(f.l1);
+    assert_true(root->top > root->base && !root->merging);
+    reclaim_all(&f);
+    int64_t used = metric(&f, SX_L1_METRIC_BYTES_USED);
+    while (sx_l1_maintain_on_keeper(f.l1, f.record, atomic_load(&f.now_ns))) continue;
+    assert_int_equal(sx_l1_root_get(f.l1)->base, 0);
+    assert_in_range(metric(&f, SX_L1_METRIC_BYTES_USED), 0, used + 32 * (int64_t)sizeof(sx_l1_root)); /* and the roots */
+    reclaim_all(&f);
+    fixture_deinit(&f);
+}
+
 static bool visit_count(void *context, sx_item *item) {
     uint8_t *seen = context;
     uint64_t number;
@@ -421,6 +464,8 @@ int main(void) {
         cmocka_unit_test(test_budget_with_mixed_sizes),
         cmocka_unit_test(test_expiry_gives_memory_back),
         cmocka_unit_test(test_resize_is_the_keepers_work),
+        cmocka_unit_test(test_shards_follow_a_resize),
+        cmocka_unit_test(test_a_round_retires_what_it_counted),
         cmocka_unit_test(test_walk_while_growing),
         cmocka_unit_test(test_allocation_failures),
         cmocka_unit_test(test_tables),
