@@ -9,6 +9,8 @@
 #define BUSY_NS (2 * SX_NS_PER_MS)
 #define IDLE_FIRST_NS (100 * SX_NS_PER_MS)
 #define IDLE_MAX_NS (400 * SX_NS_PER_MS)
+/* Of L1, one after the other while there is more to do: each has a pin of its own, so that none is long. */
+#define ROUNDS_MAX 8
 /* A pin that is in the way for so long is told of, once in so much. */
 #define STALL_NS     (100 * SX_NS_PER_MS)
 #define STALL_LOG_NS (10 * SX_NS_PER_S)
@@ -36,11 +38,9 @@ typedef struct stall {
 
 /* Where retired memory has used up its part of the budget, puts are refused: say who reads for so long. */
 static void watch_readers(strata *engine, stall *s) {
-    int64_t retired = (int64_t)sx_epoch_retired_bytes(engine->epoch);
     char name[SX_EPOCH_NAME_BYTES];
     uint64_t since;
-    if (engine->l1 == NULL || retired < sx_l1_metric_read(engine->l1, SX_L1_METRIC_BYTES_MAX) / 10 ||
-        !sx_epoch_oldest(engine->epoch, name, &since)) {
+    if (engine->l1 == NULL || !sx_l1_refuses_new(engine->l1) || !sx_epoch_oldest(engine->epoch, name, &since)) {
         s->since = 0;
         return;
     }
@@ -54,7 +54,19 @@ static void watch_readers(strata *engine, stall *s) {
     sx_log_write(&engine->log, SX_LOG_WARN,
                  "L1 refuses values: %lld bytes can't be freed because %s has not released a result for %lld ms; "
                  "release results soon, or keep them with strata_result_retain",
-                 (long long)retired, name[0] != '\0' ? name : "a session", (long long)((now_ns - s->noticed_ns) / SX_NS_PER_MS));
+                 (long long)sx_epoch_retired_bytes(engine->epoch), name[0] != '\0' ? name : "a session",
+                 (long long)((now_ns - s->noticed_ns) / SX_NS_PER_MS));
+}
+
+/* Rounds, until little is left to do. Returns whether something is, or was. */
+static bool work(strata *engine, sx_epoch_record *record) {
+    bool more = true;
+    size_t freed = 0;
+    for (uint32_t i = 0; i < ROUNDS_MAX && more; i++) {
+        more = engine->l1 != NULL && sx_l1_maintain_on_keeper(engine->l1, record, sx_engine_now(engine));
+        freed += sx_epoch_reclaim(engine->epoch);
+    }
+    return more || freed != 0 || sx_epoch_retired_bytes(engine->epoch) != 0;
 }
 
 static void keep(void *argument) {
@@ -63,10 +75,8 @@ static void keep(void *argument) {
     stall stalled = {0};
     int64_t rest_ns = IDLE_FIRST_NS;
     while (rest(engine, rest_ns)) {
-        bool busy;
         if (record == NULL && sx_epoch_register(engine->epoch, &record) != STRATA_OK) continue;
-        busy = engine->l1 != NULL && sx_l1_maintain_on_keeper(engine->l1, record, sx_engine_now(engine));
-        if (sx_epoch_reclaim(engine->epoch) != 0 || sx_epoch_retired_bytes(engine->epoch) != 0) busy = true;
+        bool busy = work(engine, record);
         watch_readers(engine, &stalled);
         if (busy) rest_ns = BUSY_NS;
         else if (rest_ns < IDLE_FIRST_NS) rest_ns = IDLE_FIRST_NS;

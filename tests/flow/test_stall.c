@@ -55,21 +55,25 @@ static void *hold_a_result(void *argument) {
     return NULL;
 }
 
-static void set_until(strata_session *session, strata_namespace *ns, int32_t wanted, int times_max) {
+/* Goes round among so many keys. */
+static void set_until(strata_session *session, strata_namespace *ns, int32_t wanted, int times_max, int keys) {
     char value[1001], key[16];
     memset(value, 'v', 1000);
     value[1000] = '\0';
     int32_t status = STRATA_MISS;
     for (int i = 0; i < times_max && status != wanted; i++) {
-        (void)snprintf(key, sizeof key, "k%d", i % 10);
+        (void)snprintf(key, sizeof key, "k%d", i % keys);
         status = test_set(session, ns, key, value);
         if (wanted == STRATA_OK && status != STRATA_OK) test_sleep_ms(10);
     }
     assert_int_equal(status, wanted);
 }
 
-static void the_log_names_who_holds(void **state) {
-    (void)state;
+/* Fills with keys that are overwritten, or that are new each time as in a load of what was never read. */
+static void hold_and_write(int keys) {
+    pthread_mutex_lock(&last_lock);
+    last[0] = '\0';
+    pthread_mutex_unlock(&last_lock);
     strata_open_options options = {.log = note_line};
     reader r = {.engine = test_engine_open(TEST_OPTIONS("l2.mode", "none", "l1.bytes", "1MiB"), &options)};
     r.ns = test_engine_ns(r.engine, "users");
@@ -79,7 +83,7 @@ static void the_log_names_who_holds(void **state) {
     assert_int_equal(pthread_create(&thread, NULL, hold_a_result, &r), 0);
     while (atomic_load(&r.holds) == 0) test_sleep_ms(1);
     assert_int_equal(atomic_load(&r.holds), 1);
-    set_until(session, r.ns, STRATA_E_OVERLOADED, 10000);
+    set_until(session, r.ns, STRATA_E_OVERLOADED, 10000, keys);
     assert_true(test_metric(r.engine, "l1.bytes_used") <= 1 << 20);
     assert_int_equal(test_metric(r.engine, "l1.too_large"), 0);
     for (int i = 0; i < 500 && !said("L1 refuses"); i++) test_sleep_ms(10);
@@ -88,12 +92,22 @@ static void the_log_names_who_holds(void **state) {
     assert_true(said(name));
     atomic_store(&r.let_go, 1);
     pthread_join(thread, NULL);
-    set_until(session, r.ns, STRATA_OK, 500);
+    set_until(session, r.ns, STRATA_OK, 500, keys);
     strata_session_close(session);
     assert_int_equal(strata_close(r.engine, 1000), STRATA_OK);
 }
 
+static void the_log_names_who_holds_up_overwrites(void **state) {
+    (void)state;
+    hold_and_write(10);
+}
+static void the_log_names_who_holds_up_new_keys(void **state) {
+    (void)state;
+    hold_and_write(100000);
+}
+
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(the_log_names_who_holds)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(the_log_names_who_holds_up_overwrites),
+                                       cmocka_unit_test(the_log_names_who_holds_up_new_keys)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
