@@ -281,22 +281,24 @@ void sx_publish_encode_scan(const sx_publish_key *key, const char *cursor, const
     sx_command_text(command, count);
 }
 
-bool sx_publish_decode_name(const sx_publish *publish, uint32_t partitions, const sx_resp *name, sx_publish_key *key) {
+int32_t sx_publish_decode_name(const sx_publish *publish, uint32_t partitions, const sx_resp *name, sx_publish_key *key) {
     const char *brace = memchr(name->text, '}', name->size);
-    if (brace == NULL || name->text[0] != '{') return false;
+    if (brace == NULL || name->text[0] != '{') return STRATA_MISS;
     sx_buf prefix;
     sx_buf_init(&prefix, publish->alloc);
     put_prefix(&prefix, key);
     size_t left = (size_t)(name->text + name->size - (brace + 1));
-    bool ours = !prefix.failed && left > prefix.size && left - prefix.size <= SX_KEY_BYTES_MAX &&
+    bool failed = prefix.failed;
+    bool ours = !failed && left > prefix.size && left - prefix.size <= SX_KEY_BYTES_MAX &&
                 memcmp(brace + 1, prefix.data, prefix.size) == 0;
     key->key = brace + 1 + prefix.size;
     key->key_size = ours ? left - prefix.size : 0;
     sx_buf_deinit(&prefix);
-    if (!ours) return false;
+    if (!ours) return failed ? STRATA_E_NOMEM : STRATA_MISS;
     key->partition = sx_key_partition(key->key, key->key_size, partitions);
     const struct sx_key_tag *tag = &publish->tags->tags[key->partition];
-    return (size_t)(brace - name->text) == tag->size + 1u && memcmp(name->text + 1, tag->text, tag->size) == 0;
+    bool there = (size_t)(brace - name->text) == tag->size + 1u && memcmp(name->text + 1, tag->text, tag->size) == 0;
+    return there ? STRATA_OK : STRATA_MISS;
 }
 
 static void arg_refresh_name(const sx_publish *publish, const sx_publish_key *key, sx_command *command) {

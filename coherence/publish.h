@@ -120,8 +120,9 @@ void sx_publish_encode_front(const sx_publish *publish, const sx_publish_key *ke
 
 /* One step through a node's keys, to those of key's namespace that match key's key as a pattern. cursor and count as digits. */
 void sx_publish_encode_scan(const sx_publish_key *key, const char *cursor, const char *count, sx_command *command);
-/* Whether that is the name of a value of key's namespace: then key's partition and key, in place. */
-bool sx_publish_decode_name(const sx_publish *publish, uint32_t partitions, const sx_resp *name, sx_publish_key *key);
+/* STRATA_OK where that is the name of a value of key's namespace: then key's partition and key, in place; STRATA_MISS;
+   STRATA_E_NOMEM. */
+int32_t sx_publish_decode_name(const sx_publish *publish, uint32_t partitions, const sx_resp *name, sx_publish_key *key);
 
 /* A plain command that publishes UNTRUST through the slot's owner. */
 void sx_publish_encode_untrust(const sx_publish *publish, uint32_t partition, sx_command *command);

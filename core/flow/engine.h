@@ -491,14 +491,15 @@ int32_t sx_fetch_item_on_loop(strata *engine, const strata_namespace *ns, uint32
                               size_t key_size, const sx_envelope *envelope, const sx_redis_node *node, sx_item **out);
 
 /* sweep.c */
-/* The op's session closes: what it waits for is given up. Stripe lock held. */
-void sx_sweep_forget_locked(sx_op *op);
+/* The op's session closes: what it waits for is given up. False where progress is being told: then it ends the op itself, at
+   once after that. Stripe lock held. */
+bool sx_sweep_forget_locked(sx_op *op);
 void sx_sweep_cut_off_on_loop(strata *engine);
 
 /* renew.c */
-/* Every partition publishes PATTERN; then op (may be NULL) ends, with status where that is a failure. False, and nothing
-   has happened, when out of memory. */
-bool sx_renewal_announce_on_loop(strata *engine, strata_namespace *ns, const void *pattern, uint32_t size, sx_op *op,
+/* Every partition publishes PATTERN; then a sweep's op, which is taken from *op (NULL: nobody waits), ends, with status where
+   that is a failure. False, and nothing has happened, when out of memory. */
+bool sx_renewal_announce_on_loop(strata *engine, strata_namespace *ns, const void *pattern, uint32_t size, sx_op **op,
                                  int32_t status);
 /* The op's session closes: nobody waits for it any more. Stripe lock held. */
 void sx_renewal_forget_locked(sx_op *op);

@@ -211,7 +211,7 @@ bool sx_renewal_repeat_on_loop(strata *engine, strata_namespace *ns, uint32_t pa
     return true;
 }
 
-bool sx_renewal_announce_on_loop(strata *engine, strata_namespace *ns, const void *pattern, uint32_t size, sx_op *op,
+bool sx_renewal_announce_on_loop(strata *engine, strata_namespace *ns, const void *pattern, uint32_t size, sx_op **op,
                                  int32_t status) {
     sx_renewal *renewal = renewal_create(engine, engine->partitions, sx_loop_now_ns(engine->loop) + ANNOUNCE_NS);
     if (renewal == NULL) return false;
@@ -225,8 +225,12 @@ bool sx_renewal_announce_on_loop(strata *engine, strata_namespace *ns, const voi
     renewal->status = status;
     renewal->announced = ns;
     sx_flights_lock(engine->flights, renewal->stripe);
-    renewal->op = op;
-    if (op != NULL) op->renewal = renewal;
+    renewal->op = *op; /* under the lock that its session's close looks under: at no time is it nobody's */
+    *op = NULL;
+    if (renewal->op != NULL) {
+        renewal->op->sweep = NULL;
+        renewal->op->renewal = renewal;
+    }
     sx_flights_unlock(engine->flights, renewal->stripe);
     sx_pending_begin(engine, cost_of(engine->partitions));
     run_on_loop(&renewal->task);

@@ -3,38 +3,47 @@
    like any other, a batch at a time, no faster than was asked for. Last, every partition announces PATTERN, which has every
    process prove its entries of the namespace anew: so it finds those that L2 does not hold any more.
 
-   A partition is done once the node that owned it has been scanned from beginning to end and owns it still; else it is
-   scanned again at its new owner. */
+   A partition is done once the node that owned it has been scanned from beginning to end, by one and the same server, and owns
+   it still; else it is scanned again: a cursor says nothing to another server, even one at the same address. */
+#include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "core/flow/engine.h"
 
-#define SCAN_COUNT "512"
+#define SCAN_COUNT 512
+#define NAMES_MAX 65536             /* in one step's answer: far more than SCAN_COUNT brings */
 #define SCAN_NS (5 * SX_NS_PER_S)   /* for one step, and for one batch's invalidations */
 #define KEYS_PER_S 20000
-#define ROUNDS_MAX 64               /* scans of a node, before a topology that never rests is a failure */
+#define ROUNDS_MAX 64               /* scans that were in vain, before a topology that never rests is a failure */
+#define AGAIN_NS (100 * SX_NS_PER_MS) /* after each of them */
 
 enum { WAITS, SCANNED, DONE };
 
 struct sx_sweep {
     sx_task task;
+    sx_task wake;              /* posted where its session closes, for the loop to see that at once */
     sx_store_op store_op;      /* owner: loop, as all below unless said */
     sx_timer timer;
     strata *engine;
     strata_namespace *ns;
-    sx_op *op;                 /* lock: stripe 0; NULL where nobody waits */
-    bool told;                 /* const: somebody waits, and going away ends it */
+    sx_op *op;                 /* lock: stripe 0; NULL: nobody waits, or its session closes */
+    bool telling;              /* lock: stripe 0; progress runs, and op stays meanwhile: the session can't be gone before */
+    bool left;                 /* lock: stripe 0; its session closes */
+    bool woken;                /* lock: stripe 0, until op is gone; wake is on its way, and frees what has ended meanwhile */
+    bool ended;
     strata_progress_fn progress;
     void *progress_user;
     uint32_t keys_per_s;
     bool waiting;              /* for the timer */
     uint64_t found, invalidated;
     uint32_t done, rounds;
-    uint32_t left;             /* invalidations under way, and one for who starts them */
+    uint32_t under_way;        /* invalidations, and one for who starts them */
     int64_t next_ns;           /* when the next step may go out */
     int32_t status;            /* the first failure */
     uint32_t at;               /* the partition whose owner is being scanned */
     const sx_redis_node *node;
+    uint64_t identity;         /* of the server that answered the present scan's first step */
     char cursor[24];
     struct sx_sweep *next, **link; /* in engine->sweeps */
     uint32_t pattern_size;
@@ -48,10 +57,16 @@ static int64_t cost_of(const strata *engine) { return SX_OP_COST + (int64_t)size
 
 /* ---- its end --------------------------------------------------------------------------------------------------- */
 
-void sx_sweep_forget_locked(sx_op *op) {
+bool sx_sweep_forget_locked(sx_op *op) {
     assert(sx_flights_is_locked(op->session->engine->flights, op->stripe));
-    op->sweep->op = NULL;
+    struct sx_sweep *sweep = op->sweep;
+    sweep->left = true;
+    sweep->woken = true;
+    sx_loop_post(sweep->engine->loop, &sweep->wake); /* the lock keeps the sweep, and so the loop */
+    if (sweep->telling) return false;
+    sweep->op = NULL;
     op->sweep = NULL;
+    return true;
 }
 
 /* Nobody can forget it from here on. */
@@ -65,11 +80,15 @@ static sx_op *take_op(struct sx_sweep *sweep) {
     return op;
 }
 
+/* Its op is gone. */
 static void sweep_free(struct sx_sweep *sweep) {
     strata *engine = sweep->engine;
+    sx_loop_timer_cancel(engine->loop, &sweep->timer);
+    sweep->waiting = false;
+    sweep->ended = true;
+    if (sweep->woken) return;
     if (sweep->next != NULL) sweep->next->link = sweep->link;
     *sweep->link = sweep->next;
-    sx_loop_timer_cancel(engine->loop, &sweep->timer);
     sx_command_deinit(&sweep->store_op.request.command);
     sx_pending_end(engine, cost_of(engine));
     sx_release(&engine->alloc, sweep, size_of(engine));
@@ -83,18 +102,26 @@ static void end(struct sx_sweep *sweep, int32_t status) {
 
 /* All is scanned: what L2 does not hold any more is found by who holds it. */
 static void announce(struct sx_sweep *sweep) {
-    sx_op *op = take_op(sweep);
-    if (!sx_renewal_announce_on_loop(sweep->engine, sweep->ns, sweep->pattern, sweep->pattern_size, op, sweep->status) &&
-        op != NULL)
-        sx_op_complete(op, STRATA_E_NOMEM, STRATA_FROM_NONE, NULL);
-    sweep_free(sweep);
+    if (sx_renewal_announce_on_loop(sweep->engine, sweep->ns, sweep->pattern, sweep->pattern_size, &sweep->op, sweep->status))
+        sweep_free(sweep);
+    else end(sweep, STRATA_E_NOMEM);
 }
 
 static bool is_left(struct sx_sweep *sweep) {
     sx_flights_lock(sweep->engine->flights, 0);
-    bool left = sweep->told && sweep->op == NULL;
+    bool left = sweep->left;
     sx_flights_unlock(sweep->engine->flights, 0);
     return left;
+}
+
+/* Its session closes. Where a request or a batch is under way, what follows that sees it. */
+static void wake_on_loop(sx_task *task) {
+    struct sx_sweep *sweep = SX_CONTAINER(task, struct sx_sweep, wake);
+    sx_flights_lock(sweep->engine->flights, 0);
+    sweep->woken = false;
+    sx_flights_unlock(sweep->engine->flights, 0);
+    if (sweep->ended) sweep_free(sweep);
+    else if (sweep->waiting) end(sweep, STRATA_E_CANCELLED);
 }
 
 /* ---- scanning -------------------------------------------------------------------------------------------------- */
@@ -108,7 +135,6 @@ static bool choose(struct sx_sweep *sweep) {
     strata *engine = sweep->engine;
     for (sweep->at = 0; sweep->at < engine->partitions && sweep->partitions[sweep->at] == DONE;) sweep->at++;
     if (sweep->at == engine->partitions) return false;
-    sweep->rounds++;
     sweep->node = owner_of(engine, sweep->at);
     for (uint32_t i = 0; i < engine->partitions; i++) {
         if (sweep->partitions[i] != DONE) sweep->partitions[i] = owner_of(engine, i) == sweep->node ? SCANNED : WAITS;
@@ -119,10 +145,20 @@ static bool choose(struct sx_sweep *sweep) {
 
 static void scanned(sx_store_op *op, int32_t status, const sx_resp *reply);
 
+/* More than a second's worth is not asked for: a batch's invalidations start all at once. */
+static void encode_step(struct sx_sweep *sweep, sx_command *command) {
+    sx_publish_key key = {.ns = sweep->ns->name, .ns_size = sweep->ns->name_size, .ns_version = sweep->ns->version,
+                          .key = sweep->pattern, .key_size = sweep->pattern_size};
+    char count[16];
+    (void)snprintf(count, sizeof count, "%" PRIu32, sweep->keys_per_s < SCAN_COUNT ? sweep->keys_per_s : SCAN_COUNT);
+    sx_command_clear(command);
+    sx_publish_encode_scan(&key, sweep->cursor, count, command);
+}
+
 static void step(struct sx_sweep *sweep) {
     strata *engine = sweep->engine;
     if (engine->stopping || is_left(sweep)) {
-        end(sweep, STRATA_E_CLOSED);
+        end(sweep, engine->stopping ? STRATA_E_CLOSED : STRATA_E_CANCELLED);
         return;
     }
     if (sweep->node == NULL && !choose(sweep)) {
@@ -134,11 +170,7 @@ static void step(struct sx_sweep *sweep) {
         return;
     }
     sx_store_op *op = &sweep->store_op;
-    sx_command *command = &op->request.command;
-    sx_publish_key key = {.ns = sweep->ns->name, .ns_size = sweep->ns->name_size, .ns_version = sweep->ns->version,
-                          .key = sweep->pattern, .key_size = sweep->pattern_size};
-    sx_command_clear(command);
-    sx_publish_encode_scan(&key, sweep->cursor, SCAN_COUNT, command);
+    encode_step(sweep, &op->request.command);
     op->request.script = NULL;
     op->request.slot = engine->tags->tags[sweep->at].slot;
     op->request.deadline_ns = sx_loop_now_ns(engine->loop) + SCAN_NS;
@@ -153,36 +185,75 @@ static void fire(sx_timer *timer) {
     step(sweep);
 }
 
-/* The node is scanned to its end: its partitions are done where they are its own still. */
-static void node_over(struct sx_sweep *sweep) {
-    for (uint32_t i = 0; i < sweep->engine->partitions; i++) {
-        if (sweep->partitions[i] != SCANNED) continue;
-        bool owned = owner_of(sweep->engine, i) == sweep->node;
-        sweep->partitions[i] = owned ? DONE : WAITS;
-        sweep->done += owned;
-    }
-    sweep->node = NULL;
-}
-
-static void batch_over(struct sx_sweep *sweep) {
+/* When it is time. */
+static void go_on(struct sx_sweep *sweep) {
     strata *engine = sweep->engine;
-    if (--sweep->left != 0) return;
-    if (sweep->node != NULL && strcmp(sweep->cursor, "0") == 0) node_over(sweep);
-    strata_pattern_progress progress = {.found = sweep->found,
-                                        .invalidated = sweep->invalidated,
-                                        .partitions_done = sweep->done,
-                                        .partitions = engine->partitions};
-    if (sweep->progress != NULL && sweep->progress(sweep->progress_user, &progress) != 0) {
-        end(sweep, STRATA_E_CANCELLED);
-        return;
-    }
-    if (sweep->next_ns <= sx_loop_now_ns(engine->loop) || engine->stopping) {
+    if (sweep->next_ns <= sx_loop_now_ns(engine->loop) || engine->stopping || is_left(sweep)) { /* its wake may have been */
         step(sweep);
         return;
     }
     sweep->waiting = true;
     sweep->timer.fire_on_loop = fire;
     sx_loop_timer_set(engine->loop, &sweep->timer, sweep->next_ns);
+}
+
+/* What was scanned, or a part of it, was scanned in vain. */
+static void scan_again(struct sx_sweep *sweep) {
+    int64_t after_ns = sx_loop_now_ns(sweep->engine->loop) + AGAIN_NS;
+    if (sweep->next_ns < after_ns) sweep->next_ns = after_ns;
+    sweep->rounds++;
+    sweep->node = NULL;
+}
+
+/* Whether the node that was scanned is the partition's primary. Where there is no trust nobody knows better than the map;
+   where another server is trusted, who answers as that node is found out. */
+static bool is_owned(struct sx_sweep *sweep, uint32_t partition) {
+    sx_trust *trust = sweep->engine->trust;
+    if (owner_of(sweep->engine, partition) != sweep->node) return false;
+    sx_trust_mark mark = sx_trust_mark_on_loop(trust, partition);
+    return mark.term == 0 || sx_trust_may_fill_on_loop(trust, partition, &mark, sweep->identity);
+}
+
+/* The node is scanned to its end: its partitions are done where they are its own still. */
+static void node_over(struct sx_sweep *sweep) {
+    bool all = true;
+    for (uint32_t i = 0; i < sweep->engine->partitions; i++) {
+        if (sweep->partitions[i] != SCANNED) continue;
+        bool owned = is_owned(sweep, i);
+        sweep->partitions[i] = owned ? DONE : WAITS;
+        sweep->done += owned;
+        all = all && owned;
+    }
+    if (!all) scan_again(sweep);
+    sweep->node = NULL;
+}
+
+/* False where the call is to end. The session's close waits until progress has returned. */
+static bool tell(struct sx_sweep *sweep) {
+    strata *engine = sweep->engine;
+    if (sweep->progress == NULL) return true;
+    sx_flights_lock(engine->flights, 0);
+    sweep->telling = !sweep->left;
+    bool telling = sweep->telling;
+    sx_flights_unlock(engine->flights, 0);
+    if (!telling) return false;
+    strata_pattern_progress progress = {.found = sweep->found,
+                                        .invalidated = sweep->invalidated,
+                                        .partitions_done = sweep->done,
+                                        .partitions = engine->partitions};
+    bool more = sweep->progress(sweep->progress_user, &progress) == 0;
+    sx_flights_lock(engine->flights, 0);
+    sweep->telling = false;
+    more = more && !sweep->left;
+    sx_flights_unlock(engine->flights, 0);
+    return more;
+}
+
+static void batch_over(struct sx_sweep *sweep) {
+    if (--sweep->under_way != 0) return;
+    if (sweep->node != NULL && strcmp(sweep->cursor, "0") == 0) node_over(sweep);
+    if (tell(sweep)) go_on(sweep);
+    else end(sweep, STRATA_E_CANCELLED);
 }
 
 static void key_over(void *context, int32_t status) {
@@ -196,14 +267,16 @@ static void invalidate_all(struct sx_sweep *sweep, const sx_resp *names) {
     strata *engine = sweep->engine;
     int64_t now_ns = sx_loop_now_ns(engine->loop);
     uint32_t count = 0;
-    sweep->left = 1; /* for who starts them */
+    sweep->under_way = 1; /* for who starts them */
     for (uint32_t i = 0; i < names->count; i++) {
         sx_publish_key key = {.ns = sweep->ns->name, .ns_size = sweep->ns->name_size, .ns_version = sweep->ns->version};
-        if (names->items[i].type != SX_RESP_STRING ||
-            !sx_publish_decode_name(&engine->publish, engine->partitions, &names->items[i], &key))
-            continue;
+        int32_t ours = names->items[i].type != SX_RESP_STRING
+                           ? STRATA_MISS
+                           : sx_publish_decode_name(&engine->publish, engine->partitions, &names->items[i], &key);
+        if (ours < 0 && sweep->status == STRATA_OK) sweep->status = ours;
+        if (ours != STRATA_OK) continue;
         count++;
-        sweep->left++;
+        sweep->under_way++;
         sx_write_invalidate_on_loop(engine, sweep->ns, key.key, key.key_size, now_ns + SCAN_NS, key_over, sweep);
     }
     sweep->found += count;
@@ -216,14 +289,15 @@ static void scanned(sx_store_op *op, int32_t status, const sx_resp *reply) {
     struct sx_sweep *sweep = SX_CONTAINER(op, struct sx_sweep, store_op);
     bool sound = status == STRATA_OK && reply->type == SX_RESP_ARRAY && reply->count == 2 &&
                  reply->items[0].type == SX_RESP_STRING && reply->items[0].size < sizeof sweep->cursor &&
-                 reply->items[1].type == SX_RESP_ARRAY;
+                 reply->items[1].type == SX_RESP_ARRAY && reply->items[1].count <= NAMES_MAX;
     if (!sound) {
         end(sweep, status == STRATA_OK ? STRATA_E_CORRUPT : status);
         return;
     }
-    if (op->request.node != sweep->node) { /* the partition has another owner: its scan begins anew */
-        sweep->node = NULL;
-        step(sweep);
+    if (strcmp(sweep->cursor, "0") == 0) sweep->identity = op->request.identity;
+    if (op->request.node != sweep->node || op->request.identity != sweep->identity) { /* another owner, or another server */
+        scan_again(sweep);
+        go_on(sweep);
         return;
     }
     memcpy(sweep->cursor, reply->items[0].text, reply->items[0].size);
@@ -289,6 +363,7 @@ static int32_t start(const sweep_call *call, sx_op **out) {
         return STRATA_E_NOMEM;
     }
     sweep->task.run_on_loop = run_on_loop;
+    sweep->wake.run_on_loop = wake_on_loop;
     sweep->engine = engine;
     sweep->ns = call->ns;
     sweep->keys_per_s = options == NULL || options->keys_per_s == 0 ? KEYS_PER_S : options->keys_per_s;
@@ -298,14 +373,9 @@ static int32_t start(const sweep_call *call, sx_op **out) {
     memcpy(sweep->pattern, call->pattern.data, call->pattern.size);
     sx_command_init(&sweep->store_op.request.command, &engine->alloc);
     op->sync = call->sync;
-    sweep->told = call->done != NULL || call->sync;
-    if (sweep->told) {
-        sweep->op = op;
-        op->sweep = sweep;
-        *out = op;
-    } else {
-        sx_session_op_free(op); /* nobody waits */
-    }
+    sweep->op = op; /* where nobody is told, too: its session's end ends it */
+    op->sweep = sweep;
+    *out = op;
     sx_pending_begin(engine, cost_of(engine));
     sx_loop_post(engine->loop, &sweep->task);
     return STRATA_PENDING;

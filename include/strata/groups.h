@@ -91,13 +91,13 @@ typedef struct strata_pattern_progress {
 } strata_pattern_progress;
 
 /* Is told after each batch of keys; anything but 0 ends the call with STRATA_E_CANCELLED. Runs on the loop thread, where it must
-   be quick and must not call Strata. */
+   be quick and must not call Strata. strata_session_close waits until it has returned, and it is not called after that. */
 typedef int32_t (*strata_progress_fn)(void *user, const strata_pattern_progress *progress);
 
 /* How to invalidate a pattern. Zero what is not used; struct_size first. NULL stands for all zero. */
 typedef struct strata_pattern_options {
     uint32_t struct_size; /* sizeof(strata_pattern_options) */
-    uint32_t keys_per_s;  /* no more invalidations a second than this; 0 for 20000 */
+    uint32_t keys_per_s;  /* about so many invalidations a second, in batches of 512 or a second's worth, at most; 0 for 20000 */
     strata_progress_fn progress;
     void *progress_user;
 } strata_pattern_options;
@@ -108,7 +108,7 @@ typedef struct strata_pattern_options {
  * of the namespace anew as they are read, by a read of 29 bytes each, and so finds those that L2 had lost before.
  * A key that was there when the call began is invalidated, or was written since; what is written or loaded while it is under
  * way stays or goes. Keys of a slot that is moved to another node at that very time may be missed. Nothing bounds the time it
- * takes but its progress function, and the session's end; each of its requests has 5 s.
+ * takes but its progress function, and the session's end, also where done is NULL; each of its requests has 5 s.
  *   session  a session
  *   ns       a namespace; its other versions are not touched
  *   pattern  1 .. STRATA_PATTERN_BYTES_MAX bytes: *, ?, [a-z], and \ before what stands for itself, as Redis' MATCH has them; copied

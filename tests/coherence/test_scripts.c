@@ -2,6 +2,7 @@
 /* The scripts on a real server: exact bytes, counters, refusals, what is published, and what is left when they fail. */
 // ctest: timeout=180
 #include "tests/coherence/scripts.h"
+#include "tests/support/alloc.h"
 #include "tests/support/cluster.h"
 
 /* ---- writes ---- */
@@ -417,12 +418,21 @@ static void names_are_taken_apart_or_refused(void **state) {
         int size = snprintf(text, sizeof text, "{%s%s", names[i].tag, names[i].rest);
         const sx_resp name = {.type = SX_RESP_STRING, .size = (size_t)size, .text = text};
         sx_publish_key found = {.ns = "user", .ns_size = 4, .ns_version = 3};
-        assert_int_equal(sx_publish_decode_name(&publish, P, &name, &found), names[i].good);
+        assert_int_equal(sx_publish_decode_name(&publish, P, &name, &found), names[i].good ? STRATA_OK : STRATA_MISS);
         if (!names[i].good) continue;
         assert_int_equal(found.partition, key.partition);
         assert_int_equal(found.key_size, 5);
         assert_memory_equal(found.key, "alice", 5);
     }
+    /* What can't be compared is not another's. */
+    test_alloc alloc;
+    test_alloc_init(&alloc);
+    sx_publish poor = publish;
+    poor.alloc = &alloc.table;
+    test_alloc_fail_from(&alloc, 1);
+    const sx_resp name = {.type = SX_RESP_STRING, .size = 4, .text = "{}s1"};
+    sx_publish_key found = {.ns = "user", .ns_size = 4, .ns_version = 3};
+    assert_int_equal(sx_publish_decode_name(&poor, P, &name, &found), STRATA_E_NOMEM);
 }
 
 /* ---- heartbeat, counter, probe ---- */

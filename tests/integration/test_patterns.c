@@ -39,12 +39,15 @@ typedef struct side {
     strata_session *session;
 } side;
 
-static void open_side(side *s, const char *ns) {
-    *s = (side){.engine = test_engine_open(TEST_OPTIONS("l2.nodes", sx_cluster_seeds(cluster), "l2.open_wait", "10s"), NULL)};
+static void open_side_of(side *s, const char *mode, sx_cluster *servers, const char *ns) {
+    *s = (side){.engine = test_engine_open(
+                    TEST_OPTIONS("l2.mode", mode, "l2.nodes", sx_cluster_seeds(servers), "l2.open_wait", "10s"), NULL)};
     s->ns = test_engine_ns(s->engine, ns);
     s->session = test_engine_session(s->engine);
     assert_true(test_metric_wait(s->engine, "coherence.partitions_trusted", 256, 20000));
 }
+
+static void open_side(side *s, const char *ns) { open_side_of(s, "cluster", cluster, ns); }
 
 static void close_side(side *s) {
     strata_session_close(s->session);
@@ -266,6 +269,106 @@ static void it_keeps_to_its_rate_and_can_be_ended(void **state) {
     assert_int_equal(told[1], STRATA_E_CLOSED);
 }
 
+/* What a progress function meets whose session closes. */
+typedef struct visit {
+    _Atomic int calls;
+    _Atomic bool inside;
+    uint32_t stay_ms;
+} visit;
+
+static int32_t stay(void *user, const strata_pattern_progress *progress) {
+    visit *v = user;
+    (void)progress;
+    atomic_store(&v->inside, true);
+    atomic_fetch_add(&v->calls, 1);
+    test_sleep_ms(v->stay_ms);
+    atomic_store(&v->inside, false);
+    return 0;
+}
+
+/* After its session's close nothing of the caller's is touched, whether somebody is told of the end or nobody. */
+static void nothing_is_told_once_the_session_is_closed(void **state) {
+    (void)state;
+    side a;
+    open_side(&a, "closing");
+    set_many(&a, "k", 2000);
+    for (int told_too = 0; told_too <= 1; told_too++) {
+        int32_t told[2] = {0, 1};
+        visit v = {.stay_ms = 300};
+        strata_pattern_options options = {.struct_size = sizeof options, .keys_per_s = 500, .progress = stay, .progress_user = &v};
+        assert_int_equal(strata_invalidate_pattern(a.session, a.ns, test_bytes("k:*"), &options, told_too ? count_answer : NULL, told),
+                         STRATA_PENDING);
+        for (int i = 0; i < 5000 && !atomic_load(&v.inside); i++) test_sleep_ms(1);
+        assert_true(atomic_load(&v.inside));
+        strata_session_close(a.session);
+        assert_false(atomic_load(&v.inside));
+        assert_int_equal(told[0], told_too);
+        if (told_too) assert_int_equal(told[1], STRATA_E_CANCELLED);
+        int calls = atomic_load(&v.calls);
+        a.session = test_engine_session(a.engine);
+        test_sleep_ms(1200);
+        assert_int_equal(atomic_load(&v.calls), calls);
+        assert_int_equal(test_metric(a.engine, "flow.pending"), 0);
+    }
+    close_side(&a);
+}
+
+static _Atomic uint64_t found;
+
+static int32_t note_found(void *user, const strata_pattern_progress *progress) {
+    (void)user;
+    atomic_store(&found, progress->found);
+    return 0;
+}
+
+/* Nor does it go on until its time has come. */
+static void the_end_of_its_session_wakes_it(void **state) {
+    (void)state;
+    side a;
+    strata_pattern_options options = {.struct_size = sizeof options, .keys_per_s = 1, .progress = note_found};
+    open_side(&a, "waking");
+    atomic_store(&found, 0);
+    set_many(&a, "k", 2000);
+    assert_int_equal(strata_invalidate_pattern(a.session, a.ns, test_bytes("k:*"), &options, NULL, NULL), STRATA_PENDING);
+    for (int i = 0; i < 5000 && atomic_load(&found) == 0; i++) test_sleep_ms(1);
+    assert_in_range(atomic_load(&found), 1, 100); /* not a batch of the usual size: it would take minutes' worth at once */
+    test_sleep_ms(20);
+    strata_session_close(a.session);
+    a.session = test_engine_session(a.engine);
+    for (int i = 0; i < 500 && test_metric(a.engine, "flow.pending") != 0; i++) test_sleep_ms(1);
+    assert_int_equal(test_metric(a.engine, "flow.pending"), 0);
+    close_side(&a);
+}
+
+/* The same address, the same keys, another server: a cursor of before means other keys there. */
+static void a_server_that_restarts_meanwhile_is_scanned_again(void **state) {
+    (void)state;
+    enum { KEYS = 3000 };
+    side a, b;
+    int32_t told[2] = {0, 1};
+    static const char *const extra[] = {"--appendonly", "yes", NULL};
+    sx_cluster_options server = {.extra = extra};
+    sx_cluster *single = test_cluster_start(&server);
+    strata_pattern_options options = {.struct_size = sizeof options, .keys_per_s = 500, .progress = note_found};
+    open_side_of(&a, "standalone", single, "restarting");
+    open_side_of(&b, "standalone", single, "restarting");
+    set_many(&a, "k", KEYS);
+    atomic_store(&found, 0);
+    assert_int_equal(strata_invalidate_pattern(a.session, a.ns, test_bytes("k:*"), &options, count_answer, told), STRATA_PENDING);
+    for (int i = 0; i < 10000 && atomic_load(&found) < KEYS / 2; i++) strata_session_wait(a.session, 1);
+    assert_in_range(atomic_load(&found), KEYS / 2, KEYS - 500);
+    assert_int_equal(sx_cluster_restart(single, 0), 0);
+    assert_int_equal(told[0], 0);
+    for (int i = 0; i < 3000 && told[0] == 0; i++) strata_session_wait(a.session, 10);
+    assert_int_equal(told[0], 1);
+    assert_int_equal(told[1], STRATA_OK);
+    assert_true(test_metric_wait(b.engine, "coherence.partitions_trusted", 256, 20000));
+    assert_int_equal(count_there(&b, "k", KEYS), 0);
+    close_side(&a);
+    close_side(&b);
+    sx_cluster_stop(single);
+}
+
 static _Atomic uint32_t scanned;
 
 static int32_t note(void *user, const strata_pattern_progress *progress) {
@@ -339,6 +442,9 @@ int main(void) {
         cmocka_unit_test(what_only_l1_holds_is_gone_too),
         cmocka_unit_test(a_load_under_way_is_cached_nowhere),
         cmocka_unit_test(it_keeps_to_its_rate_and_can_be_ended),
+        cmocka_unit_test(nothing_is_told_once_the_session_is_closed),
+        cmocka_unit_test(the_end_of_its_session_wakes_it),
+        cmocka_unit_test(a_server_that_restarts_meanwhile_is_scanned_again),
         cmocka_unit_test(a_slot_that_moves_meanwhile_is_scanned_again),
         cmocka_unit_test(a_failover_meanwhile), /* node 0 is gone */
     };
