@@ -79,6 +79,7 @@ typedef struct options {
     uint32_t partitions, beat_counters;
     int64_t delta_ms;
     const char *username, *password;
+    const char *nodes; /* NULL: the servers' addresses */
 } options;
 
 static inline void process_open(process *p, const options *o) {
@@ -103,8 +104,8 @@ static inline void process_open(process *p, const options *o) {
     p->publish = (sx_publish){.alloc = alloc, .tags = p->tags};
     char error[256] = "";
     const sx_redis_cluster_events cluster_events = {p, on_topology, on_redirect};
-    assert_int_equal(sx_redis_cluster_create(p->loop, &p->redis, SX_REDIS_MODE_AUTO, sx_cluster_seeds(servers),
-                                             &cluster_events, &p->cluster, error, sizeof error),
+    assert_int_equal(sx_redis_cluster_create(p->loop, &p->redis, SX_REDIS_MODE_AUTO,
+                                             o->nodes == NULL ? sx_cluster_seeds(servers) : o->nodes, &cluster_events, &p->cluster, error, sizeof error),
                      STRATA_OK);
     const sx_trust_settings settings = {
         &p->redis, partitions, (o->delta_ms == 0 ? 500 : o->delta_ms) * SX_NS_PER_MS, 15 * SX_NS_PER_S,

@@ -158,6 +158,36 @@ static void a_restarted_server_is_another(void **state) {
     process_close(&p);
 }
 
+static char socket_path[64];
+
+static int standalone_on_two_addresses(void **state) {
+    (void)state;
+    snprintf(socket_path, sizeof socket_path, "/tmp/strata-trust-%d.sock", (int)getpid());
+    const char *const extra[] = {"--unixsocket", socket_path, NULL};
+    start_servers(&(sx_cluster_options){.primaries = 0, .extra = extra});
+    return 0;
+}
+
+static void a_server_that_is_reached_by_another_seed_is_trusted_there(void **state) {
+    (void)state;
+    process p;
+    char nodes[128];
+    snprintf(nodes, sizeof nodes, "unix:%s, %s", socket_path, sx_cluster_seeds(servers));
+    process_open(&p, &(options){.nodes = nodes});
+    gain_all(&p);
+    invalidate(&p, 7);
+    const uint64_t before = p.answered_by;
+    assert_true(before == sx_trust_identity_on_loop(p.trust, 7));
+    assert_int_equal(unlink(socket_path), 0); /* the subscription there lives on */
+    free(sx_cluster_command(servers, 0, "CLIENT KILL TYPE normal"));
+    run(&p, 1000);
+    invalidate(&p, 7);
+    assert_true(p.answered_by != before);
+    gain_all(&p);
+    assert_true(p.answered_by == sx_trust_identity_on_loop(p.trust, 7));
+    process_close(&p);
+}
+
 int main(int argc, char **argv) {
     if (!sx_cluster_available()) return 77;
     if (argc > 1) cmocka_set_test_filter(argv[1]);
@@ -176,10 +206,14 @@ int main(int argc, char **argv) {
         CASE(standalone_must_be_master),
         CASE(a_restarted_server_is_another),
     };
+    const struct CMUnitTest two_addresses[] = {
+        CASE(a_server_that_is_reached_by_another_seed_is_trusted_there),
+    };
     int failed = 0;
     failed += cmocka_run_group_tests(moving, three_primaries, stop_servers);
     failed += cmocka_run_group_tests(replaced, with_replicas, stop_servers);
     failed += cmocka_run_group_tests(resumed, with_replicas, stop_servers);
     failed += cmocka_run_group_tests(alone, standalone, stop_servers);
+    failed += cmocka_run_group_tests(two_addresses, standalone_on_two_addresses, stop_servers);
     return failed;
 }
