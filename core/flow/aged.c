@@ -3,7 +3,8 @@
 
    L1 answers such a value by itself only under the same proof as any other, so it was not invalidated. Where L2 or the loader
    fails there may be no proof: then the value is one of which this process has heard nothing since it was proven last
-   (its flight's seq, its partition's generation), for as long as the policy allows. */
+   (its flight's seq, its partition's generation), for as long as the policy allows. What L2 answered counts as proven only
+   where it might have entered L1. */
 #include "core/flow/engine.h"
 
 /* A refresh that another process has begun: when to look whether it is done. */
@@ -87,9 +88,14 @@ static bool is_proven(const sx_flight *flight, const sx_item *item, const sx_pol
     generation += sx_namespace_clears(flight->ns);
     if (item->n < sx_floors_of_on_loop(engine, flight->ns, flight->partition)) return false; /* it was cleared */
     int64_t proven_ns = relaxed(&word->proven_ns);
+    uint64_t term = sx_trust_mark_on_loop(engine->trust, flight->partition).term;
     /* relaxed: compared with the generation that was acquired */
     uint64_t stamped = atomic_load_explicit(&item->generation, memory_order_relaxed) & ~SX_ITEM_TAGGED;
-    if (!flight->fallback_read && stamped != generation) return false;
+    if (flight->fallback_read) {
+        stamped = flight->fallback_mark.generation;
+        if (flight->fallback_mark.term == 0 || (term != 0 && term != flight->fallback_mark.term)) return false;
+    }
+    if (stamped != generation) return false;
     return now_ns < lease_ns ||
            (proven_ns != INT64_MIN && now_ns - proven_ns < policy->stale_if_failing_ms * SX_NS_PER_MS);
 }
@@ -131,14 +137,15 @@ static int64_t staleness_us(const sx_flight *flight) {
     return proven_ns == INT64_MIN ? 0 : (sx_loop_now_ns(engine->loop) - proven_ns) / SX_NS_PER_US;
 }
 
-static void tell(const sx_flight *flight, sx_op *ops, strata_reason reason, sx_item *item) {
+static strata_source fallback_source(const sx_flight *flight) { return flight->fallback_read ? STRATA_FROM_L2 : STRATA_FROM_L1; }
+
+static void tell(const sx_flight *flight, sx_op *ops, strata_reason reason, strata_source source, sx_item *item) {
     for (sx_op *next; ops != NULL; ops = next) {
         next = ops->wait_next;
         ops->wait_next = NULL;
         ops->reason = (uint8_t)reason;
         ops->staleness_us = staleness_us(flight);
-        sx_op_complete(ops, reason == STRATA_REASON_NONE ? STRATA_OK : STRATA_STALE,
-                       flight->fallback_read ? STRATA_FROM_L2 : STRATA_FROM_L1, item);
+        sx_op_complete(ops, reason == STRATA_REASON_NONE ? STRATA_OK : STRATA_STALE, source, item);
     }
 }
 
@@ -147,22 +154,37 @@ bool sx_aged_rescue_on_loop(sx_flight *flight, sx_op *ops, int32_t status) {
     sx_item *item = rescue(flight);
     if (item == NULL) return false;
     add(flight->engine, SX_FLOW_METRIC_RESCUED);
-    tell(flight, ops, STRATA_REASON_FAILED, item);
+    tell(flight, ops, STRATA_REASON_FAILED, fallback_source(flight), item);
     sx_item_release(item);
     return true;
 }
 
-/* That loading failed is remembered, in this process, unless something happened to the key meanwhile. */
+/* Whether L1 holds anything of the key that is of any use. Stripe lock held, as by who puts something there. */
+static bool stands_locked(const sx_flight *flight) {
+    strata *engine = flight->engine;
+    sx_epoch_pin(engine->loop_record);
+    const sx_item *item = sx_l1_find_pinned(engine->l1, flight->hash, flight->ns->index, flight->key, flight->key_size);
+    bool stands = item != NULL && sx_loop_now_ns(engine->loop) < sx_item_gone_ns(item);
+    sx_epoch_unpin(engine->loop_record);
+    return stands;
+}
+
+/* That loading failed is remembered, in this process, unless something happened to the key meanwhile. It ends with its
+   generation, as entries do: also with a clear. */
 static void remember_error(sx_flight *flight, const sx_policy *policy) {
     strata *engine = flight->engine;
-    sx_item_facts facts = {.written_ms = INT64_MIN, .generation = 1, .ns = flight->ns->index,
+    int64_t lease_ns;
+    uint64_t generation;
+    sx_trust_read(&engine->words[flight->partition], &lease_ns, &generation);
+    generation += sx_namespace_clears(flight->ns);
+    sx_item_facts facts = {.written_ms = INT64_MIN, .generation = generation, .ns = flight->ns->index,
                            .partition = (uint16_t)flight->partition, .nothing = SX_ITEM_ERROR};
     sx_item *item = sx_item_create(engine->heap, flight->key, flight->key_size, "", 0, &facts);
     if (item == NULL) return;
     sx_lifetime life = sx_policy_nothing(0, policy->error_ttl_ms);
     sx_policy_age(policy, item, sx_loop_now_ns(engine->loop), life.ttl_ms, &life);
     sx_flights_lock(engine->flights, flight->stripe);
-    if (flight->seq == flight->phase_seq && flight->fill &&
+    if (flight->seq == flight->phase_seq && flight->fill && !stands_locked(flight) &&
         sx_l1_put(engine->l1, engine->loop_record, flight->hash, item, SX_L1_PUT_NEWER) == STRATA_OK)
         add(engine, SX_FLOW_METRIC_ERRORS_CACHED);
     sx_flights_unlock(engine->flights, flight->stripe);
@@ -199,7 +221,7 @@ void sx_aged_soft_timeout_on_loop(sx_flight *flight, int64_t now_ns) {
     sx_item *item = rescue(flight);
     if (item != NULL) {
         add(engine, SX_FLOW_METRIC_SOFT_TIMEOUTS);
-        tell(flight, sx_flight_take_on_loop(flight, is_slow, &now_ns), STRATA_REASON_SLOW, item);
+        tell(flight, sx_flight_take_on_loop(flight, is_slow, &now_ns), STRATA_REASON_SLOW, fallback_source(flight), item);
         sx_item_release(item);
         return;
     }
@@ -238,9 +260,9 @@ static int32_t standing(const sx_flight *flight, const sx_item *item) {
     return over_ns < policy.stale_while_refreshing_ms * SX_NS_PER_MS ? STRATA_STALE : STRATA_MISS;
 }
 
-static void tell_standing(sx_flight *flight, sx_op *ops, int32_t status, sx_item *item) {
+static void tell_standing(sx_flight *flight, sx_op *ops, int32_t status, strata_source source, sx_item *item) {
     if (status != STRATA_MISS) {
-        tell(flight, ops, status == STRATA_OK ? STRATA_REASON_NONE : STRATA_REASON_REFRESHING, item);
+        tell(flight, ops, status == STRATA_OK ? STRATA_REASON_NONE : STRATA_REASON_REFRESHING, source, item);
         return;
     }
     for (sx_op *next; ops != NULL; ops = next) {
@@ -261,19 +283,23 @@ void sx_aged_read_on_loop(sx_flight *flight, sx_item *item) {
     strata *engine = flight->engine;
     add(engine, SX_FLOW_METRIC_L2_AGED);
     uint64_t seq = sx_fetch_insert_on_loop(flight, item);
+    sx_trust_mark mark = flight->mark;
+    mark.generation += sx_namespace_clears(flight->ns);
+    if (!sx_trust_may_fill_on_loop(engine->trust, flight->partition, &flight->mark, flight->identity)) mark.term = 0;
     sx_flights_lock(engine->flights, flight->stripe);
     sx_item_retain(item);
     sx_item *before = flight->fallback;
     flight->fallback = item; /* of no use where seq is 0: nothing has that */
     flight->fallback_seq = seq;
     flight->fallback_read = true;
+    flight->fallback_mark = mark;
     sx_flights_unlock(engine->flights, flight->stripe);
     if (before != NULL) sx_item_release(before);
     int32_t status = standing(flight, item);
-    tell_standing(flight, sx_flight_take_on_loop(flight, is_reader, NULL), status, item);
+    tell_standing(flight, sx_flight_take_on_loop(flight, is_reader, NULL), status, STRATA_FROM_L2, item);
     const sx_op *asker = first_loader(flight);
     if (asker != NULL && status == STRATA_STALE)
-        tell(flight, sx_flight_take_on_loop(flight, is_spared, asker), STRATA_REASON_REFRESHING, item);
+        tell(flight, sx_flight_take_on_loop(flight, is_spared, asker), STRATA_REASON_REFRESHING, STRATA_FROM_L2, item);
     if (asker != NULL && flight->no_lease) {
         sx_item_release(item);
         load_over(flight);
@@ -288,19 +314,43 @@ void sx_aged_read_on_loop(sx_flight *flight, sx_item *item) {
 
 /* ---- on the loop: the right to refresh ----------------------------------------------------------------------- */
 
+/* The version to be refreshed stands in L2: what it is worth now. Its tags and its namespace's floor as they are known by
+   now, and what happened to the key since the claim was sent: as for a header that is read. STRATA_MISS: nothing. */
+static int32_t judge_claimed(sx_flight *flight, sx_item *item, strata_source *source) {
+    strata *engine = flight->engine;
+    *source = STRATA_FROM_NONE;
+    if (item->n < sx_floors_of_on_loop(engine, flight->ns, flight->partition) ||
+        !tags_hold(flight, item, sx_loop_now_ns(engine->loop)))
+        return STRATA_MISS;
+    *source = sx_fetch_proven_on_loop(flight, item);
+    return *source == STRATA_FROM_NONE ? STRATA_EXISTS : standing(flight, item);
+}
+
+/* It is ours to refresh: who does not load has his answer now, and where there is none yet, from the load. */
+static void claimed(sx_flight *flight, sx_item *item) {
+    strata_source source;
+    int32_t stands = judge_claimed(flight, item, &source);
+    add(flight->engine, SX_FLOW_METRIC_REFRESHES);
+    if (stands != STRATA_EXISTS)
+        tell_standing(flight, sx_flight_take_on_loop(flight, is_reader, NULL), stands, source, item);
+    load_over(flight);
+}
+
 /* Another process refreshes it. Who may have a value past its end need not wait for that; who may not loads for himself. */
 static void left_to_others(sx_flight *flight, sx_item *item) {
-    sx_policy policy;
-    sx_policy_read(flight->ns, &policy);
-    int64_t over_ns = sx_loop_now_ns(flight->engine->loop) - sx_item_fresh_ns(item);
-    int32_t stands = standing(flight, item);
-    bool may = stands != STRATA_MISS || over_ns < policy.stale_if_failing_ms * SX_NS_PER_MS;
-    tell_standing(flight, sx_flight_take_on_loop(flight, is_reader, NULL), stands, item);
-    if (may)
+    strata_source source;
+    int32_t stands = judge_claimed(flight, item, &source);
+    if (stands == STRATA_EXISTS) {
+        sx_item_release(item);
+        sx_fetch_begin_on_loop(flight);
+        return;
+    }
+    tell_standing(flight, sx_flight_take_on_loop(flight, is_reader, NULL), stands, source, item);
+    if (stands != STRATA_MISS)
         tell(flight, sx_flight_take_on_loop(flight, is_spared, NULL),
-             stands == STRATA_OK ? STRATA_REASON_NONE : STRATA_REASON_REFRESHING, item);
+             stands == STRATA_OK ? STRATA_REASON_NONE : STRATA_REASON_REFRESHING, source, item);
     sx_item_release(item);
-    if (may) {
+    if (stands != STRATA_MISS) {
         sx_flight_round_over_on_loop(flight);
     } else {
         flight->no_lease = true; /* what it brings is not stored */
@@ -317,14 +367,13 @@ static void claim_done(sx_store_op *op, int32_t status, const sx_resp *reply) {
     flight->leased = ours;
     flight->claimed = ours ? item : NULL;
     flight->lease_node = op->request.node;
+    flight->identity = op->request.identity;
     if (!sx_fetch_back_on_loop(flight)) {
         if (!ours) sx_item_release(item);
         return;
     }
     if (ours) {
-        add(flight->engine, SX_FLOW_METRIC_REFRESHES);
-        tell_standing(flight, sx_flight_take_on_loop(flight, is_reader, NULL), standing(flight, item), item);
-        load_over(flight);
+        claimed(flight, item);
         return;
     }
     if (others) {
@@ -350,6 +399,11 @@ void sx_aged_claim_on_loop(sx_flight *flight) {
     strata *engine = flight->engine;
     sx_command *command = &flight->store_op.request.command;
     sx_publish_key key = sx_flight_publish_key(flight);
+    if (sx_item_tagging_of(flight->old) != NULL) {
+        sx_flights_lock(engine->flights, flight->stripe);
+        sx_flight_tagged_locked(flight);
+        sx_flights_unlock(engine->flights, flight->stripe);
+    }
     flight->token = sx_key_random_next(&engine->random);
     sx_command_clear(command);
     sx_publish_encode_claim(&engine->publish, &key, flight->old->n, flight->old->id, flight->token, engine->lease_ms, command);

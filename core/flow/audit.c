@@ -83,6 +83,7 @@ static void judge(sx_audit_check *check, const sx_resp *reply) {
     bool refreshed = kind == SX_ENVELOPE_VALUE && (envelope.flags & SX_ENVELOPE_REFRESHED) != 0; /* nobody wrote it */
     if (refreshed || (kind == SX_ENVELOPE_VALUE && has_bytes_of(engine, &envelope, item))) {
         count(engine, SX_FLOW_METRIC_AUDIT_RELOADED);
+        (void)sx_l1_remove_item(engine->l1, engine->loop_record, check->hash, check->item);
         return;
     }
     count(engine, SX_FLOW_METRIC_AUDIT_DIVERGENT);

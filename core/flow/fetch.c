@@ -383,9 +383,7 @@ static void lease_done(sx_store_op *op, int32_t status, const sx_resp *reply) {
     }
 }
 
-/* The same version still stands there, no payload moved. STRATA_FROM_L1: the entry is proven again; STRATA_FROM_L2: it is
-   what this answer says, no more; STRATA_FROM_NONE: something happened to the key since it was asked. */
-static strata_source proven(sx_flight *flight, sx_item *item) {
+strata_source sx_fetch_proven_on_loop(sx_flight *flight, sx_item *item) {
     strata *engine = flight->engine;
     strata_source source = STRATA_FROM_NONE;
     sx_flights_lock(engine->flights, flight->stripe);
@@ -404,7 +402,7 @@ static strata_source proven(sx_flight *flight, sx_item *item) {
 /* An entry of L1 that L2 still holds, and whose tags hold. */
 static void same_version(sx_flight *flight, sx_item *item) {
     strata *engine = flight->engine;
-    strata_source source = proven(flight, item);
+    strata_source source = sx_fetch_proven_on_loop(flight, item);
     if (source == STRATA_FROM_NONE) {
         sx_item_release(item);
         sx_fetch_begin_on_loop(flight);

@@ -249,6 +249,11 @@ static bool depends(const uint8_t *bytes, size_t bytes_size, const void *name, s
     return false;
 }
 
+static bool item_depends(const sx_item *item, const void *name, size_t size, uint64_t nonce) {
+    const sx_item_tagging *tagging = item == NULL ? NULL : sx_item_tagging_of(item);
+    return tagging != NULL && depends(tagging->bytes, tagging->size, name, size, nonce);
+}
+
 void sx_flights_mark_tag(strata *engine, const void *name, size_t size, uint64_t nonce) {
     sx_flights *flights = engine->flights;
     /* relaxed: see sx_flight_tagged_locked */
@@ -257,13 +262,13 @@ void sx_flights_mark_tag(strata *engine, const void *name, size_t size, uint64_t
         sx_flights_lock(flights, s);
         for (uint32_t b = 0; b < SX_STRIPE_BUCKETS; b++) {
             for (sx_flight *f = flights->stripes[s].buckets[b]; f != NULL; f = f->next) {
-                const sx_item_tagging *loaded = f->loaded_item == NULL ? NULL : sx_item_tagging_of(f->loaded_item);
-                /* What is judged tag by tag, with requests in between, was judged for those who have joined already. */
-                sx_item *at = engine->l2_on ? f->judged : NULL; /* the loop's, which this is then */
-                const sx_item_tagging *judged = at == NULL ? NULL : sx_item_tagging_of(at);
+                /* The loop's own are looked at on the loop, which this is where there are any. What is judged or claimed, with
+                   requests in between, was so for those who have joined already. */
+                bool own = engine->l2_on;
                 if ((f->load != NULL && depends(f->load->tags, f->load->tags_size, name, size, nonce)) ||
-                    (loaded != NULL && depends(loaded->bytes, loaded->size, name, size, nonce)) ||
-                    (judged != NULL && depends(judged->bytes, judged->size, name, size, nonce)))
+                    item_depends(f->loaded_item, name, size, nonce) ||
+                    (own && (item_depends(f->judged, name, size, nonce) || item_depends(f->old, name, size, nonce) ||
+                             item_depends(f->claimed, name, size, nonce))))
                     mark(f, 0);
             }
         }

@@ -77,6 +77,7 @@ typedef struct sx_flight {
     sx_item *fallback;     /* may be answered where this fails, see aged.c; a reference */
     uint64_t fallback_seq; /* seq at which it was the key's value */
     bool fallback_read;    /* it is what L2 answered, not what L1 held */
+    sx_trust_mark fallback_mark; /* then: of when it was asked, with the namespace's clears; term 0 where that proves nothing */
     int64_t loaded_ttl_ms;
     uint64_t loaded_app_version;
     uint32_t loaded_flags;
@@ -155,7 +156,7 @@ void sx_flight_wake_locked(sx_flight *flight);
 /* Something about the key happened at n (0: unknown, a barrier): its flight and its writes in progress learn of it. */
 void sx_flights_mark_locked(sx_flights *flights, uint64_t hash, uint16_t ns, const void *key, size_t key_size,
                             uint64_t n);
-/* Loads and judgements under way that depend on the tag, with another nonce than that (0: whatever theirs is): who joins them
+/* Loads, judgements and claims under way that depend on the tag, with another nonce than that (0: whatever theirs is): who joins them
    from now on must not have their result. Takes the locks. */
 void sx_flights_mark_tag(strata *engine, const void *name, size_t size, uint64_t nonce);
 /* It depends on tags from here on, until its end: before it takes their nonces. */
@@ -206,6 +207,9 @@ void sx_fetch_missed_on_loop(sx_flight *flight, int32_t status);
 /* Notes the version, and puts the item into L1 if nothing speaks against it. Answers the flight's seq from then on, 0 where
    something happened to the key since the request was sent. */
 uint64_t sx_fetch_insert_on_loop(sx_flight *flight, sx_item *item);
+/* The same version still stands there, no payload moved. STRATA_FROM_L1: the entry is proven again; STRATA_FROM_L2: it is
+   what this answer says, no more; STRATA_FROM_NONE: something happened to the key since it was asked. */
+strata_source sx_fetch_proven_on_loop(sx_flight *flight, sx_item *item);
 void sx_fetch_submit_on_loop(sx_flight *flight, const sx_redis_script *script, int64_t deadline_ns,
                              void (*done)(sx_store_op *op, int32_t status, const sx_resp *reply));
 /* The size of the key's value in L2, as far as was seen: decides by which connection it is asked for next. */

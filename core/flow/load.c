@@ -390,8 +390,17 @@ void sx_load_loaded_on_loop(sx_flight *flight) {
     flight->loaded = false;
     flight->state = SX_FLIGHT_FILLING;
     int32_t status = flight->loaded_status;
-    sx_item *item = flight->loaded_item;
+    sx_item *item = flight->loaded_item, *unkept = NULL;
+    sx_policy policy;
+    sx_policy_read(flight->ns, &policy);
+    if (status == STRATA_OK && (item->flags & SX_ITEM_ABSENT) != 0 &&
+        sx_policy_nothing(flight->loaded_ttl_ms, policy.absent_ttl_ms).ttl_ms == 0) { /* the policy is another since it came */
+        unkept = item;
+        flight->loaded_item = NULL;
+        status = STRATA_MISS;
+    }
     sx_flights_unlock(engine->flights, flight->stripe);
+    if (unkept != NULL) sx_item_release(unkept);
     if (status != STRATA_OK) {
         if (status == STRATA_MISS) sx_aged_gone_on_loop(flight);
         else if (status != STRATA_E_CANCELLED) sx_aged_failed_on_loop(flight);
@@ -401,8 +410,6 @@ void sx_load_loaded_on_loop(sx_flight *flight) {
         return;
     }
     int64_t now_ns = sx_loop_now_ns(engine->loop);
-    sx_policy policy;
-    sx_policy_read(flight->ns, &policy);
     sx_lifetime life = loaded_lifetime(flight, &policy, now_ns);
     sx_policy_age(&policy, item, now_ns, sx_lifetime_left_ms(&life), &life);
     if ((flight->loaded_flags & STRATA_LOAD_DONT_CACHE) != 0) {

@@ -46,7 +46,7 @@ static inline int64_t sx_lifetime_kept_ms(const sx_lifetime *life) { return life
 void sx_policy_read(const strata_namespace *ns, sx_policy *out);
 /* Of a caller's ttl, 0 where it said nothing: whether it has an end, or needs none here. */
 bool sx_policy_allows(const strata_namespace *ns, int64_t asked_ms);
-/* What an absence or an error lives for: asked_ms, or where that is 0 as the policy says. Never past that. */
+/* What an absence or an error lives for: asked_ms, or where that is 0 as the policy says. Never past that; ttl_ms 0 here: it is not kept. */
 sx_lifetime sx_policy_nothing(int64_t asked_ms, int64_t policy_ms);
 /* What a value written now lives for. hash: of its key. */
 sx_lifetime sx_policy_lifetime(const strata_namespace *ns, int64_t asked_ms, uint64_t hash, int64_t now_ns);

@@ -91,12 +91,12 @@ static __attribute__((noinline)) int32_t peek_aged(strata_session *session, cons
     int64_t now_ns = sx_engine_now(engine);
     bool nothing = item != NULL && (item->flags & SX_ITEM_NOTHING) != 0;
     if (item == NULL || now_ns >= sx_item_gone_ns(item)) return missed(session, SX_SESSION_METRIC_L1_MISSES);
-    if (nothing && (item->flags & SX_ITEM_ERROR) != 0) { /* no value, so there is nothing to prove */
-        bool loads = more != NULL && more->loads;
+    bool same = is_same(engine, item, now_ns, generation, &lease_ns), trusted = is_trusted(now_ns, lease_ns);
+    if (nothing && (item->flags & SX_ITEM_ERROR) != 0) { /* no value, so trust is not asked for: L2 may be what fails */
+        bool loads = more != NULL && more->loads && same;
         (void)missed(session, loads ? SX_SESSION_METRIC_L1_ERRORS : SX_SESSION_METRIC_L1_MISSES);
         return loads ? STRATA_E_LOAD_FAILED : STRATA_MISS;
     }
-    bool same = is_same(engine, item, now_ns, generation, &lease_ns), trusted = is_trusted(now_ns, lease_ns);
     if (nothing) {
         if (more != NULL) more->absent = trusted && same;
         return missed(session, trusted && same ? SX_SESSION_METRIC_L1_ABSENT : SX_SESSION_METRIC_L1_MISSES);

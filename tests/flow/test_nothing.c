@@ -6,6 +6,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <pthread.h>
+#include <stdatomic.h>
+
 #include <cmocka.h>
 
 #include "core/time/clock.h"
@@ -23,19 +26,29 @@ typedef struct fixture {
     strata_load_result details;
     strata_load *kept;
     bool keep;
+    bool forgets; /* as it ends, a policy is set that keeps no absences: at the caller's next look at the clock */
+    pthread_t caller;
+    _Atomic bool armed;
     /* the last answer */
     int answers;
     uint8_t reason;
     int32_t answered;
 } fixture;
 
-static int64_t injected_now(void *context) { return test_clock_now_ns(context); }
+static int64_t injected_now(void *context) {
+    fixture *f = context;
+    if (atomic_load(&f->armed) && pthread_equal(pthread_self(), f->caller) && atomic_exchange(&f->armed, false)) {
+        strata_namespace_policy policy = {.struct_size = sizeof policy, .ttl_ms = 60000};
+        (void)strata_namespace_policy_set(f->ns, &policy, NULL);
+    }
+    return test_clock_now_ns(&f->clock);
+}
 
 static fixture *open_fixture(strata_namespace_policy policy) {
     fixture *f = calloc(1, sizeof *f);
     f->details.struct_size = sizeof f->details;
     test_clock_init(&f->clock, INT64_C(1000000000000));
-    strata_open_options template_ = {.clock = {&f->clock, injected_now}};
+    strata_open_options template_ = {.clock = {f, injected_now}};
     f->engine = test_engine_open(TEST_OPTIONS("l2.mode", "none", "flow.ttl_jitter", "0"), &template_);
     f->ns = test_engine_ns(f->engine, "nothing");
     f->session = test_engine_session(f->engine);
@@ -55,6 +68,7 @@ static void advance(fixture *f, int64_t ms) { test_clock_advance(&f->clock, ms *
 static void load(strata_load *load, void *user) {
     fixture *f = user;
     f->calls++;
+    if (f->forgets) atomic_store(&f->armed, true);
     if (f->keep) f->kept = load;
     else strata_load_finish(load, f->status, test_bytes("v"), &f->details);
 }
@@ -226,6 +240,34 @@ static void without_a_policy_nothing_is_kept(void **state) {
     close_fixture(f);
 }
 
+static void an_absence_that_the_policy_keeps_no_more(void **state) {
+    (void)state;
+    fixture *f = open_fixture((strata_namespace_policy){.ttl_ms = 60000, .absent_ttl_ms = 1000});
+    f->status = STRATA_MISS;
+    f->forgets = true;
+    f->caller = pthread_self();
+    assert_int_equal(get_or_load(f, "k"), STRATA_MISS);
+    assert_false(atomic_load(&f->armed));
+    assert_int_equal(test_metric(f->engine, "flow.absences"), 1);
+    assert_int_equal(test_metric(f->engine, "l1.entries"), 0);
+    f->forgets = false;
+    f->status = STRATA_OK;
+    assert_int_equal(get_or_load(f, "k"), STRATA_OK);
+    close_fixture(f);
+}
+
+static void a_clear_ends_an_error(void **state) {
+    (void)state;
+    fixture *f = open_fixture((strata_namespace_policy){.ttl_ms = 60000, .error_ttl_ms = 60000});
+    f->status = STRATA_E_LOAD_FAILED;
+    assert_int_equal(get_or_load(f, "k"), STRATA_E_LOAD_FAILED);
+    f->status = STRATA_OK;
+    assert_int_equal(get_or_load(f, "k"), STRATA_E_LOAD_FAILED);
+    assert_int_equal(strata_clear_wait(f->session, f->ns, NULL), STRATA_OK);
+    assert_int_equal(get_or_load(f, "k"), STRATA_OK);
+    close_fixture(f);
+}
+
 static void a_loader_may_keep_its_value_out(void **state) {
     (void)state;
     fixture *f = open_fixture((strata_namespace_policy){.ttl_ms = 60000, .absent_ttl_ms = 60000});
@@ -245,7 +287,8 @@ int main(void) {
         cmocka_unit_test(an_absence_is_kept_for_its_own_time), cmocka_unit_test(a_write_ends_an_absence),
         cmocka_unit_test(an_error_is_kept_for_its_own_time), cmocka_unit_test(without_a_policy_nothing_is_kept),
         cmocka_unit_test(a_value_past_its_end_is_better_than_an_error),
-        cmocka_unit_test(a_loader_may_keep_its_value_out),
+        cmocka_unit_test(a_loader_may_keep_its_value_out), cmocka_unit_test(a_clear_ends_an_error),
+        cmocka_unit_test(an_absence_that_the_policy_keeps_no_more),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

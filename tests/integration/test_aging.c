@@ -150,6 +150,7 @@ static void finish(side *s, int32_t status, const char *value) {
     assert_int_equal(strata_load_finish(s->kept, status, test_bytes(value), NULL), STRATA_OK);
     for (int i = 0; i < 300 && test_metric(s->engine, "flow.pending") != 0; i++) (void)strata_session_wait(s->session, 10);
     test_sleep_ms(20); /* what nobody waits for is done by then */
+    (void)strata_session_wait(s->session, 1); /* and what was answered as the last that was under way is told */
 }
 
 static void expect(const side *s, int32_t status, strata_reason reason, const char *text) {
@@ -330,6 +331,114 @@ static void what_was_missed_covers_nothing(void **state) {
     close_side(&b);
 }
 
+/* Likewise of what L2 answered past its end: before the invalidation was missed, or while such could be missed. */
+static void what_was_missed_after_reading_covers_nothing(void **state) {
+    (void)state;
+    for (int untrusted = 0; untrusted < 2; untrusted++) {
+        side a = open_side(untrusted ? "read2" : "read1", failing), b = open_side(untrusted ? "read2" : "read1", failing);
+        assert_int_equal(get_or_load(&a, "k"), STRATA_OK);
+        test_sleep_ms(320);
+        if (!untrusted) begin(&a, "k");
+        test_cutter cutter;
+        test_cutter_start(&cutter, cluster, 3);
+        test_sleep_ms(untrusted ? 1200 : 100);
+        if (untrusted) begin(&a, "k");
+        assert_int_equal(test_metric(a.engine, "l2.aged"), 1);
+        assert_int_equal(strata_invalidate_wait(b.session, b.ns, test_bytes("k"), NULL), STRATA_OK);
+        test_sleep_ms(200);
+        test_cutter_stop(&cutter);
+        assert_true(test_metric_wait(a.engine, "coherence.partitions_trusted", 256, 10000));
+        finish(&a, STRATA_E_LOAD_FAILED, "");
+        assert_int_equal(a.answered, STRATA_E_LOAD_FAILED);
+        close_side(&a);
+        close_side(&b);
+    }
+}
+
+static uint32_t node_of(const sx_key_tags *tags, const char *name) {
+    return (uint32_t)sx_cluster_owner(cluster, tags->tags[sx_key_partition(name, strlen(name), 256)].slot);
+}
+
+/* The right to refresh is asked for, and answered only after the tag was invalidated. */
+static void a_tag_that_is_invalidated_while_a_refresh_is_claimed(void **state) {
+    (void)state;
+    side a = open_side("claim", (strata_namespace_policy){.ttl_ms = 60000, .refresh_percent = 1}), before = a, after = a;
+    sx_key_tags *tags;
+    assert_int_equal(sx_key_tags_create(sx_alloc_default(), 256, &tags), STRATA_OK);
+    uint32_t node = node_of(tags, "k");
+    char tag[16] = "t0";
+    for (int i = 0; node_of(tags, tag) == node; i++) snprintf(tag, sizeof tag, "t%d", i);
+    sx_key_tags_destroy(tags);
+    assert_int_equal(get_or_load_tagged(&a, "k", tag), STRATA_OK);
+    test_sleep_ms(620);
+    a.value = "w";
+    strata_op_options bypass = {.struct_size = sizeof bypass, .flags = STRATA_BYPASS_L1};
+    strata_result result;
+    strata_bytes named[] = {test_bytes(tag)};
+    assert_int_equal(sx_cluster_pause(cluster, node), 0);
+    int32_t hit = get_or_load_tagged(&a, "k", tag);
+    int32_t first = strata_get(a.session, a.ns, test_bytes("k"), &bypass, &result, done, &before);
+    int32_t invalidated = strata_invalidate_tags_wait(a.session, named, 1, NULL);
+    int32_t second = strata_get(a.session, a.ns, test_bytes("k"), NULL, &result, done, &after);
+    assert_int_equal(sx_cluster_resume(cluster, node), 0);
+    assert_int_equal(hit, STRATA_OK);
+    assert_int_equal(first, STRATA_PENDING);
+    assert_int_equal(invalidated, STRATA_OK);
+    assert_int_equal(second, STRATA_PENDING);
+    for (int i = 0; i < 300 && (before.answers == 0 || after.answers == 0); i++)
+        (void)strata_session_wait(a.session, 10);
+    assert_string_not_equal(before.text, "v"); /* a miss, or what is loaded */
+    assert_string_not_equal(after.text, "v");
+    assert_true(after.answered == STRATA_MISS || after.answered == STRATA_OK);
+    assert_int_equal(test_metric(a.engine, "flow.refreshes"), 1);
+    close_side(&a);
+}
+
+/* Nothing failed, so its end counts also where another process refreshes it. */
+static void only_a_failure_is_covered(void **state) {
+    (void)state;
+    side a = open_side("others", failing), b = open_side("others", failing);
+    assert_int_equal(get_or_load(&a, "k"), STRATA_OK);
+    test_sleep_ms(320);
+    begin(&a, "k");
+    b.value = "own";
+    assert_int_equal(get_or_load(&b, "k"), STRATA_OK);
+    expect(&b, STRATA_OK, STRATA_REASON_NONE, "own");
+    assert_int_equal(test_metric(b.engine, "flow.refreshes_elsewhere"), 1);
+    finish(&a, STRATA_OK, "w");
+    close_side(&a);
+    close_side(&b);
+}
+
+/* An error is remembered only where there is nothing better: here an entry of another generation, to be proven again. */
+static void an_error_takes_no_entrys_place(void **state) {
+    (void)state;
+    side a = open_side("error", (strata_namespace_policy){.ttl_ms = 60000, .error_ttl_ms = 60000}), b = open_side("error", refreshing);
+    char beside[16] = "";
+    for (int i = 0; beside[0] == 0 || sx_key_partition(beside, strlen(beside), 256) != sx_key_partition("k", 1, 256); i++)
+        snprintf(beside, sizeof beside, "x%d", i);
+    assert_int_equal(get_or_load(&a, "k"), STRATA_OK);
+    test_cutter cutter;
+    test_cutter_start(&cutter, cluster, 3);
+    test_sleep_ms(100);
+    assert_int_equal(strata_invalidate_wait(b.session, b.ns, test_bytes(beside), NULL), STRATA_OK); /* most likely missed */
+    test_sleep_ms(200);
+    test_cutter_stop(&cutter);
+    assert_true(test_metric_wait(a.engine, "coherence.partitions_trusted", 256, 10000));
+    for (uint32_t i = 0; i < 3; i++) assert_int_equal(sx_cluster_pause(cluster, i), 0);
+    test_sleep_ms(1200);
+    a.status = STRATA_E_LOAD_FAILED;
+    int32_t k = get_or_load(&a, "k"), other = get_or_load(&a, "other");
+    for (uint32_t i = 0; i < 3; i++) assert_int_equal(sx_cluster_resume(cluster, i), 0);
+    assert_int_equal(k, STRATA_E_LOAD_FAILED);
+    assert_int_equal(other, STRATA_E_LOAD_FAILED);
+    assert_int_equal(test_metric(a.engine, "flow.errors_cached"), 1);
+    assert_true(test_metric_wait(a.engine, "coherence.partitions_trusted", 256, 10000));
+    assert_int_equal(get_or_load(&a, "k"), STRATA_OK);
+    close_side(&a);
+    close_side(&b);
+}
+
 /* Nobody told of it, but L2 was asked: it holds nothing. */
 static void what_l2_lost_covers_nothing(void **state) {
     (void)state;
@@ -477,6 +586,9 @@ int main(void) {
         cmocka_unit_test(an_invalidation_during_a_background_refresh), cmocka_unit_test(what_the_source_has_no_more_is_gone),
         cmocka_unit_test(a_failing_loader_is_covered_in_any_process), cmocka_unit_test(what_is_invalidated_meanwhile_covers_nothing),
         cmocka_unit_test(a_tag_that_is_invalidated_meanwhile), cmocka_unit_test(what_was_missed_covers_nothing),
+        cmocka_unit_test(what_was_missed_after_reading_covers_nothing),
+        cmocka_unit_test(a_tag_that_is_invalidated_while_a_refresh_is_claimed), cmocka_unit_test(only_a_failure_is_covered),
+        cmocka_unit_test(an_error_takes_no_entrys_place),
         cmocka_unit_test(what_l2_lost_covers_nothing), cmocka_unit_test(an_absence_is_known_to_all),
         cmocka_unit_test(an_l2_that_fails_is_covered)};
     return cmocka_run_group_tests(tests, setup, teardown);

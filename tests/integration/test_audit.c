@@ -135,8 +135,50 @@ static void it_counts_by_cause(void **state) {
     sx_cluster_stop(cluster);
 }
 
+static void load(strata_load *load, void *user) { strata_load_finish(load, STRATA_OK, test_bytes(user), NULL); }
+
+/* What stands in L2 was refreshed, and differs: nothing promised is broken, but L1 has no more use for its own. */
+static void what_was_refreshed_is_dropped(void **state) {
+    (void)state;
+    char text[96], from[96];
+    cluster = test_cluster_start(&(sx_cluster_options){.primaries = 3});
+    assert_int_equal(sx_key_tags_create(sx_alloc_default(), 256, &tags), STRATA_OK);
+    strata *a = test_engine_open(TEST_OPTIONS("l2.nodes", sx_cluster_seeds(cluster), "l2.open_wait", "5s",
+                                              "coherence.audit_per_s", "500"), NULL);
+    strata_session *session = test_engine_session(a);
+    strata_namespace *ns = test_engine_ns(a, "n"), *other = test_engine_ns(a, "m");
+    strata_namespace_policy policy = {.struct_size = sizeof policy, .ttl_ms = 60000, .refresh_percent = 1};
+    assert_int_equal(strata_namespace_policy_set(other, &policy, NULL), STRATA_OK);
+    assert_true(test_metric_wait(a, "coherence.partitions_trusted", 256, 5000));
+    strata_result result;
+    assert_int_equal(strata_get_or_load_wait(session, other, test_bytes("k5"), NULL, load, "v", &result), STRATA_OK);
+    strata_result_release(session, &result);
+    test_sleep_ms(650);
+    assert_int_equal(strata_get_or_load_wait(session, other, test_bytes("k5"), NULL, load, "w", &result), STRATA_OK);
+    strata_result_release(session, &result);
+    for (int i = 0; i < 300 && strcmp(test_get(session, other, "k5"), "w") != 0; i++) (void)strata_session_wait(session, 10);
+    assert_string_equal(test_get(session, other, "k5"), "w");
+    assert_int_equal(test_set(session, ns, "k5", "v"), STRATA_OK);
+    assert_string_equal(test_get(session, ns, "k5"), "v");
+    uint32_t node = stored_as(text, sizeof text, 5);
+    snprintf(from, sizeof from, "%s", text);
+    *strstr(from, ":n:1:") = 0;
+    strcat(from, ":m:1:k5");
+    char *copied = sx_cluster_command(cluster, node, "COPY %s %s REPLACE", from, text);
+    assert_string_equal(copied, "1");
+    free(copied);
+    assert_true(test_metric_wait(a, "audit.reloaded", 1, 8000));
+    assert_null(test_peek(session, ns, "k5"));
+    assert_int_equal(test_metric(a, "audit.divergent"), 0);
+    strata_session_close(session);
+    strata_close(a, 1000);
+    sx_key_tags_destroy(tags);
+    sx_cluster_stop(cluster);
+}
+
 int main(void) {
     if (!sx_cluster_available()) return 77;
-    const struct CMUnitTest tests[] = {cmocka_unit_test(it_counts_by_cause), cmocka_unit_test(entries_with_tags_are_audited)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(it_counts_by_cause), cmocka_unit_test(entries_with_tags_are_audited),
+                                       cmocka_unit_test(what_was_refreshed_is_dropped)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
