@@ -29,7 +29,7 @@ static sx_publish_verdict verdict(const sx_resp *reply, uint32_t index, uint64_t
 }
 
 static void look_at(int index) {
-    snprintf(value_name, sizeof value_name, "{%s}s1:user:3:%s", tags->tags[key.partition].text, names[index]);
+    snprintf(value_name, sizeof value_name, "{%s}s1:user:3:%.15s", tags->tags[key.partition].text, names[index]);
 }
 
 static void assert_named(const char *const *expected) {
