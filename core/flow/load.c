@@ -384,6 +384,15 @@ static void remove_value(sx_flight *flight) {
     sx_fetch_submit_on_loop(flight, &engine->scripts.refill, deadline_ns, abandon_done);
 }
 
+/* What was loaded is not the flight's any more. Without L2 a caller's thread may be looking at its tags (sx_flights_mark_tag):
+   it is released only after this. */
+static void take_loaded(sx_flight *flight) {
+    sx_flights *flights = flight->engine->flights;
+    sx_flights_lock(flights, flight->stripe);
+    flight->loaded_item = NULL;
+    sx_flights_unlock(flights, flight->stripe);
+}
+
 void sx_load_loaded_on_loop(sx_flight *flight) {
     strata *engine = flight->engine;
     sx_flights_lock(engine->flights, flight->stripe);
@@ -413,14 +422,14 @@ void sx_load_loaded_on_loop(sx_flight *flight) {
     sx_lifetime life = loaded_lifetime(flight, &policy, now_ns);
     sx_policy_age(&policy, item, now_ns, sx_lifetime_left_ms(&life), &life);
     if ((flight->loaded_flags & STRATA_LOAD_DONT_CACHE) != 0) {
-        flight->loaded_item = NULL;
+        take_loaded(flight);
         answer_loaded(flight, STRATA_OK, item);
         sx_load_abandon_on_loop(flight);
         return;
     }
     bool known = sx_tagged_late_on_loop(flight, item);
     if (!known) {
-        flight->loaded_item = NULL;
+        take_loaded(flight);
         add(engine, SX_FLOW_METRIC_TAGS_TOO_LATE);
         sx_item_retain(item);
         answer_loaded(flight, STRATA_OK, item);
@@ -434,7 +443,7 @@ void sx_load_loaded_on_loop(sx_flight *flight) {
                                 fill_done);
         return;
     }
-    flight->loaded_item = NULL;
+    take_loaded(flight);
     if (!engine->l2_on) keep_here(flight, item);
     answer_loaded(flight, STRATA_OK, item);
     sx_load_abandon_on_loop(flight);

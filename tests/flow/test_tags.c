@@ -6,6 +6,9 @@
 #include <stdio.h>
 #include <string.h>
 
+#include <pthread.h>
+#include <stdatomic.h>
+
 #include <cmocka.h>
 
 #include "core/codec/msgpack.h"
@@ -230,12 +233,54 @@ static void bytes_from_outside(void **state) {
     sx_buf_deinit(&buf);
 }
 
+/* The sanitizers' test: without L2 a thread of the program looks for what depends on a tag in what the loop is storing. */
+typedef struct invalidator {
+    strata *engine;
+    _Atomic int stop, count;
+} invalidator;
+
+static void *invalidate_all_the_time(void *argument) {
+    invalidator *v = argument;
+    strata_session *session = test_engine_session(v->engine);
+    strata_bytes tags[] = {test_bytes("t")};
+    while (!atomic_load(&v->stop)) {
+        (void)strata_invalidate_tags_wait(session, tags, 1, NULL);
+        atomic_fetch_add(&v->count, 1);
+    }
+    strata_session_close(session);
+    return NULL;
+}
+
+static void loads_beside_invalidations(void **state) {
+    (void)state;
+    fixture f;
+    open_fixture(&f, "1024");
+    f.value = "loaded";
+    invalidator v = {.engine = f.engine};
+    pthread_t thread;
+    assert_int_equal(pthread_create(&thread, NULL, invalidate_all_the_time, &v), 0);
+    strata_bytes tags[] = {test_bytes("t")};
+    strata_op_options options = {.struct_size = sizeof options, .tags = tags, .tag_count = 1};
+    for (int i = 0; i < 20000 || atomic_load(&v.count) < 100; i++) {
+        strata_result result;
+        char key[16];
+        snprintf(key, sizeof key, "k%d", i % 7);
+        int32_t status = strata_get_or_load_wait(f.session, f.ns, test_bytes(key), &options, load, &f, &result);
+        assert_int_equal(status, STRATA_OK);
+        assert_memory_equal(result.value.data, "loaded", 6);
+        strata_result_release(f.session, &result);
+    }
+    atomic_store(&v.stop, 1);
+    pthread_join(thread, NULL);
+    close_fixture(&f);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(invalidated_without_l2), cmocka_unit_test(a_load_that_was_overtaken),
         cmocka_unit_test(late_tags_need_a_second_load), cmocka_unit_test(forgotten_markers),
         cmocka_unit_test(what_is_refused), cmocka_unit_test(bytes_from_outside),
-        cmocka_unit_test(they_count_in_what_is_pending),
+        cmocka_unit_test(they_count_in_what_is_pending), cmocka_unit_test(loads_beside_invalidations),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
