@@ -108,10 +108,16 @@ static void many_at_once(void **state) {
     test_drive_close(&drive);
 }
 
+/* The least of five times: what else the loop does meanwhile allocates too. */
 static int64_t allocations_of(test_drive *drive, const char *words) {
-    test_alloc_fail_at(&drive->alloc, 0); /* counts anew */
-    assert_int_equal(test_drive_call(drive, words, 1, 5000, NULL), SX_REDIS_OK);
-    return atomic_load(&drive->alloc.calls);
+    int64_t least = INT64_MAX;
+    for (int i = 0; i < 5; i++) {
+        test_alloc_fail_at(&drive->alloc, 0); /* counts anew */
+        assert_int_equal(test_drive_call(drive, words, 1, 5000, NULL), SX_REDIS_OK);
+        int64_t calls = atomic_load(&drive->alloc.calls);
+        if (calls < least) least = calls;
+    }
+    return least;
 }
 
 /* The buffer that the first one needed is kept for the next. */
