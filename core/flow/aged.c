@@ -84,9 +84,8 @@ static bool is_proven(const sx_flight *flight, const sx_item *item, const sx_pol
     const sx_trust_word *word = &engine->words[flight->partition];
     int64_t lease_ns;
     uint64_t generation;
-    sx_trust_read(word, &lease_ns, &generation);
-    generation += sx_namespace_clears(flight->ns);
-    if (item->n < sx_floors_of_on_loop(engine, flight->ns, flight->partition)) return false; /* it was cleared */
+    sx_namespace_trust(flight->ns, word, &lease_ns, &generation);
+    if (sx_fetch_is_cleared_on_loop(flight, item)) return false;
     int64_t proven_ns = relaxed(&word->proven_ns);
     uint64_t term = sx_trust_mark_on_loop(engine->trust, flight->partition).term;
     /* relaxed: compared with the generation that was acquired */
@@ -175,8 +174,7 @@ static void remember_error(sx_flight *flight, const sx_policy *policy) {
     strata *engine = flight->engine;
     int64_t lease_ns;
     uint64_t generation;
-    sx_trust_read(&engine->words[flight->partition], &lease_ns, &generation);
-    generation += sx_namespace_clears(flight->ns);
+    sx_namespace_trust(flight->ns, &engine->words[flight->partition], &lease_ns, &generation);
     sx_item_facts facts = {.written_ms = INT64_MIN, .generation = generation, .ns = flight->ns->index,
                            .partition = (uint16_t)flight->partition, .nothing = SX_ITEM_ERROR};
     sx_item *item = sx_item_create(engine->heap, flight->key, flight->key_size, "", 0, &facts);
@@ -319,9 +317,7 @@ void sx_aged_read_on_loop(sx_flight *flight, sx_item *item) {
 static int32_t judge_claimed(sx_flight *flight, sx_item *item, strata_source *source) {
     strata *engine = flight->engine;
     *source = STRATA_FROM_NONE;
-    if (item->n < sx_floors_of_on_loop(engine, flight->ns, flight->partition) ||
-        !tags_hold(flight, item, sx_loop_now_ns(engine->loop)))
-        return STRATA_MISS;
+    if (sx_fetch_is_cleared_on_loop(flight, item) || !tags_hold(flight, item, sx_loop_now_ns(engine->loop))) return STRATA_MISS;
     *source = sx_fetch_proven_on_loop(flight, item);
     return *source == STRATA_FROM_NONE ? STRATA_EXISTS : standing(flight, item);
 }

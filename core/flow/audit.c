@@ -42,8 +42,7 @@ static void check_free(sx_audit_check *check) {
 static bool is_served(strata *engine, uint64_t hash, const sx_item *item) {
     int64_t lease_ns;
     uint64_t generation;
-    sx_trust_read(&engine->words[item->partition], &lease_ns, &generation);
-    generation += sx_namespace_clears(engine->namespaces[item->ns]);
+    sx_namespace_trust(engine->namespaces[item->ns], &engine->words[item->partition], &lease_ns, &generation);
     sx_epoch_pin(engine->loop_record);
     bool there = sx_l1_find_pinned(engine->l1, hash, item->ns, sx_item_key(item), item->key_size) == item;
     int64_t now_ns = sx_loop_now_ns(engine->loop);

@@ -349,6 +349,11 @@ static inline int64_t sx_engine_now(const strata *engine) { return sx_clock_now_
 static inline uint64_t sx_namespace_clears(const strata_namespace *ns) {
     return atomic_load_explicit(&ns->clears, memory_order_relaxed); /* relaxed: ordered by the lease that was read before */
 }
+/* Until when, and proven in which generation, an entry of the namespace is served: before it is looked for. */
+static inline void sx_namespace_trust(const strata_namespace *ns, const sx_trust_word *word, int64_t *lease_ns, uint64_t *generation) {
+    sx_trust_read(word, lease_ns, generation);
+    *generation += sx_namespace_clears(ns);
+}
 /* All entries of the namespace are unproven from here on. */
 static inline void sx_namespace_cleared(strata_namespace *ns) {
     atomic_fetch_add_explicit(&ns->clears, 1, memory_order_relaxed); /* relaxed: as above */
@@ -485,6 +490,8 @@ sx_redis_group_kind sx_fetch_group(void);
 void sx_write_end_on_loop(sx_write *write, int32_t status, uint64_t n);
 
 /* fetch.c */
+/* Whether the namespace was cleared after the item was stored. */
+bool sx_fetch_is_cleared_on_loop(const sx_flight *flight, const sx_item *item);
 /* A stored value as an item that is not proven yet. STRATA_OK; STRATA_MISS where it expires at this very moment;
    STRATA_E_NOMEM. node: whose clock its times are by; may be NULL. */
 int32_t sx_fetch_item_on_loop(strata *engine, const strata_namespace *ns, uint32_t partition, const void *key,

@@ -286,9 +286,8 @@ static void outdated(sx_flight *flight, sx_item *item, bool candidate) {
     sx_fetch_judged_on_loop(flight, item, candidate, false);
 }
 
-/* Whether its namespace was cleared after it was stored. */
-static bool is_cleared(const sx_flight *flight, uint64_t n) {
-    return n < sx_floors_of_on_loop(flight->engine, flight->ns, flight->partition);
+bool sx_fetch_is_cleared_on_loop(const sx_flight *flight, const sx_item *item) {
+    return item->n < sx_floors_of_on_loop(flight->engine, flight->ns, flight->partition);
 }
 
 /* A stored value, that may be cleared, or whose tags may not hold. */
@@ -310,7 +309,7 @@ static void hit(sx_flight *flight, const sx_envelope *envelope) {
     flight->over_id = envelope->id;
     flight->over_written_ms = envelope->written_ms;
     flight->identity = flight->store_op.request.identity;
-    if (is_cleared(flight, item->n)) outdated(flight, item, false);
+    if (sx_fetch_is_cleared_on_loop(flight, item)) outdated(flight, item, false);
     else if (sx_item_tagging_of(item) != NULL) sx_tagged_judge_on_loop(flight, item, false);
     else valid(flight, item);
 }
@@ -437,7 +436,7 @@ static void front_done(sx_store_op *op, int32_t status, const sx_resp *reply) {
     flight->over_id = front.id;
     flight->over_written_ms = front.written_ms;
     flight->identity = op->request.identity;
-    if (is_cleared(flight, item->n)) outdated(flight, item, true);
+    if (sx_fetch_is_cleared_on_loop(flight, item)) outdated(flight, item, true);
     else if (sx_item_tagging_of(item) != NULL) sx_tagged_judge_on_loop(flight, item, true);
     else same_version(flight, item);
 }

@@ -79,7 +79,6 @@ typedef struct sx_flight {
     bool fallback_read;    /* it is what L2 answered, not what L1 held */
     sx_trust_mark fallback_mark; /* then: of when it was asked, with the namespace's clears; term 0 where that proves nothing */
     int64_t loaded_ttl_ms;
-    uint64_t loaded_app_version;
     uint32_t loaded_flags;
 
     /* owner: loop */

@@ -217,14 +217,14 @@ int32_t strata_load_finish(strata_load *load, int32_t status, strata_bytes value
     if (answer != STRATA_OK) status = answer;
     else if (status != STRATA_OK && status != STRATA_MISS) status = STRATA_E_LOAD_FAILED;
     if (status < 0) add(engine, SX_FLOW_METRIC_LOAD_FAILURES);
-    if (item != NULL && item->value_size != 0) sx_packed_make(engine, &packed, value.data, value.size);
+    bool kept = details == NULL || (details->flags & STRATA_LOAD_DONT_CACHE) == 0;
+    if (kept && item != NULL && item->value_size != 0) sx_packed_make(engine, &packed, value.data, value.size);
 
     bool post = false;
     sx_flights_lock(engine->flights, load->stripe);
     sx_flight *flight = load->flight;
     if (flight != NULL) {
         flight->loaded_ttl_ms = details == NULL ? 0 : details->ttl_ms;
-        flight->loaded_app_version = details == NULL ? 0 : details->app_version;
         flight->loaded_flags = details == NULL ? 0 : details->flags;
         post = hand_over_locked(flight, status, item, &packed);
         packed = (sx_packed){0};
@@ -307,18 +307,8 @@ void sx_load_encode_fill_for(sx_redis_request *request, const sx_redis_node *nod
 
 static bool encode_fill(sx_flight *flight, const sx_item *item, const sx_lifetime *life) {
     strata *engine = flight->engine;
-    sx_envelope envelope = {.id = flight->token,
-                            .app_version = flight->loaded_app_version,
-                            .ttl_ms = life->ttl_ms,
-                            .stale_ms = life->ttl_ms == 0 ? 0 : life->stale_ms,
-                            .flags = flight->claimed == NULL ? 0 : SX_ENVELOPE_REFRESHED};
-    if ((item->flags & SX_ITEM_ABSENT) != 0) envelope.flags |= SX_ENVELOPE_ABSENT;
-    sx_packed_put(&envelope, &flight->loaded_packed, item);
-    const sx_item_tagging *tagging = sx_item_tagging_of(item);
-    if (tagging != NULL) {
-        envelope.tags = tagging->bytes;
-        envelope.tags_size = tagging->size;
-    }
+    sx_envelope envelope = sx_packed_envelope(item, &flight->loaded_packed, flight->token, life);
+    if (flight->claimed != NULL) envelope.flags |= SX_ENVELOPE_REFRESHED;
     sx_buf tail;
     sx_buf_init(&tail, &engine->alloc);
     sx_envelope_encode_tail(&tail, &envelope);

@@ -27,15 +27,25 @@ void sx_packed_deinit(sx_packed *packed) {
     *packed = (sx_packed){0};
 }
 
-void sx_packed_put(sx_envelope *envelope, const sx_packed *packed, const sx_item *item) {
-    if (packed->how == SX_COMPRESSION_NONE) {
-        envelope->payload = sx_item_value(item);
-        envelope->payload_size = item->value_size;
-        return;
+sx_envelope sx_packed_envelope(const sx_item *item, const sx_packed *packed, uint64_t id, const sx_lifetime *life) {
+    sx_envelope envelope = {.id = id,
+                            .app_version = sx_item_app_version(item),
+                            .ttl_ms = life->ttl_ms,
+                            .stale_ms = life->ttl_ms == 0 ? 0 : life->stale_ms,
+                            .flags = (uint64_t)packed->how,
+                            .payload = sx_item_value(item),
+                            .payload_size = item->value_size};
+    if ((item->flags & SX_ITEM_ABSENT) != 0) envelope.flags |= SX_ENVELOPE_ABSENT;
+    if (packed->how != SX_COMPRESSION_NONE) {
+        envelope.payload = packed->bytes.data;
+        envelope.payload_size = packed->bytes.size;
     }
-    envelope->flags |= (uint64_t)packed->how;
-    envelope->payload = packed->bytes.data;
-    envelope->payload_size = packed->bytes.size;
+    const sx_item_tagging *tagging = sx_item_tagging_of(item);
+    if (tagging != NULL) {
+        envelope.tags = tagging->bytes;
+        envelope.tags_size = tagging->size;
+    }
+    return envelope;
 }
 
 int32_t sx_packed_item(strata *engine, const void *key, size_t key_size, const sx_envelope *envelope,

@@ -6,6 +6,7 @@
 #include <strata/strata.h>
 
 #include "core/codec/compress.h"
+#include "core/flow/policy.h"
 #include "core/memory/item.h"
 #include "l2/envelope.h"
 
@@ -18,8 +19,8 @@ typedef struct sx_packed {
 /* Into one that is all zero. Any thread. */
 void sx_packed_make(strata *engine, sx_packed *packed, const void *value, size_t size);
 void sx_packed_deinit(sx_packed *packed);
-/* The envelope's payload and flags: the item's value as it is, or packed. They point into these. */
-void sx_packed_put(sx_envelope *envelope, const sx_packed *packed, const sx_item *item);
+/* What stands in L2 for an item of that identity and lifetime: its value as it is, or packed. Points into both. */
+sx_envelope sx_packed_envelope(const sx_item *item, const sx_packed *packed, uint64_t id, const sx_lifetime *life);
 
 /* An item of the envelope's payload, unpacked. STRATA_OK; STRATA_E_CORRUPT; STRATA_E_NOMEM. */
 int32_t sx_packed_item(strata *engine, const void *key, size_t key_size, const sx_envelope *envelope,

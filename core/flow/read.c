@@ -112,8 +112,7 @@ int32_t sx_read_peek(strata_session *session, uint64_t hash, uint32_t partition,
     uint64_t generation;
     const sx_trust_word *word = &engine->words[partition];
     /* The words before the entry: a lease that is seen covers every removal it stands for. */
-    sx_trust_read(word, &lease_ns, &generation);
-    generation += sx_namespace_clears(ns);
+    sx_namespace_trust(ns, word, &lease_ns, &generation);
     sx_epoch_pin(session->record);
     sx_item *item = sx_l1_find_pinned(engine->l1, hash, ns->index, key.data, key.size);
     int64_t now_ns = item == NULL ? 0 : sx_engine_now(engine);

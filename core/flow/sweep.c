@@ -51,7 +51,6 @@ struct sx_sweep {
     uint8_t partitions[];      /* WAITS, SCANNED by the present scan, or DONE */
 };
 
-
 static size_t size_of(const strata *engine) { return sizeof(struct sx_sweep) + engine->partitions; }
 static int64_t cost_of(const strata *engine) { return SX_OP_COST + (int64_t)size_of(engine); }
 

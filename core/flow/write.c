@@ -283,16 +283,7 @@ void sx_write_submit_on_loop(sx_write *write) {
     write->submitted_ns = sx_loop_now_ns(engine->loop);
     write->id = sx_key_random_next(&engine->random);
     if (!write->invalidate) {
-        sx_envelope envelope = {.id = write->id,
-                                .app_version = sx_item_app_version(write->item),
-                                .ttl_ms = write->life.ttl_ms,
-                                .stale_ms = write->life.ttl_ms == 0 ? 0 : write->life.stale_ms};
-        sx_packed_put(&envelope, &write->packed, write->item);
-        const sx_item_tagging *tagging = sx_item_tagging_of(write->item);
-        if (tagging != NULL) {
-            envelope.tags = tagging->bytes;
-            envelope.tags_size = tagging->size;
-        }
+        sx_envelope envelope = sx_packed_envelope(write->item, &write->packed, write->id, &write->life);
         sx_envelope_encode_tail(&write->tail, &envelope);
         if (write->tail.failed) {
             sx_write_end_on_loop(write, STRATA_E_NOMEM, 0);
