@@ -229,6 +229,24 @@ bench_options_outcome bench_options_parse(const bench_option_table *table, int a
     return check_rules(table, given, error, error_size) == 0 ? BENCH_OPTIONS_OK : BENCH_OPTIONS_WRONG;
 }
 
+int bench_options_refuse(const bench_option_table *table, const char *error) {
+    fprintf(stderr, "%s: %s\nTry %s --help.\n", table->command, error, table->command);
+    return BENCH_EXIT_USAGE;
+}
+
+bool bench_options_take(const bench_option_table *table, int argc, char *const *argv, void *settings, bench_options_given *given,
+                        int *outcome) {
+    char error[1024];
+    switch (bench_options_parse(table, argc, argv, settings, given, error, sizeof error)) {
+        case BENCH_OPTIONS_OK: return true;
+        case BENCH_OPTIONS_HELP:
+            bench_options_help(table, stdout);
+            *outcome = BENCH_EXIT_GOOD;
+            return false;
+        default: *outcome = bench_options_refuse(table, error); return false;
+    }
+}
+
 int bench_options_was_given(const bench_option_table *table, const bench_options_given *given,
                             const char *name) {
     size_t index = find(table, name, strlen(name));

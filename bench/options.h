@@ -4,11 +4,15 @@
 #ifndef BENCH_OPTIONS_H
 #define BENCH_OPTIONS_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
 
 #include "bench/range.h"
+
+/* How every command ends. 0: fine; 1: wrong or failed operations; 2: wrong command line; 3: could not run. */
+enum { BENCH_EXIT_GOOD = 0, BENCH_EXIT_BAD = 1, BENCH_EXIT_USAGE = 2, BENCH_EXIT_SETUP = 3 };
 
 #define BENCH_LIST_MAX 64
 /* Values of an option that may be given several times, in order. */
@@ -83,6 +87,11 @@ typedef enum bench_options_outcome {
 bench_options_outcome bench_options_parse(const bench_option_table *table, int argc, char *const *argv,
                                           void *settings, bench_options_given *given, char *error,
                                           size_t error_size);
+/* The same for a command's main function. False: help, or what is wrong, was printed, and the command ends with *outcome. */
+bool bench_options_take(const bench_option_table *table, int argc, char *const *argv, void *settings, bench_options_given *given,
+                        int *outcome);
+/* Says what is wrong with a command's options, and what it ends with. */
+int bench_options_refuse(const bench_option_table *table, const char *error);
 int bench_options_was_given(const bench_option_table *table, const bench_options_given *given,
                             const char *name);
 void bench_options_help(const bench_option_table *table, FILE *out);

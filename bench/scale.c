@@ -257,17 +257,9 @@ static int run(const scale_settings *settings) {
 }
 
 int bench_scale_main(int argc, char **argv) {
-    char error[512] = "";
     scale_settings settings = {.seconds = 0};
     bench_options_given given;
-    bench_options_outcome parsed = bench_options_parse(&options, argc, argv, &settings, &given, error, sizeof error);
-    if (parsed == BENCH_OPTIONS_HELP) {
-        bench_options_help(&options, stdout);
-        return BENCH_EXIT_GOOD;
-    }
-    if (parsed == BENCH_OPTIONS_WRONG) {
-        fprintf(stderr, "strata-bench scale: %s\n", error);
-        return BENCH_EXIT_USAGE;
-    }
+    int outcome;
+    if (!bench_options_take(&options, argc, argv, &settings, &given, &outcome)) return outcome;
     return run(&settings);
 }

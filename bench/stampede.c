@@ -264,24 +264,22 @@ int bench_stampede_main(int argc, char **argv) {
     bench_options_given given;
     stampede *all = calloc(1, sizeof *all);
     if (all == NULL) return BENCH_EXIT_SETUP;
-    bench_options_outcome parsed = bench_options_parse(&options, argc, argv, &all->settings, &given, error, sizeof error);
-    int outcome = parsed == BENCH_OPTIONS_HELP ? BENCH_EXIT_GOOD : BENCH_EXIT_USAGE;
+    int outcome = BENCH_EXIT_SETUP;
     bench_settings *settings = &all->settings.run;
-    if (parsed == BENCH_OPTIONS_OK && all->settings.readers < settings->processes) {
-        snprintf(error, sizeof error, "--readers: fewer than --processes");
-        parsed = BENCH_OPTIONS_WRONG;
+    if (!bench_options_take(&options, argc, argv, &all->settings, &given, &outcome)) goto done;
+    if (all->settings.readers < settings->processes) {
+        outcome = bench_options_refuse(&options, "--readers: fewer than --processes");
+        goto done;
     }
-    if (parsed == BENCH_OPTIONS_HELP) bench_options_help(&options, stdout);
-    if (parsed == BENCH_OPTIONS_OK) {
-        settings->threads = 1;
-        settings->workload.keys = all->settings.rounds;
-        settings->workload.distribution = "uniform";
-        settings->workload.value_bytes_max = settings->workload.value_bytes.max;
-        all->run.settings = *settings;
-        bench_run_catch_signals();
-        outcome = run_all(all, error, sizeof error);
-    }
+    settings->threads = 1;
+    settings->workload.keys = all->settings.rounds;
+    settings->workload.distribution = "uniform";
+    settings->workload.value_bytes_max = settings->workload.value_bytes.max;
+    all->run.settings = *settings;
+    bench_run_catch_signals();
+    outcome = run_all(all, error, sizeof error);
     if (error[0] != '\0') fprintf(stderr, "strata-bench stampede: %s\n", error);
+done:
     free(all);
     return outcome;
 }

@@ -88,17 +88,9 @@ static int main_of(const bench_option_table *table, int argc, char **argv) {
     bench_series *series = calloc(1, sizeof *series);
     int outcome = BENCH_EXIT_SETUP;
     if (run == NULL || series == NULL) goto done;
-    bench_options_outcome parsed = bench_options_parse(table, argc, argv, &run->settings,
-                                                       &run->given, error, sizeof error);
-    if (parsed == BENCH_OPTIONS_HELP) {
-        bench_options_help(table, stdout);
-        outcome = BENCH_EXIT_GOOD;
-        goto done;
-    }
-    if (parsed == BENCH_OPTIONS_WRONG ||
-        bench_tiered_settle(&run->settings, &run->given, error, sizeof error) != 0) {
-        fprintf(stderr, "%s: %s\nTry %s --help.\n", table->command, error, table->command);
-        outcome = BENCH_EXIT_USAGE;
+    if (!bench_options_take(table, argc, argv, &run->settings, &run->given, &outcome)) goto done;
+    if (bench_tiered_settle(&run->settings, &run->given, error, sizeof error) != 0) {
+        outcome = bench_options_refuse(table, error);
         goto done;
     }
     series->step_s = run->settings.faults.count > 0 || run->settings.restart != NULL ? 0.25 : 1;

@@ -11,9 +11,6 @@
 #include "bench/run.h"
 #include "bench/series.h"
 
-/* 0: fine; 1: wrong or failed operations; 2: wrong command line; 3: could not run. */
-enum { BENCH_EXIT_GOOD = 0, BENCH_EXIT_BAD = 1, BENCH_EXIT_USAGE = 2, BENCH_EXIT_SETUP = 3 };
-
 /* argv without the program and subcommand. */
 int bench_tiered_main(int argc, char **argv);
 int bench_faults_main(int argc, char **argv);

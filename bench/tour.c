@@ -243,18 +243,10 @@ static int tour(const char *folder) {
 }
 
 int bench_tour_main(int argc, char **argv) {
-    char error[512] = "";
     tour_settings settings = {NULL};
     bench_options_given given;
-    bench_options_outcome parsed = bench_options_parse(&options, argc, argv, &settings, &given, error, sizeof error);
-    if (parsed == BENCH_OPTIONS_HELP) {
-        bench_options_help(&options, stdout);
-        return BENCH_EXIT_GOOD;
-    }
-    if (parsed == BENCH_OPTIONS_WRONG) {
-        fprintf(stderr, "strata-bench tour: %s\n", error);
-        return BENCH_EXIT_USAGE;
-    }
+    int outcome;
+    if (!bench_options_take(&options, argc, argv, &settings, &given, &outcome)) return outcome;
     bench_run_catch_signals();
     return tour(settings.folder);
 }

@@ -295,19 +295,12 @@ static int run(info *it) {
 }
 
 int bench_trace_info_main(int argc, char **argv) {
-    char error[512] = "";
     info it = {.operations = {0}};
     bench_options_given given;
+    int outcome;
     int named = argc > 0 && argv[0][0] != '-';
-    bench_options_outcome parsed = bench_options_parse(&options, argc - named, argv + named, &it.settings, &given, error, sizeof error);
-    if (parsed == BENCH_OPTIONS_HELP) {
-        bench_options_help(&options, stdout);
-        return BENCH_EXIT_GOOD;
-    }
-    if (parsed == BENCH_OPTIONS_WRONG || !named) {
-        fprintf(stderr, "strata-bench trace-info: %s\n", parsed == BENCH_OPTIONS_WRONG ? error : "which trace? A file's name comes first");
-        return BENCH_EXIT_USAGE;
-    }
+    if (!bench_options_take(&options, argc - named, argv + named, &it.settings, &given, &outcome)) return outcome;
+    if (!named) return bench_options_refuse(&options, "which trace? A file's name comes first");
     it.settings.trace = argv[0];
     return run(&it);
 }

@@ -116,15 +116,8 @@ int bench_coherence_main(int argc, char **argv) {
     bench_coherence bench = {0};
     char error[512] = "";
     bench_options_given given;
-    bench_options_outcome parsed = bench_options_parse(&options, argc, argv, &bench, &given, error, sizeof error);
-    if (parsed == BENCH_OPTIONS_HELP) {
-        bench_options_help(&options, stdout);
-        return BENCH_EXIT_GOOD;
-    }
-    if (parsed == BENCH_OPTIONS_WRONG) {
-        fprintf(stderr, "strata-bench coherence: %s\n", error);
-        return BENCH_EXIT_USAGE;
-    }
+    int outcome;
+    if (!bench_options_take(&options, argc, argv, &bench, &given, &outcome)) return outcome;
     sx_cluster_options servers = {.primaries = (uint32_t)bench.primaries};
     if (sx_cluster_start(&servers, &bench.cluster, error, sizeof error) != 0) {
         fprintf(stderr, "strata-bench coherence: %s\n", error);

@@ -170,20 +170,9 @@ static bool close_all(hitratio_bench *bench) {
 int bench_hitratio_main(int argc, char **argv) {
     hitratio_bench bench = {0};
     bench_options_given given;
-    char error[512];
-    bench_options_outcome parsed = bench_options_parse(&options, argc, argv, &bench.settings, &given, error, sizeof error);
-    if (parsed == BENCH_OPTIONS_HELP) {
-        bench_options_help(&options, stdout);
-        return BENCH_EXIT_GOOD;
-    }
-    if (parsed == BENCH_OPTIONS_OK && bench.settings.traces.count == 0) {
-        snprintf(error, sizeof error, "--trace FILE is needed");
-        parsed = BENCH_OPTIONS_WRONG;
-    }
-    if (parsed != BENCH_OPTIONS_OK) {
-        fprintf(stderr, "strata-bench hitratio: %s\n", error);
-        return BENCH_EXIT_USAGE;
-    }
+    int outcome;
+    if (!bench_options_take(&options, argc, argv, &bench.settings, &given, &outcome)) return outcome;
+    if (bench.settings.traces.count == 0) return bench_options_refuse(&options, "--trace FILE is needed");
     if (!parse_capacity(&bench)) return BENCH_EXIT_USAGE;
     int status = BENCH_EXIT_SETUP;
     if (open_for(bench.settings.csv_path, &bench.csv) && open_for(bench.settings.html_path, &bench.html) &&

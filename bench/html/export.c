@@ -175,16 +175,10 @@ int bench_report_main(int argc, char **argv) {
     char error[1024] = "", path[4096];
     report_settings settings = {NULL, NULL, NULL};
     bench_options_given given;
+    int outcome;
     bool named = argc > 0 && argv[0][0] != '-';
-    bench_options_outcome parsed = bench_options_parse(&options, argc - named, argv + named, &settings, &given, error, sizeof error);
-    if (parsed == BENCH_OPTIONS_HELP) {
-        bench_options_help(&options, stdout);
-        return BENCH_EXIT_GOOD;
-    }
-    if (parsed == BENCH_OPTIONS_WRONG || !named || strlen(argv[0]) + 6 > sizeof path) {
-        fprintf(stderr, "strata-bench report: %s\n", parsed == BENCH_OPTIONS_WRONG ? error : "which result? A file's name comes first");
-        return BENCH_EXIT_USAGE;
-    }
+    if (!bench_options_take(&options, argc - named, argv + named, &settings, &given, &outcome)) return outcome;
+    if (!named || strlen(argv[0]) + 6 > sizeof path) return bench_options_refuse(&options, "which result? A file's name comes first");
     if (settings.html == NULL && settings.csv == NULL && settings.hgrm == NULL) {
         size_t size = strlen(argv[0]);
         if (size > 5 && strcmp(argv[0] + size - 5, ".json") == 0) size -= 5;

@@ -255,16 +255,8 @@ static int measure_to_json(options *o) {
 int bench_l1_main(int argc, char **argv) {
     options o = {.traces = getenv("STRATA_TEST_TRACES")};
     bench_options_given given;
-    char error[256];
-    bench_options_outcome parsed = bench_options_parse(&table, argc, argv, &o, &given, error, sizeof error);
-    if (parsed == BENCH_OPTIONS_HELP) {
-        bench_options_help(&table, stdout);
-        return BENCH_EXIT_GOOD;
-    }
-    if (parsed == BENCH_OPTIONS_WRONG) {
-        fprintf(stderr, "strata-bench l1: %s\n", error);
-        return BENCH_EXIT_USAGE;
-    }
+    int outcome;
+    if (!bench_options_take(&table, argc, argv, &o, &given, &outcome)) return outcome;
     cache_l1_small_pages = o.small_pages != 0;
     if (o.traces != NULL) return replay_folder(o.traces, o.only);
     return o.json_path != NULL ? measure_to_json(&o) : measure_all(&o);

@@ -293,19 +293,13 @@ int bench_l2_main(int argc, char **argv) {
     l2_bench *bench = calloc(1, sizeof *bench);
     char error[512] = "";
     bench_options_given given;
-    if (bench == NULL) return BENCH_EXIT_SETUP;
-    bench_options_outcome parsed =
-        bench_options_parse(&options, argc, argv, &bench->settings, &given, error, sizeof error);
-    if (parsed == BENCH_OPTIONS_HELP) {
-        bench_options_help(&options, stdout);
-        return BENCH_EXIT_GOOD;
-    }
-    if (parsed == BENCH_OPTIONS_WRONG) {
-        fprintf(stderr, "strata-bench l2: %s\n", error);
-        return BENCH_EXIT_USAGE;
+    int outcome = BENCH_EXIT_SETUP;
+    if (bench == NULL) return outcome;
+    if (!bench_options_take(&options, argc, argv, &bench->settings, &given, &outcome)) {
+        free(bench);
+        return outcome;
     }
     sx_cluster_options servers = {.primaries = (uint32_t)bench->settings.primaries, .tls = bench->settings.tls != 0};
-    int outcome = BENCH_EXIT_SETUP;
     if (sx_cluster_start(&servers, &bench->cluster, error, sizeof error) == 0) outcome = run(bench);
     else fprintf(stderr, "strata-bench l2: %s\n", error);
     sx_cluster_stop(bench->cluster);

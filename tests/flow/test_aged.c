@@ -1,58 +1,23 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Values past their end, without L2: answered while they are refreshed, or where loading fails, and never otherwise. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
 #include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 
 #include <pthread.h>
-#include <stdatomic.h>
 
-#include <cmocka.h>
+#include "tests/flow/fixture.h"
 
-#include "core/time/clock.h"
-#include "tests/support/clock.h"
-#include "tests/support/engine.h"
-
-typedef struct fixture {
-    strata *engine;
-    strata_namespace *ns;
-    strata_session *session;
-    test_clock clock;
-    /* the loader */
-    _Atomic int calls;
-    int32_t status;
-    const char *value;
-    bool keep;
-    strata_load *kept;
-    /* the executor's one thread */
-    pthread_t thread;
-    bool running;
-    _Atomic int64_t live; /* what is allocated, where the fixture counts that */
-    void (*task)(void *argument);
-    void *argument;
-    /* the last answer */
-    int32_t answered;
-    uint8_t reason, source;
-    int64_t ttl_ms;
-    char text[32];
-    int answers;
-} fixture;
-
-static int64_t injected_now(void *context) { return test_clock_now_ns(context); }
+static _Atomic int64_t live; /* what is allocated, where that is counted */
 
 static void *count_allocate(void *context, size_t size, size_t alignment) {
-    fixture *f = context;
-    atomic_fetch_add(&f->live, 1);
+    (void)context;
+    atomic_fetch_add(&live, 1);
     return alignment <= 16 ? malloc(size) : aligned_alloc(alignment, (size + alignment - 1) & ~(alignment - 1));
 }
 
 static void count_release(void *context, void *memory, size_t size) {
-    fixture *f = context;
+    (void)context;
     (void)size;
-    if (memory != NULL) atomic_fetch_sub(&f->live, 1);
+    if (memory != NULL) atomic_fetch_sub(&live, 1);
     free(memory);
 }
 
@@ -65,64 +30,19 @@ static void execute_at_once(void *context, void (*task)(void *argument), void *a
 static const strata_executor at_once = {NULL, execute_at_once};
 
 static fixture *open_fixture(strata_namespace_policy policy, bool injected, const strata_executor *executor) {
-    fixture *f = calloc(1, sizeof *f);
-    f->value = "v";
-    test_clock_init(&f->clock, INT64_C(1000000000000));
+    fixture *f = fixture_create();
     strata_open_options template_ = {0};
-    if (injected) template_.clock = (strata_clock){&f->clock, injected_now};
-    if (executor == &at_once) template_.allocator = (strata_allocator){f, count_allocate, count_release};
-    if (executor != NULL) template_.executor = (strata_executor){f, executor->execute};
-    f->engine = test_engine_open(TEST_OPTIONS("l2.mode", "none", "flow.ttl_jitter", "0"), &template_);
-    f->ns = test_engine_ns(f->engine, "aged");
-    f->session = test_engine_session(f->engine);
-    policy.struct_size = sizeof policy;
-    assert_int_equal(strata_namespace_policy_set(f->ns, &policy, NULL), STRATA_OK);
+    if (injected) template_.clock = (strata_clock){&f->clock, fixture_now_ns};
+    if (executor == &at_once) template_.allocator = (strata_allocator){NULL, count_allocate, count_release};
+    if (executor != NULL) template_.executor = *executor;
+    fixture_open(f, TEST_OPTIONS("l2.mode", "none", "flow.ttl_jitter", "0"), &template_);
+    assert_int_equal(fixture_policy(f, policy), STRATA_OK);
     return f;
 }
 
-static void close_fixture(fixture *f) {
-    strata_session_close(f->session);
-    assert_int_equal(strata_close(f->engine, 1000), STRATA_OK);
-    free(f);
-}
-
-static void advance(fixture *f, int64_t ms) { test_clock_advance(&f->clock, ms * SX_NS_PER_MS); }
-
-static void load(strata_load *load, void *user) {
-    fixture *f = user;
-    atomic_fetch_add(&f->calls, 1);
-    if (f->keep) f->kept = load;
-    else strata_load_finish(load, f->status, test_bytes(f->value), NULL);
-}
-
-static int32_t take(fixture *f, int32_t status, strata_result *result) {
-    f->answered = status;
-    f->reason = 0;
-    f->text[0] = 0;
-    if (status != STRATA_OK && status != STRATA_STALE) return status;
-    f->reason = result->reason;
-    f->source = result->source;
-    f->ttl_ms = result->ttl_ms;
-    memcpy(f->text, result->value.data, result->value.size);
-    f->text[result->value.size] = 0;
-    strata_result_release(f->session, result);
-    return status;
-}
-
-static int32_t get_or_load(fixture *f) {
-    strata_result result;
-    return take(f, strata_get_or_load_wait(f->session, f->ns, test_bytes("k"), NULL, load, f, &result), &result);
-}
-
-static int32_t get(fixture *f) {
-    strata_result result;
-    return take(f, strata_get_wait(f->session, f->ns, test_bytes("k"), NULL, &result), &result);
-}
-
-static int32_t peek(fixture *f) {
-    strata_result result;
-    return take(f, strata_peek(f->session, f->ns, test_bytes("k"), &result), &result);
-}
+static int32_t get_or_load(fixture *f) { return fixture_get_or_load(f, "k", NULL); }
+static int32_t get(fixture *f) { return fixture_get(f, "k"); }
+static int32_t peek(fixture *f) { return fixture_peek(f, "k"); }
 
 /* Runs what waits for the session's thread, and lets the loop finish it. */
 static void settle(fixture *f) {
@@ -145,10 +65,10 @@ static void the_first_reader_past_the_end_refreshes(void **state) {
     (void)state;
     fixture *f = open_fixture((strata_namespace_policy){.ttl_ms = 1000, .stale_while_refreshing_ms = 5000}, true, NULL);
     assert_int_equal(get_or_load(f), STRATA_OK);
-    advance(f, 999);
+    fixture_advance(f, 999);
     assert_int_equal(get_or_load(f), STRATA_OK);
     expect(f, STRATA_OK, STRATA_REASON_NONE, "v");
-    advance(f, 1);
+    fixture_advance(f, 1);
     f->value = "w";
     f->keep = true;
     for (int i = 0; i < 10; i++) { /* everybody is answered at once */
@@ -168,12 +88,12 @@ static void the_first_reader_past_the_end_refreshes(void **state) {
     assert_int_equal(atomic_load(&f->calls), 2);
     assert_int_equal(test_metric(f->engine, "l1.aged_served"), 11);
     f->keep = false;
-    advance(f, 6000); /* past the time for that */
+    fixture_advance(f, 6000); /* past the time for that */
     f->value = "x";
     assert_int_equal(peek(f), STRATA_MISS);
     assert_int_equal(get_or_load(f), STRATA_OK);
     expect(f, STRATA_OK, STRATA_REASON_NONE, "x");
-    close_fixture(f);
+    fixture_close(f);
 }
 
 static void a_refresh_that_failed_is_held_back(void **state) {
@@ -182,20 +102,20 @@ static void a_refresh_that_failed_is_held_back(void **state) {
         (strata_namespace_policy){.ttl_ms = 1000, .stale_while_refreshing_ms = 60000, .throttle_ms = 3000}, true, NULL);
     assert_int_equal(get_or_load(f), STRATA_OK);
     f->status = STRATA_E_LOAD_FAILED;
-    advance(f, 1000);
+    fixture_advance(f, 1000);
     for (int i = 1; i <= 3; i++) {
         for (int j = 0; j < 5; j++) {
             assert_int_equal(get_or_load(f), STRATA_STALE);
             settle(f);
         }
         assert_int_equal(atomic_load(&f->calls), 1 + i);
-        advance(f, 2999);
+        fixture_advance(f, 2999);
         assert_int_equal(get_or_load(f), STRATA_STALE);
         settle(f);
         assert_int_equal(atomic_load(&f->calls), 1 + i);
-        advance(f, 1);
+        fixture_advance(f, 1);
     }
-    close_fixture(f);
+    fixture_close(f);
 }
 
 static void a_part_of_the_ttl_refreshes_ahead(void **state) {
@@ -203,11 +123,11 @@ static void a_part_of_the_ttl_refreshes_ahead(void **state) {
     fixture *f = open_fixture((strata_namespace_policy){.ttl_ms = 10000, .refresh_percent = 80}, true, NULL);
     assert_int_equal(get_or_load(f), STRATA_OK);
     f->value = "w";
-    advance(f, 7999);
+    fixture_advance(f, 7999);
     assert_int_equal(get_or_load(f), STRATA_OK);
     settle(f);
     assert_int_equal(atomic_load(&f->calls), 1);
-    advance(f, 1);
+    fixture_advance(f, 1);
     assert_int_equal(get(f), STRATA_OK); /* answered, but not by who could refresh */
     assert_int_equal(get_or_load(f), STRATA_OK);
     expect(f, STRATA_OK, STRATA_REASON_NONE, "v");
@@ -218,14 +138,14 @@ static void a_part_of_the_ttl_refreshes_ahead(void **state) {
     expect(f, STRATA_OK, STRATA_REASON_NONE, "w");
     assert_int_equal(f->ttl_ms, 10000);
     f->status = STRATA_E_LOAD_FAILED; /* nothing is lost by that before the end */
-    advance(f, 9000);
+    fixture_advance(f, 9000);
     assert_int_equal(get_or_load(f), STRATA_OK);
     settle(f);
     assert_int_equal(get_or_load(f), STRATA_OK);
     expect(f, STRATA_OK, STRATA_REASON_NONE, "w");
-    advance(f, 1000);
+    fixture_advance(f, 1000);
     assert_int_equal(get_or_load(f), STRATA_E_LOAD_FAILED);
-    close_fixture(f);
+    fixture_close(f);
 }
 
 static void an_invalidation_during_a_background_refresh(void **state) {
@@ -233,7 +153,7 @@ static void an_invalidation_during_a_background_refresh(void **state) {
     fixture *f = open_fixture((strata_namespace_policy){.ttl_ms = 1000, .stale_while_refreshing_ms = 60000,
                                                         .stale_if_failing_ms = 60000}, true, NULL);
     assert_int_equal(get_or_load(f), STRATA_OK);
-    advance(f, 1000);
+    fixture_advance(f, 1000);
     f->keep = true;
     assert_int_equal(get_or_load(f), STRATA_STALE);
     for (int i = 0; i < 100 && f->kept == NULL; i++) (void)strata_session_wait(f->session, 10);
@@ -245,20 +165,20 @@ static void an_invalidation_during_a_background_refresh(void **state) {
     f->keep = false;
     f->status = STRATA_E_LOAD_FAILED;
     assert_int_equal(get_or_load(f), STRATA_E_LOAD_FAILED); /* what was invalidated is no answer to a failure either */
-    close_fixture(f);
+    fixture_close(f);
 }
 
 static void what_the_source_has_no_more_is_gone(void **state) {
     (void)state;
     fixture *f = open_fixture((strata_namespace_policy){.ttl_ms = 1000, .stale_while_refreshing_ms = 60000}, true, NULL);
     assert_int_equal(get_or_load(f), STRATA_OK);
-    advance(f, 1000);
+    fixture_advance(f, 1000);
     f->status = STRATA_MISS;
     assert_int_equal(get_or_load(f), STRATA_STALE);
     settle(f);
     assert_int_equal(peek(f), STRATA_MISS);
     assert_int_equal(get_or_load(f), STRATA_MISS);
-    close_fixture(f);
+    fixture_close(f);
 }
 
 /* ---- refreshes that nobody hears of ---------------------------------------------------------------------------- */
@@ -270,23 +190,22 @@ static void refreshes_that_are_over_take_no_memory(void **state) {
     assert_int_equal(get_or_load(f), STRATA_OK);
     int64_t before = 0;
     for (int i = 1; i <= 600; i++) {
-        advance(f, 1500);
+        fixture_advance(f, 1500);
         assert_int_equal(get_or_load(f), STRATA_STALE);
         for (int j = 0; j < 2000 && test_metric(f->engine, "flow.pending") != 0; j++) test_sleep_ms(1);
         assert_int_equal(atomic_load(&f->calls), 1 + i);
-        if (i == 200) before = atomic_load(&f->live);
+        if (i == 200) before = atomic_load(&live);
     }
-    assert_true(atomic_load(&f->live) - before < 100);
-    close_fixture(f);
+    assert_true(atomic_load(&live) - before < 100);
+    fixture_close(f);
 }
 
 enum { MANY = 200 };
 
 static int32_t load_key(fixture *f, int i) {
     char key[16];
-    strata_result result;
     snprintf(key, sizeof key, "many:%d", i);
-    return take(f, strata_get_or_load_wait(f->session, f->ns, test_bytes(key), NULL, load, f, &result), &result);
+    return fixture_get_or_load(f, key, NULL);
 }
 
 /* Without an executor its refreshes lie with it: not without end. */
@@ -294,16 +213,16 @@ static void who_runs_no_loads_begins_few_refreshes(void **state) {
     (void)state;
     fixture *f = open_fixture((strata_namespace_policy){.ttl_ms = 1000, .stale_while_refreshing_ms = 60000}, true, NULL);
     for (int i = 0; i < MANY; i++) assert_int_equal(load_key(f, i), STRATA_OK);
-    advance(f, 1500);
+    fixture_advance(f, 1500);
     for (int i = 0; i < MANY; i++) assert_int_equal(load_key(f, i), STRATA_STALE);
     assert_int_equal(test_metric(f->engine, "flow.pending"), 64);
     settle(f);
     assert_int_equal(atomic_load(&f->calls), MANY + 64);
-    advance(f, 1000); /* the throttle's time, of those that were left out */
+    fixture_advance(f, 1000); /* the throttle's time, of those that were left out */
     for (int i = 0; i < 64; i++) assert_int_equal(load_key(f, MANY - 1 - i), STRATA_STALE);
     settle(f);
     assert_int_equal(atomic_load(&f->calls), MANY + 2 * 64);
-    close_fixture(f);
+    fixture_close(f);
 }
 
 static void a_thread_that_left_holds_up_nobody(void **state) {
@@ -314,26 +233,25 @@ static void a_thread_that_left_holds_up_nobody(void **state) {
     strata_op_options patient = {.struct_size = sizeof patient, .deadline_ms = 30000};
     assert_int_equal(get_or_load(f), STRATA_OK);
     test_sleep_ms(120);
-    assert_int_equal(strata_get_or_load_wait(left, f->ns, test_bytes("k"), NULL, load, f, &result), STRATA_OK);
+    assert_int_equal(strata_get_or_load_wait(left, f->ns, test_bytes("k"), NULL, fixture_load, f, &result), STRATA_OK);
     strata_result_release(left, &result);
     assert_int_equal(test_metric(f->engine, "flow.pending"), 1);
     test_sleep_ms(120);
     f->value = "w";
     int64_t start_ms = test_now_ms();
-    assert_int_equal(take(f, strata_get_or_load_wait(f->session, f->ns, test_bytes("k"), &patient, load, f, &result), &result),
-                     STRATA_OK);
+    assert_int_equal(fixture_get_or_load(f, "k", &patient), STRATA_OK);
     assert_in_range(test_now_ms() - start_ms, 0, 5000); /* not when the refresh's time is over */
     expect(f, STRATA_OK, STRATA_REASON_NONE, "w");
     assert_int_equal(atomic_load(&f->calls), 2);
     strata_session_close(left);
-    close_fixture(f);
+    fixture_close(f);
 }
 
 static void close_waits_for_no_refresh_that_nobody_runs(void **state) {
     (void)state;
     fixture *f = open_fixture((strata_namespace_policy){.ttl_ms = 1000, .stale_while_refreshing_ms = 60000}, true, NULL);
     assert_int_equal(get_or_load(f), STRATA_OK);
-    advance(f, 1500);
+    fixture_advance(f, 1500);
     assert_int_equal(get_or_load(f), STRATA_STALE);
     assert_int_equal(test_metric(f->engine, "flow.pending"), 1);
     assert_int_equal(strata_close(f->engine, 3000), STRATA_OK);
@@ -349,82 +267,81 @@ static void a_failing_loader_is_covered(void **state) {
     fixture *f = open_fixture((strata_namespace_policy){.ttl_ms = 1000, .stale_if_failing_ms = 20000, .throttle_ms = 4000},
                               true, NULL);
     assert_int_equal(get_or_load(f), STRATA_OK);
-    advance(f, 1000);
+    fixture_advance(f, 1000);
     assert_int_equal(peek(f), STRATA_MISS);
     f->status = STRATA_E_LOAD_FAILED;
     assert_int_equal(get_or_load(f), STRATA_STALE);
     expect(f, STRATA_STALE, STRATA_REASON_FAILED, "v");
     assert_int_equal(atomic_load(&f->calls), 2);
-    advance(f, 3999);
+    fixture_advance(f, 3999);
     for (int i = 0; i < 5; i++) { /* no hammering of what fails */
         assert_int_equal(get_or_load(f), STRATA_STALE);
         expect(f, STRATA_STALE, STRATA_REASON_FAILED, "v");
     }
     assert_int_equal(atomic_load(&f->calls), 2);
-    advance(f, 1);
+    fixture_advance(f, 1);
     assert_int_equal(get_or_load(f), STRATA_STALE);
     assert_int_equal(atomic_load(&f->calls), 3);
     assert_int_equal(test_metric(f->engine, "flow.failures_hidden"), 2);
-    advance(f, 4000);
+    fixture_advance(f, 4000);
     f->status = STRATA_OK;
     f->value = "w";
     assert_int_equal(get_or_load(f), STRATA_OK);
     expect(f, STRATA_OK, STRATA_REASON_NONE, "w");
     f->status = STRATA_E_LOAD_FAILED;
-    advance(f, 1000 + 19999);
+    fixture_advance(f, 1000 + 19999);
     assert_int_equal(get_or_load(f), STRATA_STALE);
-    advance(f, 4000); /* past the time for that, throttle or not */
+    fixture_advance(f, 4000); /* past the time for that, throttle or not */
     assert_int_equal(get_or_load(f), STRATA_E_LOAD_FAILED);
-    close_fixture(f);
-}
-
-static void note(void *user, const strata_result *result) {
-    fixture *f = user;
-    f->answers++;
-    f->answered = result->status;
+    fixture_close(f);
 }
 
 static void what_is_invalidated_meanwhile_covers_nothing(void **state) {
     (void)state;
     fixture *f = open_fixture((strata_namespace_policy){.ttl_ms = 1000, .stale_if_failing_ms = 20000}, true, NULL);
-    strata_result result;
     assert_int_equal(get_or_load(f), STRATA_OK);
-    advance(f, 1000);
-    f->keep = true;
-    assert_int_equal(strata_get_or_load(f->session, f->ns, test_bytes("k"), NULL, load, f, &result, note, f), STRATA_PENDING);
-    for (int i = 0; i < 100 && f->kept == NULL; i++) (void)strata_session_wait(f->session, 10);
+    fixture_advance(f, 1000);
+    fixture_hold(f, "k");
     assert_int_equal(strata_invalidate_wait(f->session, f->ns, test_bytes("k"), NULL), STRATA_OK);
     assert_int_equal(strata_load_finish(f->kept, STRATA_E_LOAD_FAILED, test_bytes(""), NULL), STRATA_OK);
     settle(f);
     assert_int_equal(f->answers, 1);
     assert_int_equal(f->answered, STRATA_E_LOAD_FAILED);
-    close_fixture(f);
+    fixture_close(f);
 }
 
 static void only_who_says_so_is_covered(void **state) {
     (void)state;
     fixture *f = open_fixture((strata_namespace_policy){.ttl_ms = 1000, .l1_ttl_ms = 500}, true, NULL);
     assert_int_equal(get_or_load(f), STRATA_OK);
-    advance(f, 600); /* not past its end, but past L1's time */
+    fixture_advance(f, 600); /* not past its end, but past L1's time */
     f->status = STRATA_E_LOAD_FAILED;
     assert_int_equal(get_or_load(f), STRATA_E_LOAD_FAILED);
-    close_fixture(f);
+    fixture_close(f);
 }
 
 /* ---- timeouts -------------------------------------------------------------------------------------------------- */
 
+/* The executor's one thread. */
+static pthread_t thread;
+static bool running;
+static void (*its_task)(void *argument);
+
 static void *run_task(void *argument) {
-    fixture *f = argument;
-    f->task(f->argument);
+    its_task(argument);
     return NULL;
 }
 
 static void execute(void *context, void (*task)(void *argument), void *argument) {
-    fixture *f = context;
-    if (f->running) pthread_join(f->thread, NULL);
-    f->task = task;
-    f->argument = argument;
-    f->running = pthread_create(&f->thread, NULL, run_task, f) == 0;
+    (void)context;
+    if (running) pthread_join(thread, NULL);
+    its_task = task;
+    running = pthread_create(&thread, NULL, run_task, argument) == 0;
+}
+
+static void join_thread(void) {
+    pthread_join(thread, NULL);
+    running = false;
 }
 
 static const strata_executor one_thread = {NULL, execute};
@@ -443,13 +360,12 @@ static void slow_loads_are_answered_early(void **state) {
     assert_int_equal(get_or_load(f), STRATA_OK);
     test_sleep_ms(60);
     int64_t start_ms = test_now_ms();
-    assert_int_equal(take(f, strata_get_or_load_wait(f->session, f->ns, test_bytes("k"), NULL, load_when_told, f, &result),
+    assert_int_equal(fixture_take(f, strata_get_or_load_wait(f->session, f->ns, test_bytes("k"), NULL, load_when_told, f, &result),
                           &result), STRATA_STALE);
     expect(f, STRATA_STALE, STRATA_REASON_SLOW, "v");
     assert_in_range(test_now_ms() - start_ms, 195, 900);
     assert_int_equal(test_metric(f->engine, "flow.soft_timeouts"), 1);
-    pthread_join(f->thread, NULL);
-    f->running = false;
+    join_thread();
     assert_non_null(f->kept);
     assert_int_equal(strata_load_finish(f->kept, STRATA_OK, test_bytes("late"), &(strata_load_result){
         .struct_size = sizeof(strata_load_result), .ttl_ms = 60000}), STRATA_OK); /* it went on */
@@ -460,9 +376,9 @@ static void slow_loads_are_answered_early(void **state) {
     f->kept = NULL;
     assert_int_equal(strata_get_or_load_wait(f->session, f->ns, test_bytes("other"), &brief, load_when_told, f, &result),
                      STRATA_E_TIMEOUT);
-    pthread_join(f->thread, NULL);
+    join_thread();
     if (f->kept != NULL) strata_load_finish(f->kept, STRATA_MISS, test_bytes(""), NULL); /* else its time was over before it began */
-    close_fixture(f);
+    fixture_close(f);
 }
 
 static void a_load_is_given_up_in_its_namespaces_time(void **state) {
@@ -473,11 +389,11 @@ static void a_load_is_given_up_in_its_namespaces_time(void **state) {
     assert_int_equal(strata_get_or_load_wait(f->session, f->ns, test_bytes("k"), NULL, load_when_told, f, &result),
                      STRATA_E_TIMEOUT);
     assert_in_range(test_now_ms() - start_ms, 45, 700);
-    pthread_join(f->thread, NULL);
+    join_thread();
     if (f->kept != NULL) strata_load_finish(f->kept, STRATA_OK, test_bytes("too late"), NULL);
     test_sleep_ms(10);
     assert_int_equal(peek(f), STRATA_MISS);
-    close_fixture(f);
+    fixture_close(f);
 }
 
 int main(void) {

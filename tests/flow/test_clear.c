@@ -9,56 +9,23 @@
 #include <cmocka.h>
 
 #include "tests/support/engine.h"
+#include "tests/support/side.h"
 
-typedef struct fixture {
-    strata *engine;
-    strata_session *session;
-    strata_namespace *ns;
-    strata_load *kept;
-    int answers;
-} fixture;
+static void open_side(test_side *f) { test_side_open(f, "cleared", TEST_OPTIONS("l2.mode", "none"), NULL); }
 
-static void open_fixture(fixture *f) {
-    *f = (fixture){.engine = test_engine_open(TEST_OPTIONS("l2.mode", "none"), NULL)};
-    f->session = test_engine_session(f->engine);
-    f->ns = test_engine_ns(f->engine, "cleared");
-}
-
-static void close_fixture(fixture *f) {
-    strata_session_close(f->session);
-    assert_int_equal(strata_close(f->engine, 1000), STRATA_OK);
-}
-
-static void keep(strata_load *load, void *user) { ((fixture *)user)->kept = load; }
-
-static void done(void *user, const strata_result *result) {
-    ((fixture *)user)->answers++;
-    assert_int_equal(result->status, STRATA_OK);
-}
-
-static void start_load(fixture *f, const char *key) {
-    strata_op_options options = {.struct_size = sizeof options, .deadline_ms = 5000};
-    strata_result result;
-    f->kept = NULL;
-    assert_int_equal(strata_get_or_load(f->session, f->ns, test_bytes(key), &options, keep, f, &result, done, f), STRATA_PENDING);
-    for (int i = 0; i < 500 && f->kept == NULL; i++) strata_session_wait(f->session, 10);
-    assert_non_null(f->kept);
-}
-
-static void finish(fixture *f, const char *value) {
-    int before = f->answers;
+static void finish(test_side *f, const char *value) {
     assert_int_equal(strata_load_finish(f->kept, STRATA_OK, test_bytes(value), NULL), STRATA_OK);
-    for (int i = 0; i < 500 && f->answers == before; i++) strata_session_wait(f->session, 10);
-    assert_int_equal(f->answers, before + 1);
+    test_side_await(f, 1);
+    assert_int_equal(f->status, STRATA_OK);
 }
 
 static void what_was_there_is_gone(void **state) {
     (void)state;
-    fixture f;
+    test_side f;
     char key[32];
     strata_bytes tag = test_bytes("tag");
     strata_op_options tagged = {.struct_size = sizeof tagged, .tags = &tag, .tag_count = 1};
-    open_fixture(&f);
+    open_side(&f);
     strata_namespace *other = test_engine_ns(f.engine, "other");
     for (int i = 0; i < 100; i++) {
         snprintf(key, sizeof key, "key:%d", i);
@@ -77,21 +44,21 @@ static void what_was_there_is_gone(void **state) {
     assert_string_equal(test_peek(f.session, other, "key:1"), "stays");
     assert_int_equal(test_set(f.session, f.ns, "key:1", "new"), STRATA_OK);
     assert_string_equal(test_peek(f.session, f.ns, "key:1"), "new");
-    close_fixture(&f);
+    test_side_close(&f);
 }
 
 static void a_load_from_before_is_not_kept(void **state) {
     (void)state;
-    fixture f;
-    open_fixture(&f);
-    start_load(&f, "loading");
+    test_side f;
+    open_side(&f);
+    test_side_hold(&f, "loading", NULL);
     assert_int_equal(strata_clear(f.session, f.ns, NULL, NULL, NULL), STRATA_OK);
     finish(&f, "old");
     assert_null(test_peek(f.session, f.ns, "loading"));
-    start_load(&f, "loading");
+    test_side_hold(&f, "loading", NULL);
     finish(&f, "new");
     assert_string_equal(test_peek(f.session, f.ns, "loading"), "new");
-    close_fixture(&f);
+    test_side_close(&f);
 }
 
 int main(void) {

@@ -1,46 +1,22 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The engine without L2: every operation of the public API as a plain in-process cache. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdlib.h>
-#include <string.h>
-
 #include <poll.h>
 #include <pthread.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <cmocka.h>
-
+#include "tests/flow/fixture.h"
 #include "tests/support/alloc.h"
-#include "tests/support/clock.h"
-#include "tests/support/engine.h"
-
-typedef struct fixture {
-    strata *engine;
-    strata_namespace *ns;
-    strata_session *session;
-    test_clock clock;
-} fixture;
-
-static int64_t injected_now(void *context) { return test_clock_now_ns(context); }
 
 static int setup(void **state) {
-    fixture *f = calloc(1, sizeof *f);
-    test_clock_init(&f->clock, INT64_C(1000000000000));
-    f->engine = test_engine_open(TEST_OPTIONS("l2.mode", "none"), NULL);
-    f->ns = test_engine_ns(f->engine, "users");
-    f->session = test_engine_session(f->engine);
+    fixture *f = fixture_create();
+    fixture_open(f, TEST_OPTIONS("l2.mode", "none"), NULL);
     *state = f;
     return 0;
 }
 
 static int teardown(void **state) {
-    fixture *f = *state;
-    strata_session_close(f->session);
-    assert_int_equal(strata_close(f->engine, 1000), STRATA_OK);
-    free(f);
+    fixture_close(*state);
     return 0;
 }
 
@@ -63,7 +39,7 @@ static void set_is_read_back(void **state) {
 
 static void values_expire_by_the_injected_clock(void **state) {
     fixture *f = *state;
-    strata_open_options template_ = {.clock = {&f->clock, injected_now}};
+    strata_open_options template_ = {.clock = {&f->clock, fixture_now_ns}};
     strata *engine = test_engine_open(TEST_OPTIONS("l2.mode", "none", "flow.ttl_jitter", "0"), &template_);
     strata_namespace *ns = test_engine_ns(engine, "users");
     strata_session *session = test_engine_session(engine);

@@ -1,54 +1,21 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A namespace's policy: what it refuses, whose time to live holds, how it is replaced while it is read. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdlib.h>
-#include <string.h>
-
 #include <pthread.h>
-#include <stdatomic.h>
-
-#include <cmocka.h>
 
 #include "core/flow/engine.h"
-#include "tests/support/clock.h"
-#include "tests/support/engine.h"
-
-typedef struct fixture {
-    strata *engine;
-    strata_namespace *ns;
-    strata_session *session;
-    test_clock clock;
-    int64_t load_ttl_ms;
-    int32_t finished;
-} fixture;
-
-static int64_t injected_now(void *context) { return test_clock_now_ns(context); }
+#include "tests/flow/fixture.h"
 
 static int setup(void **state) {
-    fixture *f = calloc(1, sizeof *f);
-    test_clock_init(&f->clock, INT64_C(1000000000000));
-    strata_open_options template_ = {.clock = {&f->clock, injected_now}};
-    f->engine = test_engine_open(TEST_OPTIONS("l2.mode", "none", "flow.ttl_jitter", "0", "flow.ttl", "60s"), &template_);
-    f->ns = test_engine_ns(f->engine, "policy");
-    f->session = test_engine_session(f->engine);
+    fixture *f = fixture_create();
+    strata_open_options template_ = {.clock = {&f->clock, fixture_now_ns}};
+    fixture_open(f, TEST_OPTIONS("l2.mode", "none", "flow.ttl_jitter", "0", "flow.ttl", "60s"), &template_);
     *state = f;
     return 0;
 }
 
 static int teardown(void **state) {
-    fixture *f = *state;
-    strata_session_close(f->session);
-    assert_int_equal(strata_close(f->engine, 1000), STRATA_OK);
-    free(f);
+    fixture_close(*state);
     return 0;
-}
-
-static int32_t put(fixture *f, strata_namespace_policy policy) {
-    strata_error error;
-    policy.struct_size = sizeof policy;
-    return strata_namespace_policy_set(f->ns, &policy, &error);
 }
 
 static int32_t set(fixture *f, const char *key, int64_t ttl_ms) {
@@ -56,19 +23,10 @@ static int32_t set(fixture *f, const char *key, int64_t ttl_ms) {
     return strata_set_wait(f->session, f->ns, test_bytes(key), test_bytes("v"), &options, NULL);
 }
 
-static void finish(strata_load *load, void *user) {
-    fixture *f = user;
-    strata_load_result details = {.struct_size = sizeof details, .ttl_ms = f->load_ttl_ms};
-    f->finished = strata_load_finish(load, STRATA_OK, test_bytes("v"), &details);
-}
-
 static int32_t load(fixture *f, const char *key, int64_t ttl_ms, int64_t load_ttl_ms) {
     strata_op_options options = {.struct_size = sizeof options, .ttl_ms = ttl_ms};
-    strata_result result;
-    f->load_ttl_ms = load_ttl_ms;
-    int32_t status = strata_get_or_load_wait(f->session, f->ns, test_bytes(key), &options, finish, f, &result);
-    if (status == STRATA_OK) strata_result_release(f->session, &result);
-    return status;
+    f->details.ttl_ms = load_ttl_ms;
+    return fixture_get_or_load(f, key, &options);
 }
 
 /* What is left of the key's time, -1 where L1 has no answer. */
@@ -83,7 +41,7 @@ static void the_nearest_word_on_ttl_holds(void **state) {
     fixture *f = *state;
     assert_int_equal(set(f, "option", 0), STRATA_OK);
     assert_int_equal(left_ms(f, "option"), 60000);
-    assert_int_equal(put(f, (strata_namespace_policy){.ttl_ms = 30000}), STRATA_OK);
+    assert_int_equal(fixture_policy(f, (strata_namespace_policy){.ttl_ms = 30000}), STRATA_OK);
     assert_int_equal(left_ms(f, "option"), 60000); /* it was given before */
     assert_int_equal(set(f, "namespace", 0), STRATA_OK);
     assert_int_equal(left_ms(f, "namespace"), 30000);
@@ -107,8 +65,8 @@ static void endless_values_must_be_allowed(void **state) {
     assert_int_equal(load(f, "k", 0, STRATA_EXPIRES_NEVER), STRATA_E_TTL);
     assert_int_equal(f->finished, STRATA_E_TTL);
     assert_int_equal(left_ms(f, "k"), -1);
-    assert_int_equal(put(f, (strata_namespace_policy){.ttl_ms = STRATA_EXPIRES_NEVER}), STRATA_E_CONFIG);
-    assert_int_equal(put(f, (strata_namespace_policy){.flags = STRATA_POLICY_ENDLESS, .ttl_ms = STRATA_EXPIRES_NEVER}),
+    assert_int_equal(fixture_policy(f, (strata_namespace_policy){.ttl_ms = STRATA_EXPIRES_NEVER}), STRATA_E_CONFIG);
+    assert_int_equal(fixture_policy(f, (strata_namespace_policy){.flags = STRATA_POLICY_ENDLESS, .ttl_ms = STRATA_EXPIRES_NEVER}),
                      STRATA_OK);
     assert_int_equal(set(f, "set", STRATA_EXPIRES_NEVER), STRATA_OK);
     assert_true(left_ms(f, "set") == STRATA_EXPIRES_NEVER);
@@ -121,7 +79,7 @@ static void endless_values_must_be_allowed(void **state) {
 /* Without L2 there is nobody to ask again: the value is L1's as long as L1 may answer. */
 static void l1_answers_for_its_own_time(void **state) {
     fixture *f = *state;
-    assert_int_equal(put(f, (strata_namespace_policy){.ttl_ms = 30000, .l1_ttl_ms = 2000}), STRATA_OK);
+    assert_int_equal(fixture_policy(f, (strata_namespace_policy){.ttl_ms = 30000, .l1_ttl_ms = 2000}), STRATA_OK);
     assert_int_equal(set(f, "k", 0), STRATA_OK);
     assert_int_equal(set(f, "brief", 1000), STRATA_OK);
     assert_int_equal(left_ms(f, "k"), 30000);
@@ -140,7 +98,7 @@ static void jitter_shortens_within_its_part(void **state) {
     assert_int_equal(sx_policy_jittered(1000, 10, 101), 1000);
     assert_int_equal(sx_policy_jittered(1, 90, 12345), 1);
     assert_true(sx_policy_jittered(SX_TTL_MS_MAX, 90, UINT64_MAX) > 0);
-    assert_int_equal(put(f, (strata_namespace_policy){.ttl_ms = 10000, .ttl_jitter_percent = 20}), STRATA_OK);
+    assert_int_equal(fixture_policy(f, (strata_namespace_policy){.ttl_ms = 10000, .ttl_jitter_percent = 20}), STRATA_OK);
     int64_t least = INT64_MAX, most = 0;
     for (int i = 0; i < 500; i++) {
         char key[] = {'k', (char)('a' + i % 26), (char)('a' + i / 26), 0};
@@ -153,7 +111,7 @@ static void jitter_shortens_within_its_part(void **state) {
     assert_in_range(most, 9800, 10000);
     strata_error error;
     assert_int_equal(strata_option_set(f->engine, "flow.ttl_jitter", "50%", &error), STRATA_OK);
-    assert_int_equal(put(f, (strata_namespace_policy){.ttl_jitter_percent = STRATA_NO_JITTER}), STRATA_OK);
+    assert_int_equal(fixture_policy(f, (strata_namespace_policy){.ttl_jitter_percent = STRATA_NO_JITTER}), STRATA_OK);
     assert_int_equal(set(f, "k", 777), STRATA_OK);
     assert_int_equal(left_ms(f, "k"), 777);
 }
@@ -167,7 +125,7 @@ static void what_is_refused(void **state) {
         {.flags = 0x80000000}, {.ttl_ms = -1}, {.l1_ttl_ms = -1}, {.l1_ttl_ms = INT64_MAX}, {.ttl_jitter_percent = 91},
         {.refresh_percent = 100}, {.stale_while_refreshing_ms = -1}, {.stale_if_failing_ms = INT64_MAX}, {.throttle_ms = -1},
         {.absent_ttl_ms = -1}, {.error_ttl_ms = -1}, {.soft_timeout_ms = -1}, {.load_timeout_ms = -1}};
-    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) assert_int_equal(put(f, bad[i]), STRATA_E_CONFIG);
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) assert_int_equal(fixture_policy(f, bad[i]), STRATA_E_CONFIG);
     policy.ttl_jitter_percent = 91;
     assert_int_equal(strata_namespace_policy_set(f->ns, &policy, &error), STRATA_E_CONFIG);
     assert_non_null(strstr(error.text, "ttl_jitter_percent"));
@@ -208,7 +166,7 @@ static void a_reader_sees_one_policy(void **state) {
     pthread_t threads[2];
     for (int i = 0; i < 2; i++) assert_int_equal(pthread_create(&threads[i], NULL, read_policies, &readers[i]), 0);
     for (int64_t i = 1; i <= 200000; i++)
-        assert_int_equal(put(f, (strata_namespace_policy){.flags = (uint32_t)i % 2, .ttl_ms = i, .ttl_jitter_percent = (uint32_t)i % 2}),
+        assert_int_equal(fixture_policy(f, (strata_namespace_policy){.flags = (uint32_t)i % 2, .ttl_ms = i, .ttl_jitter_percent = (uint32_t)i % 2}),
                          STRATA_OK);
     atomic_store(&stop, true);
     for (int i = 0; i < 2; i++) {

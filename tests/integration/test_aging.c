@@ -57,7 +57,7 @@ static side open_side(const char *ns, strata_namespace_policy policy) {
     s.session = test_engine_session(s.engine);
     policy.struct_size = sizeof policy;
     assert_int_equal(strata_namespace_policy_set(s.ns, &policy, NULL), STRATA_OK);
-    assert_true(test_metric_wait(s.engine, "coherence.partitions_trusted", 256, 10000));
+    test_engine_await_trust(s.engine, 10000);
     return s;
 }
 
@@ -317,14 +317,14 @@ static void what_was_missed_covers_nothing(void **state) {
     for (int i = 0; i < 300 && a.kept == NULL; i++) (void)strata_session_wait(a.session, 10);
     for (uint32_t i = 0; i < 3; i++) assert_int_equal(sx_cluster_resume(cluster, i), 0);
     assert_non_null(a.kept);
-    assert_true(test_metric_wait(a.engine, "coherence.partitions_trusted", 256, 10000));
+    test_engine_await_trust(a.engine, 10000);
     test_cutter cutter;
     test_cutter_start(&cutter, cluster, 3);
     test_sleep_ms(100);
     assert_int_equal(strata_invalidate_wait(b.session, b.ns, test_bytes("k"), NULL), STRATA_OK);
     test_sleep_ms(200);
     test_cutter_stop(&cutter);
-    assert_true(test_metric_wait(a.engine, "coherence.partitions_trusted", 256, 10000));
+    test_engine_await_trust(a.engine, 10000);
     finish(&a, STRATA_E_LOAD_FAILED, "");
     assert_int_equal(a.answered, STRATA_E_LOAD_FAILED);
     close_side(&a);
@@ -347,7 +347,7 @@ static void what_was_missed_after_reading_covers_nothing(void **state) {
         assert_int_equal(strata_invalidate_wait(b.session, b.ns, test_bytes("k"), NULL), STRATA_OK);
         test_sleep_ms(200);
         test_cutter_stop(&cutter);
-        assert_true(test_metric_wait(a.engine, "coherence.partitions_trusted", 256, 10000));
+        test_engine_await_trust(a.engine, 10000);
         finish(&a, STRATA_E_LOAD_FAILED, "");
         assert_int_equal(a.answered, STRATA_E_LOAD_FAILED);
         close_side(&a);
@@ -424,7 +424,7 @@ static void an_error_takes_no_entrys_place(void **state) {
     assert_int_equal(strata_invalidate_wait(b.session, b.ns, test_bytes(beside), NULL), STRATA_OK); /* most likely missed */
     test_sleep_ms(200);
     test_cutter_stop(&cutter);
-    assert_true(test_metric_wait(a.engine, "coherence.partitions_trusted", 256, 10000));
+    test_engine_await_trust(a.engine, 10000);
     for (uint32_t i = 0; i < 3; i++) assert_int_equal(sx_cluster_pause(cluster, i), 0);
     test_sleep_ms(1200);
     a.status = STRATA_E_LOAD_FAILED;
@@ -433,7 +433,7 @@ static void an_error_takes_no_entrys_place(void **state) {
     assert_int_equal(k, STRATA_E_LOAD_FAILED);
     assert_int_equal(other, STRATA_E_LOAD_FAILED);
     assert_int_equal(test_metric(a.engine, "flow.errors_cached"), 1);
-    assert_true(test_metric_wait(a.engine, "coherence.partitions_trusted", 256, 10000));
+    test_engine_await_trust(a.engine, 10000);
     assert_int_equal(get_or_load(&a, "k"), STRATA_OK);
     close_side(&a);
     close_side(&b);
@@ -481,7 +481,7 @@ static void an_l2_that_fails_is_covered(void **state) {
     assert_int_equal(reason, STRATA_REASON_FAILED);
     assert_int_equal(plain, STRATA_STALE);
     assert_int_equal(gone, STRATA_E_LOAD_FAILED);
-    assert_true(test_metric_wait(a.engine, "coherence.partitions_trusted", 256, 10000));
+    test_engine_await_trust(a.engine, 10000);
     close_side(&a);
 }
 

@@ -70,7 +70,7 @@ static void entries_with_tags_are_audited(void **state) {
                                               "coherence.audit_per_s", "500"), NULL);
     strata_session *session = test_engine_session(a);
     strata_namespace *ns = test_engine_ns(a, "n");
-    assert_true(test_metric_wait(a, "coherence.partitions_trusted", 256, 5000));
+    test_engine_await_trust(a, 5000);
     strata_bytes tag = test_bytes("t");
     strata_op_options tagged = {.struct_size = sizeof tagged, .tags = &tag, .tag_count = 1};
     assert_int_equal(strata_set_wait(session, ns, test_bytes("k5"), test_bytes("v"), &tagged, NULL), STRATA_OK);
@@ -149,7 +149,7 @@ static void what_was_refreshed_is_dropped(void **state) {
     strata_namespace *ns = test_engine_ns(a, "n"), *other = test_engine_ns(a, "m");
     strata_namespace_policy policy = {.struct_size = sizeof policy, .ttl_ms = 60000, .refresh_percent = 1};
     assert_int_equal(strata_namespace_policy_set(other, &policy, NULL), STRATA_OK);
-    assert_true(test_metric_wait(a, "coherence.partitions_trusted", 256, 5000));
+    test_engine_await_trust(a, 5000);
     strata_result result;
     assert_int_equal(strata_get_or_load_wait(session, other, test_bytes("k5"), NULL, load, "v", &result), STRATA_OK);
     strata_result_release(session, &result);

@@ -13,6 +13,7 @@
 #include "core/key/key.h"
 #include "tests/support/cluster.h"
 #include "tests/support/engine.h"
+#include "tests/support/side.h"
 
 #define PARTITIONS 256
 
@@ -33,77 +34,13 @@ static int teardown(void **state) {
     return 0;
 }
 
-/* ---- sides: engines in this process ---- */
-
-typedef struct side {
-    strata *engine;
-    strata_namespace *ns;
-    strata_session *session;
-    const char *value; /* what its loader answers; NULL: it keeps the load */
-    strata_load *kept;
-    int calls, answers;
-    char answer[32];
-} side;
-
-static void open_side(side *s, const char *ns) {
-    *s = (side){.engine = test_engine_open(TEST_OPTIONS("l2.nodes", sx_cluster_seeds(cluster), "l2.open_wait", "10s"), NULL)};
-    s->ns = test_engine_ns(s->engine, ns);
-    s->session = test_engine_session(s->engine);
-    assert_true(test_metric_wait(s->engine, "coherence.partitions_trusted", PARTITIONS, 20000));
+static void open_side(test_side *s, const char *ns) {
+    test_side_open(s, ns, TEST_OPTIONS("l2.nodes", sx_cluster_seeds(cluster), "l2.open_wait", "10s"), NULL);
 }
 
-static void close_side(side *s) {
-    strata_session_close(s->session);
-    assert_int_equal(strata_close(s->engine, 5000), STRATA_OK);
-}
-
-static void clear(side *s) {
+static void clear(test_side *s) {
     strata_op_options options = {.struct_size = sizeof options, .deadline_ms = 10000};
     assert_int_equal(strata_clear_wait(s->session, s->ns, &options), STRATA_OK);
-}
-
-static void side_load(strata_load *load, void *user) {
-    side *s = user;
-    s->calls++;
-    if (s->value == NULL) s->kept = load;
-    else strata_load_finish(load, STRATA_OK, test_bytes(s->value), NULL);
-}
-
-static void side_done(void *user, const strata_result *result) {
-    side *s = user;
-    s->answers++;
-    assert_int_equal(result->status, STRATA_OK);
-    assert_true(result->value.size < sizeof s->answer);
-    if (result->value.size != 0) memcpy(s->answer, result->value.data, result->value.size);
-    s->answer[result->value.size] = 0;
-}
-
-/* Reads or loads: the answer's text; the loader answers value. */
-static const char *load(side *s, const char *key, const char *value) {
-    strata_op_options options = {.struct_size = sizeof options, .deadline_ms = 8000};
-    strata_result result;
-    s->value = value;
-    assert_int_equal(strata_get_or_load_wait(s->session, s->ns, test_bytes(key), &options, side_load, s, &result), STRATA_OK);
-    side_done(s, &result);
-    strata_result_release(s->session, &result);
-    return s->answer;
-}
-
-/* Starts a read whose loader, if it is asked, answers value, or (NULL) is held until the test ends the load. */
-static void start_load(side *s, const char *key, const char *value) {
-    strata_op_options options = {.struct_size = sizeof options, .deadline_ms = 8000};
-    strata_result result;
-    s->value = value;
-    s->kept = NULL;
-    s->answers = s->calls = 0;
-    assert_int_equal(strata_get_or_load(s->session, s->ns, test_bytes(key), &options, side_load, s, &result, side_done, s),
-                     STRATA_PENDING);
-    for (int i = 0; i < 500 && value == NULL && s->kept == NULL; i++) strata_session_wait(s->session, 10);
-}
-
-static void await_gone(side *s, const char *key) {
-    for (int i = 0; i < 3000 && test_peek(s->session, s->ns, key) != NULL; i++) test_sleep_ms(1);
-    assert_null(test_peek(s->session, s->ns, key));
 }
 
 /* A key whose partition is of that node; *partition its partition. */
@@ -129,7 +66,7 @@ static void at_counter(uint32_t partition, const char *verb, const char *rest) {
 static void one_call_makes_all_of_a_namespace_invalid(void **state) {
     (void)state;
     enum { KEYS = 600 };
-    side sides[2], *a = &sides[0], *b = &sides[1];
+    test_side sides[2], *a = &sides[0], *b = &sides[1];
     char key[32];
     strata_namespace *later = NULL;
     open_side(a, "cleared");
@@ -168,105 +105,103 @@ static void one_call_makes_all_of_a_namespace_invalid(void **state) {
     assert_string_equal(test_peek(a->session, later, "key:0"), "later");
     /* What is written or loaded after it is valid, everywhere, and stays so. */
     assert_int_equal(test_set(a->session, a->ns, "key:1", "set"), STRATA_OK);
-    assert_string_equal(load(b, "key:2", "loaded"), "loaded");
+    assert_string_equal(test_side_read(b, "key:2", "loaded", NULL), "loaded");
     for (int k = 0; k < 2; k++) {
         assert_string_equal(test_get(sides[k].session, sides[k].ns, "key:1"), "set");
         assert_string_equal(test_get(sides[k].session, sides[k].ns, "key:2"), "loaded");
         assert_string_equal(test_peek(sides[k].session, sides[k].ns, "key:2"), "loaded");
     }
     clear(b);
-    await_gone(a, "key:1");
+    test_side_await_gone(a, "key:1");
     assert_null(test_get(a->session, a->ns, "key:2"));
-    close_side(a);
-    close_side(b);
+    test_side_close(a);
+    test_side_close(b);
 }
 
 static void who_comes_later_knows_of_it(void **state) {
     (void)state;
-    side a, b, c;
+    test_side a, b, c;
     open_side(&a, "later");
     open_side(&b, "unrelated");
-    assert_string_equal(load(&b, "k", "x"), "x"); /* so b knows the partition's floors, but not of this namespace */
+    assert_string_equal(test_side_read(&b, "k", "x", NULL), "x"); /* so b knows the partition's floors, but not of this namespace */
     assert_int_equal(test_set(a.session, a.ns, "k", "old"), STRATA_OK);
     clear(&a);
     b.ns = test_engine_ns(b.engine, "later");
     assert_null(test_get(b.session, b.ns, "k"));
     open_side(&c, "later");
     assert_null(test_get(c.session, c.ns, "k"));
-    assert_string_equal(load(&c, "k", "new"), "new");
+    assert_string_equal(test_side_read(&c, "k", "new", NULL), "new");
     assert_string_equal(test_get(b.session, b.ns, "k"), "new");
-    close_side(&a);
-    close_side(&b);
-    close_side(&c);
+    test_side_close(&a);
+    test_side_close(&b);
+    test_side_close(&c);
 }
 
 /* ---- what is under way ---- */
 
 static void a_load_from_before_a_clear_is_cached_nowhere(void **state) {
     (void)state;
-    side a, b;
+    test_side a, b;
     open_side(&a, "race");
     open_side(&b, "race");
-    start_load(&a, "loading", NULL);
-    assert_non_null(a.kept);
+    test_side_hold(&a, "loading", NULL);
     clear(&b);
     strata_load_finish(a.kept, STRATA_OK, test_bytes("old"), NULL);
-    for (int i = 0; i < 500 && a.answers == 0; i++) strata_session_wait(a.session, 10);
+    test_side_await(&a, 1);
     assert_string_equal(a.answer, "old"); /* who asked before is told what it asked for */
     test_sleep_ms(50);
     assert_null(test_peek(a.session, a.ns, "loading"));
     assert_null(test_get(a.session, a.ns, "loading"));
     assert_null(test_get(b.session, b.ns, "loading"));
-    assert_string_equal(load(&b, "loading", "new"), "new");
+    assert_string_equal(test_side_read(&b, "loading", "new", NULL), "new");
     assert_string_equal(test_get(a.session, a.ns, "loading"), "new");
-    close_side(&a);
-    close_side(&b);
+    test_side_close(&a);
+    test_side_close(&b);
 }
 
 /* Another process waits for the load that began before the clear: it must load by itself. */
 static void who_waits_for_an_outdated_load_loads(void **state) {
     (void)state;
-    side a, b;
+    test_side a, b;
     open_side(&a, "awaited");
     open_side(&b, "awaited");
-    start_load(&a, "waited", NULL);
-    assert_non_null(a.kept);
+    test_side_hold(&a, "waited", NULL);
     clear(&a);
-    start_load(&b, "waited", "new");
+    test_side_start(&b, "waited", "new", NULL);
     for (int i = 0; i < 10; i++) strata_session_wait(b.session, 10);
     assert_int_equal(b.calls, 0);
     strata_load_finish(a.kept, STRATA_OK, test_bytes("old"), NULL);
-    for (int i = 0; i < 500 && b.answers == 0; i++) strata_session_wait(b.session, 10);
+    test_side_await(&b, 1);
     assert_int_equal(b.calls, 1);
     assert_string_equal(b.answer, "new");
-    for (int i = 0; i < 500 && a.answers == 0; i++) strata_session_wait(a.session, 10);
+    test_side_await(&a, 1);
     assert_string_equal(test_get(a.session, a.ns, "waited"), "new");
-    close_side(&a);
-    close_side(&b);
+    test_side_close(&a);
+    test_side_close(&b);
 }
 
 static void join_after(bool own) {
-    side a, b;
+    test_side a, b;
     open_side(&a, "joined");
     open_side(&b, "joined");
-    start_load(&a, "joined", NULL);
+    test_side_hold(&a, "joined", NULL);
     strata_load *before = a.kept;
-    assert_non_null(before);
     int64_t messages = test_metric(a.engine, "coherence.messages");
     clear(own ? &a : &b);
     assert_true(test_metric_wait(a.engine, "coherence.messages", messages + PARTITIONS, 2000));
     test_sleep_ms(20);
-    side late = a; /* its answers apart */
-    start_load(&late, "joined", "new");
+    test_side late = a; /* its answers apart */
+    test_side_start(&late, "joined", "new", NULL);
     strata_load_finish(before, STRATA_OK, test_bytes("old"), NULL);
-    for (int i = 0; i < 500 && (a.answers == 0 || late.answers == 0); i++) strata_session_wait(a.session, 10);
+    test_side_await(&a, 1);
+    test_side_await(&late, 1);
     assert_string_equal(a.answer, "old");
     assert_string_equal(late.answer, "new");
     assert_int_equal(late.calls, 1);
     assert_string_equal(test_get(b.session, b.ns, "joined"), "new");
     assert_int_equal(strata_invalidate_wait(a.session, a.ns, test_bytes("joined"), NULL), STRATA_OK);
-    close_side(&a);
-    close_side(&b);
+    test_side_close(&a);
+    test_side_close(&b);
 }
 
 static void who_joins_after_a_clear_waits_for_another_load(void **state) {
@@ -283,7 +218,7 @@ static void count_answer(void *user, const strata_result *result) {
 
 static void it_is_told_once_or_not_at_all(void **state) {
     (void)state;
-    side a;
+    test_side a;
     int32_t told[2] = {0, 1};
     open_side(&a, "told");
     assert_int_equal(strata_clear(NULL, a.ns, NULL, NULL, NULL), STRATA_E_INVALID);
@@ -306,7 +241,7 @@ static void it_is_told_once_or_not_at_all(void **state) {
 /* The messages reach nobody: what was there must be proven by the floors, not by the messages. */
 static void lost_messages_bring_nothing_back(void **state) {
     (void)state;
-    side a, b;
+    test_side a, b;
     char key[32];
     test_cutter cutter;
     open_side(&a, "lost");
@@ -326,7 +261,7 @@ static void lost_messages_bring_nothing_back(void **state) {
     assert_null(test_peek(b.session, b.ns, "lost:0"));
     assert_null(test_get(b.session, b.ns, "lost:1")); /* untrusted */
     test_cutter_stop(&cutter);
-    assert_true(test_metric_wait(b.engine, "coherence.partitions_trusted", PARTITIONS, 20000));
+    test_engine_await_trust(b.engine, 20000);
     for (int i = 0; i < 50; i++) {
         snprintf(key, sizeof key, "lost:%d", i);
         assert_null(test_peek(b.session, b.ns, key));
@@ -335,35 +270,35 @@ static void lost_messages_bring_nothing_back(void **state) {
     int64_t hits = test_metric(b.engine, "l2.hits");
     assert_string_equal(test_get(b.session, kept[1], "lost:0"), "stays"); /* proven again: no payload moved */
     assert_int_equal(test_metric(b.engine, "l2.hits"), hits);
-    close_side(&a);
-    close_side(&b);
+    test_side_close(&a);
+    test_side_close(&b);
 }
 
 /* A clear whose message does not exist: only counter and floor move. */
 static void a_message_that_never_came(void **state) {
     (void)state;
-    side a;
+    test_side a;
     char key[32];
     uint32_t partition;
     open_side(&a, "silent");
     key_at(0, "silent", key, sizeof key, &partition);
     assert_int_equal(test_set(a.session, a.ns, key, "old"), STRATA_OK);
     assert_string_equal(test_get(a.session, a.ns, key), "old");
-    assert_string_equal(load(&a, "asks the floors", "x"), "x");
+    assert_string_equal(test_side_read(&a, "asks the floors", "x", NULL), "x");
     at_counter(partition, "HSET", " silent:1 9007199254740000");
     at_counter(partition, "HINCRBY", " n 1");
     test_sleep_ms(600); /* beyond the bound */
-    assert_true(test_metric_wait(a.engine, "coherence.partitions_trusted", PARTITIONS, 20000));
+    test_engine_await_trust(a.engine, 20000);
     assert_null(test_peek(a.session, a.ns, key));
     assert_null(test_get(a.session, a.ns, key));
     at_counter(partition, "HDEL", " silent:1");
-    close_side(&a);
+    test_side_close(&a);
 }
 
 /* The counter is evicted, and the floors in it: what they made invalid stays so. */
 static void a_missing_counter_brings_nothing_back(void **state) {
     (void)state;
-    side a, b;
+    test_side a, b;
     char key[32];
     uint32_t partition;
     open_side(&a, "evicted");
@@ -373,17 +308,17 @@ static void a_missing_counter_brings_nothing_back(void **state) {
     at_counter(partition, "DEL", "");
     open_side(&b, "evicted");
     assert_null(test_get(b.session, b.ns, key));
-    assert_true(test_metric_wait(a.engine, "coherence.partitions_trusted", PARTITIONS, 20000));
+    test_engine_await_trust(a.engine, 20000);
     assert_null(test_get(a.session, a.ns, key));
-    assert_string_equal(load(&b, key, "new"), "new");
+    assert_string_equal(test_side_read(&b, key, "new", NULL), "new");
     assert_string_equal(test_get(a.session, a.ns, key), "new");
-    close_side(&a);
-    close_side(&b);
+    test_side_close(&a);
+    test_side_close(&b);
 }
 
 static void a_stale_answer_is_none_that_was_cleared(void **state) {
     (void)state;
-    side a;
+    test_side a;
     test_cutter cutter;
     open_side(&a, "stale");
     assert_int_equal(strata_namespace_set_untrusted(a.ns, STRATA_UNTRUSTED_SERVE_STALE, 60000), STRATA_OK);
@@ -402,30 +337,28 @@ static void a_stale_answer_is_none_that_was_cleared(void **state) {
     assert_int_equal(strata_peek(a.session, a.ns, test_bytes("written"), &result), STRATA_STALE);
     strata_result_release(a.session, &result);
     test_cutter_stop(&cutter);
-    close_side(&a);
+    test_side_close(&a);
 }
 
 /* ---- failover ---- */
 
 static void what_is_kept_of_clears_takes_no_room_from_keys(void **state) {
     (void)state;
-    side a = {.engine = test_engine_open(TEST_OPTIONS("l2.nodes", sx_cluster_seeds(cluster), "l2.open_wait", "10s",
-                                                      "coherence.recovery_ops_max", "4", "coherence.replay_window", "60s"), NULL)};
-    a.ns = test_engine_ns(a.engine, "room");
-    a.session = test_engine_session(a.engine);
-    assert_true(test_metric_wait(a.engine, "coherence.partitions_trusted", PARTITIONS, 20000));
+    test_side a;
+    test_side_open(&a, "room", TEST_OPTIONS("l2.nodes", sx_cluster_seeds(cluster), "l2.open_wait", "10s",
+                                            "coherence.recovery_ops_max", "4", "coherence.replay_window", "60s"), NULL);
     assert_int_equal(strata_invalidate_wait(a.session, a.ns, test_bytes("k"), NULL), STRATA_OK);
     clear(&a);
     clear(&a);
     assert_int_equal(test_metric(a.engine, "recovery.window"), 1);
     assert_int_equal(test_metric(a.engine, "recovery.overflowed"), 0);
-    close_side(&a);
+    test_side_close(&a);
 }
 
 /* The successor has not seen the clear: its sender repeats it there, else all of the namespace would be back. */
 static void a_failover_undoes_no_acknowledged_clear(void **state) {
     (void)state;
-    side a, b;
+    test_side a, b;
     char key[32];
     uint32_t partition;
     key_at(0, "undone", key, sizeof key, &partition);
@@ -437,26 +370,26 @@ static void a_failover_undoes_no_acknowledged_clear(void **state) {
     assert_int_equal(sx_cluster_pause(cluster, 3), 0);
     free(sx_cluster_command(cluster, 0, "CLIENT KILL TYPE replica"));
     clear(&a);
-    await_gone(&b, key);
+    test_side_await_gone(&b, key);
     test_sleep_ms(300);
     assert_int_equal(sx_cluster_kill(cluster, 0), 0);
     assert_int_equal(sx_cluster_resume(cluster, 3), 0);
     assert_true(test_metric_wait(a.engine, "recovery.tags_repeated", 1, 20000));
-    assert_true(test_metric_wait(a.engine, "coherence.partitions_trusted", PARTITIONS, 20000));
-    assert_true(test_metric_wait(b.engine, "coherence.partitions_trusted", PARTITIONS, 20000));
+    test_engine_await_trust(a.engine, 20000);
+    test_engine_await_trust(b.engine, 20000);
     for (int i = 0; i < 3000 && test_metric(a.engine, "flow.pending") != 0; i++) test_sleep_ms(1);
     test_sleep_ms(700);
     assert_null(test_get(b.session, b.ns, key));
     assert_null(test_get(a.session, a.ns, key));
     assert_int_equal(test_set(b.session, b.ns, key, "new"), STRATA_OK);
     assert_string_equal(test_get(a.session, a.ns, key), "new");
-    close_side(&a);
-    close_side(&b);
+    test_side_close(&a);
+    test_side_close(&b);
 }
 
 static void a_successor_that_knows_of_it(void **state) {
     (void)state;
-    side a, b;
+    test_side a, b;
     char key[32], stays[32];
     uint32_t partition;
     key_at(1, "known", key, sizeof key, &partition);
@@ -472,10 +405,10 @@ static void a_successor_that_knows_of_it(void **state) {
     int64_t bumps = test_metric(b.engine, "coherence.generation_bumps");
     sx_cluster_kill(cluster, 1);
     assert_true(test_metric_wait(b.engine, "coherence.generation_bumps", bumps + 1, 20000));
-    assert_true(test_metric_wait(b.engine, "coherence.partitions_trusted", PARTITIONS, 20000));
+    test_engine_await_trust(b.engine, 20000);
     assert_null(test_get(b.session, b.ns, key));
     assert_string_equal(test_get(b.session, b.ns, stays), "stays");
-    close_side(&b);
+    test_side_close(&b);
 }
 
 int main(void) {

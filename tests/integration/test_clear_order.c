@@ -16,6 +16,7 @@
 #include "core/key/key.h"
 #include "tests/support/cluster.h"
 #include "tests/support/engine.h"
+#include "tests/support/side.h"
 
 #define PARTITIONS 256
 
@@ -36,31 +37,8 @@ static int teardown(void **state) {
 
 /* ---- an engine, and what its loop is handed ---- */
 
-typedef struct side {
-    strata *engine;
-    strata_namespace *ns;
-    strata_session *session;
-    strata_load *kept;
-    int answers;
-} side;
-
-static void open_side(side *s) {
-    *s = (side){.engine = test_engine_open(TEST_OPTIONS("l2.nodes", sx_cluster_seeds(cluster), "l2.open_wait", "10s"), NULL)};
-    s->ns = test_engine_ns(s->engine, "crossing");
-    s->session = test_engine_session(s->engine);
-    assert_true(test_metric_wait(s->engine, "coherence.partitions_trusted", PARTITIONS, 20000));
-}
-
-static void close_side(side *s) {
-    strata_session_close(s->session);
-    assert_int_equal(strata_close(s->engine, 5000), STRATA_OK);
-}
-
-static void keep(strata_load *load, void *user) { ((side *)user)->kept = load; }
-
-static void count(void *user, const strata_result *result) {
-    assert_int_equal(result->status, STRATA_OK);
-    ((side *)user)->answers++;
+static void open_side(test_side *s) {
+    test_side_open(s, "crossing", TEST_OPTIONS("l2.nodes", sx_cluster_seeds(cluster), "l2.open_wait", "10s"), NULL);
 }
 
 #define LATE_N (UINT64_C(1) << 52) /* later than whatever a counter says */
@@ -70,7 +48,7 @@ typedef struct crossing {
     sx_task task;
     sx_store_op op;
     sx_floors_asked asked;
-    side *s;
+    test_side *s;
     const char *key;
     void (*arrives)(struct crossing *c);
     bool asks;
@@ -108,7 +86,7 @@ static void crossing_run(sx_task *task) {
     if (!c->asks) crossing_over(c);
 }
 
-static crossing cross(side *s, const char *key, uint64_t n, bool asks, void (*arrives)(crossing *c)) {
+static crossing cross(test_side *s, const char *key, uint64_t n, bool asks, void (*arrives)(crossing *c)) {
     crossing c = {.task = {.run_on_loop = crossing_run}, .s = s, .key = key, .n = n, .asks = asks, .arrives = arrives};
     c.good = true;
     c.partition = sx_key_partition(key, strlen(key), PARTITIONS);
@@ -159,20 +137,20 @@ static void floor_arrives_first(crossing *c) {
 
 static void a_floor_that_is_known_makes_no_clear_unheard(void **state) {
     (void)state;
-    side a;
+    test_side a;
     open_side(&a);
     assert_int_equal(test_set(a.session, a.ns, "k", "old"), STRATA_OK);
     assert_string_equal(test_peek(a.session, a.ns, "k"), "old");
     crossing c = cross(&a, "k", LATE_N, false, floor_arrives_first);
     assert_true(c.floor == LATE_N);
     assert_null(test_peek(a.session, a.ns, "k"));
-    close_side(&a);
+    test_side_close(&a);
 }
 
 /* Message 5, then the clear at 6 by this process, whose answer comes first. */
 static void a_value_from_before_an_own_clear_is_not_taken(void **state) {
     (void)state;
-    side a;
+    test_side a;
     open_side(&a);
     assert_int_equal(test_set(a.session, a.ns, "value", "old"), STRATA_OK);
     for (uint64_t i = 0; i < 100 && test_metric(a.engine, "flow.values_taken") == 0; i++) { /* a slow machine's trust may lapse */
@@ -186,24 +164,24 @@ static void a_value_from_before_an_own_clear_is_not_taken(void **state) {
     (void)cross(&a, "value", LATE_N - 1, false, value_arrives);
     assert_int_equal(test_metric(a.engine, "flow.values_taken"), 1);
     assert_null(test_peek(a.session, a.ns, "value"));
-    close_side(&a);
+    test_side_close(&a);
 }
 
 /* Of its clears nothing was heard before it was opened, and the answer may be from before them. */
 static void a_namespace_opened_while_floors_are_asked_for_is_not_known(void **state) {
     (void)state;
-    side a;
+    test_side a;
     open_side(&a);
     crossing c = cross(&a, "k", 0, true, opens);
     assert_true(c.known);
     assert_false(c.opened_known);
-    close_side(&a);
+    test_side_close(&a);
 }
 
 /* A replaced primary's clear: its n is no floor at the successor, which has never come so far. */
 static void a_floor_of_a_lost_clear_is_asked_for_again(void **state) {
     (void)state;
-    side a;
+    test_side a;
     open_side(&a);
     crossing c = cross(&a, "k", LATE_N, true, clear_done);
     assert_false(c.known); /* who knows which came first? */
@@ -216,28 +194,23 @@ static void a_floor_of_a_lost_clear_is_asked_for_again(void **state) {
     c = cross(&a, "k", 0, true, NULL);
     assert_true(c.known);
     assert_true(c.floor < LATE_N);
-    close_side(&a);
+    test_side_close(&a);
 }
 
 /* What it brings may have matched, and have left L2 unseen: evicted, before the scan came by. */
 static void what_a_pattern_overtakes_is_not_kept(void **state) {
     (void)state;
-    side a;
+    test_side a;
     open_side(&a);
-    strata_op_options options = {.struct_size = sizeof options, .deadline_ms = 8000};
-    strata_result result;
-    assert_int_equal(strata_get_or_load(a.session, a.ns, test_bytes("loading"), &options, keep, &a, &result, count, &a),
-                     STRATA_PENDING);
-    for (int i = 0; i < 500 && a.kept == NULL; i++) strata_session_wait(a.session, 10);
-    assert_non_null(a.kept);
+    test_side_hold(&a, "loading", NULL);
     int64_t superseded = test_metric(a.engine, "flow.fills_superseded");
     (void)cross(&a, "loading", 1, false, pattern_arrives);
     strata_load_finish(a.kept, STRATA_OK, test_bytes("old"), NULL);
-    for (int i = 0; i < 500 && a.answers == 0; i++) strata_session_wait(a.session, 10);
-    assert_int_equal(a.answers, 1);
+    test_side_await(&a, 1);
+    assert_int_equal(a.status, STRATA_OK);
     assert_int_equal(test_metric(a.engine, "flow.fills_superseded"), superseded + 1);
     assert_null(test_peek(a.session, a.ns, "loading"));
-    close_side(&a);
+    test_side_close(&a);
 }
 
 int main(void) {

@@ -11,55 +11,41 @@
 
 #include "tests/support/cluster.h"
 #include "tests/support/engine.h"
+#include "tests/support/side.h"
 
 #define STALENESS_MS 500
 
-typedef struct side {
-    strata *engine;
-    strata_namespace *ns;
-    strata_session *session;
-} side;
-
 typedef struct fixture {
     sx_cluster *cluster;
-    side a, b;
+    test_side a, b;
 } fixture;
 
-static side open_side(const char *seeds) {
-    side s;
-    s.engine = test_engine_open(TEST_OPTIONS("l2.nodes", seeds, "l2.open_wait", "5s", "flow.ttl_jitter", "0"), NULL);
-    s.ns = test_engine_ns(s.engine, "users");
-    s.session = test_engine_session(s.engine);
-    assert_int_equal(test_metric(s.engine, "coherence.partitions_trusted"), 256);
-    return s;
-}
-
-static void close_side(side *s) {
-    strata_session_close(s->session);
-    assert_int_equal(strata_close(s->engine, 2000), STRATA_OK);
+static void open_side(test_side *s, sx_cluster *cluster) {
+    test_side_open(s, "users", TEST_OPTIONS("l2.nodes", sx_cluster_seeds(cluster), "l2.open_wait", "5s",
+                                            "flow.ttl_jitter", "0"), NULL);
 }
 
 static int setup(void **state) {
     fixture *f = calloc(1, sizeof *f);
     sx_cluster_options options = {.primaries = 3};
     f->cluster = test_cluster_start(&options);
-    f->a = open_side(sx_cluster_seeds(f->cluster));
-    f->b = open_side(sx_cluster_seeds(f->cluster));
+    open_side(&f->a, f->cluster);
+    open_side(&f->b, f->cluster);
     *state = f;
     return 0;
 }
 
 static int teardown(void **state) {
     fixture *f = *state;
-    close_side(&f->a);
-    close_side(&f->b);
+    test_side_close(&f->a);
+    test_side_close(&f->b);
     sx_cluster_stop(f->cluster);
     free(f);
     return 0;
 }
 
 /* Polls L1 until it no longer answers with old. The time it took in ms. */
-static int64_t gone_after_ms(side *s, const char *key, const char *old) {
+static int64_t gone_after_ms(test_side *s, const char *key, const char *old) {
     int64_t start_ms = test_now_ms();
     for (;;) {
         const char *now = test_peek(s->session, s->ns, key);
@@ -69,7 +55,7 @@ static int64_t gone_after_ms(side *s, const char *key, const char *old) {
 }
 
 /* L1 answers with value. Where the machine's own pauses ended trust meanwhile it may hold nothing: lost says so. */
-static void expect_kept(side *s, const char *key, const char *value, int64_t lost) {
+static void expect_kept(test_side *s, const char *key, const char *value, int64_t lost) {
     const char *now = test_peek(s->session, s->ns, key);
     if (now == NULL && test_metric(s->engine, "coherence.lost") > lost) return;
     assert_non_null(now);
@@ -278,7 +264,7 @@ static void a_reconnect_revalidates_instead_of_flushing(void **state) {
     assert_int_equal(test_set(f->a.session, f->a.ns, "changed", "2"), STRATA_OK);
     assert_true(test_metric_wait(f->b.engine, "coherence.lost", lost + 256, 3000));
     assert_true(test_metric_wait(f->b.engine, "coherence.gained", gained + 256, 5000));
-    assert_true(test_metric_wait(f->a.engine, "coherence.partitions_trusted", 256, 5000));
+    test_engine_await_trust(f->a.engine, 5000);
     assert_string_equal(test_get(f->b.session, f->b.ns, "changed"), "2");
     strata_result result;
     assert_int_equal(strata_get_wait(f->b.session, f->b.ns, test_bytes("same"), NULL, &result), STRATA_OK);
@@ -300,7 +286,7 @@ static void a_flushed_server_is_noticed(void **state) {
         snprintf(key, sizeof key, "f%d", i);
         assert_null(test_peek(f->a.session, f->a.ns, key));
     }
-    assert_true(test_metric_wait(f->a.engine, "coherence.partitions_trusted", 256, 5000));
+    test_engine_await_trust(f->a.engine, 5000);
     assert_null(test_get(f->a.session, f->a.ns, "f1"));
     test_set(f->a.session, f->a.ns, "f1", "2");
     assert_string_equal(test_get(f->b.session, f->b.ns, "f1"), "2");

@@ -13,43 +13,30 @@
 #include "l2/envelope.h"
 #include "tests/support/cluster.h"
 #include "tests/support/engine.h"
+#include "tests/support/side.h"
 #include "tests/support/talk.h"
 
 enum { SIZE = 20000 };
 
-typedef struct side {
-    strata *engine;
-    strata_namespace *ns;
-    strata_session *session;
-} side;
-
 typedef struct fixture {
     sx_cluster *cluster;
-    side packing, plain; /* both read what either wrote */
+    test_side packing, plain; /* both read what either wrote */
     char text[SIZE], noise[SIZE];
 } fixture;
 
 static const strata_op_options past_l1 = {.struct_size = sizeof past_l1, .flags = STRATA_BYPASS_L1, .deadline_ms = 5000};
 
-static side side_open(sx_cluster *cluster, const char *compress) {
-    side s = {.engine = test_engine_open(TEST_OPTIONS("l2.nodes", sx_cluster_seeds(cluster), "l2.open_wait", "5s",
-                                                      "flow.compress", compress, "coherence.value_bytes_max", "4KiB",
-                                                      "coherence.partitions", "1", "l2.value_bytes_max", "1MiB"), NULL)};
-    s.ns = test_engine_ns(s.engine, "n");
-    s.session = test_engine_session(s.engine);
-    return s;
-}
-
-static void side_close(side *s) {
-    strata_session_close(s->session);
-    assert_int_equal(strata_close(s->engine, 2000), STRATA_OK);
+static void open_side(test_side *s, sx_cluster *cluster, const char *compress) {
+    test_side_open(s, "n", TEST_OPTIONS("l2.nodes", sx_cluster_seeds(cluster), "l2.open_wait", "5s", "flow.compress", compress,
+                                        "coherence.value_bytes_max", "4KiB", "coherence.partitions", "1",
+                                        "l2.value_bytes_max", "1MiB"), NULL);
 }
 
 static int setup(void **state) {
     fixture *f = calloc(1, sizeof *f);
     f->cluster = test_cluster_start(&(sx_cluster_options){0});
-    f->packing = side_open(f->cluster, "lz4");
-    f->plain = side_open(f->cluster, "none");
+    open_side(&f->packing, f->cluster, "lz4");
+    open_side(&f->plain, f->cluster, "none");
     uint64_t random = 5;
     for (size_t i = 0; i < SIZE; i++) {
         random = random * UINT64_C(6364136223846793005) + 1442695040888963407u;
@@ -62,18 +49,18 @@ static int setup(void **state) {
 
 static int teardown(void **state) {
     fixture *f = *state;
-    side_close(&f->packing);
-    side_close(&f->plain);
+    test_side_close(&f->packing);
+    test_side_close(&f->plain);
     sx_cluster_stop(f->cluster);
     free(f);
     return 0;
 }
 
-static void set(side *s, const char *key, const char *value, size_t size) {
+static void set(test_side *s, const char *key, const char *value, size_t size) {
     assert_int_equal(strata_set_wait(s->session, s->ns, test_bytes(key), (strata_bytes){value, size}, NULL, NULL), STRATA_OK);
 }
 
-static void reads(side *s, const char *key, const char *value, size_t size, const strata_op_options *options) {
+static void reads(test_side *s, const char *key, const char *value, size_t size, const strata_op_options *options) {
     strata_result result;
     assert_int_equal(strata_get_wait(s->session, s->ns, test_bytes(key), options, &result), STRATA_OK);
     assert_int_equal(result.value.size, size);

@@ -162,7 +162,7 @@ static void a_killed_primary_is_replaced(void **state) {
     watch *w = watch_start(sx_cluster_seeds(cluster));
     assert_int_equal(sx_cluster_kill(cluster, 1), 0);
     assert_true(watch_resumes(w, 15000));
-    assert_true(test_metric_wait(w->reader, "coherence.partitions_trusted", 256, 5000));
+    test_engine_await_trust(w->reader, 5000);
     watch_stop(w);
     sx_cluster_stop(cluster);
 }
@@ -227,7 +227,7 @@ static void a_short_pause_lets_l1_lapse_and_return(void **state) {
     assert_int_equal(strata_option_set(engine, "coherence.serve_stale_max", "100ms", &error), STRATA_OK);
     assert_int_equal(strata_peek(session, ns, test_bytes("p1"), &result), STRATA_MISS);
     for (uint32_t i = 0; i < 3; i++) assert_int_equal(sx_cluster_resume(cluster, i), 0);
-    assert_true(test_metric_wait(engine, "coherence.partitions_trusted", 256, 10000));
+    test_engine_await_trust(engine, 10000);
     assert_string_equal(test_get(session, ns, "p1"), "v");
     strata_session_close(session);
     strata_close(engine, 2000);
@@ -266,7 +266,7 @@ static void an_absent_server_is_an_answer_and_its_return_too(void **state) {
     assert_int_equal(result.source, STRATA_FROM_LOADER);
     strata_result_release(session, &result);
     assert_int_equal(sx_cluster_restart(cluster, 0), 0);
-    assert_true(test_metric_wait(engine, "coherence.partitions_trusted", 256, 10000));
+    test_engine_await_trust(engine, 10000);
     assert_int_equal(test_set(session, ns, "a", "1"), STRATA_OK);
     assert_string_equal(test_peek(session, ns, "a"), "1");
     /* And dying in the middle. */
@@ -277,7 +277,7 @@ static void an_absent_server_is_an_answer_and_its_return_too(void **state) {
     int32_t status = strata_get_wait(session, ns, test_bytes("a"), &options, &result);
     assert_true(status == STRATA_E_UNAVAILABLE || status == STRATA_E_TIMEOUT);
     assert_int_equal(sx_cluster_restart(cluster, 0), 0);
-    assert_true(test_metric_wait(engine, "coherence.partitions_trusted", 256, 10000));
+    test_engine_await_trust(engine, 10000);
     assert_null(test_get(session, ns, "a")); /* it came back empty */
     strata_session_close(session);
     strata_close(engine, 2000);

@@ -64,8 +64,8 @@ static void everybody_hears_of_each(void **state) {
     strata_namespace *ns_a = test_engine_ns(a, "g"), *ns_b = test_engine_ns(b, "g");
     strata_session *by_a = test_engine_session(a), *by_b = test_engine_session(b);
     find_keys();
-    assert_true(test_metric_wait(a, "coherence.partitions_trusted", 256, 5000));
-    assert_true(test_metric_wait(b, "coherence.partitions_trusted", 256, 5000));
+    test_engine_await_trust(a, 5000);
+    test_engine_await_trust(b, 5000);
     set_all(by_a, ns_a, "first");
     assert_true(test_metric(a, "l2.grouped") > 0);
     for (uint32_t i = 0; i < COUNT; i++) assert_string_equal(test_peek(by_a, ns_a, keys[i]), values[i]);

@@ -10,44 +10,30 @@
 
 #include "tests/support/cluster.h"
 #include "tests/support/engine.h"
+#include "tests/support/side.h"
 
 enum { LARGE = 300 * 1024 };
 
-typedef struct side {
-    strata *engine;
-    strata_namespace *ns;
-    strata_session *session;
-} side;
-
 typedef struct fixture {
     sx_cluster *cluster;
-    side a, b, never;
+    test_side a, b, never;
     char *value;
 } fixture;
 
 static const strata_op_options past_l1 = {.struct_size = sizeof past_l1, .flags = STRATA_BYPASS_L1, .deadline_ms = 5000};
 
-static side open_side(sx_cluster *cluster, const char *bulk_bytes) {
-    side s;
-    s.engine = test_engine_open(
-        TEST_OPTIONS("l2.nodes", sx_cluster_seeds(cluster), "l2.open_wait", "5s", "l2.bulk_bytes", bulk_bytes), NULL);
-    s.ns = test_engine_ns(s.engine, "users");
-    s.session = test_engine_session(s.engine);
-    return s;
-}
-
-static void close_side(side *s) {
-    strata_session_close(s->session);
-    assert_int_equal(strata_close(s->engine, 2000), STRATA_OK);
+static void open_side(test_side *s, sx_cluster *cluster, const char *bulk_bytes) {
+    test_side_open(s, "users", TEST_OPTIONS("l2.nodes", sx_cluster_seeds(cluster), "l2.open_wait", "5s",
+                                            "l2.bulk_bytes", bulk_bytes), NULL);
 }
 
 static int setup(void **state) {
     fixture *f = calloc(1, sizeof *f);
     sx_cluster_options options = {.primaries = 0};
     f->cluster = test_cluster_start(&options);
-    f->a = open_side(f->cluster, "64KiB");
-    f->b = open_side(f->cluster, "64KiB");
-    f->never = open_side(f->cluster, "0");
+    open_side(&f->a, f->cluster, "64KiB");
+    open_side(&f->b, f->cluster, "64KiB");
+    open_side(&f->never, f->cluster, "0");
     f->value = malloc(LARGE);
     for (size_t i = 0; i < LARGE; i++) f->value[i] = (char)(i * 31 + i / 4096);
     *state = f;
@@ -56,23 +42,23 @@ static int setup(void **state) {
 
 static int teardown(void **state) {
     fixture *f = *state;
-    close_side(&f->a);
-    close_side(&f->b);
-    close_side(&f->never);
+    test_side_close(&f->a);
+    test_side_close(&f->b);
+    test_side_close(&f->never);
     sx_cluster_stop(f->cluster);
     free(f->value);
     free(f);
     return 0;
 }
 
-static int64_t bulk(const side *s) { return test_metric(s->engine, "l2.bulk_commands"); }
+static int64_t bulk(const test_side *s) { return test_metric(s->engine, "l2.bulk_commands"); }
 
-static void set_large(fixture *f, side *s, const char *key) {
+static void set_large(fixture *f, test_side *s, const char *key) {
     strata_bytes value = {f->value, LARGE};
     assert_int_equal(strata_set_wait(s->session, s->ns, test_bytes(key), value, &past_l1, NULL), STRATA_OK);
 }
 
-static void get(fixture *f, side *s, const char *key, size_t size) {
+static void get(fixture *f, test_side *s, const char *key, size_t size) {
     strata_result result;
     assert_int_equal(strata_get_wait(s->session, s->ns, test_bytes(key), &past_l1, &result), STRATA_OK);
     assert_int_equal(result.value.size, size);
@@ -81,7 +67,7 @@ static void get(fixture *f, side *s, const char *key, size_t size) {
 }
 
 /* Gets it until one more request went over the second connection. */
-static void get_until_bulk(fixture *f, side *s, const char *key) {
+static void get_until_bulk(fixture *f, test_side *s, const char *key) {
     int64_t before = bulk(s), end_ms = test_now_ms() + 10000;
     while (bulk(s) == before && test_now_ms() < end_ms) get(f, s, key, LARGE);
     assert_true(bulk(s) > before);

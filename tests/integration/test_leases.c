@@ -20,6 +20,7 @@
 
 #include "tests/support/cluster.h"
 #include "tests/support/engine.h"
+#include "tests/support/side.h"
 
 #define PROCESSES 8
 #define THREADS   4
@@ -145,76 +146,23 @@ static void processes_that_miss_at_once_load_once(void **state) {
 
 /* ---- sides: engines in this process ---------------------------------------------------------------------------- */
 
-/* One engine, and one get_or_load under way in it. */
-typedef struct side {
-    strata *engine;
-    strata_namespace *ns;
-    strata_session *session;
-    const char *value;  /* what its loader answers; NULL: it keeps the load */
-    strata_load *kept;
-    int calls, answers;
-    int32_t status;
-    char answer[32];
-    int64_t at_ms;
-} side;
-
-static void open_side(side *s, const char *lease, const char *value) {
-    *s = (side){.engine = open_engine(lease), .value = value};
-    s->ns = test_engine_ns(s->engine, "leases");
-    s->session = test_engine_session(s->engine);
-    assert_true(test_metric_wait(s->engine, "coherence.partitions_trusted", 256, 10000));
-}
-
-static void close_side(side *s) {
-    strata_session_close(s->session);
-    assert_int_equal(strata_close(s->engine, 2000), STRATA_OK);
-}
-
-static void side_load(strata_load *load, void *user) {
-    side *s = user;
-    s->calls++;
-    if (s->value == NULL) s->kept = load;
-    else strata_load_finish(load, STRATA_OK, test_bytes(s->value), NULL);
-}
-
-static void side_done(void *user, const strata_result *result) {
-    side *s = user;
-    s->answers++;
-    s->status = result->status;
-    s->at_ms = test_now_ms();
-    if (result->status != STRATA_OK) return;
-    assert_true(result->value.size < sizeof s->answer);
-    memcpy(s->answer, result->value.data, result->value.size);
-    s->answer[result->value.size] = 0;
-}
-
-static void side_start(side *s, const char *key) {
-    strata_op_options options = {.struct_size = sizeof options, .deadline_ms = 8000};
-    strata_result result;
-    assert_int_equal(strata_get_or_load(s->session, s->ns, test_bytes(key), &options, side_load, s, &result, side_done, s),
-                     STRATA_PENDING);
-}
-
-/* Starts, and has the loader keep its load: the lease stands. */
-static void side_hold(side *s, const char *key) {
-    side_start(s, key);
-    for (int i = 0; i < 500 && s->calls == 0; i++) strata_session_wait(s->session, 10);
-    assert_non_null(s->kept);
+static void open_side(test_side *s) {
+    test_side_open(s, "leases", TEST_OPTIONS("l2.nodes", sx_cluster_seeds(cluster), "l2.open_wait", "10s",
+                                             "coherence.lease", "10s"), NULL);
 }
 
 /* Starts behind another's lease: no loader runs. */
-static void side_wait_behind(side *s, const char *key) {
+static void side_wait_behind(test_side *s, const char *key, const char *value) {
     int64_t awaited = test_metric(s->engine, "flow.leases_awaited");
-    side_start(s, key);
+    test_side_start(s, key, value, NULL);
     assert_true(test_metric_wait(s->engine, "flow.leases_awaited", awaited + 1, 2000));
     for (int i = 0; i < 5; i++) strata_session_wait(s->session, 10);
     assert_int_equal(s->calls, 0);
     assert_int_equal(s->answers, 0);
 }
 
-static void side_answered(side *s, const char *value, int64_t since_ms, int64_t within_ms) {
-    for (int i = 0; i < 1000 && s->answers == 0; i++) strata_session_wait(s->session, 10);
-    assert_int_equal(s->answers, 1);
+static void side_answered(test_side *s, const char *value, int64_t since_ms, int64_t within_ms) {
+    test_side_await(s, 1);
     assert_int_equal(s->status, STRATA_OK);
     assert_string_equal(s->answer, value);
     if (s->at_ms - since_ms > within_ms)
@@ -223,11 +171,11 @@ static void side_answered(side *s, const char *value, int64_t since_ms, int64_t 
 
 static void a_fill_wakes_who_waits(void **state) {
     (void)state;
-    side a, b;
-    open_side(&a, "10s", NULL);
-    open_side(&b, "10s", "b");
-    side_hold(&a, "filled");
-    side_wait_behind(&b, "filled");
+    test_side a, b;
+    open_side(&a);
+    open_side(&b);
+    test_side_hold(&a, "filled", NULL);
+    side_wait_behind(&b, "filled", "b");
     test_sleep_ms(700); /* longer than the bound: nothing is asked for while messages can be trusted */
     int64_t start_ms = test_now_ms();
     strata_load_finish(a.kept, STRATA_OK, test_bytes("a"), NULL);
@@ -235,34 +183,34 @@ static void a_fill_wakes_who_waits(void **state) {
     assert_int_equal(b.calls, 0);
     assert_string_equal(test_peek(b.session, b.ns, "filled"), "a");
     side_answered(&a, "a", start_ms, 1000);
-    close_side(&a);
-    close_side(&b);
+    test_side_close(&a);
+    test_side_close(&b);
 }
 
 static void after_a_failed_load_the_next_loads_at_once(void **state) {
     (void)state;
-    side a, b;
-    open_side(&a, "10s", NULL);
-    open_side(&b, "10s", "b");
-    side_hold(&a, "failed");
-    side_wait_behind(&b, "failed");
+    test_side a, b;
+    open_side(&a);
+    open_side(&b);
+    test_side_hold(&a, "failed", NULL);
+    side_wait_behind(&b, "failed", "b");
     int64_t start_ms = test_now_ms();
     strata_load_finish(a.kept, STRATA_E_UNAVAILABLE, test_bytes(""), NULL);
     side_answered(&b, "b", start_ms, 90);
     assert_int_equal(b.calls, 1);
     assert_string_equal(test_peek(b.session, b.ns, "failed"), "b");
-    close_side(&a);
-    close_side(&b);
+    test_side_close(&a);
+    test_side_close(&b);
 }
 
 static void an_invalidation_ends_the_wait_for_what_it_made_old(void **state) {
     (void)state;
-    side a, b, c;
-    open_side(&a, "10s", NULL);
-    open_side(&b, "10s", NULL);
-    open_side(&c, "10s", "new");
-    side_hold(&a, "overtaken");
-    side_wait_behind(&c, "overtaken");
+    test_side a, b, c;
+    open_side(&a);
+    open_side(&b);
+    open_side(&c);
+    test_side_hold(&a, "overtaken", NULL);
+    side_wait_behind(&c, "overtaken", "new");
     int64_t start_ms = test_now_ms();
     assert_int_equal(strata_invalidate_wait(b.session, b.ns, test_bytes("overtaken"), NULL), STRATA_OK);
     side_answered(&c, "new", start_ms, 90);
@@ -270,37 +218,37 @@ static void an_invalidation_ends_the_wait_for_what_it_made_old(void **state) {
     test_sleep_ms(100);
     assert_string_equal(test_peek(c.session, c.ns, "overtaken"), "new");
     assert_string_equal(test_get(b.session, b.ns, "overtaken"), "new");
-    close_side(&a);
-    close_side(&b);
-    close_side(&c);
+    test_side_close(&a);
+    test_side_close(&b);
+    test_side_close(&c);
 }
 
 static void a_set_answers_who_waits(void **state) {
     (void)state;
-    side a, b;
-    open_side(&a, "10s", NULL);
-    open_side(&b, "10s", "b");
-    side_hold(&a, "set");
-    side_wait_behind(&b, "set");
+    test_side a, b;
+    open_side(&a);
+    open_side(&b);
+    test_side_hold(&a, "set", NULL);
+    side_wait_behind(&b, "set", "b");
     int64_t start_ms = test_now_ms();
     assert_int_equal(test_set(a.session, a.ns, "set", "written"), STRATA_OK);
     side_answered(&b, "written", start_ms, 90);
     assert_int_equal(b.calls, 0);
     strata_load_finish(a.kept, STRATA_OK, test_bytes("old"), NULL);
-    close_side(&a);
-    close_side(&b);
+    test_side_close(&a);
+    test_side_close(&b);
 }
 
 /* ---- messages that don't arrive -------------------------------------------------------------------------------- */
 
 static void who_hears_no_messages_asks(void **state) {
     (void)state;
-    side a, b;
+    test_side a, b;
     test_cutter cutter;
-    open_side(&a, "10s", NULL);
-    open_side(&b, "10s", "b");
-    side_hold(&a, "deaf");
-    side_wait_behind(&b, "deaf");
+    open_side(&a);
+    open_side(&b);
+    test_side_hold(&a, "deaf", NULL);
+    side_wait_behind(&b, "deaf", "b");
     test_cutter_start(&cutter, cluster, 3);
     assert_true(test_metric_wait(b.engine, "coherence.lost", 256, 3000));
     test_sleep_ms(100);
@@ -309,8 +257,8 @@ static void who_hears_no_messages_asks(void **state) {
     side_answered(&b, "a", start_ms, 1000);
     assert_int_equal(b.calls, 0);
     test_cutter_stop(&cutter);
-    close_side(&a);
-    close_side(&b);
+    test_side_close(&a);
+    test_side_close(&b);
 }
 
 static void hold_forever(strata_load *load, void *user) {
@@ -333,13 +281,13 @@ static void the_lease_of_a_killed_process_is_taken_over(void **state) {
                                       &s->ready, &result);
         _exit(1);
     }
-    side b, c;
-    open_side(&b, "10s", "taken over");
-    open_side(&c, "10s", "taken over");
+    test_side b, c;
+    open_side(&b);
+    open_side(&c);
     for (int i = 0; i < 10000 && atomic_load(&s->ready) == 0; i++) test_sleep_ms(1);
     int64_t start_ms = test_now_ms();
-    side_wait_behind(&b, "dead");
-    side_wait_behind(&c, "dead");
+    side_wait_behind(&b, "dead", "taken over");
+    side_wait_behind(&c, "dead", "taken over");
     kill(holder, SIGKILL);
     waitpid(holder, NULL, 0);
     for (int i = 0; i < 1000 && b.answers + c.answers < 2; i++) {
@@ -349,30 +297,31 @@ static void the_lease_of_a_killed_process_is_taken_over(void **state) {
     side_answered(&b, "taken over", start_ms, 2500);
     side_answered(&c, "taken over", start_ms, 2500);
     assert_int_equal(b.calls + c.calls, 1); /* by one of them */
-    close_side(&b);
-    close_side(&c);
+    test_side_close(&b);
+    test_side_close(&c);
     munmap(s, sizeof *s);
 }
 
 static void who_waits_keeps_its_deadline(void **state) {
     (void)state;
-    side a, b;
-    open_side(&a, "10s", NULL);
-    open_side(&b, "10s", "b");
-    side_hold(&a, "deadline");
+    test_side a, b;
+    open_side(&a);
+    open_side(&b);
+    test_side_hold(&a, "deadline", NULL);
+    b.value = "b";
     strata_op_options options = {.struct_size = sizeof options, .deadline_ms = 150};
     strata_result result;
     int64_t start_ms = test_now_ms();
-    assert_int_equal(strata_get_or_load_wait(b.session, b.ns, test_bytes("deadline"), &options, side_load, &b, &result),
+    assert_int_equal(strata_get_or_load_wait(b.session, b.ns, test_bytes("deadline"), &options, test_side_load, &b, &result),
                      STRATA_E_TIMEOUT);
     assert_in_range(test_now_ms() - start_ms, 140, 400);
     assert_int_equal(b.calls, 0);
     test_sleep_ms(20); /* else the next may join the flight before it ends */
-    side_wait_behind(&b, "deadline");
+    side_wait_behind(&b, "deadline", "b");
     strata_session_close(b.session); /* its flight ends with it */
     assert_int_equal(strata_close(b.engine, 2000), STRATA_OK);
     strata_load_finish(a.kept, STRATA_OK, test_bytes("a"), NULL);
-    close_side(&a);
+    test_side_close(&a);
 }
 
 static void load_and_flush_scripts(strata_load *load, void *user) {

@@ -273,7 +273,7 @@ static void a_fill_that_hangs_keeps_nobody(void **state) {
     assert_int_equal(reader.source, STRATA_FROM_LOADER);
     assert_true(reader.at_ms - began_ms < 3500);
     assert_int_equal(sx_cluster_resume(o.cluster, 0), 0);
-    assert_true(test_metric_wait(o.engine, "coherence.partitions_trusted", 256, 10000));
+    test_engine_await_trust(o.engine, 10000);
     assert_string_equal(test_get(o.session, o.ns, "k"), "loaded"); /* L2 took it in the end */
     one_close(&o);
 }

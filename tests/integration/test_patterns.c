@@ -15,6 +15,7 @@
 #include "core/key/key.h"
 #include "tests/support/cluster.h"
 #include "tests/support/engine.h"
+#include "tests/support/side.h"
 
 static sx_cluster *cluster;
 static sx_key_tags *names;
@@ -33,29 +34,14 @@ static int teardown(void **state) {
     return 0;
 }
 
-typedef struct side {
-    strata *engine;
-    strata_namespace *ns;
-    strata_session *session;
-} side;
-
-static void open_side_of(side *s, const char *mode, sx_cluster *servers, const char *ns) {
-    *s = (side){.engine = test_engine_open(
-                    TEST_OPTIONS("l2.mode", mode, "l2.nodes", sx_cluster_seeds(servers), "l2.open_wait", "10s"), NULL)};
-    s->ns = test_engine_ns(s->engine, ns);
-    s->session = test_engine_session(s->engine);
-    assert_true(test_metric_wait(s->engine, "coherence.partitions_trusted", 256, 20000));
+static void open_side_of(test_side *s, const char *mode, sx_cluster *servers, const char *ns) {
+    test_side_open(s, ns, TEST_OPTIONS("l2.mode", mode, "l2.nodes", sx_cluster_seeds(servers), "l2.open_wait", "10s"), NULL);
 }
 
-static void open_side(side *s, const char *ns) { open_side_of(s, "cluster", cluster, ns); }
-
-static void close_side(side *s) {
-    strata_session_close(s->session);
-    assert_int_equal(strata_close(s->engine, 5000), STRATA_OK);
-}
+static void open_side(test_side *s, const char *ns) { open_side_of(s, "cluster", cluster, ns); }
 
 /* Keys word:0 .. word:count-1, in batches. */
-static void set_many(side *s, const char *word, int count) {
+static void set_many(test_side *s, const char *word, int count) {
     enum { BATCH = 500 };
     static char text[BATCH][32];
     strata_bytes keys[BATCH], values[BATCH];
@@ -73,7 +59,7 @@ static void set_many(side *s, const char *word, int count) {
     }
 }
 
-static int count_there(side *s, const char *word, int count) {
+static int count_there(test_side *s, const char *word, int count) {
     int there = 0;
     char key[32];
     for (int i = 0; i < count; i++) {
@@ -98,7 +84,7 @@ static int32_t look(void *user, const strata_pattern_progress *progress) {
     return w->stop_after != 0 && w->calls >= w->stop_after;
 }
 
-static int32_t invalidate(side *s, const char *pattern, uint32_t keys_per_s, watch *w) {
+static int32_t invalidate(test_side *s, const char *pattern, uint32_t keys_per_s, watch *w) {
     strata_pattern_options options = {.struct_size = sizeof options, .keys_per_s = keys_per_s, .progress = look, .progress_user = w};
     return strata_invalidate_pattern_wait(s->session, s->ns, test_bytes(pattern), &options);
 }
@@ -108,7 +94,7 @@ static int32_t invalidate(side *s, const char *pattern, uint32_t keys_per_s, wat
 static void what_matches_is_gone_everywhere(void **state) {
     (void)state;
     enum { KEYS = 5000 };
-    side a, b, other;
+    test_side a, b, other;
     watch w = {.calls = 0};
     open_side(&a, "pattern");
     open_side(&b, "pattern");
@@ -136,13 +122,13 @@ static void what_matches_is_gone_everywhere(void **state) {
     assert_int_equal(w.last.found, 0);
     assert_int_equal(strata_invalidate_pattern_wait(b.session, b.ns, test_bytes("*"), NULL), STRATA_OK);
     assert_int_equal(count_there(&a, "order", 100), 0);
-    close_side(&a);
-    close_side(&b);
+    test_side_close(&a);
+    test_side_close(&b);
 }
 
 static void a_pattern_is_of_keys_and_of_nothing_else(void **state) {
     (void)state;
-    side a, other;
+    test_side a, other;
     open_side(&a, "glob");
     other = a;
     other.ns = test_engine_ns(a.engine, "globs");
@@ -166,13 +152,13 @@ static void a_pattern_is_of_keys_and_of_nothing_else(void **state) {
     assert_int_equal(invalidate(&a, "", 0, &w), STRATA_E_INVALID);
     assert_int_equal(strata_invalidate_pattern(NULL, a.ns, test_bytes("*"), NULL, NULL, NULL), STRATA_E_INVALID);
     assert_int_equal(strata_invalidate_pattern(a.session, NULL, test_bytes("*"), NULL, NULL, NULL), STRATA_E_INVALID);
-    close_side(&a);
+    test_side_close(&a);
 }
 
 /* L2 has lost it, L1 has not: there is nothing to scan for. */
 static void what_only_l1_holds_is_gone_too(void **state) {
     (void)state;
-    side a, b;
+    test_side a, b;
     watch w = {.calls = 0};
     open_side(&a, "evicted");
     open_side(&b, "evicted");
@@ -190,15 +176,30 @@ static void what_only_l1_holds_is_gone_too(void **state) {
     assert_true(test_metric_wait(b.engine, "coherence.messages", messages + 256, 2000));
     assert_null(test_peek(b.session, b.ns, "gone"));
     assert_null(test_get(b.session, b.ns, "gone"));
-    close_side(&a);
-    close_side(&b);
+    test_side_close(&a);
+    test_side_close(&b);
 }
 
-static strata_load *kept;
-static void keep(strata_load *load, void *user) {
-    (void)user;
-    kept = load;
+static void a_load_under_way_is_cached_nowhere(void **state) {
+    (void)state;
+    test_side a, b;
+    watch w = {.calls = 0};
+    open_side(&a, "loading");
+    open_side(&b, "loading");
+    test_side_hold(&a, "load:1", NULL);
+    assert_int_equal(invalidate(&b, "load:*", 0, &w), STRATA_OK);
+    assert_int_equal(w.last.found, 1); /* its lease */
+    strata_load_finish(a.kept, STRATA_OK, test_bytes("old"), NULL);
+    test_side_await(&a, 1);
+    assert_int_equal(a.status, STRATA_OK);
+    test_sleep_ms(50);
+    assert_null(test_get(a.session, a.ns, "load:1"));
+    assert_null(test_get(b.session, b.ns, "load:1"));
+    test_side_close(&a);
+    test_side_close(&b);
 }
+
+/* ---- how it goes ---- */
 
 static void count_answer(void *user, const strata_result *result) {
     int32_t *statuses = user;
@@ -206,36 +207,9 @@ static void count_answer(void *user, const strata_result *result) {
     statuses[1] = result->status;
 }
 
-static void a_load_under_way_is_cached_nowhere(void **state) {
-    (void)state;
-    side a, b;
-    watch w = {.calls = 0};
-    int32_t told[2] = {0, 1};
-    strata_result result;
-    strata_op_options options = {.struct_size = sizeof options, .deadline_ms = 8000};
-    open_side(&a, "loading");
-    open_side(&b, "loading");
-    assert_int_equal(strata_get_or_load(a.session, a.ns, test_bytes("load:1"), &options, keep, NULL, &result, count_answer, told),
-                     STRATA_PENDING);
-    for (int i = 0; i < 500 && kept == NULL; i++) strata_session_wait(a.session, 10);
-    assert_non_null(kept);
-    assert_int_equal(invalidate(&b, "load:*", 0, &w), STRATA_OK);
-    assert_int_equal(w.last.found, 1); /* its lease */
-    strata_load_finish(kept, STRATA_OK, test_bytes("old"), NULL);
-    for (int i = 0; i < 500 && told[0] == 0; i++) strata_session_wait(a.session, 10);
-    assert_int_equal(told[1], STRATA_OK);
-    test_sleep_ms(50);
-    assert_null(test_get(a.session, a.ns, "load:1"));
-    assert_null(test_get(b.session, b.ns, "load:1"));
-    close_side(&a);
-    close_side(&b);
-}
-
-/* ---- how it goes ---- */
-
 static void it_keeps_to_its_rate_and_can_be_ended(void **state) {
     (void)state;
-    side a;
+    test_side a;
     int32_t told[2] = {0, 1};
     open_side(&a, "paced");
     set_many(&a, "k", 3000);
@@ -289,7 +263,7 @@ static int32_t stay(void *user, const strata_pattern_progress *progress) {
 /* After its session's close nothing of the caller's is touched, whether somebody is told of the end or nobody. */
 static void nothing_is_told_once_the_session_is_closed(void **state) {
     (void)state;
-    side a;
+    test_side a;
     open_side(&a, "closing");
     set_many(&a, "k", 2000);
     for (int told_too = 0; told_too <= 1; told_too++) {
@@ -310,7 +284,7 @@ static void nothing_is_told_once_the_session_is_closed(void **state) {
         assert_int_equal(atomic_load(&v.calls), calls);
         assert_int_equal(test_metric(a.engine, "flow.pending"), 0);
     }
-    close_side(&a);
+    test_side_close(&a);
 }
 
 static _Atomic uint64_t found;
@@ -324,7 +298,7 @@ static int32_t note_found(void *user, const strata_pattern_progress *progress) {
 /* Nor does it go on until its time has come. */
 static void the_end_of_its_session_wakes_it(void **state) {
     (void)state;
-    side a;
+    test_side a;
     strata_pattern_options options = {.struct_size = sizeof options, .keys_per_s = 1, .progress = note_found};
     open_side(&a, "waking");
     atomic_store(&found, 0);
@@ -337,14 +311,14 @@ static void the_end_of_its_session_wakes_it(void **state) {
     a.session = test_engine_session(a.engine);
     for (int i = 0; i < 500 && test_metric(a.engine, "flow.pending") != 0; i++) test_sleep_ms(1);
     assert_int_equal(test_metric(a.engine, "flow.pending"), 0);
-    close_side(&a);
+    test_side_close(&a);
 }
 
 /* The same address, the same keys, another server: a cursor of before means other keys there. */
 static void a_server_that_restarts_meanwhile_is_scanned_again(void **state) {
     (void)state;
     enum { KEYS = 3000 };
-    side a, b;
+    test_side a, b;
     int32_t told[2] = {0, 1};
     static const char *const extra[] = {"--appendonly", "yes", NULL};
     sx_cluster_options server = {.extra = extra};
@@ -362,10 +336,10 @@ static void a_server_that_restarts_meanwhile_is_scanned_again(void **state) {
     for (int i = 0; i < 3000 && told[0] == 0; i++) strata_session_wait(a.session, 10);
     assert_int_equal(told[0], 1);
     assert_int_equal(told[1], STRATA_OK);
-    assert_true(test_metric_wait(b.engine, "coherence.partitions_trusted", 256, 20000));
+    test_engine_await_trust(b.engine, 20000);
     assert_int_equal(count_there(&b, "k", KEYS), 0);
-    close_side(&a);
-    close_side(&b);
+    test_side_close(&a);
+    test_side_close(&b);
     sx_cluster_stop(single);
 }
 
@@ -380,7 +354,7 @@ static int32_t note(void *user, const strata_pattern_progress *progress) {
 /* The first node has been scanned, the second is being scanned; then keys go from the second to the first. */
 static void a_slot_that_moves_meanwhile_is_scanned_again(void **state) {
     (void)state;
-    side a, b;
+    test_side a, b;
     int32_t told[2] = {0, 1};
     strata_pattern_options options = {.struct_size = sizeof options, .keys_per_s = 3000, .progress = note};
     open_side(&a, "moving");
@@ -398,10 +372,10 @@ static void a_slot_that_moves_meanwhile_is_scanned_again(void **state) {
     for (int i = 0; i < 3000 && told[0] == 0; i++) strata_session_wait(a.session, 10);
     assert_int_equal(told[0], 1);
     assert_int_equal(told[1], STRATA_OK);
-    assert_true(test_metric_wait(b.engine, "coherence.partitions_trusted", 256, 20000));
+    test_engine_await_trust(b.engine, 20000);
     assert_int_equal(count_there(&b, "k", 6000), 0);
-    close_side(&a);
-    close_side(&b);
+    test_side_close(&a);
+    test_side_close(&b);
 }
 
 static _Atomic int killed;
@@ -415,7 +389,7 @@ static int32_t kill_a_node(void *user, const strata_pattern_progress *progress) 
 /* A primary dies while it goes: it ends, well or not, and where not it says so; repeated, nothing is left. */
 static void a_failover_meanwhile(void **state) {
     (void)state;
-    side a, b;
+    test_side a, b;
     strata_pattern_options options = {.struct_size = sizeof options, .keys_per_s = 5000, .progress = kill_a_node};
     open_side(&a, "failing");
     open_side(&b, "failing");
@@ -425,13 +399,13 @@ static void a_failover_meanwhile(void **state) {
     assert_int_equal(atomic_load(&killed), 1);
     if (status == STRATA_OK) assert_int_equal(count_there(&b, "k", 3000), 0);
     test_sleep_ms(1000);
-    assert_true(test_metric_wait(a.engine, "coherence.partitions_trusted", 256, 20000));
-    assert_true(test_metric_wait(b.engine, "coherence.partitions_trusted", 256, 20000));
+    test_engine_await_trust(a.engine, 20000);
+    test_engine_await_trust(b.engine, 20000);
     assert_int_equal(strata_invalidate_pattern_wait(a.session, a.ns, test_bytes("k:*"), NULL), STRATA_OK);
     test_sleep_ms(100);
     assert_int_equal(count_there(&b, "k", 3000), 0);
-    close_side(&a);
-    close_side(&b);
+    test_side_close(&a);
+    test_side_close(&b);
 }
 
 int main(void) {

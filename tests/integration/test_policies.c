@@ -26,7 +26,7 @@ static void each_namespace_has_its_own(void **state) {
     assert_int_equal(strata_namespace_set_untrusted(brief, STRATA_UNTRUSTED_SERVE_STALE, 600), STRATA_OK);
     assert_int_equal(strata_namespace_set_untrusted(brief, STRATA_UNTRUSTED_BYPASS, 1), STRATA_E_INVALID);
     assert_int_equal(strata_namespace_set_untrusted(NULL, STRATA_UNTRUSTED_BYPASS, 0), STRATA_E_INVALID);
-    assert_true(test_metric_wait(engine, "coherence.partitions_trusted", 256, 5000));
+    test_engine_await_trust(engine, 5000);
     strata_namespace *all[] = {plain, bypass, stale, brief};
     strata_result result;
     for (int i = 0; i < 4; i++) {
@@ -54,7 +54,7 @@ static void each_namespace_has_its_own(void **state) {
 
     /* Not proven, nor provable: a read before trust is back asks for the header, or for everything. */
     assert_int_equal(sx_cluster_resume(cluster, 0), 0);
-    assert_true(test_metric_wait(engine, "coherence.partitions_trusted", 256, 10000));
+    test_engine_await_trust(engine, 10000);
     for (int i = 0; i < 4; i++) assert_string_equal(test_get(session, all[i], "k"), "v");
     strata_session_close(session);
     strata_close(engine, 1000);

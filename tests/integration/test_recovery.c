@@ -41,8 +41,8 @@ static world *world_open(uint32_t replicas, uint32_t node_timeout_ms, const char
     w->in_b = test_engine_session(w->b);
     w->ns_a = test_engine_ns(w->a, "n");
     w->ns_b = test_engine_ns(w->b, "n");
-    assert_true(test_metric_wait(w->a, "coherence.partitions_trusted", 256, 5000));
-    assert_true(test_metric_wait(w->b, "coherence.partitions_trusted", 256, 5000));
+    test_engine_await_trust(w->a, 5000);
+    test_engine_await_trust(w->b, 5000);
     for (int i = 0; i < KEYS; i++) {
         snprintf(w->key[i], sizeof w->key[i], "k%d", i);
         uint32_t partition = sx_key_partition(w->key[i], strlen(w->key[i]), 256);
@@ -122,7 +122,7 @@ static void what_failed_is_repeated_when_its_server_is_back(void **state) {
         if (w->node[i] == 0) assert_null(stored(w, w->key[i]));
     assert_int_equal(sx_cluster_resume(w->cluster, 1), 0);
     assert_true(owes_at_most(w, 0, 8000));
-    assert_true(test_metric_wait(w->b, "coherence.partitions_trusted", 256, 8000));
+    test_engine_await_trust(w->b, 8000);
     for (int i = 0; i < KEYS; i++) {
         assert_null(stored(w, w->key[i]));
         assert_null(test_get(w->in_b, w->ns_b, w->key[i]));
@@ -246,7 +246,7 @@ static void what_a_replaced_primary_acknowledges_is_repeated(void **state) {
     int64_t gained = test_metric(w->a, "coherence.gained");
     free(sx_cluster_command(w->cluster, 3, "CLUSTER FAILOVER TAKEOVER"));
     assert_true(test_metric_wait(w->a, "coherence.gained", gained + 1, 10000)); /* at the successor */
-    assert_true(test_metric_wait(w->a, "coherence.partitions_trusted", 256, 10000));
+    test_engine_await_trust(w->a, 10000);
     int64_t queued = test_metric(w->a, "recovery.queued");
     assert_int_equal(sx_cluster_resume(w->cluster, 0), 0);
     for (int64_t end_ms = test_now_ms() + 5000; done < sent && test_now_ms() < end_ms;) {
@@ -290,7 +290,7 @@ static void what_came_before_the_first_trust_is_repeated(void **state) {
     assert_int_equal(sx_cluster_resume(w->cluster, 3), 0);
     test_sleep_ms(200);
     for (uint32_t i = 1; i < 6; i++) free(sx_cluster_command(w->cluster, i, "ACL SETUSER blind on nopass ~* &* +@all"));
-    assert_true(test_metric_wait(blind, "coherence.partitions_trusted", 256, 20000));
+    test_engine_await_trust(blind, 20000);
     assert_true(test_metric_wait(blind, "recovery.queued", on_node(w, 0), 5000));
     int64_t end_ms = test_now_ms() + 8000;
     while (test_metric(blind, "recovery.waiting") > 0 && test_now_ms() < end_ms) test_sleep_ms(5);
@@ -427,7 +427,7 @@ static void a_successor_takes_no_fill_for_anothers_lease(void **state) {
     assert_int_equal(sx_cluster_resume(w->cluster, 3), 0);
     int64_t bumps = test_metric(w->b, "coherence.generation_bumps");
     assert_true(test_metric_wait(w->b, "coherence.generation_bumps", bumps + 1, 20000));
-    assert_true(test_metric_wait(w->b, "coherence.partitions_trusted", 256, 8000));
+    test_engine_await_trust(w->b, 8000);
     assert_int_equal(strata_load_finish(load, STRATA_OK, test_bytes("old"), NULL), STRATA_OK);
     while (done == 0) strata_session_wait(w->in_b, 10);
     assert_null(test_peek(w->in_b, w->ns_b, w->key[k]));
@@ -496,7 +496,7 @@ static void tryagain_is_warned_of_and_repeated(void **state) {
     assert_true(owes_at_most(w, 0, 5000)); /* all is at the target: ASK works */
     assert_int_equal(sx_cluster_slot_give(w->cluster, slot, 1), 0);
     assert_null(stored(w, w->key[k]));
-    assert_true(test_metric_wait(w->b, "coherence.partitions_trusted", 256, 8000));
+    test_engine_await_trust(w->b, 8000);
     assert_null(test_get(w->in_b, w->ns_b, w->key[k]));
     world_close(w);
 }

@@ -18,6 +18,7 @@
 #include "core/key/key.h"
 #include "tests/support/cluster.h"
 #include "tests/support/engine.h"
+#include "tests/support/side.h"
 
 static sx_cluster *cluster;
 
@@ -34,134 +35,48 @@ static int teardown(void **state) {
     return 0;
 }
 
-/* ---- sides: engines in this process ---- */
-
-typedef struct side {
-    strata *engine;
-    strata_namespace *ns;
-    strata_session *session;
-    const char *value;   /* what its loader answers; NULL: it keeps the load */
-    const char *late[4]; /* tags that its loader names */
-    strata_load *kept;
-    int calls, answers;
-    char answer[32];
-} side;
-
-static void open_side(side *s) {
-    *s = (side){.engine = test_engine_open(TEST_OPTIONS("l2.nodes", sx_cluster_seeds(cluster), "l2.open_wait", "10s"), NULL)};
-    s->ns = test_engine_ns(s->engine, "tags");
-    s->session = test_engine_session(s->engine);
-    assert_true(test_metric_wait(s->engine, "coherence.partitions_trusted", 256, 20000));
+static void open_side(test_side *s) {
+    test_side_open(s, "tags", TEST_OPTIONS("l2.nodes", sx_cluster_seeds(cluster), "l2.open_wait", "10s"), NULL);
 }
 
-static void close_side(side *s) {
-    strata_session_close(s->session);
-    assert_int_equal(strata_close(s->engine, 5000), STRATA_OK);
-}
-
-static uint32_t tags_of(strata_bytes out[STRATA_TAGS_MAX], const char *const *names) {
-    uint32_t count = 0;
-    for (; names[count] != NULL; count++) out[count] = test_bytes(names[count]);
-    return count;
-}
-
-static void set_tagged(side *s, const char *key, const char *value, const char *const *names) {
+static void set_tagged(test_side *s, const char *key, const char *value, const char *const *names) {
     strata_bytes tags[STRATA_TAGS_MAX];
     strata_op_options options = {.struct_size = sizeof options, .deadline_ms = 5000, .tags = tags};
-    options.tag_count = tags_of(tags, names);
+    options.tag_count = test_side_tags(tags, names);
     assert_int_equal(strata_set_wait(s->session, s->ns, test_bytes(key), test_bytes(value), &options, NULL), STRATA_OK);
 }
 
-static void invalidate(side *s, const char *const *names) {
+static void invalidate(test_side *s, const char *const *names) {
     strata_bytes tags[STRATA_TAGS_MAX];
     strata_op_options options = {.struct_size = sizeof options, .deadline_ms = 10000};
-    uint32_t count = tags_of(tags, names);
+    uint32_t count = test_side_tags(tags, names);
     assert_int_equal(strata_invalidate_tags_wait(s->session, tags, count, &options), STRATA_OK);
 }
-
-static void side_load(strata_load *load, void *user) {
-    side *s = user;
-    strata_bytes tags[4];
-    strata_load_result details = {.struct_size = sizeof details, .tags = tags};
-    s->calls++;
-    if (s->value == NULL) {
-        s->kept = load;
-        return;
-    }
-    for (; details.tag_count < 4 && s->late[details.tag_count] != NULL; details.tag_count++)
-        tags[details.tag_count] = test_bytes(s->late[details.tag_count]);
-    strata_load_finish(load, STRATA_OK, test_bytes(s->value), &details);
-}
-
-static void side_done(void *user, const strata_result *result) {
-    side *s = user;
-    s->answers++;
-    assert_int_equal(result->status, STRATA_OK);
-    assert_true(result->value.size < sizeof s->answer);
-    memcpy(s->answer, result->value.data, result->value.size);
-    s->answer[result->value.size] = 0;
-}
-
-/* Reads or loads: the answer's text; the loader answers value. */
-static const char *load_tagged(side *s, const char *key, const char *value, const char *const *names) {
-    strata_bytes tags[STRATA_TAGS_MAX];
-    strata_op_options options = {.struct_size = sizeof options, .deadline_ms = 8000, .tags = tags};
-    options.tag_count = tags_of(tags, names);
-    s->value = value;
-    strata_result result;
-    assert_int_equal(strata_get_or_load_wait(s->session, s->ns, test_bytes(key), &options, side_load, s, &result), STRATA_OK);
-    side_done(s, &result);
-    strata_result_release(s->session, &result);
-    return s->answer;
-}
-
-/* Starts a load that is held until it is finished by the test. */
-static void hold_load(side *s, const char *key, const char *const *names) {
-    strata_bytes tags[STRATA_TAGS_MAX];
-    strata_op_options options = {.struct_size = sizeof options, .deadline_ms = 8000, .tags = tags};
-    options.tag_count = tags_of(tags, names);
-    s->value = NULL;
-    s->kept = NULL;
-    s->answers = 0;
-    strata_result result;
-    assert_int_equal(strata_get_or_load(s->session, s->ns, test_bytes(key), &options, side_load, s, &result, side_done, s),
-                     STRATA_PENDING);
-    for (int i = 0; i < 500 && s->kept == NULL; i++) strata_session_wait(s->session, 10);
-    assert_non_null(s->kept);
-}
-
-static void await_gone(side *s, const char *key) {
-    for (int i = 0; i < 3000 && test_peek(s->session, s->ns, key) != NULL; i++) test_sleep_ms(1);
-    assert_null(test_peek(s->session, s->ns, key));
-}
-
-#define NAMES(...) ((const char *const[]){__VA_ARGS__, NULL})
-static const char *const none[] = {NULL};
 
 /* ---- what a tag is for ---- */
 
 static void one_message_invalidates_all_that_have_it(void **state) {
     (void)state;
     enum { KEYS = 300 };
-    side a, b;
+    test_side a, b;
     char key[32];
     open_side(&a);
     open_side(&b);
     for (int i = 0; i < KEYS; i++) {
         snprintf(key, sizeof key, "group:%d", i);
-        set_tagged(&a, key, "old", i % 2 == 0 ? NAMES("even", "all") : NAMES("odd", "all"));
+        set_tagged(&a, key, "old", i % 2 == 0 ? TEST_TAGS("even", "all") : TEST_TAGS("odd", "all"));
         assert_string_equal(test_get(b.session, b.ns, key), "old");
     }
     assert_int_equal(test_set(a.session, a.ns, "plain", "stays"), STRATA_OK);
     assert_string_equal(test_get(b.session, b.ns, "plain"), "stays");
     test_sleep_ms(200); /* the messages of the writes have come */
     int64_t messages = test_metric(b.engine, "coherence.messages"), commands = test_metric(a.engine, "l2.commands");
-    invalidate(&a, NAMES("even"));
+    invalidate(&a, TEST_TAGS("even"));
     assert_int_equal(test_metric(a.engine, "l2.commands") - commands, 1);
     assert_true(test_metric_wait(b.engine, "coherence.messages", messages + 1, 2000));
     for (int i = 0; i < KEYS; i++) {
         snprintf(key, sizeof key, "group:%d", i);
-        side *sides[] = {&a, &b};
+        test_side *sides[] = {&a, &b};
         for (int k = 0; k < 2; k++) {
             if (i % 2 == 0) assert_null(test_peek(sides[k]->session, sides[k]->ns, key));
             else assert_string_equal(test_peek(sides[k]->session, sides[k]->ns, key), "old");
@@ -171,64 +86,58 @@ static void one_message_invalidates_all_that_have_it(void **state) {
     assert_int_equal(test_metric(b.engine, "coherence.messages"), messages + 1);
     assert_string_equal(test_peek(b.session, b.ns, "plain"), "stays");
     /* Loaded again it is valid, everywhere. */
-    assert_string_equal(load_tagged(&b, "group:0", "new", NAMES("even", "all")), "new");
+    assert_string_equal(test_side_read(&b, "group:0", "new", TEST_TAGS("even", "all")), "new");
     assert_string_equal(test_get(a.session, a.ns, "group:0"), "new");
     assert_string_equal(test_peek(a.session, a.ns, "group:0"), "new");
-    invalidate(&b, NAMES("all", "unheard of"));
-    await_gone(&a, "group:0");
+    invalidate(&b, TEST_TAGS("all", "unheard of"));
+    test_side_await_gone(&a, "group:0");
     assert_null(test_get(a.session, a.ns, "group:1"));
-    close_side(&a);
-    close_side(&b);
+    test_side_close(&a);
+    test_side_close(&b);
 }
 
 static void a_load_from_before_an_invalidation_is_cached_nowhere(void **state) {
     (void)state;
-    side a, b;
+    test_side a, b;
     open_side(&a);
     open_side(&b);
-    hold_load(&a, "loading", NAMES("race"));
-    invalidate(&b, NAMES("race"));
+    test_side_hold(&a, "loading", TEST_TAGS("race"));
+    invalidate(&b, TEST_TAGS("race"));
     strata_load_finish(a.kept, STRATA_OK, test_bytes("old"), NULL);
-    for (int i = 0; i < 500 && a.answers == 0; i++) strata_session_wait(a.session, 10);
+    test_side_await(&a, 1);
     assert_string_equal(a.answer, "old"); /* who asked before is told what it asked for */
     test_sleep_ms(50);
     assert_null(test_peek(a.session, a.ns, "loading"));
     assert_null(test_get(a.session, a.ns, "loading"));
     assert_null(test_get(b.session, b.ns, "loading"));
-    assert_string_equal(load_tagged(&b, "loading", "new", NAMES("race")), "new");
+    assert_string_equal(test_side_read(&b, "loading", "new", TEST_TAGS("race")), "new");
     assert_string_equal(test_get(a.session, a.ns, "loading"), "new");
-    close_side(&a);
-    close_side(&b);
+    test_side_close(&a);
+    test_side_close(&b);
 }
 
 static void join_after(bool own) {
-    side a, b;
+    test_side a, b;
     open_side(&a);
     open_side(&b);
-    hold_load(&a, "joined", NAMES("join"));
+    test_side_hold(&a, "joined", TEST_TAGS("join"));
     strata_load *before = a.kept;
     int64_t messages = test_metric(a.engine, "coherence.messages");
-    invalidate(own ? &a : &b, NAMES("join"));
+    invalidate(own ? &a : &b, TEST_TAGS("join"));
     assert_true(test_metric_wait(a.engine, "coherence.messages", messages + 1, 2000));
     test_sleep_ms(20);
-    strata_bytes tags[STRATA_TAGS_MAX];
-    strata_op_options options = {.struct_size = sizeof options, .deadline_ms = 8000, .tags = tags};
-    options.tag_count = tags_of(tags, NAMES("join"));
-    strata_result result;
-    side late = a; /* its answers apart */
-    late.value = "new";
-    late.answers = late.calls = 0;
-    assert_int_equal(strata_get_or_load(a.session, a.ns, test_bytes("joined"), &options, side_load, &late, &result, side_done,
-                                        &late), STRATA_PENDING);
+    test_side late = a; /* its answers apart */
+    test_side_start(&late, "joined", "new", TEST_TAGS("join"));
     strata_load_finish(before, STRATA_OK, test_bytes("old"), NULL);
-    for (int i = 0; i < 500 && (a.answers == 0 || late.answers == 0); i++) strata_session_wait(a.session, 10);
+    test_side_await(&a, 1);
+    test_side_await(&late, 1);
     assert_string_equal(a.answer, "old");
     assert_string_equal(late.answer, "new");
     assert_int_equal(late.calls, 1);
     assert_string_equal(test_get(a.session, a.ns, "joined"), "new");
     assert_int_equal(strata_invalidate_wait(a.session, a.ns, test_bytes("joined"), NULL), STRATA_OK);
-    close_side(&a);
-    close_side(&b);
+    test_side_close(&a);
+    test_side_close(&b);
 }
 
 static void who_joins_after_an_invalidation_waits_for_another_load(void **state) {
@@ -240,39 +149,39 @@ static void who_joins_after_an_invalidation_waits_for_another_load(void **state)
 /* The nonce of a tag that the loader names was learnt while it ran: it says nothing of what the loader saw. */
 static void a_nonce_from_after_the_loaders_beginning_is_too_late(void **state) {
     (void)state;
-    side a, b;
+    test_side a, b;
     open_side(&a);
     open_side(&b);
-    hold_load(&a, "overtaken", none);
+    test_side_hold(&a, "overtaken", NULL);
     strata_bytes late = test_bytes("learnt later");
     strata_load_result details = {.struct_size = sizeof details, .tags = &late, .tag_count = 1};
-    invalidate(&b, NAMES("learnt later"));
-    set_tagged(&a, "teacher", "x", NAMES("learnt later"));
+    invalidate(&b, TEST_TAGS("learnt later"));
+    set_tagged(&a, "teacher", "x", TEST_TAGS("learnt later"));
     assert_int_equal(strata_load_finish(a.kept, STRATA_OK, test_bytes("old"), &details), STRATA_OK);
-    for (int i = 0; i < 500 && a.answers == 0; i++) strata_session_wait(a.session, 10);
+    test_side_await(&a, 1);
     test_sleep_ms(50);
     assert_null(test_peek(a.session, a.ns, "overtaken"));
     assert_null(test_get(b.session, b.ns, "overtaken"));
-    close_side(&a);
-    close_side(&b);
+    test_side_close(&a);
+    test_side_close(&b);
 }
 
 static void tags_that_only_the_loader_names_need_a_second_load(void **state) {
     (void)state;
-    side a;
+    test_side a;
     open_side(&a);
     a.late[0] = "late:1";
     a.late[1] = "late:2";
-    assert_string_equal(load_tagged(&a, "late", "first", none), "first");
+    assert_string_equal(test_side_read(&a, "late", "first", NULL), "first");
     assert_int_equal(test_metric(a.engine, "flow.tags_too_late"), 1);
     test_sleep_ms(50);
     assert_null(test_get(a.session, a.ns, "late"));
-    assert_string_equal(load_tagged(&a, "late", "second", none), "second"); /* their markers are known now */
+    assert_string_equal(test_side_read(&a, "late", "second", NULL), "second"); /* their markers are known now */
     assert_int_equal(test_metric(a.engine, "flow.tags_too_late"), 1);
     assert_string_equal(test_get(a.session, a.ns, "late"), "second");
-    invalidate(&a, NAMES("late:2"));
+    invalidate(&a, TEST_TAGS("late:2"));
     assert_null(test_get(a.session, a.ns, "late"));
-    close_side(&a);
+    test_side_close(&a);
 }
 
 /* ---- two connections ---- */
@@ -308,7 +217,7 @@ static void crossing_ask(sx_task *task) {
                          crossing_answered);
 }
 
-static void cross(crossing *c, side *s, const char *name, bool message) {
+static void cross(crossing *c, test_side *s, const char *name, bool message) {
     *c = (crossing){.task = {.run_on_loop = crossing_ask}, .engine = s->engine, .message = message};
     c->tag.name = (const uint8_t *)name;
     c->tag.size = strlen(name);
@@ -320,14 +229,14 @@ static void cross(crossing *c, side *s, const char *name, bool message) {
 /* The marker's answer is older than the message that came before it: it must not be believed after that. */
 static void a_message_that_overtakes_the_markers_answer_is_not_forgotten(void **state) {
     (void)state;
-    side a;
+    test_side a;
     crossing c;
     open_side(&a);
     cross(&c, &a, "crossed", true);
     assert_true(c.proven == 0);
     cross(&c, &a, "crossed", false); /* asked after it, the answer is good */
     assert_true(c.proven == c.read);
-    close_side(&a);
+    test_side_close(&a);
 }
 
 /* ---- what is lost ---- */
@@ -335,27 +244,27 @@ static void a_message_that_overtakes_the_markers_answer_is_not_forgotten(void **
 /* The invalidation's message reaches nobody: what was tagged must be proven by the marker, not by the message. */
 static void a_lost_message_brings_nothing_back(void **state) {
     (void)state;
-    side a, b;
+    test_side a, b;
     test_cutter cutter;
     char key[32];
     open_side(&a);
     open_side(&b);
     for (int i = 0; i < 50; i++) {
         snprintf(key, sizeof key, "lost:%d", i);
-        set_tagged(&a, key, "old", NAMES("lost"));
+        set_tagged(&a, key, "old", TEST_TAGS("lost"));
         assert_string_equal(test_get(b.session, b.ns, key), "old");
         assert_string_equal(test_peek(b.session, b.ns, key), "old");
     }
-    set_tagged(&a, "other", "stays", NAMES("kept"));
+    set_tagged(&a, "other", "stays", TEST_TAGS("kept"));
     assert_string_equal(test_get(b.session, b.ns, "other"), "stays");
     test_cutter_start(&cutter, cluster, 3);
     assert_true(test_metric_wait(b.engine, "coherence.lost", 256, 5000));
-    invalidate(&a, NAMES("lost"));
+    invalidate(&a, TEST_TAGS("lost"));
     test_sleep_ms(600); /* beyond the bound */
     assert_null(test_peek(b.session, b.ns, "lost:0"));
     assert_null(test_get(b.session, b.ns, "lost:1")); /* untrusted */
     test_cutter_stop(&cutter);
-    assert_true(test_metric_wait(b.engine, "coherence.partitions_trusted", 256, 20000));
+    test_engine_await_trust(b.engine, 20000);
     for (int i = 0; i < 50; i++) {
         snprintf(key, sizeof key, "lost:%d", i);
         assert_null(test_peek(b.session, b.ns, key));
@@ -364,19 +273,19 @@ static void a_lost_message_brings_nothing_back(void **state) {
     int64_t hits = test_metric(b.engine, "l2.hits");
     assert_string_equal(test_get(b.session, b.ns, "other"), "stays"); /* proven again: no payload moved */
     assert_int_equal(test_metric(b.engine, "l2.hits"), hits);
-    close_side(&a);
-    close_side(&b);
+    test_side_close(&a);
+    test_side_close(&b);
 }
 
 /* A tag is invalidated and the message does not exist: only the counter moves. The entries' own partitions notice nothing. */
 static void a_message_that_never_came(void **state) {
     (void)state;
-    side a;
+    test_side a;
     char key[32];
     open_side(&a);
     for (int i = 0; i < 50; i++) {
         snprintf(key, sizeof key, "silent:%d", i);
-        set_tagged(&a, key, "old", NAMES("silent"));
+        set_tagged(&a, key, "old", TEST_TAGS("silent"));
         assert_string_equal(test_peek(a.session, a.ns, key), "old");
     }
     sx_key_tags *tags = NULL;
@@ -388,22 +297,22 @@ static void a_message_that_never_came(void **state) {
     free(sx_cluster_command(cluster, (uint32_t)owner, "HINCRBY {%s}s1:n n 1", tag->text));
     sx_key_tags_destroy(tags);
     test_sleep_ms(600); /* beyond the bound */
-    assert_true(test_metric_wait(a.engine, "coherence.partitions_trusted", 256, 20000));
+    test_engine_await_trust(a.engine, 20000);
     for (int i = 0; i < 50; i++) {
         snprintf(key, sizeof key, "silent:%d", i);
         assert_null(test_peek(a.session, a.ns, key));
         assert_null(test_get(a.session, a.ns, key));
     }
-    close_side(&a);
+    test_side_close(&a);
 }
 
 /* The marker is gone (evicted, FLUSHALL, a restart without data): all that it vouched for is invalid. */
 static void a_missing_marker_invalidates(void **state) {
     (void)state;
-    side a, b;
+    test_side a, b;
     char name[64];
     open_side(&a);
-    set_tagged(&a, "orphan", "old", NAMES("orphaned"));
+    set_tagged(&a, "orphan", "old", TEST_TAGS("orphaned"));
     sx_key_tags *tags = NULL;
     assert_int_equal(sx_key_tags_create(sx_alloc_default(), 256, &tags), STRATA_OK);
     uint32_t partition = sx_key_partition("orphaned", 8, 256);
@@ -414,19 +323,19 @@ static void a_missing_marker_invalidates(void **state) {
     sx_key_tags_destroy(tags);
     open_side(&b);
     assert_null(test_get(b.session, b.ns, "orphan"));
-    assert_string_equal(load_tagged(&b, "orphan", "new", NAMES("orphaned")), "new");
-    close_side(&a);
-    close_side(&b);
+    assert_string_equal(test_side_read(&b, "orphan", "new", TEST_TAGS("orphaned")), "new");
+    test_side_close(&a);
+    test_side_close(&b);
 }
 
 /* Expired or evicted, a marker is created again by who comes first. The others hear of it, else each would take its own
    nonce for the present one and the other's values for outdated. */
 static void a_marker_that_was_lost_is_one_for_all(void **state) {
     (void)state;
-    side a, b;
+    test_side a, b;
     char name[64];
     open_side(&a);
-    set_tagged(&a, "one:1", "old", NAMES("one for all"));
+    set_tagged(&a, "one:1", "old", TEST_TAGS("one for all"));
     uint32_t partition = sx_key_partition("one for all", 11, 256);
     sx_key_tags *tags = NULL;
     assert_int_equal(sx_key_tags_create(sx_alloc_default(), 256, &tags), STRATA_OK);
@@ -437,18 +346,18 @@ static void a_marker_that_was_lost_is_one_for_all(void **state) {
     const char *const words[] = {"DEL", name};
     free(sx_cluster_command_argv(cluster, (uint32_t)owner, 2, words));
     open_side(&b);
-    set_tagged(&b, "one:2", "new", NAMES("one for all"));
-    await_gone(&a, "one:1");
+    set_tagged(&b, "one:2", "new", TEST_TAGS("one for all"));
+    test_side_await_gone(&a, "one:1");
     assert_string_equal(test_get(a.session, a.ns, "one:2"), "new");
-    set_tagged(&a, "one:3", "new", NAMES("one for all"));
+    set_tagged(&a, "one:3", "new", TEST_TAGS("one for all"));
     int64_t outdated = test_metric(a.engine, "flow.outdated") + test_metric(b.engine, "flow.outdated");
     for (int i = 0; i < 3; i++) {
         assert_string_equal(test_get(a.session, a.ns, "one:2"), "new");
         assert_string_equal(test_get(b.session, b.ns, "one:3"), "new");
     }
     assert_int_equal(test_metric(a.engine, "flow.outdated") + test_metric(b.engine, "flow.outdated"), outdated);
-    close_side(&a);
-    close_side(&b);
+    test_side_close(&a);
+    test_side_close(&b);
 }
 
 static _Atomic int64_t days; /* that the engine's clock is ahead */
@@ -464,34 +373,32 @@ static int64_t later_ns(void *context) {
 static void a_marker_that_is_used_does_not_expire(void **state) {
     (void)state;
     strata_open_options with = {.struct_size = sizeof with, .clock = {.now_ns = later_ns}};
-    side a = {.engine = test_engine_open(TEST_OPTIONS("l2.nodes", sx_cluster_seeds(cluster), "l2.open_wait", "10s"), &with)};
-    a.ns = test_engine_ns(a.engine, "tags");
-    a.session = test_engine_session(a.engine);
-    assert_true(test_metric_wait(a.engine, "coherence.partitions_trusted", 256, 20000));
-    set_tagged(&a, "used", "1", NAMES("used"));
+    test_side a;
+    test_side_open(&a, "tags", TEST_OPTIONS("l2.nodes", sx_cluster_seeds(cluster), "l2.open_wait", "10s"), &with);
+    set_tagged(&a, "used", "1", TEST_TAGS("used"));
     int64_t asked = test_metric(a.engine, "flow.markers_asked");
-    set_tagged(&a, "used", "2", NAMES("used"));
+    set_tagged(&a, "used", "2", TEST_TAGS("used"));
     assert_int_equal(test_metric(a.engine, "flow.markers_asked"), asked);
     atomic_store(&days, 11);
     assert_true(test_metric_wait(a.engine, "coherence.gained", 257, 20000)); /* the leases were over */
-    assert_true(test_metric_wait(a.engine, "coherence.partitions_trusted", 256, 20000));
+    test_engine_await_trust(a.engine, 20000);
     asked = test_metric(a.engine, "flow.markers_asked");
-    set_tagged(&a, "used", "3", NAMES("used"));
+    set_tagged(&a, "used", "3", TEST_TAGS("used"));
     assert_int_equal(test_metric(a.engine, "flow.markers_asked"), asked + 1);
-    set_tagged(&a, "used", "4", NAMES("used"));
+    set_tagged(&a, "used", "4", TEST_TAGS("used"));
     assert_int_equal(test_metric(a.engine, "flow.markers_asked"), asked + 1);
-    close_side(&a);
+    test_side_close(&a);
     atomic_store(&days, 0);
 }
 
 /* The tag's primary is replaced: its entries are proven anew, and what is invalidated at the successor is so everywhere. */
 static void a_failover_of_the_markers_node(void **state) {
     (void)state;
-    side a, b;
+    test_side a, b;
     open_side(&a);
     open_side(&b);
-    set_tagged(&a, "moved:1", "old", NAMES("moving"));
-    set_tagged(&a, "moved:2", "kept", NAMES("staying"));
+    set_tagged(&a, "moved:1", "old", TEST_TAGS("moving"));
+    set_tagged(&a, "moved:2", "kept", TEST_TAGS("staying"));
     assert_string_equal(test_get(b.session, b.ns, "moved:1"), "old");
     assert_string_equal(test_get(b.session, b.ns, "moved:2"), "kept");
     sx_key_tags *tags = NULL;
@@ -504,21 +411,21 @@ static void a_failover_of_the_markers_node(void **state) {
     int64_t bumps = test_metric(b.engine, "coherence.generation_bumps");
     sx_cluster_kill(cluster, (uint32_t)owner);
     assert_true(test_metric_wait(b.engine, "coherence.generation_bumps", bumps + 1, 20000));
-    assert_true(test_metric_wait(b.engine, "coherence.partitions_trusted", 256, 20000));
-    assert_true(test_metric_wait(a.engine, "coherence.partitions_trusted", 256, 20000));
+    test_engine_await_trust(b.engine, 20000);
+    test_engine_await_trust(a.engine, 20000);
     assert_string_equal(test_get(b.session, b.ns, "moved:1"), "old");
-    invalidate(&a, NAMES("moving"));
-    await_gone(&b, "moved:1");
+    invalidate(&a, TEST_TAGS("moving"));
+    test_side_await_gone(&b, "moved:1");
     assert_null(test_get(b.session, b.ns, "moved:1"));
     assert_string_equal(test_get(b.session, b.ns, "moved:2"), "kept");
-    close_side(&a);
-    close_side(&b);
+    test_side_close(&a);
+    test_side_close(&b);
 }
 
 /* The successor has not seen the invalidation: its sender repeats it there, else all that was tagged would be back. */
 static void a_failover_undoes_no_acknowledged_invalidation(void **state) {
     (void)state;
-    side a, b;
+    test_side a, b;
     char name[32], key[32];
     sx_key_tags *tags = NULL;
     int in_tag = 0, elsewhere = 0;
@@ -534,25 +441,25 @@ static void a_failover_undoes_no_acknowledged_invalidation(void **state) {
     sx_key_tags_destroy(tags);
     open_side(&a);
     open_side(&b);
-    set_tagged(&a, key, "old", NAMES(name));
+    set_tagged(&a, key, "old", TEST_TAGS(name));
     assert_string_equal(test_get(b.session, b.ns, key), "old");
     test_sleep_ms(500); /* the replica has the marker */
     assert_int_equal(sx_cluster_pause(cluster, 3), 0);
     free(sx_cluster_command(cluster, 0, "CLIENT KILL TYPE replica"));
-    invalidate(&a, NAMES(name));
-    await_gone(&b, key);
+    invalidate(&a, TEST_TAGS(name));
+    test_side_await_gone(&b, key);
     test_sleep_ms(300);
     assert_int_equal(sx_cluster_kill(cluster, 0), 0);
     assert_int_equal(sx_cluster_resume(cluster, 3), 0);
     assert_true(test_metric_wait(a.engine, "recovery.tags_repeated", 1, 20000));
-    assert_true(test_metric_wait(a.engine, "coherence.partitions_trusted", 256, 20000));
-    assert_true(test_metric_wait(b.engine, "coherence.partitions_trusted", 256, 20000));
+    test_engine_await_trust(a.engine, 20000);
+    test_engine_await_trust(b.engine, 20000);
     for (int i = 0; i < 3000 && test_metric(a.engine, "flow.pending") != 0; i++) test_sleep_ms(1);
     test_sleep_ms(700);
     assert_null(test_get(b.session, b.ns, key));
     assert_null(test_get(a.session, a.ns, key));
-    close_side(&a);
-    close_side(&b);
+    test_side_close(&a);
+    test_side_close(&b);
 }
 
 int main(void) {

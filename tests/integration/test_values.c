@@ -51,7 +51,7 @@ static strata *open_engine(const char *value_bytes_max) {
     strata *engine = test_engine_open(TEST_OPTIONS("l2.nodes", sx_cluster_seeds(cluster), "l2.open_wait", "10s",
                                                    "coherence.value_bytes_max", value_bytes_max,
                                                    "coherence.max_staleness", "5s"), NULL);
-    assert_true(test_metric_wait(engine, "coherence.partitions_trusted", 256, 20000));
+    test_engine_await_trust(engine, 20000);
     return engine;
 }
 
@@ -186,7 +186,7 @@ static void without_trust_no_value_is_taken(void **state) {
     strata_namespace *an = test_engine_ns(a, "values"), *bn = test_engine_ns(b, "values");
     sx_key_tags *tags;
     assert_int_equal(sx_key_tags_create(sx_alloc_default(), 256, &tags), STRATA_OK);
-    assert_true(test_metric_wait(b, "coherence.partitions_trusted", 256, 5000));
+    test_engine_await_trust(b, 5000);
     assert_int_equal(test_set(at, an, "doubt", "old"), STRATA_OK);
     assert_string_equal(test_get(bt, bn, "doubt"), "old");
     assert_non_null(test_peek(bt, bn, "doubt"));
@@ -233,7 +233,7 @@ static void a_key_of_unknown_outcome_takes_no_value(void **state) {
     strata_namespace *an = test_engine_ns(a, "values"), *bn = test_engine_ns(b, "values");
     sx_key_tags *tags;
     assert_int_equal(sx_key_tags_create(sx_alloc_default(), 256, &tags), STRATA_OK);
-    assert_true(test_metric_wait(b, "coherence.partitions_trusted", 256, 5000));
+    test_engine_await_trust(b, 5000);
     assert_int_equal(test_set(at, an, "lost", "old"), STRATA_OK);
     assert_string_equal(test_get(bt, bn, "lost"), "old");
     uint32_t node = (uint32_t)sx_cluster_owner(cluster, tags->tags[sx_key_partition("lost", 4, 256)].slot);

@@ -87,6 +87,18 @@ static void open_it(test_drive *drive, sx_cluster *cluster) {
     assert_true(test_drive_call_until_ok(drive, "GET {other}0", 1, 3000));
 }
 
+static int open_drive(void **state) {
+    static test_drive drive;
+    open_it(&drive, servers);
+    *state = &drive;
+    return 0;
+}
+
+static int close_drive(void **state) {
+    test_drive_close(*state);
+    return 0;
+}
+
 static void init(several *s, test_drive *drive, const sx_redis_group_kind *kind, const char *word, int timeout_ms) {
     s->drive = drive;
     for (int i = 0; i < COUNT; i++) {
@@ -129,110 +141,90 @@ static int64_t grouped(const test_drive *drive) { return sx_redis_metric_read(dr
 /* ---- */
 
 static void a_turns_requests_of_a_slot_are_one_command(void **state) {
-    (void)state;
-    test_drive drive;
-    open_it(&drive, servers);
-    int64_t before = commands(&drive);
-    all(&drive, &sets, "v");
-    assert_int_equal(commands(&drive), before + 1);
-    all(&drive, &gets, "v");
-    assert_int_equal(commands(&drive), before + 2);
-    assert_int_equal(grouped(&drive), 2 * COUNT);
-    test_drive_close(&drive);
+    test_drive *drive = *state;
+    int64_t before = commands(drive);
+    all(drive, &sets, "v");
+    assert_int_equal(commands(drive), before + 1);
+    all(drive, &gets, "v");
+    assert_int_equal(commands(drive), before + 2);
+    assert_int_equal(grouped(drive), 2 * COUNT);
 }
 
 static void who_is_alone_goes_as_it_would_without(void **state) {
-    (void)state;
-    test_drive drive;
-    open_it(&drive, servers);
+    test_drive *drive = *state;
     test_request one;
-    test_request_init(&drive, &one, "SET {g}0 alone", 1, 3000);
+    test_request_init(drive, &one, "SET {g}0 alone", 1, 3000);
     one.request.group_kind = &sets;
-    test_request_submit(&drive, &one);
-    sx_loop_turn(drive.loop, 0); /* and at once */
-    assert_int_equal(test_request_wait(&drive, &one), SX_REDIS_OK);
+    test_request_submit(drive, &one);
+    sx_loop_turn(drive->loop, 0); /* and at once */
+    assert_int_equal(test_request_wait(drive, &one), SX_REDIS_OK);
     test_request_deinit(&one);
-    assert_int_equal(grouped(&drive), 0);
-    test_drive_close(&drive);
+    assert_int_equal(grouped(drive), 0);
 }
 
 static void what_must_not_go_together_does_not(void **state) {
-    (void)state;
-    test_drive drive;
-    open_it(&drive, servers);
+    test_drive *drive = *state;
     several s;
-    init(&s, &drive, &sets, "w", 3000);
+    init(&s, drive, &sets, "w", 3000);
     s.requests[1].request.group_tag = 7;
     for (int i = 2; i < 4; i++) s.requests[i].request.group_key = 1; /* as if of one key */
     s.requests[4].request.weight = 1001;
     s.requests[5].request.weight = 600;
     s.requests[6].request.weight = 600;
-    int64_t before = commands(&drive);
+    int64_t before = commands(drive);
     submit(&s);
     expect(&s, "w");
     /* 0 | 1 | 2 | 3 | 4 alone | 5 | 6 7 */
-    assert_int_equal(commands(&drive), before + 7);
-    assert_int_equal(grouped(&drive), 2);
+    assert_int_equal(commands(drive), before + 7);
+    assert_int_equal(grouped(drive), 2);
     deinit(&s);
-    all(&drive, &gets, "w");
-    test_drive_close(&drive);
+    all(drive, &gets, "w");
 }
 
 static void writes_keep_their_order(void **state) {
-    (void)state;
-    test_drive drive;
-    open_it(&drive, servers);
+    test_drive *drive = *state;
     several s;
-    init(&s, &drive, &sets, "first", 3000);
+    init(&s, drive, &sets, "first", 3000);
     submit(&s);
     test_request last;
-    test_request_init(&drive, &last, "APPEND {g}3 later", 1, 3000); /* goes alone, behind them */
-    test_request_submit(&drive, &last);
+    test_request_init(drive, &last, "APPEND {g}3 later", 1, 3000); /* goes alone, behind them */
+    test_request_submit(drive, &last);
     expect(&s, "first");
-    assert_int_equal(test_request_wait(&drive, &last), SX_REDIS_OK);
+    assert_int_equal(test_request_wait(drive, &last), SX_REDIS_OK);
     assert_string_equal(last.reply, ":11");
     test_request_deinit(&last);
     deinit(&s);
-    test_drive_close(&drive);
 }
 
 static void one_of_them_is_refused(void **state) {
-    (void)state;
-    test_drive drive;
-    open_it(&drive, servers);
+    test_drive *drive = *state;
     several s;
-    init(&s, &drive, &sets, "x", 3000);
+    init(&s, drive, &sets, "x", 3000);
     test_request_deinit(&s.requests[5]);
-    test_request_init(&drive, &s.requests[5], "SET {g}5 bad", 1, 3000);
+    test_request_init(drive, &s.requests[5], "SET {g}5 bad", 1, 3000);
     s.requests[5].request.group_kind = &sets;
     submit(&s);
     for (int i = 0; i < COUNT; i++) {
-        assert_int_equal(test_request_wait(&drive, &s.requests[i]), i == 5 ? SX_REDIS_ERROR : SX_REDIS_OK);
+        assert_int_equal(test_request_wait(drive, &s.requests[i]), i == 5 ? SX_REDIS_ERROR : SX_REDIS_OK);
         assert_string_equal(s.requests[i].reply, i == 5 ? "-REFUSED it is bad" : "OK");
     }
     deinit(&s);
-    test_drive_close(&drive);
 }
 
 static void an_answer_of_another_length_is_nobodys(void **state) {
-    (void)state;
-    test_drive drive;
-    open_it(&drive, servers);
+    test_drive *drive = *state;
     several s;
-    init(&s, &drive, &sets, "x", 3000);
+    init(&s, drive, &sets, "x", 3000);
     test_request_deinit(&s.requests[COUNT - 1]);
-    test_request_init(&drive, &s.requests[COUNT - 1], "SET {g}7 odd", 1, 3000);
+    test_request_init(drive, &s.requests[COUNT - 1], "SET {g}7 odd", 1, 3000);
     s.requests[COUNT - 1].request.group_kind = &sets;
     submit(&s);
-    for (int i = 0; i < COUNT; i++) assert_int_equal(test_request_wait(&drive, &s.requests[i]), SX_REDIS_ERROR);
+    for (int i = 0; i < COUNT; i++) assert_int_equal(test_request_wait(drive, &s.requests[i]), SX_REDIS_ERROR);
     deinit(&s);
-    test_drive_close(&drive);
 }
 
 static void a_group_follows_its_slot(void **state) {
-    (void)state;
-    test_drive drive;
-    open_it(&drive, servers);
+    test_drive *drive = *state;
     uint16_t slot = (uint16_t)sx_key_slot("g", 1);
     uint32_t from = (uint32_t)sx_cluster_owner(servers, slot);
     for (int i = 0; i < COUNT; i++) {
@@ -240,22 +232,19 @@ static void a_group_follows_its_slot(void **state) {
         free(answer);
     }
     assert_int_equal(sx_cluster_slot_give(servers, slot, 1 - from), 0);
-    all(&drive, &sets, "moved");
-    assert_true(drive.redirects >= 1);
-    all(&drive, &gets, "moved");
+    all(drive, &sets, "moved");
+    assert_true(drive->redirects >= 1);
+    all(drive, &gets, "moved");
     for (int i = 0; i < COUNT; i++) {
         char *answer = sx_cluster_command(servers, 1 - from, "DEL {g}%d", i);
         free(answer);
     }
     assert_int_equal(sx_cluster_slot_give(servers, slot, from), 0);
-    test_drive_close(&drive);
 }
 
 /* Half of the keys are here, the other half will be there: the server says TRYAGAIN to the group, not to any of it. */
 static void a_group_is_split_where_its_slot_moves(void **state) {
-    (void)state;
-    test_drive drive;
-    open_it(&drive, servers);
+    test_drive *drive = *state;
     uint16_t slot = (uint16_t)sx_key_slot("g", 1);
     uint32_t from = (uint32_t)sx_cluster_owner(servers, slot);
     for (int i = 0; i < COUNT; i++) {
@@ -265,37 +254,33 @@ static void a_group_is_split_where_its_slot_moves(void **state) {
     }
     assert_int_equal(sx_cluster_slot_migrating(servers, slot, 1 - from), 0);
     several s;
-    init(&s, &drive, &gets, "", 3000);
+    init(&s, drive, &gets, "", 3000);
     submit(&s);
     for (int i = 0; i < COUNT; i++) {
         char expected[64];
         snprintf(expected, sizeof expected, "half%d", i);
-        assert_int_equal(test_request_wait(&drive, &s.requests[i]), SX_REDIS_OK);
+        assert_int_equal(test_request_wait(drive, &s.requests[i]), SX_REDIS_OK);
         assert_string_equal(s.requests[i].reply, i % 2 == 0 ? expected : "nil");
     }
-    assert_int_equal(drive.asks, COUNT / 2);
+    assert_int_equal(drive->asks, COUNT / 2);
     deinit(&s);
     for (uint32_t node = 0; node < 2; node++) {
         char *answer = sx_cluster_command(servers, node, "CLUSTER SETSLOT %u STABLE", slot);
         assert_string_equal(answer, "OK");
         free(answer);
     }
-    test_drive_close(&drive);
 }
 
 static void a_group_survives_a_flush_of_scripts(void **state) {
-    (void)state;
-    test_drive drive;
-    open_it(&drive, servers);
+    test_drive *drive = *state;
     uint32_t owner = (uint32_t)sx_cluster_owner(servers, (uint16_t)sx_key_slot("g", 1));
     assert_true(sx_cluster_answers(servers, owner, "OK", "SCRIPT FLUSH"));
-    int64_t before = commands(&drive);
-    all(&drive, &sets, "flushed");
-    all(&drive, &sets, "again");
-    assert_int_equal(commands(&drive), before + 3); /* by its sha, with its text, by its sha */
-    assert_int_equal(sx_redis_metric_read(drive.cluster, SX_REDIS_METRIC_SCRIPT_RELOADS), 1);
-    all(&drive, &gets, "again");
-    test_drive_close(&drive);
+    int64_t before = commands(drive);
+    all(drive, &sets, "flushed");
+    all(drive, &sets, "again");
+    assert_int_equal(commands(drive), before + 3); /* by its sha, with its text, by its sha */
+    assert_int_equal(sx_redis_metric_read(drive->cluster, SX_REDIS_METRIC_SCRIPT_RELOADS), 1);
+    all(drive, &gets, "again");
 }
 
 static void without_the_right_to_read_several_each_goes_alone(void **state) {
@@ -388,15 +373,15 @@ static void what_is_gathered_ends_with_the_cluster(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(a_turns_requests_of_a_slot_are_one_command),
-        cmocka_unit_test(who_is_alone_goes_as_it_would_without),
-        cmocka_unit_test(what_must_not_go_together_does_not),
-        cmocka_unit_test(writes_keep_their_order),
-        cmocka_unit_test(one_of_them_is_refused),
-        cmocka_unit_test(an_answer_of_another_length_is_nobodys),
-        cmocka_unit_test(a_group_follows_its_slot),
-        cmocka_unit_test(a_group_is_split_where_its_slot_moves),
-        cmocka_unit_test(a_group_survives_a_flush_of_scripts),
+        cmocka_unit_test_setup_teardown(a_turns_requests_of_a_slot_are_one_command, open_drive, close_drive),
+        cmocka_unit_test_setup_teardown(who_is_alone_goes_as_it_would_without, open_drive, close_drive),
+        cmocka_unit_test_setup_teardown(what_must_not_go_together_does_not, open_drive, close_drive),
+        cmocka_unit_test_setup_teardown(writes_keep_their_order, open_drive, close_drive),
+        cmocka_unit_test_setup_teardown(one_of_them_is_refused, open_drive, close_drive),
+        cmocka_unit_test_setup_teardown(an_answer_of_another_length_is_nobodys, open_drive, close_drive),
+        cmocka_unit_test_setup_teardown(a_group_follows_its_slot, open_drive, close_drive),
+        cmocka_unit_test_setup_teardown(a_group_is_split_where_its_slot_moves, open_drive, close_drive),
+        cmocka_unit_test_setup_teardown(a_group_survives_a_flush_of_scripts, open_drive, close_drive),
         cmocka_unit_test(without_the_right_to_read_several_each_goes_alone),
         cmocka_unit_test(deadlines_are_each_members_own),
         cmocka_unit_test(a_lost_connection_is_each_members_loss),

@@ -11,6 +11,8 @@
 
 #include <cmocka.h>
 
+#include "core/flow/engine.h"
+
 static void print_line(void *context, strata_log_level level, const char *line) {
     (void)context;
     static const char *const names[] = {"error", "warn", "info", "debug"};
@@ -99,6 +101,13 @@ bool test_metric_wait(strata *engine, const char *name, int64_t value, uint32_t 
         test_sleep_ms(1);
     }
     return true;
+}
+
+void test_engine_await_trust(strata *engine, uint32_t timeout_ms) {
+    if (engine->trust == NULL) return;
+    if (!test_metric_wait(engine, "coherence.partitions_trusted", engine->partitions, timeout_ms))
+        fail_msg("%lld of %u partitions are trusted", (long long)test_metric(engine, "coherence.partitions_trusted"),
+                 engine->partitions);
 }
 
 int64_t test_now_ms(void) {

@@ -29,6 +29,9 @@ int64_t test_metric(strata *engine, const char *name);
 /* Waits until the metric is at least value. False after timeout_ms. */
 bool test_metric_wait(strata *engine, const char *name, int64_t value, uint32_t timeout_ms);
 
+/* Waits until every partition is trusted, where there are any. Fails the test after timeout_ms. */
+void test_engine_await_trust(strata *engine, uint32_t timeout_ms);
+
 int64_t test_now_ms(void);
 void test_sleep_ms(uint32_t ms);
 
