@@ -21,6 +21,12 @@ static void put_u64(uint8_t *out, uint64_t value) {
     for (int i = 0; i < 8; i++) out[i] = (uint8_t)(value >> (56 - 8 * i));
 }
 
+static uint64_t get_u64(const char *text) {
+    uint64_t value = 0;
+    for (int i = 0; i < 8; i++) value = value << 8 | (uint8_t)text[i];
+    return value;
+}
+
 static void arg_value_name(const sx_publish *publish, const sx_publish_key *key, sx_command *command) {
     size_t mark = sx_command_arg_open(command);
     if (key->what == SX_PUBLISH_TAG)
@@ -62,6 +68,14 @@ static void arg_field(const sx_publish_key *key, sx_command *command) {
     sx_buf_append(&command->args, key->ns, key->ns_size);
     sx_buf_append(&command->args, version, (size_t)digits);
     sx_command_arg_close(command, mark);
+}
+
+/* n and id as they stand in a value. */
+static void arg_version(uint64_t n, uint64_t id, sx_command *command) {
+    uint8_t bytes[16];
+    put_u64(bytes, n);
+    put_u64(bytes + 8, id);
+    sx_command_arg(command, bytes, sizeof bytes);
 }
 
 /* A lease's bytes; without the last, what its holder compares. */
@@ -107,6 +121,29 @@ void sx_publish_encode_write(const sx_publish *publish, const sx_publish_write *
     if (write->tail != NULL) value_arg(command, write->tail, write->tail_size);
     if (carry) sx_command_text(command, "v");
     if (tag) sx_command_text(command, "m");
+}
+
+void sx_publish_encode_write_if(const sx_publish *publish, const sx_publish_write *write, sx_command *command) {
+    static const char *const names[] = {[SX_PUBLISH_IF_SAME] = "=", [SX_PUBLISH_IF_NEWER] = ">", [SX_PUBLISH_IF_ABSENT] = "0"};
+    const sx_publish_condition *condition = &write->condition;
+    assert(condition->only != SX_PUBLISH_ALWAYS && write->tail != NULL && write->key.what == SX_PUBLISH_VALUE);
+    sx_publish_encode_write(publish, write, command);
+    if (!write->carry) sx_command_text(command, "");
+    sx_command_text(command, names[condition->only]);
+    uint8_t number[8];
+    put_u64(number, condition->app_version);
+    if (condition->only == SX_PUBLISH_IF_SAME) arg_version(condition->n, condition->id, command);
+    else sx_command_arg(command, number, sizeof number);
+    arg_field(&write->key, command);
+}
+
+bool sx_publish_decode_conflict(const sx_resp *reply, uint64_t *n, uint64_t *id) {
+    *n = *id = 0;
+    if (reply->type == SX_RESP_NULL) return true;
+    if (reply->type != SX_RESP_STRING || reply->size != FRONT_LAST + 1) return false;
+    *n = get_u64(reply->text + 3);
+    *id = get_u64(reply->text + 21);
+    return true;
 }
 
 /* The deadlines as the script takes them: the least as text, then each in 8 bytes. */
@@ -305,14 +342,6 @@ static void arg_refresh_name(const sx_publish *publish, const sx_publish_key *ke
     sx_publish_key refresh = *key;
     refresh.what = SX_PUBLISH_REFRESH;
     arg_value_name(publish, &refresh, command);
-}
-
-/* n and id as they stand in a value. */
-static void arg_version(uint64_t n, uint64_t id, sx_command *command) {
-    uint8_t bytes[16];
-    put_u64(bytes, n);
-    put_u64(bytes + 8, id);
-    sx_command_arg(command, bytes, sizeof bytes);
 }
 
 void sx_publish_encode_claim(const sx_publish *publish, const sx_publish_key *key, uint64_t n, uint64_t id, uint64_t token,

@@ -28,7 +28,8 @@ typedef struct sx_publish_scripts {
     sx_redis_script writes;  /* several of write */
     sx_redis_script claim;   /* the right to refresh a value that stays where it is meanwhile */
     sx_redis_script refill;  /* store a refresh in the place of the version it refreshes */
-    sx_redis_script *all[16];
+    sx_redis_script write_if; /* set, if what is there allows it */
+    sx_redis_script *all[17];
 } sx_publish_scripts;
 void sx_publish_scripts_init(sx_publish_scripts *scripts);
 
@@ -54,6 +55,14 @@ typedef struct sx_publish {
     bool set_nx_get;
 } sx_publish;
 
+/* What must be there for a set to happen. */
+typedef enum sx_publish_only { SX_PUBLISH_ALWAYS, SX_PUBLISH_IF_SAME, SX_PUBLISH_IF_NEWER, SX_PUBLISH_IF_ABSENT } sx_publish_only;
+typedef struct sx_publish_condition {
+    sx_publish_only only;
+    uint64_t n, id;       /* SAME: the version */
+    uint64_t app_version; /* NEWER: of the value to be set */
+} sx_publish_condition;
+
 /* A write. deadline_ms and not_before_ms are the server's wall clock: refused when TIME > deadline_ms (0: none), or
    TIME <= not_before_ms (0: none). tail NULL: invalidate. */
 typedef struct sx_publish_write {
@@ -65,10 +74,15 @@ typedef struct sx_publish_write {
     const uint8_t *tail;
     size_t tail_size;
     bool carry; /* with a tail: publish VALUE, the value itself, instead of KEY */
+    sx_publish_condition condition; /* with a tail, for encode_write_if alone */
 } sx_publish_write;
 
 /* Each encodes into an empty command; failures stick in command->args. */
 void sx_publish_encode_write(const sx_publish *publish, const sx_publish_write *write, sx_command *command);
+/* A set with a condition; its own script. */
+void sx_publish_encode_write_if(const sx_publish *publish, const sx_publish_write *write, sx_command *command);
+/* Whether the reply says that the condition does not hold: then the version of what is there, zeros where nothing is. */
+bool sx_publish_decode_conflict(const sx_resp *reply, uint64_t *n, uint64_t *id);
 /* Several writes of one partition and namespace, none of a tag, none that carries, none with not_before_ms, no two of one
    key: they share one n and one message. */
 void sx_publish_encode_writes(const sx_publish *publish, const sx_publish_write *writes, uint32_t count,

@@ -30,42 +30,87 @@
    The invalidation's UNLINK comes first: memory limits can't refuse it, and having written once, the script is not
    refused its INCR for lack of memory either. Where it is refused all the same, the message can't have a number:
    UNTRUST makes every holder prove its entries anew. Once the counter has moved, whatever fails must be published too. */
-static const char write_text[] =
-    LUA_TIME
-    "local ARGV = ARGV\n"
-    "if ARGV[1] ~= '0' and ms > tonumber(ARGV[1]) then return -1 end\n"
+#define LUA_WRITE_DUE                                                                                             \
+    "local ARGV = ARGV\n"                                                                                         \
+    "if ARGV[1] ~= '0' and ms > tonumber(ARGV[1]) then return -1 end\n"                                           \
     "if ARGV[2] ~= '0' and ms <= tonumber(ARGV[2]) then return -2 end\n"
-    "local value, mode = ARGV[8], ARGV[9]\n"
-    "local gone = not value or mode == 'm'\n"
-    "if gone then redis.call('UNLINK', KEYS[1]) end\n"
-    "local n = redis.pcall('HINCRBY', KEYS[2], 'n', 1)\n"
-    "if type(n) == 'table' then\n"
-    "  if gone then redis.call(ARGV[4], ARGV[5], '\\146\\8\\0') end\n"
-    "  return n\n"
+#define LUA_WRITE                                                                                                 \
+    "local value, mode = ARGV[8], ARGV[9]\n"                                                                      \
+    "local gone = not value or mode == 'm'\n"                                                                     \
+    "if gone then redis.call('UNLINK', KEYS[1]) end\n"                                                            \
+    "local n = redis.pcall('HINCRBY', KEYS[2], 'n', 1)\n"                                                         \
+    "if type(n) == 'table' then\n"                                                                                \
+    "  if gone then redis.call(ARGV[4], ARGV[5], '\\146\\8\\0') end\n"                                            \
+    "  return n\n"                                                                                                \
+    "end\n"                                                                                                       \
+    "if n <= 1 or n >= 9007199254740992 then\n"                                                                   \
+    LUA_RESTART("KEYS[2]")                                                                                        \
+    "end\n"                                                                                                       \
+    "local number = '\\207' .. struct.pack('>I8', n)\n"                                                           \
+    "if value then\n"                                                                                             \
+    "  local r\n"                                                                                                 \
+    "  local small = #value <= 4096\n"                                                                            \
+    "  if small then value = string.sub(value, 1, 2) .. number .. '\\207' .. struct.pack('>I8', ms) .. string.sub(value, 21) end\n" \
+    "  if ARGV[3] ~= '0' then r = redis.pcall('SET', KEYS[1], value, 'PX', ARGV[3])\n"                            \
+    "  else r = redis.pcall('SET', KEYS[1], value) end\n"                                                         \
+    "  if not small and not r.err then r = " LUA_PATCH " end\n"                                                   \
+    "  if type(r) == 'table' and r.err then\n"                                                                    \
+    "    redis.pcall('UNLINK', KEYS[1])\n"                                                                        \
+    "    redis.call(ARGV[4], ARGV[5], '\\146\\8\\0')\n"                                                           \
+    "    return r\n"                                                                                              \
+    "  end\n"                                                                                                     \
+    "end\n"                                                                                                       \
+    "local rest = ARGV[7]\n"                                                                                      \
+    "if mode == 'v' then\n"                                                                                       \
+    "  rest = rest .. string.sub(value, 1, 2) .. number .. '\\207' .. struct.pack('>I8', ms) .. string.sub(value, 21)\n" \
+    "end\n"                                                                                                       \
+    "redis.call(ARGV[4], ARGV[5], ARGV[6] .. number .. rest)\n"                                                   \
+    "return {n, ms}\n"
+static const char write_text[] = LUA_TIME LUA_WRITE_DUE LUA_WRITE;
+
+/* KEYS and ARGV[1] to [9] as in write, with a value, [9] "v" or "".  ARGV[10] the condition, [11] its number, [12] namespace's
+   field. A set that happens only if what is there allows it: "=" it has the version [11], n and id as they stand in a value;
+   ">" its app_version is less than the 8 bytes [11]; "0" nothing is there that a reader would be given, had it no tags. What
+   was cleared is not there. Refused, it has changed nothing, and answers the first 29 bytes of what is there, null where
+   nothing is. Sent again after it was executed it answers n once more: the value's id is its own. */
+static const char write_if_text[] =
+    LUA_TIME LUA_WRITE_DUE
+    "local v, at = redis.call('GETRANGE', KEYS[1], 0, 67), 30\n"
+    "local function uint()\n"
+    "  local b, hi, lo = string.byte(v, at) or 0, 0, nil\n"
+    "  at = at + 1\n"
+    "  if b < 128 then return 0, b end\n"
+    "  if b == 204 then lo, at = struct.unpack('>I1', v, at)\n"
+    "  elseif b == 205 then lo, at = struct.unpack('>I2', v, at)\n"
+    "  elseif b == 206 then lo, at = struct.unpack('>I4', v, at)\n"
+    "  else hi, lo, at = struct.unpack('>I4I4', v, at) end\n"
+    "  return hi, lo\n"
     "end\n"
-    "if n <= 1 or n >= 9007199254740992 then\n"
-    LUA_RESTART("KEYS[2]")
+    "if #v < 33 or string.sub(v, 1, 2) ~= '\\155\\1' then v = false end\n"
+    "if v then\n"
+    "  local n = struct.unpack('>I8', v, 4)\n"
+    "  if string.sub(v, 22, 29) == string.sub(ARGV[8], 22, 29) then return {n, ms} end\n"
+    "  local c = redis.call('HMGET', KEYS[2], 'n', 'b', ARGV[12])\n"
+    "  local floor = math.max(tonumber(c[2] or nil) or 0, tonumber(c[3] or nil) or 0)\n"
+    "  if not c[1] or n < floor then v = false end\n"
     "end\n"
-    "local number = '\\207' .. struct.pack('>I8', n)\n"
-    "if value then\n"
-    "  local r\n"
-    "  local small = #value <= 4096\n"
-    "  if small then value = string.sub(value, 1, 2) .. number .. '\\207' .. struct.pack('>I8', ms) .. string.sub(value, 21) end\n"
-    "  if ARGV[3] ~= '0' then r = redis.pcall('SET', KEYS[1], value, 'PX', ARGV[3])\n"
-    "  else r = redis.pcall('SET', KEYS[1], value) end\n"
-    "  if not small and not r.err then r = " LUA_PATCH " end\n"
-    "  if type(r) == 'table' and r.err then\n"
-    "    redis.pcall('UNLINK', KEYS[1])\n"
-    "    redis.call(ARGV[4], ARGV[5], '\\146\\8\\0')\n"
-    "    return r\n"
-    "  end\n"
+    "local holds = ARGV[10] ~= '='\n"
+    "if v and ARGV[10] == '=' then\n"
+    "  holds = string.sub(v, 4, 11) .. string.sub(v, 22, 29) == ARGV[11]\n"
+    "elseif v and ARGV[10] == '>' then\n"
+    "  local hi, lo = uint()\n"
+    "  local new_hi, new_lo = struct.unpack('>I4I4', ARGV[11])\n"
+    "  holds = new_hi > hi or new_hi == hi and new_lo > lo\n"
+    "elseif v then\n"
+    "  uint()\n"
+    "  local hi, lo = uint()\n"
+    "  local ttl = hi * 4294967296 + lo\n"
+    "  uint()\n"
+    "  local _, flags = uint()\n"
+    "  holds = ttl > 0 and struct.unpack('>I8', v, 13) + ttl <= ms or flags % 64 >= 32\n"
     "end\n"
-    "local rest = ARGV[7]\n"
-    "if mode == 'v' then\n"
-    "  rest = rest .. string.sub(value, 1, 2) .. number .. '\\207' .. struct.pack('>I8', ms) .. string.sub(value, 21)\n"
-    "end\n"
-    "redis.call(ARGV[4], ARGV[5], ARGV[6] .. number .. rest)\n"
-    "return {n, ms}\n";
+    "if not holds then return v and string.sub(v, 1, 29) end\n"
+    LUA_WRITE;
 
 /* KEYS counter, value ...  ARGV publish command, channel, least deadline_ms, every deadline_ms in 8 bytes, the message
    between n and its keys, then for each value: ttl_ms, the key as the message names it, value without its head (empty: an
@@ -333,21 +378,23 @@ void sx_publish_scripts_init(sx_publish_scripts *scripts) {
         .beat = {.text = beat_text},       .probe = {.text = probe_text}, .replay = {.text = replay_text},
         .over = {.text = over_text},       .mark = {.text = mark_text},   .clear = {.text = clear_text},
         .writes = {.text = writes_text},   .claim = {.text = claim_text}, .refill = {.text = refill_text},
+        .write_if = {.text = write_if_text},
     };
     static const char from_clock[] = "  n = us\n", last_message[] = "redis.call(ARGV[4], ARGV[5], ARGV[6] .. ",
                       message_of_all[] = "redis.call(ARGV[1], ARGV[2], '\\150",
                       token[] = "if #lease ~= 12 or string.sub(lease, 1, 11) ~= ARGV[3] then return -3 end\n";
     (void)from_clock, (void)last_message, (void)message_of_all, (void)token;
-    sx_redis_script *counting[] = {&scripts->write, &scripts->counter, &scripts->writes};
-    for (int i = 0; i < 3; i++)
+    sx_redis_script *counting[] = {&scripts->write, &scripts->counter, &scripts->writes, &scripts->write_if};
+    for (int i = 0; i < 4; i++)
         counting[i]->text = sx_broken_text(SX_BROKEN(counter_clock), counting[i]->text, from_clock, "  n = 1\n");
     scripts->write.text = sx_broken_text(SX_BROKEN(publish), scripts->write.text, last_message, "local s = (ARGV[6] .. ");
+    scripts->write_if.text = sx_broken_text(SX_BROKEN(publish), scripts->write_if.text, last_message, "local s = (ARGV[6] .. ");
     scripts->writes.text = sx_broken_text(SX_BROKEN(publish), scripts->writes.text, message_of_all, "local s = ('\\150");
     scripts->fill.text = sx_broken_text(SX_BROKEN(lease_token), scripts->fill.text, token, "");
     sx_redis_script *all[] = {&scripts->write, &scripts->lease,   &scripts->fill, &scripts->abandon,
                               &scripts->await, &scripts->counter, &scripts->beat, &scripts->probe, &scripts->replay,
                               &scripts->over,  &scripts->mark,    &scripts->clear, &scripts->writes, &scripts->claim,
-                              &scripts->refill, NULL};
+                              &scripts->refill, &scripts->write_if, NULL};
     _Static_assert(sizeof all == sizeof scripts->all, "one place for each script and the end");
     memcpy(scripts->all, all, sizeof all);
 }

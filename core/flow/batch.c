@@ -112,7 +112,7 @@ static void start_child(const batch_call *call, sx_batch *batch, uint32_t index,
     if (call->values == NULL) {
         status = sx_read_slow(session, call->ns, key, hash, partition, op, &more); /* frees op where it fails */
     } else {
-        status = sx_write_start(session, call->ns, key, &call->values[index], call->options, op);
+        status = sx_write_start(session, call->ns, key, &call->values[index], call->options, NULL, op);
         if (status != STRATA_PENDING) sx_session_op_free(op);
     }
     if (status == STRATA_PENDING) return;

@@ -308,6 +308,7 @@ typedef struct sx_write {
     sx_packed packed;           /* set: the value, where it is stored compressed */
     sx_buf tail;                /* set: the envelope after its head */
     bool invalidate;
+    sx_publish_condition condition; /* const */
     bool warned;                /* UNTRUST was published because of TRYAGAIN */
     uint64_t hash;
     uint32_t partition;
@@ -479,7 +480,19 @@ void sx_batch_finish(sx_batch *batch);
 /* write.c */
 /* Takes over op where it answers STRATA_PENDING. */
 int32_t sx_write_start(strata_session *session, strata_namespace *ns, strata_bytes key, const strata_bytes *value,
-                       const strata_op_options *options, sx_op *op);
+                       const strata_op_options *options, const sx_publish_condition *condition, sx_op *op);
+/* A write from the public call on. value NULL: an invalidation. condition NULL: none; its app_version is the value's. */
+typedef struct sx_write_call {
+    strata_session *session;
+    strata_namespace *ns;
+    strata_bytes key;
+    const strata_bytes *value;
+    const strata_op_options *options;
+    const sx_publish_condition *condition;
+} sx_write_call;
+int32_t sx_write_call_async(const sx_write_call *call, strata_done_fn done, void *user);
+/* out may be NULL. */
+int32_t sx_write_call_wait(const sx_write_call *call, strata_result *out);
 /* An invalidation by the engine itself; ended may run inside. */
 void sx_write_invalidate_on_loop(strata *engine, strata_namespace *ns, const void *key, size_t key_size, int64_t deadline_ns,
                                  void (*ended)(void *context, int32_t status), void *context);

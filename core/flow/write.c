@@ -84,11 +84,14 @@ static int32_t write_here(strata_session *session, sx_write *write) {
 }
 
 int32_t sx_write_start(strata_session *session, strata_namespace *ns, strata_bytes key, const strata_bytes *value,
-                       const strata_op_options *options, sx_op *op) {
+                       const strata_op_options *options, const sx_publish_condition *condition, sx_op *op) {
     strata *engine = session->engine;
     sx_counter_add(&session->counters[value == NULL ? SX_SESSION_METRIC_INVALIDATES : SX_SESSION_METRIC_SETS], 1);
-    sx_write *write = write_create(engine, ns, key, value, op, options == NULL ? 0 : options->app_version);
+    uint64_t app_version = options == NULL ? 0 : options->app_version;
+    if (condition != NULL && condition->app_version != 0) app_version = condition->app_version;
+    sx_write *write = write_create(engine, ns, key, value, op, app_version);
     if (write == NULL) return STRATA_E_NOMEM;
+    if (condition != NULL) write->condition = *condition;
     if (!engine->l2_on) return write_here(session, write);
     op->stripe = sx_flight_stripe(write->hash);
     if (op->done != NULL || op->sync || op->batch != NULL) {
@@ -109,7 +112,7 @@ static sx_publish_key publish_key(const sx_write *write) {
     return key;
 }
 
-void sx_write_end_on_loop(sx_write *write, int32_t status, uint64_t n) {
+static void end(sx_write *write, int32_t status, uint64_t n, uint64_t id) {
     strata *engine = write->engine;
     sx_loop_timer_cancel(engine->loop, &write->timer);
     sx_pending_end(engine, cost_of(write));
@@ -120,9 +123,23 @@ void sx_write_end_on_loop(sx_write *write, int32_t status, uint64_t n) {
     write->op = NULL;
     if (op != NULL) op->write = NULL;
     sx_flights_unlock(engine->flights, stripe);
-    if (op != NULL) sx_op_complete_version(op, status, n, n == 0 ? 0 : write->id);
+    if (op != NULL) sx_op_complete_version(op, status, n, id);
     if (write->ended != NULL) write->ended(write->ended_context, status);
     write_free(write);
+}
+
+void sx_write_end_on_loop(sx_write *write, int32_t status, uint64_t n) { end(write, status, n, n == 0 ? 0 : write->id); }
+
+/* Its condition does not hold: nothing was changed, but a version was seen. n 0: nothing is there. */
+static void conflict(sx_write *write, uint64_t n, uint64_t id) {
+    strata *engine = write->engine;
+    const sx_item *item = write->item;
+    uint32_t stripe = sx_flight_stripe(write->hash);
+    sx_counter_add_shared(&engine->counters[SX_FLOW_METRIC_CONFLICTS], 1);
+    sx_flights_lock(engine->flights, stripe);
+    if (n != 0) sx_apply_observed_locked(engine, write->hash, item->ns, sx_item_key(item), item->key_size, n);
+    sx_flights_unlock(engine->flights, stripe);
+    end(write, write->condition.only == SX_PUBLISH_IF_ABSENT ? STRATA_EXISTS : STRATA_CONFLICT, n, id);
 }
 
 /* The outcome is known: what we wrote is what this process sees from now on. */
@@ -191,6 +208,11 @@ static void write_done(sx_store_op *op, int32_t status, const sx_resp *reply) {
         written(write, n);
         return;
     }
+    uint64_t id;
+    if (status == STRATA_OK && write->condition.only != SX_PUBLISH_ALWAYS && sx_publish_decode_conflict(reply, &n, &id)) {
+        conflict(write, n, id);
+        return;
+    }
     if (verdict == SX_PUBLISH_LATE && write->asked.held_back) {
         if (sx_asked_must_tell(engine, op, write->partition))
             sx_asked_tell_on_loop(engine, op, write->partition, untrust_told);
@@ -232,7 +254,8 @@ static sx_publish_write prepare(sx_write *write, const sx_redis_node *node) {
                                 .ttl_ms = sx_lifetime_kept_ms(&write->life),
                                 .tail = write->invalidate ? NULL : write->tail.data,
                                 .tail_size = write->tail.size,
-                                .carry = carries(write)};
+                                .carry = carries(write),
+                                .condition = write->condition};
     sx_asked_encode(engine, &write->asked, node, &command);
     if (command.deadline_ms > write->server_deadline_ms) write->server_deadline_ms = command.deadline_ms;
     return command;
@@ -242,7 +265,9 @@ static void encode(sx_redis_request *request, const sx_redis_node *node) {
     sx_write *write = write_of(request);
     sx_publish_write command = prepare(write, node);
     sx_command_clear(&request->command);
-    sx_publish_encode_write(&write->engine->publish, &command, &request->command);
+    if (write->condition.only == SX_PUBLISH_ALWAYS)
+        sx_publish_encode_write(&write->engine->publish, &command, &request->command);
+    else sx_publish_encode_write_if(&write->engine->publish, &command, &request->command);
 }
 
 static void encode_group(sx_redis_request *const *members, uint32_t count, const sx_redis_node *node,
@@ -263,12 +288,13 @@ sx_redis_group_kind sx_write_group(const strata *engine) {
 static void transmit(sx_write *write) {
     strata *engine = write->engine;
     sx_store_op *op = &write->store_op;
-    op->request.script = &engine->scripts.write;
+    bool always = write->condition.only == SX_PUBLISH_ALWAYS;
+    op->request.script = always ? &engine->scripts.write : &engine->scripts.write_if;
     op->request.slot = engine->tags->tags[write->partition].slot;
     op->request.deadline_ns = write->deadline_ns;
     op->request.encode = encode;
     op->request.held = op->request.weight = (size_t)write->item->key_size + write->tail.size + SX_OP_COST;
-    op->request.group_kind = carries(write) || write->tail.size > GROUPED_BYTES_MAX ? NULL : &engine->writes;
+    op->request.group_kind = !always || carries(write) || write->tail.size > GROUPED_BYTES_MAX ? NULL : &engine->writes;
     op->request.group_tag = write->ns->index;
     op->request.group_key = write->hash;
     op->write = true;
@@ -367,56 +393,65 @@ void sx_write_invalidate_on_loop(strata *engine, strata_namespace *ns, const voi
 
 /* ---- public -------------------------------------------------------------------------------------------------- */
 
-static int32_t start(strata_session *session, strata_namespace *ns, strata_bytes key, const strata_bytes *value,
-                     const strata_op_options *options, strata_done_fn done, void *user, bool sync, sx_op **out) {
-    int32_t status = sx_read_check(session, ns, key, options);
+static int32_t start(const sx_write_call *call, strata_done_fn done, void *user, bool sync, sx_op **out) {
+    strata_session *session = call->session;
+    const strata_bytes *value = call->value;
+    int32_t status = sx_read_check(session, call->ns, call->key, call->options);
     if (status != STRATA_OK) return status;
     strata *engine = session->engine;
     if (value != NULL && value->size > (size_t)engine->value_bytes_max) return STRATA_E_VALUE_SIZE;
     if (value != NULL && value->size != 0 && value->data == NULL) return STRATA_E_INVALID;
-    if (!sx_pending_fits(engine, sx_write_cost(key.size, value == NULL ? 0 : value->size, 0))) return STRATA_E_OVERLOADED;
-    sx_op *op = sx_session_op(session, value == NULL ? SX_OP_INVALIDATE : SX_OP_SET, options, done, user);
+    if (call->condition != NULL && !engine->l2_on) return STRATA_E_UNAVAILABLE;
+    if (!sx_pending_fits(engine, sx_write_cost(call->key.size, value == NULL ? 0 : value->size, 0))) return STRATA_E_OVERLOADED;
+    sx_op *op = sx_session_op(session, value == NULL ? SX_OP_INVALIDATE : SX_OP_SET, call->options, done, user);
     if (op == NULL) return STRATA_E_NOMEM;
     op->sync = sync;
-    status = sx_write_start(session, ns, key, value, options, op);
+    status = sx_write_start(session, call->ns, call->key, value, call->options, call->condition, op);
     if (status != STRATA_PENDING || (done == NULL && !sync)) sx_session_op_free(op); /* nobody waits */
     else *out = op;
     return status;
 }
 
-static int32_t start_and_wait(strata_session *session, strata_namespace *ns, strata_bytes key,
-                              const strata_bytes *value, const strata_op_options *options, strata_result *out) {
+int32_t sx_write_call_async(const sx_write_call *call, strata_done_fn done, void *user) {
+    sx_op *op;
+    return start(call, done, user, false, &op);
+}
+
+int32_t sx_write_call_wait(const sx_write_call *call, strata_result *out) {
     sx_op *op = NULL;
-    int32_t status = start(session, ns, key, value, options, NULL, NULL, true, &op);
+    int32_t status = start(call, NULL, NULL, true, &op);
     if (status != STRATA_PENDING) {
         if (status == STRATA_OK && out != NULL) sx_result_init(out, STRATA_OK);
         return status;
     }
+    strata_session *session = call->session;
     sx_session_await(session, &op->arrived);
     status = op->status;
-    if (status == STRATA_OK && out != NULL) sx_result_from_op(session->engine, out, op);
+    if (status >= 0 && out != NULL) sx_result_from_op(session->engine, out, op);
     sx_session_op_free(op);
     return status;
 }
 
 int32_t strata_set(strata_session *session, strata_namespace *ns, strata_bytes key, strata_bytes value,
                    const strata_op_options *options, strata_done_fn done, void *user) {
-    sx_op *op;
-    return start(session, ns, key, &value, options, done, user, false, &op);
+    sx_write_call call = {session, ns, key, &value, options, NULL};
+    return sx_write_call_async(&call, done, user);
 }
 
 int32_t strata_set_wait(strata_session *session, strata_namespace *ns, strata_bytes key, strata_bytes value,
                         const strata_op_options *options, strata_result *out) {
-    return start_and_wait(session, ns, key, &value, options, out);
+    sx_write_call call = {session, ns, key, &value, options, NULL};
+    return sx_write_call_wait(&call, out);
 }
 
 int32_t strata_invalidate(strata_session *session, strata_namespace *ns, strata_bytes key,
                           const strata_op_options *options, strata_done_fn done, void *user) {
-    sx_op *op;
-    return start(session, ns, key, NULL, options, done, user, false, &op);
+    sx_write_call call = {session, ns, key, NULL, options, NULL};
+    return sx_write_call_async(&call, done, user);
 }
 
 int32_t strata_invalidate_wait(strata_session *session, strata_namespace *ns, strata_bytes key,
                                const strata_op_options *options) {
-    return start_and_wait(session, ns, key, NULL, options, NULL);
+    sx_write_call call = {session, ns, key, NULL, options, NULL};
+    return sx_write_call_wait(&call, NULL);
 }

@@ -23,6 +23,7 @@ extern "C" {
     X(STALE, 2, "answered with a value that is past its end or not proven fresh, as a policy allows")           \
     X(PENDING, 3, "not answered yet: exactly one completion follows")                                          \
     X(EXISTS, 4, "a value is already there")                                                                   \
+    X(CONFLICT, 5, "what is there is not what the write was to replace")                                       \
     X(E_INVALID, -1, "an argument is invalid")                                                                 \
     X(E_NOMEM, -2, "out of memory")                                                                            \
     X(E_TIMEOUT, -3, "the deadline passed before an answer came")                                              \

@@ -540,6 +540,7 @@ STRATA_API int32_t strata_invalidate_wait(strata_session *session, strata_namesp
 #endif
 
 #include <strata/batch.h>
+#include <strata/conditions.h>
 #include <strata/groups.h>
 #include <strata/key.h>
 #include <strata/policy.h>
