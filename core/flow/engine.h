@@ -62,7 +62,7 @@ struct strata_namespace {
     /* Added to the generation of what a hit compares; grows with each clear. atomic: relaxed, ordered by the lease that is
        read before it */
     _Atomic uint64_t clears;
-    struct sx_recovery_clear *reclear; /* owner: loop; by partition, what a failover undoes (core/flow/recovery.c); NULL: nothing */
+    struct sx_recovery_clear *reclear; /* owner: loop; by partition, what a failover undoes (core/flow/repair/recovery.c); NULL: nothing */
     uint64_t *floors; /* owner: loop; by partition, when it was cleared last (core/flow/floors.h); NULL: never, as far as is known */
 };
 
