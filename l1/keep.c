@@ -64,17 +64,23 @@ static uint32_t expire_group(sx_l1 *l1, sx_epoch_record *record, sx_l1_group *gr
     sx_l1_harvest harvest;
     harvest.count = 0;
     sx_l1_latch_acquire(&group->latch);
-    uint32_t due = SX_L1_DUE_NEVER, seen = 0;
+    uint32_t due = SX_L1_DUE_NEVER, seen = 0, idle = 0;
     for (uint32_t position = 0; position < SX_L1_POSITIONS; position++) {
         const sx_item *item = sx_l1_slot_item(sx_l1_slot_get_locked(group, position));
         if (item == NULL) continue;
         seen++;
-        if (sx_item_gone_ns(item) <= now_ns) sx_l1_take_locked(l1, shard, group, position, &harvest);
-        else if (sx_l1_due(l1, sx_item_gone_ns(item)) < due) due = sx_l1_due(l1, sx_item_gone_ns(item));
+        int64_t gone_ns = sx_item_gone_ns(item);
+        if (gone_ns <= now_ns) {
+            idle += sx_item_is_idle(item, now_ns) ? 1 : 0;
+            sx_l1_take_locked(l1, shard, group, position, &harvest);
+        } else if (sx_l1_due(l1, gone_ns) < due) {
+            due = sx_l1_due(l1, gone_ns);
+        }
     }
     atomic_store_explicit(&group->due, due, memory_order_relaxed); /* relaxed: written under the latch, a hint */
     sx_l1_latch_release(&group->latch);
     sx_counter_add_shared(&shard->expirations, harvest.count);
+    if (idle != 0) sx_counter_add_shared(&shard->idled, idle);
     sx_l1_retire(record, &harvest);
     return seen;
 }

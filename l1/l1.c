@@ -67,6 +67,7 @@ const sx_metric_row sx_l1_metrics[SX_L1_METRIC_COUNT] = {
     [SX_L1_METRIC_REPLACES] = {"l1.replaces", "operations", "Entries put in place of one of the same key.", 0},
     [SX_L1_METRIC_EVICTIONS] = {"l1.evictions", "operations", "Entries removed to make room.", 0},
     [SX_L1_METRIC_EXPIRATIONS] = {"l1.expirations", "operations", "Entries removed because their time was over.", 0},
+    [SX_L1_METRIC_IDLED] = {"l1.idled", "operations", "Of these, entries that nobody had read for as long as their policy allows.", 0},
     [SX_L1_METRIC_REMOVALS] = {"l1.removals", "operations", "Entries removed by name.", 0},
     [SX_L1_METRIC_REFUSED] = {"l1.refused", "operations", "Puts of items too large, or while retired memory is stuck.", 0},
     [SX_L1_METRIC_TOO_LARGE] = {"l1.too_large", "operations",
@@ -138,6 +139,7 @@ int64_t sx_l1_metric_read(const sx_l1 *l1, uint32_t metric) {
     case SX_L1_METRIC_REPLACES: return sum(l1, offsetof(sx_l1_shard, replaces));
     case SX_L1_METRIC_EVICTIONS: return sum(l1, offsetof(sx_l1_shard, evictions));
     case SX_L1_METRIC_EXPIRATIONS: return sum(l1, offsetof(sx_l1_shard, expirations));
+    case SX_L1_METRIC_IDLED: return sum(l1, offsetof(sx_l1_shard, idled));
     case SX_L1_METRIC_REMOVALS: return sum(l1, offsetof(sx_l1_shard, removals));
     case SX_L1_METRIC_REFUSED: return sum(l1, offsetof(sx_l1_shard, refused));
     case SX_L1_METRIC_TOO_LARGE: return sum(l1, offsetof(sx_l1_shard, too_large));

@@ -27,6 +27,7 @@ enum {
     SX_L1_METRIC_REPLACES,
     SX_L1_METRIC_EVICTIONS,
     SX_L1_METRIC_EXPIRATIONS,
+    SX_L1_METRIC_IDLED,           /* of them, those that were not used for long */
     SX_L1_METRIC_REMOVALS,
     SX_L1_METRIC_REFUSED,         /* too large, or budget held by a stalled reader */
     SX_L1_METRIC_TOO_LARGE,       /* of them, those beyond item_bytes_max or the whole budget: L2 only */
@@ -61,8 +62,8 @@ static inline uint64_t sx_l1_hash(const sx_key_secret *secret, uint16_t ns, cons
     return sx_key_hash(secret, ns, key, size);
 }
 
-/* Finds the live entry of a key, expired or not (the caller compares item->expires_ns with its clock; the keeper removes it
-   at sx_item_gone_ns), and notes the
+/* Finds the live entry of a key, expired or not (the caller compares sx_item_expires_ns with its clock; the keeper
+   removes it at sx_item_gone_ns), and notes the
    hit for the eviction policy. No lock, no allocation, no system call, no shared line written for a key that is hot
    already. record must be pinned; the item is safe to read until unpin, sx_item_retain makes it outlive that.
    What a find that begins after a load of an acquire-read word sees: every removal that happened before the store that

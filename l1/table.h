@@ -83,7 +83,7 @@ typedef struct sx_l1_shard {
     _Alignas(SX_NO_SHARING) _Atomic int64_t bytes; /* not yet in sx_l1.live */
     sx_counter payload; /* keys and values that were put; what left is in the heap's payload_freed */
     sx_counter missed[SX_L1_STYLES], regretted[SX_L1_STYLES]; /* by leaders: new keys, and of them those evicted lately */
-    sx_counter inserts, replaces, evictions, expirations, removals, refused, too_large;
+    sx_counter inserts, replaces, evictions, expirations, idled, removals, refused, too_large;
     sx_counter outdated; /* entries removed because what was to replace them could not */
 } sx_l1_shard;
 

@@ -25,6 +25,7 @@ typedef struct sx_policy {
     int64_t load_timeout_ms;
     int64_t absent_ttl_ms;
     int64_t error_ttl_ms;
+    int64_t l1_idle_ms;
 } sx_policy;
 #define SX_POLICY_WORDS (sizeof(sx_policy) / sizeof(int64_t))
 

@@ -48,7 +48,7 @@ sx_item *sx_item_create(sx_heap *heap, const void *key, size_t key_size, const v
     item->n = facts->n;
     item->id = facts->id;
     item->written_ms = facts->written_ms;
-    item->expires_ns = facts->expires_ns;
+    atomic_init(&item->expires_ns, facts->expires_ns);
     atomic_init(&item->generation, facts->generation);
     item->ns = facts->ns;
     item->partition = facts->partition;
@@ -60,6 +60,7 @@ sx_item *sx_item_create(sx_heap *heap, const void *key, size_t key_size, const v
         *sx_item_aging_of(item) = (sx_item_aging){.fresh_ns = facts->expires_ns,
                                                   .l1_ns = facts->expires_ns,
                                                   .gone_ns = facts->expires_ns,
+                                                  .due_ns = facts->expires_ns,
                                                   .refresh_ns = INT64_MIN,
                                                   .failed_ns = INT64_MIN};
     if ((flags & SX_ITEM_TAGS) != 0) {
@@ -83,6 +84,38 @@ sx_item_aging *sx_item_aging_of(const sx_item *item) {
     if ((item->flags & SX_ITEM_AGING) == 0) return NULL;
     size_t at = aligned(plain_size(item->key_size, item->value_size, item->flags));
     return (sx_item_aging *)((uintptr_t)item + at);
+}
+
+static int64_t relaxed(const _Atomic int64_t *number) {
+    return atomic_load_explicit(number, memory_order_relaxed); /* relaxed: a time that stands for itself */
+}
+
+int64_t sx_item_l1_ns(const sx_item *item) {
+    if ((item->flags & SX_ITEM_NOTHING) != 0) return INT64_MIN;
+    return (item->flags & SX_ITEM_AGING) == 0 ? sx_item_expires_ns(item) : sx_item_aging_of(item)->l1_ns;
+}
+
+int64_t sx_item_gone_ns(const sx_item *item) {
+    const sx_item_aging *aging = sx_item_aging_of(item);
+    if (aging == NULL) return sx_item_expires_ns(item);
+    int64_t idle_at_ns = aging->idle_ns == 0 ? INT64_MAX : relaxed(&aging->used_ns) + aging->idle_ns;
+    return idle_at_ns < aging->gone_ns ? idle_at_ns : aging->gone_ns;
+}
+
+void sx_item_used(sx_item *item, int64_t now_ns) {
+    sx_item_aging *aging = sx_item_aging_of(item);
+    if (aging == NULL || aging->idle_ns == 0) return;
+    int64_t next_ns = now_ns + aging->idle_ns / 8;
+    /* relaxed: about when, and each is right whichever of several threads comes last */
+    if (now_ns - relaxed(&aging->used_ns) >= aging->idle_ns / 8) atomic_store_explicit(&aging->used_ns, now_ns, memory_order_relaxed);
+    if (next_ns > aging->due_ns) next_ns = aging->due_ns;
+    /* relaxed: as above */
+    if (next_ns > sx_item_expires_ns(item)) atomic_store_explicit(&item->expires_ns, next_ns, memory_order_relaxed);
+}
+
+bool sx_item_is_idle(const sx_item *item, int64_t now_ns) {
+    const sx_item_aging *aging = sx_item_aging_of(item);
+    return aging != NULL && aging->idle_ns != 0 && now_ns < aging->gone_ns && now_ns >= sx_item_gone_ns(item);
 }
 
 size_t sx_item_size(const sx_item *item) {

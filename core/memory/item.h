@@ -41,7 +41,8 @@ typedef struct strata_value {
     uint64_t n;
     uint64_t id;
     int64_t written_ms;
-    int64_t expires_ns;          /* a hit needs no further look before it; with aging, the least of its times */
+    _Atomic int64_t expires_ns;  /* atomic: relaxed; a hit needs no further look before it; with aging, the least of its times,
+                                    which one that may go idle moves on as it is used */
     _Atomic uint64_t generation; /* atomic: relaxed; restamped after revalidation, checked against the trust word */
 } sx_item;
 
@@ -68,6 +69,9 @@ typedef struct sx_item_aging {
     int64_t fresh_ns;           /* its time to live ends */
     int64_t l1_ns;              /* L1 answers by itself until then; at most fresh_ns */
     int64_t gone_ns;            /* it may be used as stale until then; at least l1_ns */
+    int64_t due_ns;             /* the least of these, and of when it is to be refreshed */
+    int64_t idle_ns;            /* L1 forgets it when it was not used for so long; 0 never */
+    _Atomic int64_t used_ns;    /* atomic: relaxed; about when it was used last, to an eighth of idle_ns */
     _Atomic int64_t refresh_ns; /* atomic: relaxed; nobody starts a refresh before; who moves it on starts one */
     _Atomic int64_t failed_ns;  /* atomic: relaxed; until then a failure is not tried again */
 } sx_item_aging;
@@ -87,13 +91,19 @@ uint64_t sx_item_app_version(const sx_item *item);
 sx_item_tagging *sx_item_tagging_of(const sx_item *item);
 /* NULL where it has none. */
 sx_item_aging *sx_item_aging_of(const sx_item *item);
-/* When its time to live ends, and when nobody may use it any more. */
+static inline int64_t sx_item_expires_ns(const sx_item *item) {
+    return atomic_load_explicit(&item->expires_ns, memory_order_relaxed); /* relaxed: stands for itself */
+}
+/* When its time to live ends, until when L1 answers it as fresh, and when nobody may use it any more. */
 static inline int64_t sx_item_fresh_ns(const sx_item *item) {
-    return (item->flags & SX_ITEM_AGING) == 0 ? item->expires_ns : sx_item_aging_of(item)->fresh_ns;
+    return (item->flags & SX_ITEM_AGING) == 0 ? sx_item_expires_ns(item) : sx_item_aging_of(item)->fresh_ns;
 }
-static inline int64_t sx_item_gone_ns(const sx_item *item) {
-    return (item->flags & SX_ITEM_AGING) == 0 ? item->expires_ns : sx_item_aging_of(item)->gone_ns;
-}
+int64_t sx_item_l1_ns(const sx_item *item);
+int64_t sx_item_gone_ns(const sx_item *item);
+/* It is used, at now_ns: where it may go idle, it does so later. Any thread. */
+void sx_item_used(sx_item *item, int64_t now_ns);
+/* Whether it is gone only because nobody used it. */
+bool sx_item_is_idle(const sx_item *item, int64_t now_ns);
 /* Bytes asked from the allocator, and bytes they occupy. */
 size_t sx_item_size(const sx_item *item);
 size_t sx_item_footprint(const sx_item *item);

@@ -40,7 +40,7 @@ static void test_layout(void **state) {
     assert_int_equal(item->id, 2);
     assert_int_equal(sx_item_app_version(item), 3);
     assert_int_equal(item->written_ms, 4);
-    assert_int_equal(item->expires_ns, 5);
+    assert_int_equal(sx_item_expires_ns(item), 5);
     assert_int_equal(atomic_load(&item->generation), 6);
     assert_int_equal(item->ns, 7);
     assert_int_equal(item->partition, 8);

@@ -17,7 +17,7 @@ typedef struct model {
     bool evicts; /* the budget is small: entries may be gone */
 } model;
 
-static bool expired(const model *m, const sx_item *item) { return item->expires_ns <= atomic_load(&m->f.now_ns); }
+static bool expired(const model *m, const sx_item *item) { return sx_item_expires_ns(item) <= atomic_load(&m->f.now_ns); }
 
 static void forget(model *m, uint64_t number) {
     if (m->keys[number].item != NULL) sx_item_release(m->keys[number].item);

@@ -65,6 +65,7 @@ static int32_t check(const strata_namespace_policy *given, strata_error *error) 
     if (!is_span(given->load_timeout_ms)) return refuse(error, "load_timeout_ms", SPAN);
     if (!is_span(given->absent_ttl_ms)) return refuse(error, "absent_ttl_ms", SPAN);
     if (!is_span(given->error_ttl_ms)) return refuse(error, "error_ttl_ms", SPAN);
+    if (!is_span(given->l1_idle_ms)) return refuse(error, "l1_idle_ms", SPAN);
     return STRATA_OK;
 }
 
@@ -86,7 +87,8 @@ int32_t strata_namespace_policy_set(strata_namespace *ns, const strata_namespace
                         .soft_timeout_ms = given->soft_timeout_ms,
                         .load_timeout_ms = given->load_timeout_ms,
                         .absent_ttl_ms = given->absent_ttl_ms,
-                        .error_ttl_ms = given->error_ttl_ms};
+                        .error_ttl_ms = given->error_ttl_ms,
+                        .l1_idle_ms = given->l1_idle_ms};
     sx_lock_acquire(&ns->engine->lock);
     replace_locked(&ns->policy, &policy);
     sx_lock_release(&ns->engine->lock);
@@ -113,7 +115,8 @@ int32_t strata_namespace_policy_get(const strata_namespace *ns, strata_namespace
         .soft_timeout_ms = policy.soft_timeout_ms,
         .load_timeout_ms = policy.load_timeout_ms,
         .absent_ttl_ms = policy.absent_ttl_ms,
-        .error_ttl_ms = policy.error_ttl_ms};
+        .error_ttl_ms = policy.error_ttl_ms,
+        .l1_idle_ms = policy.l1_idle_ms};
     return STRATA_OK;
 }
 
@@ -158,7 +161,7 @@ sx_lifetime sx_policy_nothing(int64_t asked_ms, int64_t policy_ms) {
 
 bool sx_policy_ages(const sx_policy *policy) {
     return policy->l1_ttl_ms != 0 || policy->refresh_percent != 0 || policy->stale_while_refreshing_ms != 0 ||
-           policy->stale_if_failing_ms != 0;
+           policy->stale_if_failing_ms != 0 || policy->l1_idle_ms != 0;
 }
 
 int64_t sx_policy_throttle_ns(const sx_policy *policy) {
@@ -169,18 +172,32 @@ static int64_t in_ms(int64_t now_ns, int64_t ms) {
     return ms < 0 ? now_ns + ms * SX_NS_PER_MS : sx_time_add(now_ns, ms * SX_NS_PER_MS);
 }
 
+/* When the first reader refreshes it, ahead of its end or after it. */
+static int64_t refresh_at(const sx_policy *policy, int64_t fresh_ns, const sx_lifetime *life) {
+    if (policy->refresh_percent == 0 || life->ttl_ms == 0 || fresh_ns == SX_EXPIRES_NEVER) return fresh_ns;
+    return fresh_ns - life->ttl_ms * (100 - policy->refresh_percent) / 100 * SX_NS_PER_MS;
+}
+
 void sx_policy_age(const sx_policy *policy, sx_item *item, int64_t now_ns, int64_t left_ms, const sx_lifetime *life) {
     int64_t fresh_ns = left_ms > SX_TTL_MS_MAX ? SX_EXPIRES_NEVER : in_ms(now_ns, left_ms);
     sx_item_aging *aging = sx_item_aging_of(item);
-    item->expires_ns = fresh_ns;
-    if (aging == NULL) return;
-    int64_t l1_ns = policy->l1_ttl_ms == 0 ? fresh_ns : in_ms(now_ns, policy->l1_ttl_ms);
-    if (l1_ns > fresh_ns) l1_ns = fresh_ns;
-    aging->fresh_ns = fresh_ns;
-    aging->l1_ns = l1_ns;
-    aging->gone_ns = life->stale_ms == 0 || fresh_ns == SX_EXPIRES_NEVER ? l1_ns : in_ms(fresh_ns, life->stale_ms);
-    item->expires_ns = (item->flags & SX_ITEM_NOTHING) == 0 ? l1_ns : INT64_MIN; /* so that no hit takes it for a value */
-    if (policy->refresh_percent == 0 || (item->flags & SX_ITEM_NOTHING) != 0 || life->ttl_ms == 0 || fresh_ns == SX_EXPIRES_NEVER) return;
-    int64_t refresh_ns = fresh_ns - life->ttl_ms * (100 - policy->refresh_percent) / 100 * SX_NS_PER_MS;
-    if (refresh_ns < l1_ns) item->expires_ns = refresh_ns;
+    bool nothing = (item->flags & SX_ITEM_NOTHING) != 0;
+    int64_t expires_ns = fresh_ns;
+    if (aging != NULL) {
+        int64_t l1_ns = policy->l1_ttl_ms == 0 ? fresh_ns : in_ms(now_ns, policy->l1_ttl_ms);
+        if (l1_ns > fresh_ns) l1_ns = fresh_ns;
+        int64_t refresh_ns = refresh_at(policy, fresh_ns, life);
+        aging->fresh_ns = fresh_ns;
+        aging->l1_ns = l1_ns;
+        aging->gone_ns = life->stale_ms == 0 || fresh_ns == SX_EXPIRES_NEVER ? l1_ns : in_ms(fresh_ns, life->stale_ms);
+        aging->due_ns = refresh_ns < l1_ns ? refresh_ns : l1_ns;
+        aging->idle_ns = nothing ? 0 : policy->l1_idle_ms * SX_NS_PER_MS;
+        atomic_store_explicit(&aging->used_ns, now_ns, memory_order_relaxed);       /* relaxed: nobody else has seen it */
+        atomic_store_explicit(&aging->refresh_ns, refresh_ns, memory_order_relaxed); /* relaxed: as above */
+        expires_ns = aging->due_ns;
+        int64_t look_ns = aging->idle_ns == 0 ? INT64_MAX : now_ns + aging->idle_ns / 8;
+        if (look_ns < expires_ns) expires_ns = look_ns;
+    }
+    if (nothing) expires_ns = INT64_MIN; /* so that no hit takes it for a value */
+    atomic_store_explicit(&item->expires_ns, expires_ns, memory_order_relaxed); /* relaxed: as above */
 }

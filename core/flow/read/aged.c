@@ -55,6 +55,7 @@ int32_t sx_aged_answer_pinned(strata_session *session, const strata_namespace *n
         sx_item_retain(item);
         more->refresh = item;
     }
+    sx_item_used(item, now_ns);
     int32_t status = reason == STRATA_REASON_NONE ? STRATA_OK : STRATA_STALE;
     sx_counter_add(&session->counters[status == STRATA_OK ? SX_SESSION_METRIC_L1_HITS : SX_SESSION_METRIC_L1_AGED], 1);
     sx_result_pinned(out, status, item, now_ns, staleness_us);

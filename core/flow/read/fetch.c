@@ -408,6 +408,7 @@ static void same_version(sx_flight *flight, sx_item *item) {
         return;
     }
     add(engine, SX_FLOW_METRIC_REVALIDATED);
+    sx_item_used(item, sx_loop_now_ns(engine->loop));
     sx_flight_answer_on_loop(flight, SX_FLIGHT_EVERYONE, STRATA_OK, source, item);
     sx_item_release(item);
     sx_flight_round_over_on_loop(flight);
@@ -425,7 +426,7 @@ static void front_done(sx_store_op *op, int32_t status, const sx_resp *reply) {
     }
     bool same = reply->type == SX_RESP_STRING &&
                 sx_envelope_decode_front(reply->text, reply->size, &front) == SX_ENVELOPE_VALUE &&
-                front.n == item->n && (front.id == item->id || SX_BROKEN(version_id)) && sx_loop_now_ns(engine->loop) < item->expires_ns;
+                front.n == item->n && (front.id == item->id || SX_BROKEN(version_id)) && sx_loop_now_ns(engine->loop) < sx_item_l1_ns(item);
     flight->candidate = NULL;
     if (!same) {
         sx_item_release(item);

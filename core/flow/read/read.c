@@ -46,7 +46,7 @@ static int32_t peek_unproven(strata_session *session, const strata_namespace *ns
         out->reason = STRATA_REASON_UNPROVEN;
         return STRATA_STALE;
     }
-    if (more != NULL && item->n != 0 && now_ns < item->expires_ns && (trusted || policy != SX_UNTRUSTED_BYPASS)) {
+    if (more != NULL && item->n != 0 && now_ns < sx_item_l1_ns(item) && (trusted || policy != SX_UNTRUSTED_BYPASS)) {
         sx_item_retain(item);
         more->candidate = item;
     }
@@ -116,7 +116,7 @@ int32_t sx_read_peek(strata_session *session, uint64_t hash, uint32_t partition,
     sx_epoch_pin(session->record);
     sx_item *item = sx_l1_find_pinned(engine->l1, hash, ns->index, key.data, key.size);
     int64_t now_ns = item == NULL ? 0 : sx_engine_now(engine);
-    if (item == NULL || now_ns >= item->expires_ns)
+    if (item == NULL || now_ns >= sx_item_expires_ns(item))
         return peek_aged(session, ns, word, lease_ns, generation, item, out, more);
     bool same = is_same(engine, item, now_ns, generation, &lease_ns), trusted = is_trusted(now_ns, lease_ns);
     if (SX_UNLIKELY(!trusted || !same))

@@ -51,7 +51,7 @@ static bool is_served(strata *engine, uint64_t hash, const sx_item *item) {
     if (there && stamped == (generation | SX_ITEM_TAGGED))
         proven = sx_marks_check_pinned(engine, item, now_ns, &lease_ns) == SX_VALID;
     sx_epoch_unpin(engine->loop_record);
-    return there && proven && now_ns < lease_ns && now_ns < item->expires_ns;
+    return there && proven && now_ns < lease_ns && now_ns < sx_item_l1_ns(item);
 }
 
 static void ask(sx_audit_check *check);
@@ -112,7 +112,7 @@ static void asked(sx_store_op *op, int32_t status, const sx_resp *reply) {
     if (is_same(check->item, reply)) {
         if (check->again) count(engine, SX_FLOW_METRIC_AUDIT_IN_FLIGHT); /* restored: it was a moment's difference */
     } else if (!served) {
-        bool expired = sx_loop_now_ns(engine->loop) >= check->item->expires_ns;
+        bool expired = sx_loop_now_ns(engine->loop) >= sx_item_l1_ns(check->item);
         count(engine, expired ? SX_FLOW_METRIC_AUDIT_EXPIRED : SX_FLOW_METRIC_AUDIT_IN_FLIGHT);
     } else if (!check->again) {
         check->again = true;
