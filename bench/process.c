@@ -53,7 +53,7 @@ static void set_extra(strata_config *config, const bench_list *list, int32_t *st
     }
 }
 
-static int32_t configure(const bench_run *run, strata_config **out, strata_error *error) {
+static int32_t configure(const bench_run *run, uint32_t index, strata_config **out, strata_error *error) {
     static const char *const modes[] = {"cluster", "standalone", "none"};
     const bench_settings *settings = &run->settings;
     char bytes[32];
@@ -64,6 +64,12 @@ static int32_t configure(const bench_run *run, strata_config **out, strata_error
     set_option(*out, "l1.bytes", bytes, &status, error);
     set_option(*out, "l2.mode", modes[settings->l2], &status, error);
     if (settings->l2 != BENCH_L2_NONE) set_option(*out, "l2.nodes", run->nodes, &status, error);
+    if (settings->snapshot != NULL) {
+        char path[512];
+        snprintf(path, sizeof path, "%.400s/process-%u.hot", settings->snapshot, index);
+        set_option(*out, "warm.snapshot_path", path, &status, error);
+        set_option(*out, "warm.snapshot_every", "1s", &status, error);
+    }
     set_extra(*out, &settings->config, &status, error);
     return status;
 }
@@ -73,12 +79,12 @@ static void log_line(void *context, strata_log_level level, const char *line) {
     if (level <= STRATA_LOG_WARN) fprintf(stderr, "[%d] %s\n", report->pid, line);
 }
 
-static int32_t open_engine(bench_run *run, bench_process_report *report, strata **engine,
-                           strata_namespace **ns) {
+static int32_t open_engine(bench_run *run, uint32_t index, strata **engine, strata_namespace **ns) {
+    bench_process_report *report = &run->shared->processes[index];
     strata_config *config = NULL;
     strata_error error = {0};
     char text[64];
-    int32_t status = configure(run, &config, &error);
+    int32_t status = configure(run, index, &config, &error);
     strata_open_options options = {
         .struct_size = sizeof options, .config = config, .log = log_line, .log_context = report};
     if (status == STRATA_OK) status = strata_open(&options, engine, &error);
@@ -95,6 +101,15 @@ static int32_t open_engine(bench_run *run, bench_process_report *report, strata 
         report->staleness_max_ns = bench_duration_ns(text);
     run->database.staleness_max_ns = report->staleness_max_ns;
     return strata_namespace_open(*engine, run->namespace_name, 1, ns);
+}
+
+/* What its predecessor had; traffic does not wait for it. */
+static int32_t begin_warm(bench_process_engine *opened, const bench_run *run) {
+    strata_error error = {0};
+    if (run->settings.snapshot == NULL || !opened->report->restarted) return STRATA_OK;
+    int32_t status = strata_warm_snapshot(opened->engine, NULL, NULL, &opened->warm, &error);
+    if (status != STRATA_OK) snprintf(opened->report->error, sizeof opened->report->error, "%s", error.text);
+    return status;
 }
 
 /* ---- threads ------------------------------------------------------------------------------------------------ */
@@ -169,7 +184,8 @@ bool bench_process_open(bench_process_engine *opened, bench_run *run, uint32_t i
     signal(SIGINT, SIG_IGN); /* the parent hears it and tells us to stop */
     signal(SIGTERM, SIG_IGN);
     report->pid = (int32_t)getpid();
-    report->open_status = open_engine(run, report, &opened->engine, &opened->ns);
+    report->open_status = open_engine(run, index, &opened->engine, &opened->ns);
+    if (report->open_status == STRATA_OK) report->open_status = begin_warm(opened, run);
     if (report->open_status == STRATA_OK && bench_loader_start(&opened->loader, run) != 0)
         report->open_status = STRATA_E_SYSTEM;
     if (report->open_status != STRATA_OK && opened->engine != NULL) (void)strata_close(opened->engine, CLOSE_DEADLINE_MS);
@@ -178,6 +194,7 @@ bool bench_process_open(bench_process_engine *opened, bench_run *run, uint32_t i
 }
 
 void bench_process_close(bench_process_engine *opened) {
+    strata_warm_close(opened->warm);
     bench_loader_stop(&opened->loader);
     opened->report->close_status = strata_close(opened->engine, CLOSE_DEADLINE_MS);
 }

@@ -12,6 +12,7 @@ typedef struct bench_process_engine {
     strata *engine;
     strata_namespace *ns;
     bench_loader loader;
+    strata_warm *warm; /* NULL: it began cold */
 } bench_process_engine;
 
 /* In a process just forked: opens an engine and says in the report that it is ready, or why not; false then. */

@@ -56,6 +56,7 @@ typedef struct bench_settings {
     uint8_t pin;
     const char *restart; /* "PROCESS@SECONDS"; NULL for none */
     uint32_t restart_process;
+    const char *snapshot; /* folder of the hot sets; NULL for none */
     double restart_seconds; /* after recording began */
     uint32_t arrivals;    /* bench_arrivals */
     uint64_t deadline_ms; /* 0: the engine's */

@@ -83,6 +83,8 @@ static const bench_option rows[] = {
      "kill, pause (+ for how long), restart, flush, clients or failover, so long after recording began; repeatable", NULL},
     {"restart", BENCH_OPTION_TEXT, "PROCESS@SECONDS", NULL, 0, 0, NULL, FIELD(restart),
      "kill a process of ours so long after recording began, and start another in its place", NULL},
+    {"snapshot", BENCH_OPTION_TEXT, "FOLDER", NULL, 0, 0, NULL, FIELD(snapshot),
+     "each process writes the names of its hot set there every second; the one that --restart starts reads its predecessor's", NULL},
     {"l1-bytes", BENCH_OPTION_BYTES, "BYTES", "8MiB", 1048576, 1e15, NULL, FIELD(l1_bytes),
      "budget of each process's L1", NULL},
     {"config", BENCH_OPTION_LIST, "NAME=VALUE", NULL, 0, 0, NULL, FIELD(config),
@@ -132,6 +134,7 @@ static const bench_option_rule rules[] = {
     {"fault", BENCH_RULE_CONFLICTS, "nodes"},
     {"restart", BENCH_RULE_CONFLICTS, "passes"},
     {"restart", BENCH_RULE_CONFLICTS, "find-max"},
+    {"snapshot", BENCH_RULE_NEEDS, "restart"},
 };
 
 #define WORDS(...) (const char *const[]){__VA_ARGS__, NULL}

@@ -134,14 +134,17 @@ static uint64_t reverse(uint64_t v) {
     return __builtin_bswap64(v);
 }
 
-/* The entries of the group at the cursor, and the next cursor: all that have the group's bits, seen under its latch. */
-static uint32_t walk_group(sx_l1 *l1, uint64_t *cursor, sx_item **items) {
+/* The entries of the group at the cursor, and the next cursor: all that have the group's bits, seen under its latch. heats may be
+   NULL. */
+static uint32_t walk_group(sx_l1 *l1, uint64_t *cursor, sx_item **items, uint8_t *heats) {
     sx_l1_group *group = sx_l1_group_lock(l1, reverse(*cursor));
     uint32_t level = sx_l1_level_locked(group);
     uint32_t count = 0;
     for (uint32_t position = 0; position < SX_L1_POSITIONS; position++) {
         sx_item *item = sx_l1_slot_item(sx_l1_slot_get_locked(group, position));
-        if (item != NULL) items[count++] = item;
+        if (item == NULL) continue;
+        if (heats != NULL) heats[count] = sx_l1_heat_locked(group, position);
+        items[count++] = item;
     }
     sx_l1_latch_release(&group->latch);
     if (level == 0) *cursor = 0;
@@ -154,10 +157,23 @@ void sx_l1_walk(sx_l1 *l1, sx_epoch_record *record, uint64_t *cursor, uint32_t b
     sx_item *items[SX_L1_POSITIONS];
     sx_epoch_pin(record);
     for (uint32_t i = 0; i < budget; i++) {
-        uint32_t count = walk_group(l1, cursor, items);
+        uint32_t count = walk_group(l1, cursor, items, NULL);
         for (uint32_t k = 0; k < count; k++) {
             if (visit(context, items[k])) sx_l1_remove_item(l1, record, sx_l1_item_hash(l1, items[k]), items[k]);
         }
+        if (*cursor == 0) break;
+    }
+    sx_epoch_unpin(record);
+}
+
+void sx_l1_walk_heats(sx_l1 *l1, sx_epoch_record *record, uint64_t *cursor, uint32_t budget,
+                      void (*visit)(void *context, sx_item *item, uint32_t heat), void *context) {
+    sx_item *items[SX_L1_POSITIONS];
+    uint8_t heats[SX_L1_POSITIONS];
+    sx_epoch_pin(record);
+    for (uint32_t i = 0; i < budget; i++) {
+        uint32_t count = walk_group(l1, cursor, items, heats);
+        for (uint32_t k = 0; k < count; k++) visit(context, items[k], heats[k]);
         if (*cursor == 0) break;
     }
     sx_epoch_unpin(record);

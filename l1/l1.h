@@ -109,6 +109,12 @@ bool sx_l1_remove_item(sx_l1 *l1, sx_epoch_record *record, uint64_t hash, sx_ite
 void sx_l1_walk(sx_l1 *l1, sx_epoch_record *record, uint64_t *cursor, uint32_t budget,
                 bool (*visit)(void *context, sx_item *item), void *context);
 
+/* The same for who only looks and wants to know how hot each entry is: 0 .. SX_L1_HEATS - 1, the last those that the policy would
+   evict last. Heats are hints: they say how entries of one table compare, and change with every hit and insertion. */
+#define SX_L1_HEATS 8u
+void sx_l1_walk_heats(sx_l1 *l1, sx_epoch_record *record, uint64_t *cursor, uint32_t budget,
+                      void (*visit)(void *context, sx_item *item, uint32_t heat), void *context);
+
 /* The keeper's round: brings memory under the budget, expires with bounded work. record is the keeper's. Returns whether
    more work is waiting. */
 bool sx_l1_maintain_on_keeper(sx_l1 *l1, sx_epoch_record *record, int64_t now_ns);

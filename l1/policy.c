@@ -202,6 +202,16 @@ uint32_t sx_l1_victim_locked(sx_l1 *l1, sx_l1_group *group) {
                      : victim_by_age_locked(group, &t, policy == SX_L1_POLICY_CLOCK);
 }
 
+/* By queues: by hits counted, a hit not counted yet (which is a late one) for two, and main before probation. By recency: a hit
+   not counted yet, then eighths of the greatest age. */
+uint8_t sx_l1_heat_locked(sx_l1_group *group, uint32_t position) {
+    uint32_t policy = sx_l1_policy_get(group, position), hit = (policy & SX_L1_HIT) != 0;
+    if ((group->books & SX_L1_BY_QUEUES) == 0) return (uint8_t)(hit ? SX_L1_HEATS - 1 : (RECENCY_AGE - (policy & RECENCY_AGE)) / 19);
+    if ((policy & SX_L1_MAIN) == 0) return (uint8_t)(2 * hit);
+    return (uint8_t)(1 + (policy & MAIN_HITS) + 2 * hit);
+}
+_Static_assert(1 + MAIN_HITS + 2 < SX_L1_HEATS && RECENCY_AGE / 19 < SX_L1_HEATS - 1, "heats are SX_L1_HEATS");
+
 /* What a slot has of the hash, so that a victim's line is not needed: among the ghosts of one group a stranger meets one
    in 150 times. Never 0, which is an empty ghost. */
 static uint16_t fingerprint(uint64_t slot_or_hash) {

@@ -375,6 +375,8 @@ static inline uint32_t sx_l1_least_class(size_t footprint, const sx_l1 *l1) {
     uint32_t class = sx_l1_size_class(footprint);
     return class > 2 && sx_l1_by_queues(sx_l1_policy_of(l1)) ? class - 2 : 0;
 }
+/* How late it would be its turn, 0 .. SX_L1_HEATS - 1. */
+uint8_t sx_l1_heat_locked(sx_l1_group *group, uint32_t position);
 /* The policy byte of a new entry: time moves on, and a key that was evicted lately enters main. */
 uint8_t sx_l1_arrival_locked(const sx_l1 *l1, sx_l1_shard *shard, sx_l1_group *group, uint64_t hash, uint32_t class);
 uint32_t sx_l1_count_locked(sx_l1_group *group);

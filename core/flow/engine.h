@@ -169,6 +169,7 @@ struct strata {
     uint32_t namespace_count; /* of those in names, by index */
     strata_namespace *namespaces[SX_NAMESPACES_MAX];
     int64_t past[SX_SESSION_METRIC_COUNT]; /* counters of closed sessions */
+    uint32_t warmings; /* whose threads may call the engine */
 
     /* owner: loop */
     sx_publish publish;
@@ -197,6 +198,7 @@ struct strata {
     pthread_mutex_t keeper_mutex;
     pthread_cond_t keeper_wake;
     bool keeper_stop; /* lock: keeper_mutex */
+    struct sx_snapshots *snapshots; /* const after open; NULL where none are written */
 };
 
 typedef enum sx_mail_kind { SX_MAIL_OP, SX_MAIL_LOAD, SX_MAIL_BATCH } sx_mail_kind;
@@ -267,6 +269,7 @@ struct strata_session {
     uint32_t free_count;
     uint32_t depth;             /* waits within loaders within waits */
     bool closing;
+    bool apart;                 /* const before its first read: that is not counted as the program's */
     struct strata_session *thread_next; /* the thread's sessions of this engine */
     /* lock: engine */
     struct strata_session *next, *previous;
@@ -515,6 +518,12 @@ int32_t sx_fetch_item_on_loop(strata *engine, const strata_namespace *ns, uint32
    once after that. Stripe lock held. */
 bool sx_sweep_forget_locked(sx_op *op);
 void sx_sweep_cut_off_on_loop(strata *engine);
+
+/* Names the keys of a namespace that match a pattern, as L2 holds them, to take, on the loop, until that answers anything but
+   STRATA_OK (then done is told STRATA_E_CANCELLED). take is not called any more once the session is closed. STRATA_PENDING: done is
+   told, once; STRATA_MISS: there is no L2. */
+int32_t sx_sweep_collect(strata_session *session, strata_namespace *ns, strata_bytes pattern, uint32_t keys_per_s,
+                         int32_t (*take)(void *context, const void *key, size_t size), void *context, strata_done_fn done, void *user);
 
 /* renew.c */
 /* Every partition publishes PATTERN; then a sweep's op, which is taken from *op (NULL: nobody waits), ends, with status where

@@ -11,6 +11,7 @@
 /* A thread may take a lock only while every lock it holds has a lower rank. Callbacks run with none held. */
 enum {
     SX_RANK_ENGINE = 10,   /* sessions and namespaces of an engine */
+    SX_RANK_WARM = 20,     /* what is told of one warming */
     SX_RANK_FLIGHT = 30,   /* a stripe of flights */
     SX_RANK_MARKS = 40,    /* markers of tags */
     SX_RANK_EPOCH = 50,    /* records and retired batches */

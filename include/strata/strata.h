@@ -544,5 +544,6 @@ STRATA_API int32_t strata_invalidate_wait(strata_session *session, strata_namesp
 #include <strata/groups.h>
 #include <strata/key.h>
 #include <strata/policy.h>
+#include <strata/warm.h>
 
 #endif

@@ -60,6 +60,9 @@ int32_t strata_close(strata *engine, uint32_t deadline_ms) {
     if (sx_engine_forked(engine)) return STRATA_E_FORKED;
     assert(!sx_loop_is_current(engine->loop));
     atomic_store_explicit(engine->live, SX_LIVE_CLOSED, memory_order_relaxed); /* relaxed: only makes calls refuse */
+    sx_lock_acquire(&engine->lock);
+    while (engine->warmings != 0) pthread_cond_wait(&engine->changed, &engine->lock.mutex); /* they see that it is closed */
+    sx_lock_release(&engine->lock);
     bool drained = drain(engine, deadline_ms);
     engine->stop_task.run_on_loop = stop_on_loop;
     sx_loop_post(engine->loop, &engine->stop_task);

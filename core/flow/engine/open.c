@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "core/flow/engine.h"
+#include "core/flow/warm/warm.h"
 
 /* ---- references ---------------------------------------------------------------------------------------------- */
 
@@ -229,12 +230,14 @@ static int32_t create_rooms(strata *engine, const strata_open_options *options, 
     if (status != STRATA_OK) return status;
     sx_engine_apply_hot(engine);
     status = sx_keeper_start(engine);
+    if (status == STRATA_OK) status = sx_snapshots_start(engine);
     if (status == STRATA_OK) status = sx_loop_start(engine->loop);
     return status;
 }
 
 /* Takes down what create_rooms left behind; what sessions may still need goes with the last reference. */
 void sx_engine_take_down(strata *engine) {
+    sx_snapshots_stop(engine);
     sx_keeper_stop(engine);
     /* The loop knows no flight any more, but a load that was finished before may still be about to post its own. */
     while (atomic_load_explicit(&engine->posters, memory_order_acquire) != 0) /* [order: loop-posters] */

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "core/flow/engine.h"
+#include "core/flow/warm/warm.h"
 
 static const sx_option flow_rows[] = {
     {.name = "flow.deadline",
@@ -69,7 +70,7 @@ static const sx_option flow_rows[] = {
 static const sx_option_table flow_options = {flow_rows, sizeof flow_rows / sizeof *flow_rows};
 
 const sx_option_table *const sx_option_tables[] = {&sx_l1_options, &sx_store_options, &sx_redis_options,
-                                                   &sx_coherence_options, &flow_options};
+                                                   &sx_coherence_options, &flow_options, &sx_warm_options};
 const size_t sx_option_table_count = sizeof sx_option_tables / sizeof *sx_option_tables;
 
 static void put(_Atomic int64_t *option, int64_t value) {

@@ -119,7 +119,8 @@ void strata_session_close(strata_session *session) {
     if (session->previous != NULL) session->previous->next = session->next;
     else engine->sessions = session->next;
     if (session->next != NULL) session->next->previous = session->previous;
-    for (uint32_t i = 0; i < SX_SESSION_METRIC_COUNT; i++) engine->past[i] += sx_counter_read(&session->counters[i]);
+    for (uint32_t i = 0; i < SX_SESSION_METRIC_COUNT && !session->apart; i++)
+        engine->past[i] += sx_counter_read(&session->counters[i]);
     sx_lock_release(&engine->lock);
     sx_counter_add_shared(&engine->counters[SX_FLOW_METRIC_SESSIONS], -1);
     session_free(session);

@@ -84,6 +84,14 @@ const sx_metric_row sx_flow_metrics[SX_FLOW_METRIC_COUNT] = {
                                             "invalidations that recovery had no room to remember", 0},
     [SX_FLOW_METRIC_RECOVERY_CLEARED] = {"recovery.cleared", "operations",
                                          "partitions in which a namespace was cleared again, or for such invalidations", 0},
+    [SX_FLOW_METRIC_WARM_RUNNING] = {"warm.running", "1", "warmings under way", 1},
+    [SX_FLOW_METRIC_WARM_ASKED] = {"warm.asked", "operations", "keys that warmings asked for", 0},
+    [SX_FLOW_METRIC_WARM_WARMED] = {"warm.warmed", "operations", "of these, found or loaded", 0},
+    [SX_FLOW_METRIC_WARM_ABSENT] = {"warm.absent", "operations", "of these, held nowhere", 0},
+    [SX_FLOW_METRIC_WARM_FAILED] = {"warm.failed", "operations", "of these, not answered", 0},
+    [SX_FLOW_METRIC_SNAPSHOTS] = {"warm.snapshots", "operations", "snapshots of the hot set written", 0},
+    [SX_FLOW_METRIC_SNAPSHOT_ENTRIES] = {"warm.snapshot_entries", "1", "entries of the last one", 1},
+    [SX_FLOW_METRIC_SNAPSHOT_FAILURES] = {"warm.snapshot_failures", "operations", "snapshots that could not be written", 0},
     [SX_FLOW_METRIC_AUDIT_CHECKED] = {"audit.checked", "1", "entries of L1 compared with L2", 0},
     [SX_FLOW_METRIC_AUDIT_IN_FLIGHT] = {"audit.in_flight", "1",
                                         "of these, different, but replaced, or no longer trusted, within the bound", 0},
@@ -99,7 +107,7 @@ const sx_metric_row sx_flow_metrics[SX_FLOW_METRIC_COUNT] = {
 static int64_t read_session(strata *engine, uint32_t metric) {
     int64_t sum = engine->past[metric]; /* lock: engine */
     for (const strata_session *s = engine->sessions; s != NULL; s = s->next)
-        sum += sx_counter_read(&s->counters[metric]);
+        sum += s->apart ? 0 : sx_counter_read(&s->counters[metric]);
     return sum;
 }
 static int64_t read_flow(strata *engine, uint32_t metric) {

@@ -34,6 +34,8 @@ struct sx_sweep {
     bool ended;
     strata_progress_fn progress;
     void *progress_user;
+    int32_t (*take)(void *context, const void *key, size_t size); /* what is found is told to, and left alone; NULL: invalidated */
+    void *take_context;
     uint32_t keys_per_s;
     bool waiting;              /* for the timer */
     uint64_t found, invalidated;
@@ -161,7 +163,8 @@ static void step(struct sx_sweep *sweep) {
         return;
     }
     if (sweep->node == NULL && !choose(sweep)) {
-        announce(sweep);
+        if (sweep->take != NULL) end(sweep, sweep->status);
+        else announce(sweep);
         return;
     }
     if (sweep->node == NULL || sweep->rounds > ROUNDS_MAX) {
@@ -227,25 +230,35 @@ static void node_over(struct sx_sweep *sweep) {
     sweep->node = NULL;
 }
 
+/* False where the session closes. Else its close waits until telling_over. */
+static bool telling_begins(struct sx_sweep *sweep) {
+    sx_flights_lock(sweep->engine->flights, 0);
+    sweep->telling = !sweep->left;
+    bool telling = sweep->telling;
+    sx_flights_unlock(sweep->engine->flights, 0);
+    return telling;
+}
+
+/* False where the session closes by now: then the sweep must end its op. */
+static bool telling_over(struct sx_sweep *sweep) {
+    sx_flights_lock(sweep->engine->flights, 0);
+    sweep->telling = false;
+    bool stays = !sweep->left;
+    sx_flights_unlock(sweep->engine->flights, 0);
+    return stays;
+}
+
 /* False where the call is to end. The session's close waits until progress has returned. */
 static bool tell(struct sx_sweep *sweep) {
     strata *engine = sweep->engine;
     if (sweep->progress == NULL) return true;
-    sx_flights_lock(engine->flights, 0);
-    sweep->telling = !sweep->left;
-    bool telling = sweep->telling;
-    sx_flights_unlock(engine->flights, 0);
-    if (!telling) return false;
+    if (!telling_begins(sweep)) return false;
     strata_pattern_progress progress = {.found = sweep->found,
                                         .invalidated = sweep->invalidated,
                                         .partitions_done = sweep->done,
                                         .partitions = engine->partitions};
     bool more = sweep->progress(sweep->progress_user, &progress) == 0;
-    sx_flights_lock(engine->flights, 0);
-    sweep->telling = false;
-    more = more && !sweep->left;
-    sx_flights_unlock(engine->flights, 0);
-    return more;
+    return telling_over(sweep) && more;
 }
 
 static void batch_over(struct sx_sweep *sweep) {
@@ -262,18 +275,23 @@ static void key_over(void *context, int32_t status) {
     batch_over(sweep);
 }
 
+/* STRATA_OK, and which key of ours it is; STRATA_MISS, it is another's. */
+static int32_t decode(struct sx_sweep *sweep, const sx_resp *name, sx_publish_key *key) {
+    strata *engine = sweep->engine;
+    *key = (sx_publish_key){.ns = sweep->ns->name, .ns_size = sweep->ns->name_size, .ns_version = sweep->ns->version};
+    int32_t ours = name->type != SX_RESP_STRING ? STRATA_MISS : sx_publish_decode_name(&engine->publish, engine->partitions, name, key);
+    if (ours < 0 && sweep->status == STRATA_OK) sweep->status = ours;
+    return ours;
+}
+
 static void invalidate_all(struct sx_sweep *sweep, const sx_resp *names) {
     strata *engine = sweep->engine;
     int64_t now_ns = sx_loop_now_ns(engine->loop);
     uint32_t count = 0;
     sweep->under_way = 1; /* for who starts them */
     for (uint32_t i = 0; i < names->count; i++) {
-        sx_publish_key key = {.ns = sweep->ns->name, .ns_size = sweep->ns->name_size, .ns_version = sweep->ns->version};
-        int32_t ours = names->items[i].type != SX_RESP_STRING
-                           ? STRATA_MISS
-                           : sx_publish_decode_name(&engine->publish, engine->partitions, &names->items[i], &key);
-        if (ours < 0 && sweep->status == STRATA_OK) sweep->status = ours;
-        if (ours != STRATA_OK) continue;
+        sx_publish_key key;
+        if (decode(sweep, &names->items[i], &key) != STRATA_OK) continue;
         count++;
         sweep->under_way++;
         sx_write_invalidate_on_loop(engine, sweep->ns, key.key, key.key_size, now_ns + SCAN_NS, key_over, sweep);
@@ -282,6 +300,19 @@ static void invalidate_all(struct sx_sweep *sweep, const sx_resp *names) {
     if (sweep->next_ns < now_ns) sweep->next_ns = now_ns;
     sweep->next_ns += (int64_t)count * SX_NS_PER_S / sweep->keys_per_s;
     batch_over(sweep);
+}
+
+/* Tells of all that was found, and goes on where that is wanted. */
+static void take_all(struct sx_sweep *sweep, const sx_resp *names) {
+    bool more = telling_begins(sweep);
+    for (uint32_t i = 0; i < names->count && more; i++) {
+        sx_publish_key key;
+        if (decode(sweep, &names->items[i], &key) == STRATA_OK) more = sweep->take(sweep->take_context, key.key, key.key_size) == STRATA_OK;
+    }
+    more = telling_over(sweep) && more;
+    sweep->under_way = 1;
+    if (more) batch_over(sweep);
+    else end(sweep, STRATA_E_CANCELLED);
 }
 
 static void scanned(sx_store_op *op, int32_t status, const sx_resp *reply) {
@@ -301,7 +332,8 @@ static void scanned(sx_store_op *op, int32_t status, const sx_resp *reply) {
     }
     memcpy(sweep->cursor, reply->items[0].text, reply->items[0].size);
     sweep->cursor[reply->items[0].size] = 0;
-    invalidate_all(sweep, &reply->items[1]);
+    if (sweep->take != NULL) take_all(sweep, &reply->items[1]);
+    else invalidate_all(sweep, &reply->items[1]);
 }
 
 /* ---- its beginning --------------------------------------------------------------------------------------------- */
@@ -334,6 +366,8 @@ typedef struct sweep_call {
     strata_done_fn done;
     void *user;
     bool sync;
+    int32_t (*take)(void *context, const void *key, size_t size);
+    void *take_context;
 } sweep_call;
 
 static int32_t check(const sweep_call *call) {
@@ -352,6 +386,7 @@ static int32_t start(const sweep_call *call, sx_op **out) {
     if (status != STRATA_OK) return status;
     strata *engine = call->session->engine;
     const strata_pattern_options *options = call->options;
+    if (!engine->l2_on && call->take != NULL) return STRATA_MISS;
     if (!engine->l2_on) return strata_clear(call->session, call->ns, NULL, NULL, NULL); /* nobody to ask which keys there are */
     if (!sx_pending_fits(engine, cost_of(engine))) return STRATA_E_OVERLOADED;
     sx_op *op = sx_session_op(call->session, SX_OP_INVALIDATE, NULL, call->done, call->user);
@@ -368,6 +403,8 @@ static int32_t start(const sweep_call *call, sx_op **out) {
     sweep->keys_per_s = options == NULL || options->keys_per_s == 0 ? KEYS_PER_S : options->keys_per_s;
     sweep->progress = options == NULL ? NULL : options->progress;
     sweep->progress_user = options == NULL ? NULL : options->progress_user;
+    sweep->take = call->take;
+    sweep->take_context = call->take_context;
     sweep->pattern_size = (uint32_t)call->pattern.size;
     memcpy(sweep->pattern, call->pattern.data, call->pattern.size);
     sx_command_init(&sweep->store_op.request.command, &engine->alloc);
@@ -380,19 +417,27 @@ static int32_t start(const sweep_call *call, sx_op **out) {
     return STRATA_PENDING;
 }
 
+int32_t sx_sweep_collect(strata_session *session, strata_namespace *ns, strata_bytes pattern, uint32_t keys_per_s,
+                         int32_t (*take)(void *context, const void *key, size_t size), void *context, strata_done_fn done, void *user) {
+    sx_op *op;
+    strata_pattern_options options = {.struct_size = sizeof options, .keys_per_s = keys_per_s};
+    sweep_call call = {session, ns, pattern, &options, done, user, false, take, context};
+    return start(&call, &op);
+}
+
 /* ---- public ---------------------------------------------------------------------------------------------------- */
 
 int32_t strata_invalidate_pattern(strata_session *session, strata_namespace *ns, strata_bytes pattern,
                                   const strata_pattern_options *options, strata_done_fn done, void *user) {
     sx_op *op;
-    sweep_call call = {session, ns, pattern, options, done, user, false};
+    sweep_call call = {session, ns, pattern, options, done, user, false, NULL, NULL};
     return start(&call, &op);
 }
 
 int32_t strata_invalidate_pattern_wait(strata_session *session, strata_namespace *ns, strata_bytes pattern,
                                        const strata_pattern_options *options) {
     sx_op *op = NULL;
-    sweep_call call = {session, ns, pattern, options, NULL, NULL, true};
+    sweep_call call = {session, ns, pattern, options, NULL, NULL, true, NULL, NULL};
     int32_t status = start(&call, &op);
     if (status != STRATA_PENDING) return status;
     sx_session_await(session, &op->arrived);

@@ -1,0 +1,329 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Snapshots of the hot set as files: what is written is read, hottest first; what was changed in any way is refused, with its
+   reason, and nothing of it is used. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+#include <xxhash.h>
+
+#include "core/flow/warm/warm.h"
+#include "tests/support/engine.h"
+
+static char folder[] = "/tmp/strata-snapshot-XXXXXX";
+static char path[64];
+
+static int setup(void **state) {
+    (void)state;
+    if (mkdtemp(folder) == NULL) return -1;
+    snprintf(path, sizeof path, "%s/hot", folder);
+    return 0;
+}
+
+static int teardown(void **state) {
+    (void)state;
+    (void)unlink(path);
+    return rmdir(folder); /* which fails where something else was left there */
+}
+
+typedef struct side {
+    strata *engine;
+    strata_namespace *ns;
+    strata_session *session;
+} side;
+
+static side open_side(const char *policy, const char *bytes) {
+    side s = {.engine = test_engine_open(TEST_OPTIONS("l2.mode", "none", "l1.policy", policy, "l1.bytes", bytes), NULL)};
+    s.ns = test_engine_ns(s.engine, "users");
+    s.session = test_engine_session(s.engine);
+    return s;
+}
+
+static void close_side(side *s) {
+    strata_session_close(s->session);
+    assert_int_equal(strata_close(s->engine, 1000), STRATA_OK);
+}
+
+static void set_many(side *s, int count) {
+    char key[32];
+    for (int i = 0; i < count; i++) {
+        snprintf(key, sizeof key, "key:%d", i);
+        assert_int_equal(test_set(s->session, s->ns, key, "value"), STRATA_OK);
+    }
+}
+
+static uint64_t write_file(side *s, uint64_t most) {
+    uint64_t written = 0;
+    strata_error error = {0};
+    if (strata_snapshot_write(s->engine, path, most, &written, &error) != STRATA_OK) fail_msg("%s", error.text);
+    return written;
+}
+
+/* ---- what is written ---- */
+
+static void what_is_written_is_read(void **state) {
+    (void)state;
+    enum { KEYS = 20000 };
+    side s = open_side("s3fifo", "64MiB");
+    set_many(&s, KEYS);
+    strata_namespace *other = test_engine_ns(s.engine, "orders");
+    assert_int_equal(test_set(s.session, other, "one", "value"), STRATA_OK);
+    assert_int_equal(write_file(&s, 0), KEYS + 1);
+    static sx_snapshot_reader reader;
+    static char seen[KEYS];
+    strata_error error = {0};
+    sx_snapshot_name name;
+    sx_snapshot_entry entry;
+    assert_int_equal(sx_snapshot_open(&reader, path, &error), STRATA_OK);
+    assert_int_equal(reader.head.namespaces, 2);
+    assert_true(sx_snapshot_next_name(&reader, &name));
+    assert_string_equal(name.text, "users");
+    assert_int_equal(name.version, 1);
+    assert_true(sx_snapshot_next_name(&reader, &name));
+    assert_string_equal(name.text, "orders");
+    int count = 0, orders = 0;
+    while (sx_snapshot_next_entry(&reader, &entry)) {
+        assert_int_equal(entry.value_size, 5);
+        if (entry.ns == 1) {
+            orders++;
+            continue;
+        }
+        char key[32] = "";
+        memcpy(key, entry.key, entry.key_size);
+        seen[atoi(key + 4)]++;
+        count++;
+    }
+    assert_int_equal(count, KEYS);
+    assert_int_equal(orders, 1);
+    for (int i = 0; i < KEYS; i++) assert_int_equal(seen[i], 1);
+    sx_snapshot_close(&reader);
+    struct stat facts;
+    assert_int_equal(stat(path, &facts), 0);
+    assert_int_equal(facts.st_mode & 0777, 0600);
+    assert_int_equal(test_metric(s.engine, "warm.snapshots"), 1);
+    assert_int_equal(test_metric(s.engine, "warm.snapshot_entries"), KEYS + 1);
+    close_side(&s);
+}
+
+/* Of 20000 keys each hundredth is read again and again: these are what a snapshot of so many holds. */
+static void the_hottest_come_first(void **state) {
+    (void)state;
+    enum { KEYS = 20000, STEP = 100, HOT = KEYS / STEP };
+    static const char *const policies[] = {"s3fifo", "lru", "clock", "adaptive"};
+    for (size_t p = 0; p < sizeof policies / sizeof *policies; p++) {
+        side s = open_side(policies[p], "64MiB");
+        char key[32];
+        set_many(&s, KEYS);
+        for (int i = 0; i < KEYS; i += STEP) {
+            snprintf(key, sizeof key, "key:%d", i);
+            assert_non_null(test_peek(s.session, s.ns, key));
+        }
+        assert_int_equal(write_file(&s, HOT), HOT);
+        static sx_snapshot_reader reader;
+        strata_error error = {0};
+        sx_snapshot_name name;
+        sx_snapshot_entry entry;
+        assert_int_equal(sx_snapshot_open(&reader, path, &error), STRATA_OK);
+        assert_true(sx_snapshot_next_name(&reader, &name));
+        int hot = 0;
+        while (sx_snapshot_next_entry(&reader, &entry)) {
+            char text[32] = "";
+            memcpy(text, entry.key, entry.key_size);
+            hot += atoi(text + 4) % STEP == 0;
+        }
+        sx_snapshot_close(&reader);
+        if (hot < HOT * 95 / 100) fail_msg("%s: %d of %d are hot", policies[p], hot, HOT);
+        close_side(&s);
+    }
+}
+
+static void expired_entries_and_absences_are_not_named(void **state) {
+    (void)state;
+    side s = open_side("s3fifo", "8MiB");
+    strata_op_options brief = {.struct_size = sizeof brief, .ttl_ms = 1};
+    strata_namespace_policy policy = {.struct_size = sizeof policy, .ttl_jitter_percent = STRATA_NO_JITTER};
+    assert_int_equal(strata_namespace_policy_set(s.ns, &policy, NULL), STRATA_OK);
+    assert_int_equal(test_set(s.session, s.ns, "stays", "v"), STRATA_OK);
+    assert_int_equal(strata_set_wait(s.session, s.ns, test_bytes("goes"), test_bytes("v"), &brief, NULL), STRATA_OK);
+    test_sleep_ms(5);
+    assert_int_equal(write_file(&s, 0), 1);
+    close_side(&s);
+}
+
+static void a_path_that_cant_be_written_is_told(void **state) {
+    (void)state;
+    side s = open_side("s3fifo", "8MiB");
+    strata_error error = {0};
+    assert_int_equal(strata_snapshot_write(s.engine, "/nowhere/at/all", 0, NULL, &error), STRATA_E_SYSTEM);
+    assert_non_null(strstr(error.text, "/nowhere/at/all"));
+    assert_int_equal(strata_snapshot_write(s.engine, NULL, 0, NULL, &error), STRATA_E_INVALID);
+    (void)unlink(path);
+    assert_int_equal(mkdir(path, 0700), 0);
+    assert_int_equal(strata_snapshot_write(s.engine, path, 0, NULL, &error), STRATA_E_SYSTEM);
+    assert_int_equal(rmdir(path), 0); /* a folder stays one */
+    assert_int_equal(rmdir(folder), 0); /* and nothing is left beside it */
+    assert_int_equal(mkdir(folder, 0700), 0);
+    assert_int_equal(test_metric(s.engine, "warm.snapshot_failures"), 2);
+    close_side(&s);
+}
+
+/* An engine with a path writes by itself; one that has nothing in L1 leaves what is there alone. */
+static void snapshots_are_written_by_themselves(void **state) {
+    (void)state;
+    (void)unlink(path);
+    const char *const *pairs = TEST_OPTIONS("l2.mode", "none", "warm.snapshot_path", path, "warm.snapshot_every", "100ms");
+    side s = {.engine = test_engine_open(pairs, NULL)};
+    s.ns = test_engine_ns(s.engine, "users");
+    s.session = test_engine_session(s.engine);
+    test_sleep_ms(300);
+    assert_int_equal(access(path, F_OK), -1);
+    set_many(&s, 10);
+    assert_true(test_metric_wait(s.engine, "warm.snapshots", 1, 5000));
+    assert_true(test_metric_wait(s.engine, "warm.snapshot_entries", 10, 5000));
+    close_side(&s);
+    assert_int_equal(access(path, F_OK), 0);
+}
+
+/* ---- what is refused ---- */
+
+static uint8_t *load(size_t *size) {
+    FILE *file = fopen(path, "rb");
+    assert_non_null(file);
+    static uint8_t bytes[1 << 20];
+    *size = fread(bytes, 1, sizeof bytes, file);
+    fclose(file);
+    return bytes;
+}
+
+static void store(const uint8_t *bytes, size_t size) {
+    FILE *file = fopen(path, "wb");
+    assert_non_null(file);
+    assert_int_equal(fwrite(bytes, 1, size, file), size);
+    fclose(file);
+}
+
+static void refused(int32_t status, const char *word) {
+    static sx_snapshot_reader reader;
+    strata_error error = {0};
+    assert_int_equal(sx_snapshot_open(&reader, path, &error), status);
+    assert_int_equal(error.status, status);
+    if (strstr(error.text, word) == NULL || strstr(error.text, folder) == NULL) fail_msg("%s: no word of %s", error.text, word);
+}
+
+/* The sums as they should be, so that what is behind them is looked at. */
+static void seal(uint8_t *bytes, size_t size) {
+    sx_snapshot_head head = {0};
+    memcpy(&head.namespaces, bytes + 12, 4);
+    memcpy(&head.entries, bytes + 16, 8);
+    head.bytes = size - SX_SNAPSHOT_HEAD;
+    for (size_t at = SX_SNAPSHOT_HEAD; at < size; at += SX_SNAPSHOT_BLOCK) {
+        size_t block = size - at < SX_SNAPSHOT_BLOCK ? size - at : SX_SNAPSHOT_BLOCK;
+        head.sum = XXH3_64bits_withSeed(bytes + at, block, head.sum);
+    }
+    uint8_t text[SX_SNAPSHOT_HEAD];
+    sx_snapshot_head_encode(&head, text);
+    memcpy(bytes, text, sizeof text);
+}
+
+static void what_was_changed_is_refused(void **state) {
+    (void)state;
+    side s = open_side("s3fifo", "8MiB");
+    set_many(&s, 40);
+    assert_int_equal(write_file(&s, 0), 40);
+    size_t size;
+    uint8_t good[4096], changed[4096];
+    memcpy(good, load(&size), sizeof good);
+    assert_in_range(size, 100, sizeof good);
+    for (size_t i = 0; i < size; i++) { /* any bit of any byte, any length */
+        memcpy(changed, good, size);
+        changed[i] = (uint8_t)(changed[i] ^ 1u << i % 8);
+        store(changed, size);
+        refused(STRATA_E_CORRUPT, i < 8 ? "begin" : i < SX_SNAPSHOT_HEAD ? "head was changed" : "the snapshot");
+        store(good, i);
+        refused(STRATA_E_CORRUPT, i < SX_SNAPSHOT_HEAD ? "shorter" : "cut short");
+    }
+    memcpy(changed, good, size);
+    changed[size] = 0;
+    store(changed, size + 1);
+    refused(STRATA_E_CORRUPT, "appended");
+    uint32_t format = 2;
+    memcpy(changed + 8, &format, 4);
+    uint64_t sum = XXH3_64bits(changed, 56);
+    memcpy(changed + 56, &sum, 8);
+    store(changed, size);
+    refused(STRATA_E_CORRUPT, "format 2");
+    (void)unlink(path);
+    refused(STRATA_MISS, "No such file");
+    assert_int_equal(mkdir(path, 0700), 0);
+    refused(STRATA_E_CORRUPT, "not a file");
+    assert_int_equal(rmdir(path), 0);
+    static uint8_t large[8192];
+    memcpy(large, good, SX_SNAPSHOT_HEAD);
+    uint32_t namespaces = 1, version = 1;
+    uint64_t entries = 1;
+    uint16_t key_size = 5000; /* no key is */
+    memcpy(large + 12, &namespaces, 4);
+    memcpy(large + 16, &entries, 8);
+    memcpy(large + SX_SNAPSHOT_HEAD, "\1n", 2);
+    memcpy(large + SX_SNAPSHOT_HEAD + 2, &version, 4);
+    memcpy(large + SX_SNAPSHOT_HEAD + 8, &key_size, 2);
+    seal(large, SX_SNAPSHOT_HEAD + 6 + 8 + 5000);
+    store(large, SX_SNAPSHOT_HEAD + 6 + 8 + 5000);
+    refused(STRATA_E_CORRUPT, "malformed");
+    (void)unlink(path);
+    strata_warm *warm = NULL;
+    strata_error error = {0};
+    assert_int_equal(strata_warm_snapshot(s.engine, path, NULL, &warm, &error), STRATA_MISS);
+    assert_null(warm);
+    store(good, size);
+    close_side(&s);
+}
+
+/* Bytes at random behind sums that are right: read to an end or refused, never believed beyond their bounds. */
+static void what_is_malformed_is_refused(void **state) {
+    (void)state;
+    size_t size;
+    static uint8_t good[4096], changed[4096];
+    memcpy(good, load(&size), sizeof good);
+    uint64_t random = 88172645463325252u;
+    int refusals = 0;
+    for (int round = 0; round < 3000; round++) {
+        memcpy(changed, good, size);
+        size_t length = size;
+        for (int k = 0; k <= round % 4; k++) {
+            random ^= random << 13, random ^= random >> 7, random ^= random << 17;
+            size_t at = 12 + random % (size - 12);
+            changed[at] = (uint8_t)(random >> 32);
+            if (random >> 62 == 0) length = SX_SNAPSHOT_HEAD + (random >> 20) % (size - SX_SNAPSHOT_HEAD);
+        }
+        seal(changed, length);
+        store(changed, length);
+        static sx_snapshot_reader reader;
+        strata_error error = {0};
+        int32_t status = sx_snapshot_open(&reader, path, &error);
+        refusals += status != STRATA_OK;
+        if (status == STRATA_OK) sx_snapshot_close(&reader);
+        else assert_int_equal(status, STRATA_E_CORRUPT);
+    }
+    assert_in_range(refusals, 1000, 2999);
+    store(good, size);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(what_is_written_is_read),
+        cmocka_unit_test(the_hottest_come_first),
+        cmocka_unit_test(expired_entries_and_absences_are_not_named),
+        cmocka_unit_test(a_path_that_cant_be_written_is_told),
+        cmocka_unit_test(snapshots_are_written_by_themselves),
+        cmocka_unit_test(what_was_changed_is_refused),
+        cmocka_unit_test(what_is_malformed_is_refused),
+    };
+    return cmocka_run_group_tests(tests, setup, teardown);
+}
