@@ -3,6 +3,7 @@
 #include "l2/store.h"
 
 #include <assert.h>
+#include <string.h>
 
 #include <strata/status.h>
 
@@ -25,6 +26,7 @@ struct sx_store {
     int64_t tokens_ns;                         /* time that one token after the other takes to come back, not yet spent */
     int64_t tokens_at_ns;                      /* when tokens_ns was true */
     sx_breaker breakers[SX_REDIS_NODES_MAX];
+    sx_store_node *nodes[SX_REDIS_NODES_MAX];  /* NULL until something was sent there */
     sx_counter counters[SX_STORE_METRIC_COUNT]; /* written on the loop, read anywhere */
 };
 
@@ -59,6 +61,38 @@ static void finish_soon(sx_store_op *op, int32_t status) {
     wait_until(op, sx_loop_now_ns(op->store->loop));
 }
 
+/* ---- servers ---- */
+
+static sx_store_node *node_of(sx_store *store, const sx_redis_node *node) {
+    sx_store_node **place = &store->nodes[node->index];
+    if (SX_UNLIKELY(*place == NULL)) *place = sx_allocate_zero(store->alloc, sizeof **place);
+    return *place;
+}
+
+static void note_node(sx_store_op *op, const sx_redis_rule *rule, sx_redis_outcome outcome) {
+    sx_store_node *stats = op->request.node == NULL ? NULL : node_of(op->store, op->request.node);
+    if (stats == NULL) return;
+    (void)sx_counter_add(&stats->requests, 1);
+    if (rule->node_fault) (void)sx_counter_add(&stats->failures, 1);
+    if (outcome == SX_REDIS_TIMEOUT_SENT || outcome == SX_REDIS_TIMEOUT_UNSENT) (void)sx_counter_add(&stats->timeouts, 1);
+    if (outcome == SX_REDIS_OK) {
+        int64_t took_ns = sx_loop_recent_ns(op->store->loop) - op->sent_ns;
+        sx_histogram_add(&stats->latency, took_ns > 0 ? took_ns : 0);
+    }
+}
+
+const sx_store_node *sx_store_node_on_loop(const sx_store *store, uint32_t node_index) {
+    assert(sx_loop_is_current(store->loop));
+    return node_index < SX_REDIS_NODES_MAX ? store->nodes[node_index] : NULL;
+}
+
+void sx_store_nodes_reset_on_loop(sx_store *store) {
+    assert(sx_loop_is_current(store->loop));
+    for (uint32_t i = 0; i < SX_REDIS_NODES_MAX; i++) {
+        if (store->nodes[i] != NULL) memset(store->nodes[i], 0, sizeof *store->nodes[i]);
+    }
+}
+
 /* ---- breakers ---- */
 
 static void note_result(sx_store_op *op, const sx_redis_rule *rule, sx_redis_outcome outcome) {
@@ -88,6 +122,8 @@ static void note_result(sx_store_op *op, const sx_redis_rule *rule, sx_redis_out
     if (!sx_breaker_result(breaker, &store->settings, probe, rule->node_fault, sx_loop_now_ns(store->loop))) return;
     bool opened = breaker->state == SX_BREAKER_OPEN;
     if (opened) sx_counter_add(&store->counters[SX_STORE_METRIC_BREAKER_OPENS], 1);
+    sx_store_node *stats = opened ? node_of(store, node) : NULL;
+    if (stats != NULL) (void)sx_counter_add(&stats->breaker_opens, 1);
     if (opened != probe) sx_counter_add(&store->counters[SX_STORE_METRIC_BREAKERS_OPEN], opened ? 1 : -1);
 }
 
@@ -116,6 +152,7 @@ static void attempt_done(sx_redis_request *request, sx_redis_outcome outcome, co
 static bool attempt(sx_store_op *op) {
     if (!pass_breaker(op)) return false;
     op->request.done = attempt_done;
+    op->sent_ns = sx_loop_recent_ns(op->store->loop);
     sx_redis_cluster_submit(op->store->cluster, &op->request);
     return true;
 }
@@ -163,6 +200,7 @@ static bool retry_later(sx_store_op *op, bool free) {
 static void attempt_done(sx_redis_request *request, sx_redis_outcome outcome, const sx_resp *reply) {
     sx_store_op *op = (sx_store_op *)(void *)((char *)request - offsetof(sx_store_op, request));
     const sx_redis_rule *rule = sx_redis_rule_of(outcome);
+    note_node(op, rule, outcome);
     note_result(op, rule, outcome);
     if (SX_LIKELY(outcome == SX_REDIS_OK)) {
         finish(op, STRATA_OK, reply);
@@ -232,6 +270,7 @@ void sx_store_stop_on_loop(sx_store *store) {
 void sx_store_destroy(sx_store *store) {
     if (store == NULL) return;
     assert(store->waiting == NULL);
+    for (uint32_t i = 0; i < SX_REDIS_NODES_MAX; i++) sx_release(store->alloc, store->nodes[i], sizeof *store->nodes[i]);
     sx_release(store->alloc, store, sizeof *store);
 }
 

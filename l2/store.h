@@ -4,6 +4,7 @@
 #define SX_L2_STORE_H
 
 #include "core/config/option.h"
+#include "core/observe/histogram.h"
 #include "core/observe/metric.h"
 #include "l2/redis/cluster.h"
 
@@ -40,6 +41,7 @@ typedef struct sx_store_op {
     sx_timer retry_timer;
     struct sx_store_op *next, *previous;
     int64_t backoff_ns;
+    int64_t sent_ns;     /* when this attempt was begun */
     int32_t pending_status;
     bool retried;
     bool out_of_time;    /* for done to read: it failed because no retry fitted in before its deadline */
@@ -55,6 +57,19 @@ void sx_store_submit_on_loop(sx_store *store, sx_store_op *op);
 
 typedef enum sx_breaker_state { SX_BREAKER_CLOSED, SX_BREAKER_OPEN, SX_BREAKER_HALF_OPEN } sx_breaker_state;
 sx_breaker_state sx_store_breaker_on_loop(const sx_store *store, uint32_t node_index);
+
+/* What is counted for one server. owner: loop */
+typedef struct sx_store_node {
+    sx_counter requests;      /* attempts */
+    sx_counter failures;      /* of them, by the server's fault */
+    sx_counter timeouts;      /* of those, without an answer in time */
+    sx_counter breaker_opens;
+    sx_histogram latency;     /* of answers, ns */
+} sx_store_node;
+/* NULL: nothing was sent there, or there was no memory to count it. */
+const sx_store_node *sx_store_node_on_loop(const sx_store *store, uint32_t node_index);
+/* All of it begins anew. */
+void sx_store_nodes_reset_on_loop(sx_store *store);
 
 enum {
     SX_STORE_METRIC_RETRIES,

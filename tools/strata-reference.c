@@ -140,7 +140,9 @@ static const char metrics_head[] =
     "fails when this page and the tables differ; don't edit it by hand.\n"
     "\n"
     "`strata_stats_read` reads all, `strata_stats_value` one by its name; neither stops anybody, and each number is exact\n"
-    "for some moment during the call. A *counter* counts since open and never falls; a *gauge* is a level.\n"
+    "for some moment during the call. A *counter* counts since open, or since\n"
+    "`strata_stats_reset`, and never falls; a *gauge* is a level. `strata_stats_namespace` tells one namespace's part of those that are\n"
+    "counted by namespace, `strata_stats_node` what is counted for one server, `strata_stats_latency` how long operations took.\n"
     "\n"
     "## At night\n"
     "\n"
@@ -198,7 +200,7 @@ static void print_metric_section(const char *section) {
     for (size_t i = 0; strata_metric_describe(i, &metric) == STRATA_OK; i++) {
         section_of(metric.name, other);
         if (strcmp(section, other) != 0) continue;
-        (void)printf("| `%s` | %s | %s | ", metric.name, metric.gauge ? "gauge" : "counter", metric.unit);
+        (void)printf("| `%s` | %s | %s | ", metric.name, metric.gauge ? "gauge" : metric.by_namespace ? "counter, by namespace" : "counter", metric.unit);
         print_sentence(metric.doc);
         (void)puts(" |");
     }

@@ -21,6 +21,7 @@
 #include "core/flow/metrics.h"
 #include "core/flow/names.h"
 #include "core/flow/policy.h"
+#include "core/flow/scopes.h"
 #include "core/key/key.h"
 #include "core/loop/loop.h"
 #include "core/memory/atomic.h"
@@ -62,6 +63,7 @@ struct strata_namespace {
     /* Added to the generation of what a hit compares; grows with each clear. atomic: relaxed, ordered by the lease that is
        read before it */
     _Atomic uint64_t clears;
+    struct sx_ns_stats *stats; /* const after open; what its numbers are guarded by is said there */
     struct sx_recovery_clear *reclear; /* owner: loop; by partition, what a failover undoes (core/flow/repair/recovery.c); NULL: nothing */
     uint64_t *floors; /* owner: loop; by partition, when it was cleared last (core/flow/floors.h); NULL: never, as far as is known */
 };
@@ -168,8 +170,9 @@ struct strata {
     struct strata_session *sessions;
     uint32_t namespace_count; /* of those in names, by index */
     strata_namespace *namespaces[SX_NAMESPACES_MAX];
-    int64_t past[SX_SESSION_METRIC_COUNT]; /* counters of closed sessions */
     uint32_t warmings; /* whose threads may call the engine */
+    int64_t past[SX_SESSION_METRIC_COUNT]; /* counters of closed sessions that are of no namespace */
+    int64_t *base;            /* by metric: subtracted from what is told; NULL: never reset */
 
     /* owner: loop */
     sx_publish publish;
@@ -216,12 +219,14 @@ typedef struct sx_op {
     sx_letter letter;
     /* const while under way */
     struct strata_session *session;
+    strata_namespace *ns; /* NULL where it is about none */
     sx_op_kind kind;
     uint32_t flags;
     strata_done_fn done;
     void *user;
     strata_loader_fn loader;
     void *loader_user;
+    int64_t start_ns;
     int64_t deadline_ns;
     int64_t ttl_ms; /* as its caller said: 0 nothing */
     bool refresh;   /* in the background: nobody waits for it */
@@ -273,7 +278,9 @@ struct strata_session {
     struct strata_session *thread_next; /* the thread's sessions of this engine */
     /* lock: engine */
     struct strata_session *next, *previous;
-    sx_counter counters[SX_SESSION_METRIC_COUNT]; /* writer: thread */
+    sx_counter counters[SX_SESSION_METRIC_COUNT]; /* writer: thread; what is of no namespace */
+    /* By namespace. lock: engine for who sets one, which is done before anybody has the namespace's handle */
+    sx_tally *tallies[SX_NAMESPACES_MAX];
 };
 
 /* One run of a loader. */
@@ -412,6 +419,15 @@ static inline bool sx_struct_fits(const void *given, uint32_t given_size, size_t
     return true;
 }
 
+/* Counts for a namespace where several threads may write. */
+static inline void sx_count(const strata_namespace *ns, uint32_t metric) {
+    (void)sx_counter_add_shared(&ns->stats->flow[metric], 1);
+}
+/* The same of what a session's own thread does; returns what it has counted with that. */
+static inline int64_t sx_session_count(strata_session *session, const strata_namespace *ns, uint32_t metric) {
+    return sx_counter_add(&session->tallies[ns->index]->counters[metric], 1);
+}
+
 /* open.c */
 void sx_engine_take_down(strata *engine);
 void sx_engine_retain(strata *engine);
@@ -544,47 +560,6 @@ void sx_asked_tell_on_loop(strata *engine, sx_store_op *op, uint32_t partition,
                            void (*done)(sx_store_op *op, int32_t status, const sx_resp *reply));
 void sx_asked_told(const strata *engine, sx_asked *asked, uint32_t partition);
 
-/* unknown.c */
-/* The quarantine of keys with a write of unknown outcome. All on the loop. */
-bool sx_unknown_holds_on_loop(const strata *engine, uint64_t hash, const sx_item *key);
-/* True where the write was queued behind an unresolved one of its key, or refused (then it has ended). */
-bool sx_unknown_queue_on_loop(sx_write *write);
-int32_t sx_unknown_add_on_loop(strata *engine, const sx_write *write);
-/* Whether L2 holds what an invalidation of this process was to remove. */
-bool sx_unknown_hides_on_loop(const strata *engine, uint64_t hash, uint16_t ns, const void *key, size_t key_size);
-/* An invalidation that must still be executed, in after_ns at the earliest; replay_n: it was already, as this n, so that
-   newer values stay (0: it was not). False where there is no room. */
-bool sx_unknown_owe_on_loop(strata *engine, strata_namespace *ns, sx_item *key, uint64_t hash, uint32_t partition,
-                            uint64_t replay_n, int64_t after_ns);
-/* A write of the key was executed as n, later than proven_ns: what was owed before that is not any more, but for a failover
-   of the server of that identity. */
-void sx_unknown_settled_on_loop(strata *engine, uint64_t hash, uint16_t ns, const void *key, size_t key_size,
-                                int64_t proven_ns, uint64_t n, uint64_t identity);
-void sx_unknown_cut_off_on_loop(strata *engine);
-
-/* recovery.c: on the loop but for init and deinit */
-int32_t sx_recovery_init(strata *engine);
-void sx_recovery_deinit(strata *engine);
-/* The server of that identity has nothing of the key that is older than n, because of an invalidation; owed: of one that had
-   failed. */
-void sx_recovery_note_on_loop(strata *engine, strata_namespace *ns, sx_item *key, uint64_t hash, uint32_t partition, uint64_t n,
-                              uint64_t identity, bool owed);
-/* Whether the server of that identity may lack one that had failed: what stands there is not read. */
-bool sx_recovery_hides_on_loop(const strata *engine, uint64_t hash, uint16_t ns, const void *key, size_t key_size,
-                               uint64_t identity);
-/* A tag's invalidation, or (ns not NULL) a namespace's clear in one partition, was acknowledged by the server of that
-   identity; 0: it must be repeated. repeated: it was. */
-void sx_recovery_note_renewal_on_loop(strata *engine, strata_namespace *ns, const void *name, uint32_t size,
-                                      uint32_t partition, uint64_t identity, bool repeated);
-/* An invalidation that failed: sx_unknown_owe_on_loop, counting what there is no room for. */
-void sx_recovery_owe_on_loop(strata *engine, strata_namespace *ns, sx_item *key, uint64_t hash, uint32_t partition);
-/* Trust in a partition was gained at another server than before, which was last proven at proven_ns. */
-void sx_recovery_replaced_on_loop(void *engine, uint32_t partition, int64_t proven_ns);
-
-/* audit.c: on the loop */
-void sx_audit_start_on_loop(strata *engine);
-void sx_audit_stop_on_loop(strata *engine);
-
 /* apply.c */
 void sx_apply_message_on_loop(void *engine, uint32_t partition, const sx_message *message);
 /* The namespace was cleared in the partition at n. */
@@ -594,5 +569,7 @@ void sx_apply_pattern_on_loop(strata *engine, strata_namespace *ns, uint32_t par
 /* A version n of the key was seen: nothing older stays in L1 or gets in. Stripe lock held. */
 void sx_apply_observed_locked(strata *engine, uint64_t hash, uint16_t ns, const void *key, size_t key_size,
                               uint64_t n);
+
+#include "core/flow/repair.h"
 
 #endif

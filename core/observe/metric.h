@@ -17,10 +17,11 @@ typedef struct sx_metric_row {
 /* A counter. atomic: relaxed, a statistic. */
 typedef _Atomic int64_t sx_counter;
 
-/* Adds where the caller is the only writer: a load and a store, no locked instruction. */
-static inline void sx_counter_add(sx_counter *counter, int64_t more) {
-    /* relaxed: statistic with a single writer */
-    atomic_store_explicit(counter, atomic_load_explicit(counter, memory_order_relaxed) + more, memory_order_relaxed);
+/* Adds where the caller is the only writer: a load and a store, no locked instruction. Returns what the counter is then. */
+static inline int64_t sx_counter_add(sx_counter *counter, int64_t more) {
+    int64_t sum = atomic_load_explicit(counter, memory_order_relaxed) + more; /* relaxed: statistic with a single writer */
+    atomic_store_explicit(counter, sum, memory_order_relaxed);                /* relaxed: as above */
+    return sum;
 }
 /* Adds where several threads may write. Returns what the counter is then. */
 static inline int64_t sx_counter_add_shared(sx_counter *counter, int64_t more) {

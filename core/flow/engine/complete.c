@@ -5,7 +5,9 @@
 static void deliver(sx_op *op) {
     strata_session *session = op->session;
     strata *engine = session->engine;
-    if (op->status == STRATA_E_TIMEOUT) sx_counter_add_shared(&engine->counters[SX_FLOW_METRIC_TIMEOUTS], 1);
+    if (op->status == STRATA_E_TIMEOUT)
+        (void)sx_counter_add_shared(op->ns == NULL ? &engine->counters[SX_FLOW_METRIC_TIMEOUTS] : &op->ns->stats->flow[SX_FLOW_METRIC_TIMEOUTS], 1);
+    if (sx_loop_is_current(engine->loop)) sx_stats_note_op_on_loop(op);
     if (op->refresh && engine->executor.execute == NULL) /* [order: close-idle] */
         atomic_fetch_sub_explicit(&engine->idle, 1, memory_order_relaxed); /* relaxed: close reads it after pending */
     if (op->kind == SX_OP_GET || op->kind == SX_OP_LOAD) sx_pending_end(engine, sx_read_cost(op->tags_size)); /* writes count themselves */

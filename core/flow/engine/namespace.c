@@ -24,6 +24,10 @@ static int32_t add_locked(strata *engine, const char *name, size_t size, uint32_
     ns->name_size = (uint32_t)size;
     ns->version = version;
     ns->index = (uint16_t)engine->namespace_count;
+    if (!sx_stats_namespace_add_locked(engine, ns)) {
+        sx_release(&engine->alloc, ns, sizeof *ns);
+        return STRATA_E_NOMEM;
+    }
     engine->namespaces[engine->namespace_count++] = ns;
     sx_names_add(engine->names, ns);
     *out = ns;

@@ -24,8 +24,11 @@ static void engine_free(strata *engine) {
     sx_flights_destroy(&alloc, engine->flights);
     if (engine->tags != NULL) sx_key_tags_destroy(engine->tags);
     sx_floors_destroy(engine);
-    for (uint32_t i = 0; i < engine->namespace_count; i++)
+    for (uint32_t i = 0; i < engine->namespace_count; i++) {
+        sx_stats_namespace_free(engine, engine->namespaces[i]);
         sx_release(&alloc, engine->namespaces[i], sizeof *engine->namespaces[i]);
+    }
+    sx_release(&alloc, engine->base, strata_metric_count() * sizeof *engine->base);
     sx_names_destroy(engine->names);
     sx_release(&alloc, engine->words, engine->partitions * sizeof *engine->words);
     strata_config_destroy(engine->config);

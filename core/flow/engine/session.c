@@ -23,6 +23,7 @@ static void session_free(strata_session *session) {
         session->free_ops = op->out_next;
         sx_release(&engine->alloc, op, sizeof *op);
     }
+    sx_stats_session_free(session);
     if (session->record != NULL) sx_epoch_unregister(session->record);
     if (session->fd >= 0) close(session->fd);
     sx_release(&engine->alloc, session, sizeof *session);
@@ -35,6 +36,20 @@ static void name_record(sx_epoch_record *record) {
     (void)pthread_getname_np(pthread_self(), thread, sizeof thread);
     (void)snprintf(name, sizeof name, "thread %ld (%s)", (long)syscall(SYS_gettid), thread);
     sx_epoch_record_name(record, name);
+}
+
+static void thread_forget(strata_session *session) {
+    strata *engine = session->engine;
+    strata_session *head = pthread_getspecific(engine->thread_key);
+    if (head == session) {
+        pthread_setspecific(engine->thread_key, session->thread_next);
+        return;
+    }
+    for (; head != NULL; head = head->thread_next) {
+        if (head->thread_next != session) continue;
+        head->thread_next = session->thread_next;
+        return;
+    }
 }
 
 int32_t strata_session_open(strata *engine, strata_session **out) {
@@ -55,10 +70,18 @@ int32_t strata_session_open(strata *engine, strata_session **out) {
     }
     name_record(session->record);
     sx_lock_acquire(&engine->lock);
-    session->next = engine->sessions;
-    if (engine->sessions != NULL) engine->sessions->previous = session;
-    engine->sessions = session;
+    bool room = sx_stats_session_add_locked(session);
+    if (room) {
+        session->next = engine->sessions;
+        if (engine->sessions != NULL) engine->sessions->previous = session;
+        engine->sessions = session;
+    }
     sx_lock_release(&engine->lock);
+    if (!room) {
+        thread_forget(session);
+        session_free(session);
+        return STRATA_E_NOMEM;
+    }
     sx_counter_add_shared(&engine->counters[SX_FLOW_METRIC_SESSIONS], 1);
     *out = session;
     return STRATA_OK;
@@ -80,20 +103,6 @@ static void cancel_outstanding(strata_session *session) {
         if (op->sweep != NULL) linked = sx_sweep_forget_locked(op);
         sx_flights_unlock(engine->flights, op->stripe);
         if (linked) sx_op_complete(op, STRATA_E_CANCELLED, STRATA_FROM_NONE, NULL);
-    }
-}
-
-static void thread_forget(strata_session *session) {
-    strata *engine = session->engine;
-    strata_session *head = pthread_getspecific(engine->thread_key);
-    if (head == session) {
-        pthread_setspecific(engine->thread_key, session->thread_next);
-        return;
-    }
-    for (; head != NULL; head = head->thread_next) {
-        if (head->thread_next != session) continue;
-        head->thread_next = session->thread_next;
-        return;
     }
 }
 
@@ -119,8 +128,7 @@ void strata_session_close(strata_session *session) {
     if (session->previous != NULL) session->previous->next = session->next;
     else engine->sessions = session->next;
     if (session->next != NULL) session->next->previous = session->previous;
-    for (uint32_t i = 0; i < SX_SESSION_METRIC_COUNT && !session->apart; i++)
-        engine->past[i] += sx_counter_read(&session->counters[i]);
+    sx_stats_session_end_locked(session);
     sx_lock_release(&engine->lock);
     sx_counter_add_shared(&engine->counters[SX_FLOW_METRIC_SESSIONS], -1);
     session_free(session);
@@ -177,7 +185,8 @@ sx_op *sx_session_op(strata_session *session, sx_op_kind kind, const strata_op_o
         sx_release(&engine->alloc, op, sizeof *op);
         return NULL;
     }
-    op->deadline_ns = sx_time_add(sx_engine_now(engine), deadline_ms * SX_NS_PER_MS);
+    op->start_ns = sx_engine_now(engine);
+    op->deadline_ns = sx_time_add(op->start_ns, deadline_ms * SX_NS_PER_MS);
     op->out_next = session->outstanding;
     if (session->outstanding != NULL) session->outstanding->out_previous = op;
     session->outstanding = op;

@@ -105,17 +105,14 @@ const sx_metric_row sx_flow_metrics[SX_FLOW_METRIC_COUNT] = {
 };
 
 static int64_t read_session(strata *engine, uint32_t metric) {
-    int64_t sum = engine->past[metric]; /* lock: engine */
-    for (const strata_session *s = engine->sessions; s != NULL; s = s->next)
-        sum += s->apart ? 0 : sx_counter_read(&s->counters[metric]);
-    return sum;
+    return sx_stats_session_sum_locked(engine, metric);
 }
 static int64_t read_flow(strata *engine, uint32_t metric) {
     if (metric == SX_FLOW_METRIC_PENDING)
         return atomic_load_explicit(&engine->pending, memory_order_relaxed); /* relaxed: statistic */
     if (metric == SX_FLOW_METRIC_PENDING_BYTES)
         return atomic_load_explicit(&engine->pending_bytes, memory_order_relaxed); /* relaxed: statistic */
-    return sx_counter_read(&engine->counters[metric]);
+    return sx_stats_flow_sum_locked(engine, metric);
 }
 static int64_t read_l1(strata *engine, uint32_t metric) {
     return engine->l1 == NULL ? 0 : sx_l1_metric_read(engine->l1, metric);
@@ -154,6 +151,12 @@ static const source *find(size_t index, uint32_t *row) {
     return NULL;
 }
 
+size_t sx_stats_first_of(const sx_metric_row *rows) {
+    size_t first = 0;
+    for (uint32_t i = 0; sources[i].rows != rows; i++) first += sources[i].count;
+    return first;
+}
+
 size_t strata_metric_count(void) {
     size_t count = 0;
     for (uint32_t i = 0; i < SOURCES; i++) count += sources[i].count;
@@ -170,7 +173,21 @@ int32_t strata_metric_describe(size_t index, strata_metric *out) {
     out->unit = metric->unit;
     out->doc = metric->doc;
     out->gauge = metric->gauge;
+    out->by_namespace = from->rows == sx_session_metrics ? row != SX_SESSION_METRIC_TAGS_INVALIDATED
+                                                         : from->rows == sx_flow_metrics && sx_stats_is_by_namespace(row);
     return STRATA_OK;
+}
+
+void sx_stats_raw_locked(strata *engine, int64_t *values) {
+    uint32_t row;
+    const source *from;
+    for (size_t i = 0; (from = find(i, &row)) != NULL; i++) values[i] = from->read(engine, row);
+}
+
+/* What is told of a metric. Lock: engine */
+static int64_t told(strata *engine, const source *from, uint32_t row, size_t index) {
+    int64_t value = from->read(engine, row);
+    return engine->base == NULL || from->rows[row].gauge ? value : value - engine->base[index];
 }
 
 int32_t strata_stats_read(strata *engine, int64_t *values, size_t count) {
@@ -181,7 +198,7 @@ int32_t strata_stats_read(strata *engine, int64_t *values, size_t count) {
     for (size_t i = 0; i < count; i++) {
         const source *from = find(i, &row);
         if (from == NULL) break;
-        values[i] = from->read(engine, row);
+        values[i] = told(engine, from, row, i);
     }
     sx_lock_release(&engine->lock);
     return STRATA_OK;
@@ -194,7 +211,7 @@ int32_t strata_stats_value(strata *engine, const char *name, int64_t *value) {
         for (uint32_t row = 0; row < sources[i].count; row++) {
             if (strcmp(sources[i].rows[row].name, name) != 0) continue;
             sx_lock_acquire(&engine->lock);
-            *value = sources[i].read(engine, row);
+            *value = told(engine, &sources[i], row, sx_stats_first_of(sources[i].rows) + row);
             sx_lock_release(&engine->lock);
             return STRATA_OK;
         }

@@ -48,7 +48,7 @@ int32_t sx_aged_answer_pinned(strata_session *session, const strata_namespace *n
     }
     if (!answers) {
         sx_epoch_unpin(session->record);
-        sx_counter_add(&session->counters[SX_SESSION_METRIC_L1_MISSES], 1);
+        (void)sx_session_count(session, ns, SX_SESSION_METRIC_L1_MISSES);
         return STRATA_MISS;
     }
     if (refresh && claim_refresh(aging, &policy, now_ns)) {
@@ -57,7 +57,7 @@ int32_t sx_aged_answer_pinned(strata_session *session, const strata_namespace *n
     }
     sx_item_used(item, now_ns);
     int32_t status = reason == STRATA_REASON_NONE ? STRATA_OK : STRATA_STALE;
-    sx_counter_add(&session->counters[status == STRATA_OK ? SX_SESSION_METRIC_L1_HITS : SX_SESSION_METRIC_L1_AGED], 1);
+    (void)sx_session_count(session, ns, status == STRATA_OK ? SX_SESSION_METRIC_L1_HITS : SX_SESSION_METRIC_L1_AGED);
     sx_result_pinned(out, status, item, now_ns, staleness_us);
     out->reason = (uint8_t)reason;
     return status;
@@ -153,7 +153,7 @@ bool sx_aged_rescue_on_loop(sx_flight *flight, sx_op *ops, int32_t status) {
     if (ops == NULL || status >= 0 || status == STRATA_E_CLOSED || status == STRATA_E_CANCELLED) return false;
     sx_item *item = rescue(flight);
     if (item == NULL) return false;
-    add(flight->engine, SX_FLOW_METRIC_RESCUED);
+    sx_count(flight->ns, SX_FLOW_METRIC_RESCUED);
     tell(flight, ops, STRATA_REASON_FAILED, fallback_source(flight), item);
     sx_item_release(item);
     return true;
@@ -219,7 +219,7 @@ void sx_aged_soft_timeout_on_loop(sx_flight *flight, int64_t now_ns) {
     if (!due) return;
     sx_item *item = rescue(flight);
     if (item != NULL) {
-        add(engine, SX_FLOW_METRIC_SOFT_TIMEOUTS);
+        sx_count(flight->ns, SX_FLOW_METRIC_SOFT_TIMEOUTS);
         tell(flight, sx_flight_take_on_loop(flight, is_slow, &now_ns), STRATA_REASON_SLOW, fallback_source(flight), item);
         sx_item_release(item);
         return;
@@ -280,7 +280,7 @@ static void load_over(sx_flight *flight) {
 
 void sx_aged_read_on_loop(sx_flight *flight, sx_item *item) {
     strata *engine = flight->engine;
-    add(engine, SX_FLOW_METRIC_L2_AGED);
+    sx_count(flight->ns, SX_FLOW_METRIC_L2_AGED);
     uint64_t seq = sx_fetch_insert_on_loop(flight, item);
     sx_trust_mark mark = flight->mark;
     mark.generation += sx_namespace_clears(flight->ns);
@@ -327,7 +327,7 @@ static int32_t judge_claimed(sx_flight *flight, sx_item *item, strata_source *so
 static void claimed(sx_flight *flight, sx_item *item) {
     strata_source source;
     int32_t stands = judge_claimed(flight, item, &source);
-    add(flight->engine, SX_FLOW_METRIC_REFRESHES);
+    sx_count(flight->ns, SX_FLOW_METRIC_REFRESHES);
     if (stands != STRATA_EXISTS)
         tell_standing(flight, sx_flight_take_on_loop(flight, is_reader, NULL), stands, source, item);
     load_over(flight);
@@ -375,7 +375,7 @@ static void claim_done(sx_store_op *op, int32_t status, const sx_resp *reply) {
     }
     if (others) {
         sx_item_aging *aging = sx_item_aging_of(item);
-        add(flight->engine, SX_FLOW_METRIC_REFRESHES_ELSEWHERE);
+        sx_count(flight->ns, SX_FLOW_METRIC_REFRESHES_ELSEWHERE);
         if (aging != NULL) /* relaxed: a hint */
             atomic_store_explicit(&aging->refresh_ns, sx_loop_now_ns(flight->engine->loop) + ELSEWHERE_NS, memory_order_relaxed);
         left_to_others(flight, item);

@@ -83,7 +83,7 @@ static void start_child(const batch_call *call, sx_batch *batch, uint32_t index,
     uint64_t hash = at->hash;
     uint32_t flags = call->options == NULL ? 0 : call->options->flags;
     if (call->values == NULL) {
-        sx_counter_add(&session->counters[SX_SESSION_METRIC_GETS], 1);
+        (void)sx_session_count(session, call->ns, SX_SESSION_METRIC_GETS);
         if (engine->l1_on && (flags & STRATA_BYPASS_L1) == 0 &&
             sx_read_peek(session, hash, partition, call->ns, key, result, &more) != STRATA_MISS) {
             sx_result_keep(session, result);

@@ -10,8 +10,6 @@ sx_publish_key sx_flight_publish_key(const sx_flight *flight) {
     return key;
 }
 
-static void add(strata *engine, uint32_t metric) { sx_counter_add_shared(&engine->counters[metric], 1); }
-
 static void front_done(sx_store_op *op, int32_t status, const sx_resp *reply);
 static void value_done(sx_store_op *op, int32_t status, const sx_resp *reply);
 static void lease_done(sx_store_op *op, int32_t status, const sx_resp *reply);
@@ -212,16 +210,16 @@ static bool insert_locked(sx_flight *flight, sx_item *item, uint64_t identity) {
     if (!engine->l1_on || !flight->fill) return false;
     if ((item->n < flight->min_n && !SX_BROKEN(min_n)) ||
         (flight->barrier > flight->phase_seq && !SX_BROKEN(barrier))) {
-        add(engine, SX_FLOW_METRIC_FILLS_SUPERSEDED);
+        sx_count(flight->ns, SX_FLOW_METRIC_FILLS_SUPERSEDED);
         return false;
     }
     if (!sx_trust_may_fill_on_loop(engine->trust, flight->partition, &flight->mark, identity) ||
         sx_unknown_holds_on_loop(engine, flight->hash, item)) {
-        add(engine, SX_FLOW_METRIC_FILLS_REFUSED);
+        sx_count(flight->ns, SX_FLOW_METRIC_FILLS_REFUSED);
         return false;
     }
     if (!sx_marks_stamp(engine, engine->loop_record, item, generation_of(flight))) {
-        add(engine, SX_FLOW_METRIC_FILLS_REFUSED);
+        sx_count(flight->ns, SX_FLOW_METRIC_FILLS_REFUSED);
         return false;
     }
     return sx_l1_put(engine->l1, engine->loop_record, flight->hash, item, SX_L1_PUT_NEWER) == STRATA_OK;
@@ -274,7 +272,7 @@ static void valid(sx_flight *flight, sx_item *item) {
         sx_aged_read_on_loop(flight, item);
         return;
     }
-    add(flight->engine, (item->flags & SX_ITEM_ABSENT) == 0 ? SX_FLOW_METRIC_L2_HITS : SX_FLOW_METRIC_L2_ABSENT);
+    sx_count(flight->ns, (item->flags & SX_ITEM_ABSENT) == 0 ? SX_FLOW_METRIC_L2_HITS : SX_FLOW_METRIC_L2_ABSENT);
     (void)sx_fetch_insert_on_loop(flight, item);
     sx_flight_answer_on_loop(flight, SX_FLIGHT_EVERYONE, STRATA_OK, STRATA_FROM_L2, item);
     sx_item_release(item);
@@ -282,7 +280,7 @@ static void valid(sx_flight *flight, sx_item *item) {
 }
 
 static void outdated(sx_flight *flight, sx_item *item, bool candidate) {
-    add(flight->engine, SX_FLOW_METRIC_OUTDATED);
+    sx_count(flight->ns, SX_FLOW_METRIC_OUTDATED);
     sx_fetch_judged_on_loop(flight, item, candidate, false);
 }
 
@@ -297,7 +295,7 @@ static void hit(sx_flight *flight, const sx_envelope *envelope) {
     int32_t status = sx_fetch_item_on_loop(engine, flight->ns, flight->partition, flight->key, flight->key_size,
                                            envelope, flight->store_op.request.node, &item);
     if (status == STRATA_MISS || status == STRATA_E_CORRUPT) {
-        if (status == STRATA_E_CORRUPT) add(engine, SX_FLOW_METRIC_CORRUPT);
+        if (status == STRATA_E_CORRUPT) sx_count(flight->ns, SX_FLOW_METRIC_CORRUPT);
         sx_fetch_missed_on_loop(flight, status);
         return;
     }
@@ -328,7 +326,7 @@ void sx_fetch_stored_on_loop(sx_flight *flight, const sx_resp *reply) {
     sx_fetch_note_size_on_loop(engine, flight->hash, size);
     note_met(engine, size);
     if (reply->type == SX_RESP_NULL) {
-        add(engine, SX_FLOW_METRIC_L2_MISSES);
+        sx_count(flight->ns, SX_FLOW_METRIC_L2_MISSES);
         sx_fetch_missed_on_loop(flight, STRATA_MISS);
         return;
     }
@@ -345,7 +343,7 @@ void sx_fetch_stored_on_loop(sx_flight *flight, const sx_resp *reply) {
         return;
     }
     flight->awaited = kind == SX_ENVELOPE_LEASE ? envelope.id : 0;
-    add(engine, kind == SX_ENVELOPE_LEASE ? SX_FLOW_METRIC_L2_MISSES : SX_FLOW_METRIC_CORRUPT);
+    sx_count(flight->ns, kind == SX_ENVELOPE_LEASE ? SX_FLOW_METRIC_L2_MISSES : SX_FLOW_METRIC_CORRUPT);
     sx_fetch_missed_on_loop(flight, kind == SX_ENVELOPE_LEASE ? STRATA_EXISTS : STRATA_E_CORRUPT);
 }
 
@@ -370,7 +368,7 @@ static void lease_done(sx_store_op *op, int32_t status, const sx_resp *reply) {
     flight->lease_node = op->request.node;
     if (!sx_fetch_back_on_loop(flight)) return;
     if (flight->leased) {
-        add(flight->engine, SX_FLOW_METRIC_L2_MISSES);
+        sx_count(flight->ns, SX_FLOW_METRIC_L2_MISSES);
         sx_fetch_missed_on_loop(flight, STRATA_MISS);
     } else if (status == STRATA_OK) {
         sx_fetch_stored_on_loop(flight, reply);
@@ -400,15 +398,14 @@ strata_source sx_fetch_proven_on_loop(sx_flight *flight, sx_item *item) {
 
 /* An entry of L1 that L2 still holds, and whose tags hold. */
 static void same_version(sx_flight *flight, sx_item *item) {
-    strata *engine = flight->engine;
     strata_source source = sx_fetch_proven_on_loop(flight, item);
     if (source == STRATA_FROM_NONE) {
         sx_item_release(item);
         sx_fetch_begin_on_loop(flight);
         return;
     }
-    add(engine, SX_FLOW_METRIC_REVALIDATED);
-    sx_item_used(item, sx_loop_now_ns(engine->loop));
+    sx_count(flight->ns, SX_FLOW_METRIC_REVALIDATED);
+    sx_item_used(item, sx_loop_now_ns(flight->engine->loop));
     sx_flight_answer_on_loop(flight, SX_FLIGHT_EVERYONE, STRATA_OK, source, item);
     sx_item_release(item);
     sx_flight_round_over_on_loop(flight);
@@ -451,7 +448,7 @@ void sx_fetch_judged_on_loop(sx_flight *flight, sx_item *item, bool candidate, b
         if (candidate) (void)sx_l1_remove_item(flight->engine->l1, flight->engine->loop_record, flight->hash, item);
         sx_item_release(item);
         flight->over = true;
-        add(flight->engine, SX_FLOW_METRIC_L2_MISSES);
+        sx_count(flight->ns, SX_FLOW_METRIC_L2_MISSES);
         sx_fetch_missed_on_loop(flight, STRATA_MISS);
     }
 }

@@ -137,7 +137,7 @@ sx_flight *sx_flight_create_locked(strata *engine, strata_namespace *ns, uint64_
     flight->next = *bucket;
     *bucket = flight;
     flight->in_table = true;
-    sx_counter_add_shared(&engine->counters[SX_FLOW_METRIC_FLIGHTS], 1);
+    sx_count(ns, SX_FLOW_METRIC_FLIGHTS);
     return flight;
 }
 

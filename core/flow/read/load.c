@@ -4,8 +4,6 @@
 
 #include "core/flow/engine.h"
 
-static void add(strata *engine, uint32_t metric) { sx_counter_add_shared(&engine->counters[metric], 1); }
-
 static void load_free(strata_load *load) {
     strata *engine = load->engine;
     sx_release(&engine->alloc, load->tags, load->tags_size);
@@ -89,7 +87,7 @@ int32_t sx_load_start(sx_flight *flight) {
         load_free(load);
         return asked == NULL ? STRATA_MISS : STRATA_E_NOMEM;
     }
-    add(engine, SX_FLOW_METRIC_LOADS);
+    sx_count(load->ns, SX_FLOW_METRIC_LOADS);
     /* From here on the load may be finished, and the flight gone, at any moment. */
     if (executor) engine->executor.execute(engine->executor.context, run_task, load);
     else sx_session_post_announced(session, &load->letter);
@@ -211,12 +209,12 @@ int32_t strata_load_finish(strata_load *load, int32_t status, strata_bytes value
         answer = loaded_item(load, value, details, 0, &item);
     } else if (status == STRATA_MISS && keeps_absences(load->ns)) {
         answer = loaded_item(load, (strata_bytes){"", 0}, details, SX_ITEM_ABSENT, &item);
-        add(engine, SX_FLOW_METRIC_ABSENCES);
+        sx_count(load->ns, SX_FLOW_METRIC_ABSENCES);
         status = STRATA_OK;
     }
     if (answer != STRATA_OK) status = answer;
     else if (status != STRATA_OK && status != STRATA_MISS) status = STRATA_E_LOAD_FAILED;
-    if (status < 0) add(engine, SX_FLOW_METRIC_LOAD_FAILURES);
+    if (status < 0) sx_count(load->ns, SX_FLOW_METRIC_LOAD_FAILURES);
     bool kept = details == NULL || (details->flags & STRATA_LOAD_DONT_CACHE) == 0;
     if (kept && item != NULL && item->value_size != 0) sx_packed_make(engine, &packed, value.data, value.size);
 
@@ -255,7 +253,6 @@ static void answer_loaded(sx_flight *flight, int32_t status, sx_item *item) {
 
 static void fill_done(sx_store_op *op, int32_t status, const sx_resp *reply) {
     sx_flight *flight = SX_CONTAINER(op, sx_flight, store_op);
-    strata *engine = flight->engine;
     sx_item *item = flight->loaded_item;
     uint64_t n;
     int64_t server_ms;
@@ -275,7 +272,7 @@ static void fill_done(sx_store_op *op, int32_t status, const sx_resp *reply) {
             item->generation = flight->mark.generation;
             (void)sx_fetch_insert_on_loop(flight, item);
         }
-        add(engine, SX_FLOW_METRIC_FILLS_SUPERSEDED);
+        sx_count(flight->ns, SX_FLOW_METRIC_FILLS_SUPERSEDED);
     }
     answer_loaded(flight, STRATA_OK, item);
     sx_load_abandon_on_loop(flight);
@@ -332,7 +329,7 @@ static void keep_here(sx_flight *flight, sx_item *item) {
         if (sx_marks_stamp(engine, engine->loop_record, item, 1))
             (void)sx_l1_put(engine->l1, engine->loop_record, flight->hash, item, SX_L1_PUT_ALWAYS);
     } else if (flight->fill) {
-        add(engine, SX_FLOW_METRIC_FILLS_SUPERSEDED);
+        sx_count(flight->ns, SX_FLOW_METRIC_FILLS_SUPERSEDED);
     }
     sx_flights_unlock(engine->flights, flight->stripe);
 }
@@ -420,7 +417,7 @@ void sx_load_loaded_on_loop(sx_flight *flight) {
     bool known = sx_tagged_late_on_loop(flight, item);
     if (!known) {
         take_loaded(flight);
-        add(engine, SX_FLOW_METRIC_TAGS_TOO_LATE);
+        sx_count(flight->ns, SX_FLOW_METRIC_TAGS_TOO_LATE);
         sx_item_retain(item);
         answer_loaded(flight, STRATA_OK, item);
         sx_tagged_learn_on_loop(flight, item);

@@ -4,7 +4,9 @@
 
 #include "core/flow/engine.h"
 
-static void count(strata_session *session, uint32_t metric) { sx_counter_add(&session->counters[metric], 1); }
+#define L1_TIMED 1024 /* gets, of which one is measured */
+
+static void count(strata_session *session, const strata_namespace *ns, uint32_t metric) { (void)sx_session_count(session, ns, metric); }
 
 int32_t sx_read_check(const strata_session *session, const strata_namespace *ns, strata_bytes key,
                       const strata_op_options *options) {
@@ -36,12 +38,12 @@ _Static_assert(STRATA_UNTRUSTED_REVALIDATE - 1 == SX_UNTRUSTED_REVALIDATE && STR
 static int32_t peek_unproven(strata_session *session, const strata_namespace *ns, const sx_trust_word *word, bool trusted, bool same_generation,
                              sx_item *item, int64_t now_ns, strata_result *out, sx_read_more *more) {
     int64_t stale_max_ns, policy = policy_of(ns, &stale_max_ns);
-    count(session, SX_SESSION_METRIC_L1_UNPROVEN);
+    count(session, ns, SX_SESSION_METRIC_L1_UNPROVEN);
     /* relaxed: a bound that is shown and compared */
     int64_t proven_ns = atomic_load_explicit(&word->proven_ns, memory_order_relaxed);
     if (!trusted && same_generation && policy == SX_UNTRUSTED_SERVE_STALE && proven_ns != INT64_MIN &&
         now_ns - proven_ns <= stale_max_ns && now_ns < sx_item_fresh_ns(item)) {
-        count(session, SX_SESSION_METRIC_L1_STALE);
+        count(session, ns, SX_SESSION_METRIC_L1_STALE);
         sx_result_pinned(out, STRATA_STALE, item, now_ns, (now_ns - proven_ns) / SX_NS_PER_US);
         out->reason = STRATA_REASON_UNPROVEN;
         return STRATA_STALE;
@@ -78,9 +80,9 @@ static inline int64_t staleness_of(const strata *engine, int64_t now_ns, int64_t
     return (now_ns - (lease_ns - sx_trust_max_staleness_ns(engine->trust))) / SX_NS_PER_US;
 }
 
-static int32_t missed(strata_session *session, uint32_t metric) {
+static int32_t missed(strata_session *session, const strata_namespace *ns, uint32_t metric) {
     sx_epoch_unpin(session->record);
-    count(session, metric);
+    count(session, ns, metric);
     return STRATA_MISS;
 }
 
@@ -90,16 +92,16 @@ static __attribute__((noinline)) int32_t peek_aged(strata_session *session, cons
     const strata *engine = session->engine;
     int64_t now_ns = sx_engine_now(engine);
     bool nothing = item != NULL && (item->flags & SX_ITEM_NOTHING) != 0;
-    if (item == NULL || now_ns >= sx_item_gone_ns(item)) return missed(session, SX_SESSION_METRIC_L1_MISSES);
+    if (item == NULL || now_ns >= sx_item_gone_ns(item)) return missed(session, ns, SX_SESSION_METRIC_L1_MISSES);
     bool same = is_same(engine, item, now_ns, generation, &lease_ns), trusted = is_trusted(now_ns, lease_ns);
     if (nothing && (item->flags & SX_ITEM_ERROR) != 0) { /* no value, so trust is not asked for: L2 may be what fails */
         bool loads = more != NULL && more->loads && same;
-        (void)missed(session, loads ? SX_SESSION_METRIC_L1_ERRORS : SX_SESSION_METRIC_L1_MISSES);
+        (void)missed(session, ns, loads ? SX_SESSION_METRIC_L1_ERRORS : SX_SESSION_METRIC_L1_MISSES);
         return loads ? STRATA_E_LOAD_FAILED : STRATA_MISS;
     }
     if (nothing) {
         if (more != NULL) more->absent = trusted && same;
-        return missed(session, trusted && same ? SX_SESSION_METRIC_L1_ABSENT : SX_SESSION_METRIC_L1_MISSES);
+        return missed(session, ns, trusted && same ? SX_SESSION_METRIC_L1_ABSENT : SX_SESSION_METRIC_L1_MISSES);
     }
     if (!trusted || !same) return peek_unproven(session, ns, word, trusted, same, item, now_ns, out, more);
     return sx_aged_answer_pinned(session, ns, item, now_ns, staleness_of(engine, now_ns, lease_ns), out, more);
@@ -121,7 +123,7 @@ int32_t sx_read_peek(strata_session *session, uint64_t hash, uint32_t partition,
     bool same = is_same(engine, item, now_ns, generation, &lease_ns), trusted = is_trusted(now_ns, lease_ns);
     if (SX_UNLIKELY(!trusted || !same))
         return peek_unproven(session, ns, word, trusted, same, item, now_ns, out, more);
-    count(session, SX_SESSION_METRIC_L1_HITS);
+    count(session, ns, SX_SESSION_METRIC_L1_HITS);
     sx_result_pinned(out, STRATA_OK, item, now_ns, staleness_of(engine, now_ns, lease_ns));
     return STRATA_OK;
 }
@@ -132,6 +134,7 @@ int32_t sx_read_slow(strata_session *session, strata_namespace *ns, strata_bytes
     sx_item *given = more->candidate != NULL ? more->candidate : more->refresh;
     bool fresh = false, post = false, joined = false;
     uint32_t stripe = sx_flight_stripe(hash);
+    op->ns = ns;
     op->stripe = stripe;
     sx_flights_lock(engine->flights, stripe);
     sx_flight *flight = sx_flight_find_locked(engine->flights, hash, ns->index, key.data, key.size);
@@ -139,7 +142,7 @@ int32_t sx_read_slow(strata_session *session, strata_namespace *ns, strata_bytes
         flight = sx_flight_create_locked(engine, ns, hash, partition, key.data, key.size);
         fresh = flight != NULL;
     } else if (!op->refresh) {
-        sx_counter_add_shared(&engine->counters[SX_FLOW_METRIC_JOINS], 1);
+        sx_count(ns, SX_FLOW_METRIC_JOINS);
     }
     if (flight != NULL && (fresh || !op->refresh)) { /* what is under way is as good as a refresh */
         joined = true;
@@ -229,19 +232,30 @@ static void refresh(strata_session *session, strata_namespace *ns, strata_bytes 
     (void)sx_read_slow(session, ns, key, hash, partition, op, more);
 }
 
+static __attribute__((noinline)) int32_t peek_timed(strata_session *session, uint64_t hash, uint32_t partition, const strata_namespace *ns,
+                                                    strata_bytes key, strata_result *out, sx_read_more *more) {
+    int64_t start_ns = sx_engine_now(session->engine);
+    int32_t status = sx_read_peek(session, hash, partition, ns, key, out, more);
+    int64_t took_ns = sx_engine_now(session->engine) - start_ns;
+    if (status == STRATA_OK || status == STRATA_STALE)
+        sx_histogram_add_shared(&ns->stats->latency[STRATA_LATENCY_L1], took_ns);
+    return status;
+}
+
 /* Answers at once, or hands over an op that is under way. */
 static int32_t read_key(strata_session *session, strata_namespace *ns, strata_bytes key, const read_call *call,
                         strata_result *out, sx_op **under_way) {
     int32_t status = sx_read_check(session, ns, key, call->options);
     if (SX_UNLIKELY(status != STRATA_OK)) return status;
     strata *engine = session->engine;
-    count(session, SX_SESSION_METRIC_GETS);
+    int64_t gets = sx_session_count(session, ns, SX_SESSION_METRIC_GETS);
     uint32_t flags = call->options == NULL ? 0 : call->options->flags;
     uint32_t partition = sx_key_partition(key.data, key.size, engine->partitions);
     uint64_t hash = sx_l1_hash(&engine->secret, ns->index, key.data, key.size);
     sx_read_more more = {.loads = call->kind == SX_OP_LOAD};
     if (engine->l1_on && (flags & STRATA_BYPASS_L1) == 0) {
-        status = sx_read_peek(session, hash, partition, ns, key, out, &more);
+        if (SX_UNLIKELY(gets % L1_TIMED == 0)) status = peek_timed(session, hash, partition, ns, key, out, &more);
+        else status = sx_read_peek(session, hash, partition, ns, key, out, &more);
         if (more.refresh != NULL) refresh(session, ns, key, hash, partition, call, &more);
         if (status != STRATA_MISS || more.absent) return status;
     }

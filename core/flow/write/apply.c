@@ -58,7 +58,7 @@ static void apply_value(strata *engine, uint32_t partition, const strata_namespa
     if (item != NULL && !sx_unknown_holds_on_loop(engine, hash, item) &&
         sx_marks_stamp(engine, engine->loop_record, item, mark.generation) &&
         sx_l1_put(engine->l1, engine->loop_record, hash, item, SX_L1_PUT_HELD) == STRATA_OK)
-        sx_counter_add_shared(&engine->counters[SX_FLOW_METRIC_VALUES_TAKEN], 1);
+        sx_count(ns, SX_FLOW_METRIC_VALUES_TAKEN);
     /* What could not be replaced is removed like any other. */
     sx_apply_observed_locked(engine, hash, ns->index, message->key, message->key_size, message->n);
     sx_flights_unlock(engine->flights, stripe);

@@ -303,8 +303,8 @@ static int32_t start(const renewal_call *call, sx_op **out) {
     if (status == STRATA_OK && session->closing) status = STRATA_E_CLOSED;
     if (status == STRATA_OK) status = sx_options_check(call->options);
     if (status != STRATA_OK) return status;
-    sx_counter_add(&session->counters[call->ns == NULL ? SX_SESSION_METRIC_TAGS_INVALIDATED : SX_SESSION_METRIC_CLEARS],
-                   call->ns == NULL ? call->count : 1);
+    if (call->ns == NULL) (void)sx_counter_add(&session->counters[SX_SESSION_METRIC_TAGS_INVALIDATED], call->count);
+    else (void)sx_session_count(session, call->ns, SX_SESSION_METRIC_CLEARS);
     if (engine->l2_on) return start_on_loop(call, out);
     return call->ns == NULL ? renew_here(engine, call->tags, call->count) : clear_here(engine, call->ns);
 }

@@ -86,13 +86,14 @@ static int32_t write_here(strata_session *session, sx_write *write) {
 int32_t sx_write_start(strata_session *session, strata_namespace *ns, strata_bytes key, const strata_bytes *value,
                        const strata_op_options *options, const sx_publish_condition *condition, sx_op *op) {
     strata *engine = session->engine;
-    sx_counter_add(&session->counters[value == NULL ? SX_SESSION_METRIC_INVALIDATES : SX_SESSION_METRIC_SETS], 1);
+    (void)sx_session_count(session, ns, value == NULL ? SX_SESSION_METRIC_INVALIDATES : SX_SESSION_METRIC_SETS);
     uint64_t app_version = options == NULL ? 0 : options->app_version;
     if (condition != NULL && condition->app_version != 0) app_version = condition->app_version;
     sx_write *write = write_create(engine, ns, key, value, op, app_version);
     if (write == NULL) return STRATA_E_NOMEM;
     if (condition != NULL) write->condition = *condition;
     if (!engine->l2_on) return write_here(session, write);
+    op->ns = ns;
     op->stripe = sx_flight_stripe(write->hash);
     if (op->done != NULL || op->sync || op->batch != NULL) {
         write->op = op;
