@@ -111,10 +111,9 @@ static void note_result(sx_store_op *op, const sx_redis_rule *rule, sx_redis_out
     }
     op->probe_node = 0;
     bool says_nothing = outcome == SX_REDIS_NOMEM || outcome == SX_REDIS_OVERLOADED || outcome == SX_REDIS_CLOSED;
-    if (outcome == SX_REDIS_BACKING_OFF && !probe) { /* no news, unless of an attempt that nobody has told of yet */
+    if (outcome == SX_REDIS_BACKING_OFF && !probe) /* no news, unless of an attempt that nobody has told of yet */
         says_nothing = node->attempts_failed == breaker->attempts_seen;
-        breaker->attempts_seen = node->attempts_failed;
-    }
+    if (outcome == SX_REDIS_BACKING_OFF || outcome == SX_REDIS_UNREACHABLE) breaker->attempts_seen = node->attempts_failed;
     if (says_nothing) {
         if (probe) sx_breaker_probe_cancel(breaker);
         return;

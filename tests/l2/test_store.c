@@ -75,15 +75,17 @@ static sx_cluster *server_start(void) {
     return test_cluster_start(&options);
 }
 
-static sx_store *open_store(test_drive *drive, const char *nodes) {
+static sx_store *open_store_with(test_drive *drive, const char *nodes, const sx_store_settings *settings) {
     sx_store *store = NULL;
     test_drive_init(drive);
     drive->settings.connect_timeout_ns = 300 * SX_NS_PER_MS;
     test_drive_open(drive, SX_REDIS_MODE_AUTO, nodes);
-    assert_int_equal(sx_store_create(drive->loop, &drive->alloc.table, drive->cluster, &SETTINGS, &store), STRATA_OK);
+    assert_int_equal(sx_store_create(drive->loop, &drive->alloc.table, drive->cluster, settings, &store), STRATA_OK);
     assert_true(test_drive_wait_map(drive, 3000));
     return store;
 }
+
+static sx_store *open_store(test_drive *drive, const char *nodes) { return open_store_with(drive, nodes, &SETTINGS); }
 
 static void close_store(test_drive *drive, sx_store *store) {
     sx_store_stop_on_loop(store);
@@ -177,6 +179,25 @@ static void a_paused_server_opens_its_breaker(void **state) {
     sx_cluster_stop(server);
 }
 
+/* A server that refuses connections: who waited for an attempt and who came after it tell of the same one. */
+static void an_attempt_is_one_fault(void **state) {
+    (void)state;
+    const sx_store_settings settings = {.retry_base_ns = 60 * SX_NS_PER_MS, .retry_max_ns = 60 * SX_NS_PER_MS,
+                                        .breaker_failures = 5, .breaker_open_ns = 10 * SX_NS_PER_S};
+    sx_cluster *server = server_start();
+    test_drive drive;
+    sx_store *store = open_store_with(&drive, sx_cluster_seeds(server), &settings);
+    assert_int_equal(call(&drive, store, true, 1000, "SET", "k", "v"), STRATA_OK);
+    const sx_redis_node *node = sx_redis_cluster_owner(drive.cluster, 0);
+    assert_int_equal(sx_cluster_kill(server, 0), 0);
+    test_drive_turn(&drive, 20);
+    assert_int_equal(call(&drive, store, false, 20000, "GET", "k", NULL), STRATA_E_UNAVAILABLE);
+    assert_int_equal(sx_store_breaker_on_loop(store, 0), SX_BREAKER_OPEN);
+    assert_true(node->attempts_failed >= settings.breaker_failures);
+    close_store(&drive, store);
+    sx_cluster_stop(server);
+}
+
 static void retries_have_a_budget(void **state) {
     (void)state;
     enum { COUNT = 2000 };
@@ -224,6 +245,7 @@ int main(void) {
         cmocka_unit_test(lost_reads_are_retried_and_lost_writes_are_not),
         cmocka_unit_test(error_replies_have_their_status),
         cmocka_unit_test(a_paused_server_opens_its_breaker),
+        cmocka_unit_test(an_attempt_is_one_fault),
         cmocka_unit_test(retries_have_a_budget),
         cmocka_unit_test(stopping_ends_what_waits),
     };
