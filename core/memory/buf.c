@@ -1,10 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The growable run of bytes: its growth. */
+/* The growable run of bytes: its growth, and its end. */
 #include "core/memory/buf.h"
 
 #define CAPACITY_MIN 64
 
+static void wipe(sx_buf *buf) {
+    if (buf->secret && buf->data != NULL) explicit_bzero(buf->data, buf->capacity);
+}
+
 void sx_buf_deinit(sx_buf *buf) {
+    wipe(buf);
     sx_release(buf->alloc, buf->data, buf->capacity);
     sx_buf_init(buf, buf->alloc);
 }
@@ -25,6 +30,7 @@ bool sx_buf_reserve(sx_buf *buf, size_t more) {
         return false;
     }
     if (buf->size != 0) memcpy(data, buf->data, buf->size);
+    wipe(buf);
     sx_release(buf->alloc, buf->data, buf->capacity);
     buf->data = data;
     buf->capacity = capacity;
@@ -36,6 +42,7 @@ void sx_buf_clear(sx_buf *buf, size_t keep) {
         sx_buf_deinit(buf);
         return;
     }
+    wipe(buf);
     buf->size = 0;
-    buf->failed = false;
+    buf->failed = buf->secret = false;
 }

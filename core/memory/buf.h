@@ -17,6 +17,7 @@ typedef struct sx_buf {
     size_t size;
     size_t capacity;
     bool failed; /* out of memory, or beyond the limit: contents are not to be used */
+    bool secret; /* set by who puts a password in: memory that held any of it is zeroed before it is given up, and when emptied */
 } sx_buf;
 
 static inline void sx_buf_init(sx_buf *buf, const sx_alloc *alloc) {
@@ -26,7 +27,7 @@ static inline void sx_buf_init(sx_buf *buf, const sx_alloc *alloc) {
 void sx_buf_deinit(sx_buf *buf);
 /* Makes room for more bytes; grows by doubling. False (and sticks) when out of memory. */
 bool sx_buf_reserve(sx_buf *buf, size_t more);
-/* Empties; keeps the memory where it is at most keep bytes, else frees it. Clears a failure. */
+/* Empties; keeps the memory where it is at most keep bytes, else frees it. Clears a failure, and forgets a secret. */
 void sx_buf_clear(sx_buf *buf, size_t keep);
 
 static inline void sx_buf_append(sx_buf *buf, const void *bytes, size_t size) {

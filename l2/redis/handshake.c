@@ -265,6 +265,7 @@ static void send_hello(sx_redis_conn *conn) {
     }
     sx_command command;
     sx_command_init(&command, settings->alloc);
+    command.args.secret = conn->out.secret = as.password[0] != '\0';
     sx_command_text(&command, "HELLO");
     sx_command_text(&command, "3");
     if (as.password[0] != '\0') {

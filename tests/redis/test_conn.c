@@ -355,6 +355,22 @@ static void standalone_works(void **state) {
     sx_cluster_stop(server);
 }
 
+/* Neither what was sent nor what never could be stays in memory that was given back. */
+static void a_password_is_wiped(void **state) {
+    (void)state;
+    static const char PASSWORD[] = "correct horse battery staple";
+    sx_cluster *server = test_cluster_start(&(sx_cluster_options){.primaries = 0, .password = PASSWORD});
+    test_drive drive;
+    test_drive_init(&drive);
+    drive.settings.password = drive.alloc.secret = PASSWORD;
+    test_drive_open(&drive, SX_REDIS_MODE_AUTO, sx_cluster_seeds(server));
+    assert_true(test_drive_wait_map(&drive, 2000));
+    assert_int_equal(test_drive_call(&drive, "SET x 1", 1, 1000, NULL), SX_REDIS_OK);
+    test_drive_close(&drive);
+    assert_int_equal(atomic_load(&drive.alloc.told), 0);
+    sx_cluster_stop(server);
+}
+
 static void pushes_and_forgetting(void **state) {
     (void)state;
     const sx_cluster_options options = {.primaries = 0};
@@ -456,6 +472,7 @@ int main(void) {
         cmocka_unit_test(broken_replies_end_the_connection),
         cmocka_unit_test(loading_is_told_and_retriable),
         cmocka_unit_test(standalone_works),
+        cmocka_unit_test(a_password_is_wiped),
         cmocka_unit_test(pushes_and_forgetting),
         cmocka_unit_test(huge_replies_pass_and_memory_shrinks),
         cmocka_unit_test(create_survives_failed_allocations),

@@ -17,6 +17,8 @@ typedef struct test_alloc {
     _Atomic int64_t fail_at;   /* this call fails, 1-based; 0 for none */
     _Atomic int64_t fail_from; /* this call and all later ones fail; 0 for none */
     _Atomic int64_t failed;    /* how many failed */
+    const char *secret;        /* NULL, or a text that no memory may hold when it is released */
+    _Atomic int64_t told;      /* how often it did */
 } test_alloc;
 
 void test_alloc_init(test_alloc *alloc);
