@@ -24,7 +24,7 @@ enum {
     SX_REDIS_ENTRY_ASKING = 1, /* the reply to ASKING comes before its own */
     SX_REDIS_ENTRY_PUSHES = 2, /* answered by pushes, or refused by one error reply */
     SX_REDIS_ENTRY_UNSUB = 4,  /* with PUSHES: those that confirm are unsubscriptions */
-    SX_REDIS_ENTRY_GONE = 8    /* overwritten before it was sent: no reply comes */
+    SX_REDIS_ENTRY_GONE = 8    /* overwritten before it was sent, by what is refused */
 };
 
 /* A command whose reply is awaited, in a ring in the order of sending. */
@@ -120,13 +120,15 @@ int32_t sx_redis_conn_queue(sx_redis_conn *conn, const sx_command *command, cons
                             sx_redis_how how, sx_redis_reply_fn fn, void *context, uint64_t *ticket);
 /* Bytes that the kernel may have taken. */
 uint64_t sx_redis_conn_handed(const sx_redis_conn *conn);
-void sx_redis_conn_reap(sx_redis_conn *conn);
 void sx_redis_conn_flush(sx_redis_conn *conn);
 /* At the turn's end, which comes before the loop sleeps, wherever in the turn this is said. */
 void sx_redis_conn_flush_soon(sx_redis_conn *conn);
 void sx_redis_conn_flush_at_end(sx_turn_end *end);
 /* Ends every awaited reply. */
 void sx_redis_conn_fail_all(sx_redis_conn *conn);
+
+/* nothing.c: fills the bytes of a command with one that does nothing, answered by one error. */
+void sx_redis_nothing_put(uint8_t *bytes, size_t size);
 
 /* conn_read.c */
 void sx_redis_conn_read_start(sx_redis_conn *conn);

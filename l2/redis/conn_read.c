@@ -22,18 +22,14 @@ static void drop_oldest(sx_redis_conn *conn) {
     conn->head++;
 }
 
-/* Overwritten commands at the head get no reply: what arrives now is for a later one. */
-static bool skip_gone(sx_redis_conn *conn) {
-    while (conn->head != conn->tail && (oldest(conn)->flags & SX_REDIS_ENTRY_GONE) != 0) drop_oldest(conn);
-    return conn->head != conn->tail;
-}
+static bool is_awaiting(const sx_redis_conn *conn) { return conn->head != conn->tail; }
 
 static bool contains(const sx_resp *value, const char *word) {
     return value->type == SX_RESP_STRING && memmem(value->text, value->size, word, strlen(word)) != NULL;
 }
 
 static void take_push(sx_redis_conn *conn, const sx_resp *push) {
-    if (push->count > 0 && contains(&push->items[0], "subscribe") && skip_gone(conn)) {
+    if (push->count > 0 && contains(&push->items[0], "subscribe") && is_awaiting(conn)) {
         sx_redis_entry *entry = oldest(conn);
         bool unsub = contains(&push->items[0], "unsub");
         bool wants_unsub = (entry->flags & SX_REDIS_ENTRY_UNSUB) != 0;
@@ -55,13 +51,13 @@ static void take_unasked(sx_redis_conn *conn, const sx_resp *reply) {
 }
 
 static void take_reply(sx_redis_conn *conn, const sx_resp *reply) {
-    while (skip_gone(conn) && (oldest(conn)->flags & SX_REDIS_ENTRY_PUSHES) != 0) {
+    while (is_awaiting(conn) && (oldest(conn)->flags & SX_REDIS_ENTRY_PUSHES) != 0) {
         drop_oldest(conn);
         if (reply->type != SX_RESP_ERROR) continue; /* its pushes were counted wrong: the reply is for the next */
         if (conn->events.on_push != NULL) conn->events.on_push(conn->events.context, conn, reply);
         return;
     }
-    if (SX_UNLIKELY(conn->head == conn->tail)) {
+    if (SX_UNLIKELY(!is_awaiting(conn))) {
         take_unasked(conn, reply);
         return;
     }
@@ -92,7 +88,7 @@ static void resize_input(sx_redis_conn *conn, size_t capacity) {
 /* A message of many strings, each within its limit, is bounded as a whole too. */
 static void check_size(sx_redis_conn *conn) {
     const size_t one = conn->settings->limits.bulk_bytes_max;
-    const sx_redis_entry *entry = skip_gone(conn) ? oldest(conn) : NULL;
+    const sx_redis_entry *entry = is_awaiting(conn) ? oldest(conn) : NULL;
     size_t parts = entry != NULL && (entry->flags & SX_REDIS_ENTRY_PUSHES) == 0 && entry->expected > 2 ? entry->expected : 2;
     const size_t most = one > SIZE_MAX / (2 * parts) ? SIZE_MAX : parts * one + MESSAGE_SPARE;
     if (conn->in_end - conn->in_begin > most) {
@@ -124,7 +120,6 @@ static void take_input(sx_redis_conn *conn) {
             take_reply(conn, value);
         }
     }
-    sx_redis_conn_reap(conn);
     if (conn->in_begin == conn->in_end) {
         conn->in_begin = conn->in_end = 0;
         if (SX_UNLIKELY(conn->in_capacity > IN_KEEP)) resize_input(conn, IN_FIRST);

@@ -3,7 +3,7 @@
    until their replies come.
 
    A command that is forgotten before the kernel had any of its bytes must never be executed. Its bytes are overwritten
-   with blank lines, which the server reads as empty inline commands: it does nothing and answers nothing. */
+   with a command of the same length that does nothing (nothing.c). */
 #include "l2/redis/conn_private.h"
 
 #include <assert.h>
@@ -17,7 +17,6 @@ enum {
     RING_FIRST = 64,
     OUT_KEEP = 256 * 1024,
     TRY_WRITE_MAX = 1 << 30,
-    BLANK_LINE = 4096,
     PUSHES_MAX = (1 << 24) - 1
 };
 
@@ -69,7 +68,6 @@ static void written(uv_write_t *request, int result) {
         sx_redis_conn_fail(conn, STRATA_E_UNAVAILABLE, "writing: %s", uv_strerror(result));
         return;
     }
-    sx_redis_conn_reap(conn);
     flush_soon(conn);
 }
 
@@ -110,7 +108,6 @@ void sx_redis_conn_flush(sx_redis_conn *conn) {
     }
     conn->out_begin += size;
     sx_buf_clear(&conn->out, OUT_KEEP);
-    sx_redis_conn_reap(conn);
 }
 
 /* ---- queueing ---- */
@@ -212,12 +209,6 @@ int32_t sx_redis_conn_send(sx_redis_conn *conn, const sx_command *command, const
 
 /* ---- forgetting ---- */
 
-static void blank(uint8_t *bytes, size_t size) {
-    memset(bytes, ' ', size);
-    for (size_t i = BLANK_LINE - 1; i < size; i += BLANK_LINE) bytes[i] = '\n';
-    bytes[size - 1] = '\n';
-}
-
 static void reply_to_nobody(void *context, int32_t status, const sx_resp *reply) {
     (void)context;
     (void)status;
@@ -235,28 +226,17 @@ bool sx_redis_conn_forget(sx_redis_conn *conn, uint64_t ticket) {
     if (conn->state == SX_REDIS_CONN_CLOSING) return false;
     uint8_t *bytes = entry->begin >= conn->out_begin ? conn->out.data + (entry->begin - conn->out_begin)
                                                      : conn->writing.data + (entry->begin - conn->writing_begin);
-    blank(bytes, entry->size);
-    entry->flags |= SX_REDIS_ENTRY_GONE;
-    sx_redis_conn_reap(conn);
+    sx_redis_nothing_put(bytes, entry->size);
+    entry->flags = SX_REDIS_ENTRY_GONE; /* one answer comes, whatever would have */
+    entry->expected = 0;
     return false;
-}
-
-/* Takes overwritten commands off the ring's head: once their bytes are out, nothing more is heard of them. */
-void sx_redis_conn_reap(sx_redis_conn *conn) {
-    while (conn->head != conn->tail) {
-        sx_redis_entry *entry = entry_at(conn, conn->head);
-        if ((entry->flags & SX_REDIS_ENTRY_GONE) == 0) return;
-        if (entry->begin + entry->size > sx_redis_conn_handed(conn)) return;
-        conn->queued_bytes -= entry->size;
-        conn->head++;
-    }
 }
 
 void sx_redis_conn_fail_all(sx_redis_conn *conn) {
     while (conn->head != conn->tail) {
         sx_redis_entry entry = *entry_at(conn, conn->head++);
         conn->queued_bytes -= entry.size;
-        if (entry.fn == NULL || (entry.flags & SX_REDIS_ENTRY_GONE) != 0) continue;
+        if (entry.fn == NULL) continue;
         bool sent = entry.begin < conn->handed_final;
         entry.fn(entry.context, sent ? STRATA_E_UNKNOWN_OUTCOME : STRATA_E_UNAVAILABLE, NULL);
     }

@@ -113,7 +113,6 @@ static void pump(sx_redis_conn *conn) {
         if (left == 0) {
             conn->is_writing = false;
             sx_buf_clear(&conn->writing, SENDING_KEEP);
-            sx_redis_conn_reap(conn);
             sx_redis_conn_flush_soon(conn);
             continue;
         }

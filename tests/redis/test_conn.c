@@ -18,7 +18,7 @@
 
 #include <strata/status.h>
 
-#include "l2/redis/conn.h"
+#include "l2/redis/conn_private.h"
 #include "tests/support/cluster.h"
 #include "tests/support/drive.h"
 
@@ -406,14 +406,58 @@ static void pushes_and_forgetting(void **state) {
     test_request_init(&drive, &made, "SET forgotten 1", 0, 1000);
     assert_int_equal(sx_redis_conn_send(conn, &made.request.command, NULL, false, false, on_reply, &w, &ticket), STRATA_OK);
     assert_false(sx_redis_conn_forget(conn, ticket));
+    assert_false(sx_redis_conn_forget(conn, ticket));
+    test_request_deinit(&made);
+    /* What comes behind it is a value still, not lines. */
+    test_request_init(&drive, &made, "SET value \r\nSET\tinjected\t1\r\n", 0, 1000);
+    assert_int_equal(sx_redis_conn_send(conn, &made.request.command, NULL, false, false, on_reply, &w, NULL), STRATA_OK);
     test_request_deinit(&made);
     send_words(&drive, conn, &w, "PING", true);
-    turn_until(&drive, &w.replies, 4);
-    assert_true(sx_cluster_answers(server, 0, "0", "EXISTS forgotten"));
+    turn_until(&drive, &w.replies, 5);
+    assert_true(sx_cluster_answers(server, 0, "0", "EXISTS forgotten injected"));
+    assert_true(sx_cluster_answers(server, 0, "18", "STRLEN value"));
     sx_redis_conn_close(conn, STRATA_OK, "done");
     turn_until(&drive, &w.closed, 1);
     test_drive_close(&drive);
     sx_cluster_stop(server);
+}
+
+/* ---- what a forgotten command becomes ---- */
+
+/* One command, all of it, of strings that no server finds too long. */
+static void expect_one_command(sx_resp_parser *parser, uint8_t *bytes, size_t size) {
+    size_t consumed = 0, wanted = 0;
+    const sx_resp *value = NULL;
+    memset(bytes, 'x', size);
+    sx_redis_nothing_put(bytes, size);
+    if (sx_resp_parse(parser, bytes, size, &consumed, &wanted, &value) != STRATA_OK || consumed != size)
+        fail_msg("%zu bytes: not one whole command", size);
+    assert_int_equal(value->type, SX_RESP_ARRAY);
+    assert_true(value->count > 0);
+    for (uint32_t i = 0; i < value->count; i++) {
+        assert_int_equal(value->items[i].type, SX_RESP_STRING);
+        assert_true(value->items[i].size <= 1 << 20);
+        const sx_resp *item = &value->items[i];
+        if (item->size > 0 && (item->text[0] != 0 || memcmp(item->text, item->text + 1, item->size - 1) != 0))
+            fail_msg("%zu bytes: something of the old ones is left", size);
+    }
+}
+
+static void nothing_has_any_length(void **state) {
+    (void)state;
+    const sx_resp_limits limits = {.depth_max = 8, .elements_max = 1000, .bulk_bytes_max = 1 << 20};
+    sx_resp_parser *parser = NULL;
+    assert_int_equal(sx_resp_parser_create(sx_alloc_default(), &limits, &parser), STRATA_OK);
+    enum { PIECE_ROOM = 524299, ROOM = 12 * PIECE_ROOM };
+    uint8_t *bytes = malloc(ROOM);
+    for (size_t size = 10; size < 3000; size++) expect_one_command(parser, bytes, size);
+    for (size_t size = 99990; size < 100030; size++) expect_one_command(parser, bytes, size);
+    static const size_t pieces[] = {1, 8, 9}; /* and where the number of strings gets a second digit */
+    for (size_t i = 0; i < sizeof pieces / sizeof *pieces; i++) {
+        for (size_t more = 0; more < 150; more++) expect_one_command(parser, bytes, pieces[i] * PIECE_ROOM + more);
+    }
+    free(bytes);
+    sx_resp_parser_destroy(parser);
 }
 
 static void huge_replies_pass_and_memory_shrinks(void **state) {
@@ -474,6 +518,7 @@ int main(void) {
         cmocka_unit_test(standalone_works),
         cmocka_unit_test(a_password_is_wiped),
         cmocka_unit_test(pushes_and_forgetting),
+        cmocka_unit_test(nothing_has_any_length),
         cmocka_unit_test(huge_replies_pass_and_memory_shrinks),
         cmocka_unit_test(create_survives_failed_allocations),
     };
