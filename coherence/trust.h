@@ -33,12 +33,15 @@ typedef struct sx_trust_events {
     void (*on_replaced)(void *context, uint32_t partition, int64_t proven_ns);
     /* The words of some partitions have changed. On the loop, where nothing but a note may be taken; may be NULL. */
     void (*on_word)(void *context);
+    /* Whether anything was asked of this process since the last call. On the loop, about as often as heartbeats go out, which
+       are fewer while it says no; NULL: always. */
+    bool (*is_used)(void *context);
 } sx_trust_events;
 
 typedef struct sx_trust_settings {
     const sx_redis_settings *redis; /* for the subscription connections */
     uint32_t partitions;
-    int64_t max_staleness_ns;       /* delta; a heartbeat goes out every delta / 5 */
+    int64_t max_staleness_ns;       /* delta; a heartbeat goes out every delta / 5, delta / 2 where nobody asks */
     int64_t node_timeout_ns;        /* configured fallback where CONFIG GET is refused; delta is clamped to half of it */
     uint32_t beat_counters;         /* counters per heartbeat, in rotation */
 } sx_trust_settings;

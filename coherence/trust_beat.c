@@ -16,6 +16,7 @@
 #define CONFIRM_DEADLINE_NS (1 * SX_NS_PER_S)
 #define ABSENT_WAIT_NS (50 * SX_NS_PER_MS)
 #define RESTART_GAP 65536 /* as for messages: a jump of a counter made anew */
+#define IDLE_NS SX_NS_PER_S /* without use; then heartbeats are fewer */
 
 static void log_gated(sx_trust_node *node, const char *what, const char *text, size_t size) {
     uint64_t dropped = 0;
@@ -64,10 +65,22 @@ static void identify(sx_trust_node *node, int64_t now_ns) {
     sx_redis_conn_identify(node->conn, on_identified, node);
 }
 
+/* A lease is as good whatever the interval: a longer one only leaves an answer less time to come. So it is for a process that
+   nobody uses, as long as everything is well and each heartbeat asks for all. */
+int64_t sx_trust_beat_interval_ns(const sx_trust_node *node, int64_t now_ns) {
+    const sx_trust *trust = node->trust;
+    bool well = node->trusted == node->owned && node->owned <= trust->settings.beat_counters;
+    return sx_trust_delta_ns(trust) / (well && now_ns - trust->used_ns >= IDLE_NS ? 2 : 5);
+}
+
+static void note_use(sx_trust *trust, int64_t now_ns) {
+    if (trust->events.is_used == NULL || trust->events.is_used(trust->events.context)) trust->used_ns = now_ns;
+}
+
 /* Heartbeats are due on a grid that all nodes share, so that one wake-up serves them all; never later than an interval
    after the last. */
-static int64_t next_beat_ns(const sx_trust *trust, int64_t sent_ns) {
-    int64_t interval_ns = sx_trust_delta_ns(trust) / 5;
+static int64_t next_beat_ns(const sx_trust_node *node, int64_t sent_ns, int64_t now_ns) {
+    int64_t interval_ns = sx_trust_beat_interval_ns(node, now_ns);
     return sent_ns <= 0 ? sent_ns + interval_ns : (sent_ns / interval_ns + 1) * interval_ns;
 }
 
@@ -284,7 +297,7 @@ static void on_beat(void *context, int32_t status, const sx_resp *reply) {
     int64_t now_ns = sx_loop_now_ns(trust->loop);
     assert(node->beat.outstanding);
     node->beat.outstanding = false;
-    node->beat_ns = next_beat_ns(trust, node->beat.sent_ns);
+    node->beat_ns = next_beat_ns(node, node->beat.sent_ns, now_ns);
     /* An answer that comes after the lease is over must not extend it, whenever it was asked. */
     sx_trust_beat_lapse(node, now_ns);
     if (reply->type == SX_RESP_ERROR) on_beat_error(node, reply);
@@ -374,7 +387,8 @@ void sx_trust_beat_step(sx_trust_node *node, int64_t now_ns) {
     choose(node);
     node->beat.seq = ++node->seq;
     node->beat.sent_ns = sx_loop_now_ns(trust->loop);
-    node->beat_ns = next_beat_ns(trust, node->beat.sent_ns);
+    note_use(trust, node->beat.sent_ns);
+    node->beat_ns = next_beat_ns(node, node->beat.sent_ns, node->beat.sent_ns);
     node->beat.outstanding = send_beat(node) == STRATA_OK;
 }
 

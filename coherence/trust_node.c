@@ -183,8 +183,7 @@ static void open_conn(sx_trust_node *node, int64_t now_ns) {
 
 /* When to look again although nothing happens. */
 static int64_t next_step_ns(const sx_trust_node *node, int64_t now_ns) {
-    int64_t interval_ns = sx_trust_delta_ns(node->trust) / 5;
-    int64_t next_ns = now_ns + interval_ns;
+    int64_t next_ns = now_ns + sx_trust_beat_interval_ns(node, now_ns);
     if (node->conn == NULL) next_ns = node->open_ns;
     else if (!node->beat.outstanding && node->beat_ns < next_ns) next_ns = node->beat_ns;
     if (node->trusted > 0 && node->lease_ns < next_ns) next_ns = node->lease_ns;

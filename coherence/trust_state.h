@@ -136,6 +136,7 @@ struct sx_trust {
     _Atomic int64_t delta_ns;                 /* atomic: relaxed; a bound to report, written by the loop */
     bool started;
     bool stopping;
+    int64_t used_ns;        /* when something was last asked of this process, as far as heartbeats found out */
 
     sx_trust_layout layout;
     bool layout_again;      /* asked for while a check was under way */
@@ -184,6 +185,8 @@ void sx_trust_push(sx_trust_node *node, const sx_resp *push);
 /* Notices the end of the chain's lease. */
 void sx_trust_beat_lapse(sx_trust_node *node, int64_t now_ns);
 void sx_trust_beat_step(sx_trust_node *node, int64_t now_ns);
+/* How far apart the node's heartbeats are. */
+int64_t sx_trust_beat_interval_ns(const sx_trust_node *node, int64_t now_ns);
 void sx_trust_beat_reset(sx_trust_node *node);
 
 /* ---- trust_check.c ---- */

@@ -268,7 +268,7 @@ void bench_path_run(bench_path *path, double rate, uint32_t outstanding, double 
 
 double bench_path_idle_wakes(bench_path *path, double seconds) {
     (void)path;
-    usleep(500000); /* what filling left to be freed */
+    usleep(2000000); /* what filling left to be freed, and until nobody is known to use it */
     int64_t before = bench_l2_wakes(NULL);
     usleep((useconds_t)(seconds * 1e6));
     return (double)(bench_l2_wakes(NULL) - before) / seconds;

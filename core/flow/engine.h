@@ -187,6 +187,7 @@ struct strata {
     int64_t owed_bytes;
     sx_recovery window;
     sx_audit audit;
+    int64_t asked;               /* what sessions had been asked for when sx_stats_used_on_loop last looked */
     sx_flight *active_flights;   /* all that the loop knows */
     struct sx_sweep *sweeps;     /* under way */
     uint16_t large[SX_LARGE_SLOTS]; /* fingerprints of keys whose values were large; 0 none */
@@ -559,6 +560,9 @@ bool sx_asked_must_tell(const strata *engine, const sx_store_op *op, uint32_t pa
 void sx_asked_tell_on_loop(strata *engine, sx_store_op *op, uint32_t partition,
                            void (*done)(sx_store_op *op, int32_t status, const sx_resp *reply));
 void sx_asked_told(const strata *engine, sx_asked *asked, uint32_t partition);
+
+/* stats.c: whether sessions were asked for anything since the last call */
+bool sx_stats_used_on_loop(strata *engine);
 
 /* apply.c */
 void sx_apply_message_on_loop(void *engine, uint32_t partition, const sx_message *message);

@@ -79,6 +79,8 @@ static void on_agreed(void *context) {
 
 static void on_word(void *context) { sx_marks_watch_on_loop(context); }
 
+static bool is_used(void *context) { return sx_stats_used_on_loop(context); }
+
 static void at_thread_exit(void *sessions) {
     for (strata_session *session = sessions, *next; session != NULL; session = next) {
         next = session->thread_next;
@@ -200,7 +202,7 @@ static int32_t create_l2(strata *engine, strata_error *error) {
                                .node_timeout_ns = sx_config_int(config, "coherence.node_timeout"),
                                .beat_counters = (uint32_t)sx_config_int(config, "coherence.beat_counters")};
     sx_trust_events trust_events = {engine, sx_apply_message_on_loop, on_refused, on_agreed,
-                                    sx_recovery_replaced_on_loop, on_word};
+                                    sx_recovery_replaced_on_loop, on_word, is_used};
     /* Until L2 has said that its layout is ours, nothing is written there. */
     atomic_init(&engine->refused, STRATA_E_UNAVAILABLE);
     return sx_trust_create(engine->loop, &engine->alloc, &engine->log, engine->cluster, engine->tags, &engine->publish,

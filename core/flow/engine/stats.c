@@ -127,6 +127,16 @@ static int64_t read_trust(strata *engine, uint32_t metric) {
     return engine->trust == NULL ? 0 : sx_trust_metric_read(engine->trust, metric);
 }
 
+bool sx_stats_used_on_loop(strata *engine) {
+    int64_t asked = 0;
+    sx_lock_acquire(&engine->lock);
+    for (uint32_t i = 0; i < SX_SESSION_METRIC_COUNT; i++) asked += read_session(engine, i);
+    sx_lock_release(&engine->lock);
+    bool used = asked != engine->asked;
+    engine->asked = asked;
+    return used;
+}
+
 typedef struct source {
     const sx_metric_row *rows;
     uint32_t count;
