@@ -206,6 +206,17 @@ static void a_failed_load_gives_its_lease_back(void **state) {
     assert_string_equal(test_peek(f->b.session, f->b.ns, "g"), "good");
 }
 
+static void read_all(test_side *s, const strata_bytes *keys, strata_result *results, size_t count) {
+    const strata_op_options patient = {.struct_size = sizeof patient, .deadline_ms = 10000};
+    assert_int_equal(strata_mget_wait(s->session, s->ns, keys, count, &patient, results), STRATA_OK);
+    for (size_t i = 0; i < count; i++) {
+        assert_int_equal(results[i].status, STRATA_OK);
+        assert_int_equal(results[i].value.size, keys[i].size);
+        assert_memory_equal(results[i].value.data, keys[i].data, keys[i].size);
+        strata_result_release(s->session, &results[i]);
+    }
+}
+
 static void many_keys_in_one_call(void **state) {
     fixture *f = *state;
     enum { N = 1000 };
@@ -216,18 +227,19 @@ static void many_keys_in_one_call(void **state) {
         snprintf(text[i], sizeof text[i], "m%d", i);
         keys[i] = test_bytes(text[i]);
     }
-    assert_int_equal(strata_mset_wait(f->a.session, f->a.ns, keys, keys, N, NULL, results), STRATA_OK);
+    const strata_op_options patient = {.struct_size = sizeof patient, .deadline_ms = 10000};
+    assert_int_equal(strata_mset_wait(f->a.session, f->a.ns, keys, keys, N, &patient, results), STRATA_OK);
     for (int i = 0; i < N; i++) assert_int_equal(results[i].status, STRATA_OK);
-    for (int round = 0; round < 2; round++) {
-        assert_int_equal(strata_mget_wait(f->b.session, f->b.ns, keys, N, NULL, results), STRATA_OK);
-        for (int i = 0; i < N; i++) {
-            assert_int_equal(results[i].status, STRATA_OK);
-            assert_int_equal(results[i].source, round == 0 ? STRATA_FROM_L2 : STRATA_FROM_L1);
-            assert_int_equal(results[i].value.size, keys[i].size);
-            assert_memory_equal(results[i].value.data, text[i], keys[i].size);
-            strata_result_release(f->b.session, &results[i]);
-        }
+    read_all(&f->b, keys, results, N);
+    for (int i = 0; i < N; i++) assert_int_equal(results[i].source, STRATA_FROM_L2);
+    /* Again: all are held, but for what a pause of the machine made unproven, which is seen. */
+    for (int64_t lost = -1, end_ms = test_now_ms() + 20000;;) {
+        lost = test_metric(f->b.engine, "coherence.lost");
+        read_all(&f->b, keys, results, N);
+        if (test_metric(f->b.engine, "coherence.lost") == lost || test_now_ms() > end_ms) break;
+        test_engine_await_trust(f->b.engine, 8000);
     }
+    for (int i = 0; i < N; i++) assert_int_equal(results[i].source, STRATA_FROM_L1);
 }
 
 static void large_values_travel_whole(void **state) {

@@ -481,10 +481,11 @@ static void tryagain_is_warned_of_and_repeated(void **state) {
     snprintf(name, sizeof name, "{%s}s1:n:1:%s", w->tags->tags[partition].text, w->key[k]);
     carry(w, name);
     int64_t untrusts = test_metric(w->a, "flow.untrusts"), lost = test_metric(w->b, "coherence.lost");
-    assert_int_equal(invalidate(w, w->key[k], 150), STRATA_E_L2_DOWN);
-    assert_true(test_metric(w->a, "flow.untrusts") > untrusts);
-    assert_true(test_metric_wait(w->b, "coherence.lost", lost + 1, 2000));
-    assert_int_equal(test_metric(w->a, "recovery.waiting"), 1);
+    int32_t status = invalidate(w, w->key[k], 1500); /* time enough for many refusals; where it ends in an attempt, that one's fate is told */
+    assert_true(status == STRATA_E_L2_DOWN || status == STRATA_E_TIMEOUT || status == STRATA_E_UNKNOWN_OUTCOME);
+    assert_true(test_metric(w->a, "flow.untrusts") > untrusts); /* by now: the warning is not put off */
+    assert_true(test_metric_wait(w->b, "coherence.lost", lost + 1, 8000));
+    assert_int_equal(owed(w), 1);
     assert_null(test_get(w->in_a, w->ns_a, w->key[k]));
     for (;;) {
         char *rest = sx_cluster_command(w->cluster, 0, "CLUSTER GETKEYSINSLOT %u 1", slot);
@@ -493,7 +494,7 @@ static void tryagain_is_warned_of_and_repeated(void **state) {
         free(rest);
         if (!moved) break;
     }
-    assert_true(owes_at_most(w, 0, 5000)); /* all is at the target: ASK works */
+    assert_true(owes_at_most(w, 0, 15000)); /* all is at the target: ASK works */
     assert_int_equal(sx_cluster_slot_give(w->cluster, slot, 1), 0);
     assert_null(stored(w, w->key[k]));
     test_engine_await_trust(w->b, 8000);

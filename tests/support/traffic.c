@@ -17,6 +17,7 @@
 
 #include <cmocka.h>
 
+#include "tests/support/delay.h"
 #include "tests/support/engine.h"
 
 enum { BUCKETS = 128, KEYS_MAX = 4096, FINAL_MS = 5000, LOSS_MS = 1000 };
@@ -97,19 +98,9 @@ static long tid_of(const char *name) {
     return tid;
 }
 
-/* For how long the two threads, together, were ready to run and did not: 0 where the kernel doesn't tell. */
+/* Of the two threads together. */
 static int64_t delay_now_us(const test_traffic *traffic) {
-    int64_t sum = 0;
-    for (int i = 0; i < 2; i++) {
-        char path[64];
-        long long ran, waited;
-        snprintf(path, sizeof path, "/proc/self/task/%ld/schedstat", traffic->tids[i]);
-        FILE *file = fopen(path, "r");
-        if (file == NULL) continue;
-        if (fscanf(file, "%lld %lld", &ran, &waited) == 2) sum += waited / 1000;
-        fclose(file);
-    }
-    return sum;
+    return test_delay_us(traffic->tids[0]) + test_delay_us(traffic->tids[1]);
 }
 
 static void sample_delay(test_traffic *traffic, int64_t now) {
