@@ -292,7 +292,7 @@ static const sx_option option_rows[] = {
     {"l2.value_bytes_max", SX_OPTION_BYTES, VALUE_BYTES_MAX_MIN, VALUE_BYTES_MAX_MAX, "64MiB", NULL, false, false,
      "Largest value."},
     {"l2.open_wait", SX_OPTION_DURATION, 0, 600 * SX_NS_PER_S, "1s", NULL, false, false,
-     "How long opening waits for a server to answer before it goes on without."},
+     "How long opening waits for a server to answer before it goes on without; with 0s it does not ask."},
 };
 const sx_option_table sx_store_options = {option_rows, sizeof option_rows / sizeof option_rows[0]};
 

@@ -22,6 +22,7 @@
 #include "core/flow/names.h"
 #include "core/flow/policy.h"
 #include "core/flow/scopes.h"
+#include "core/flow/structs.h"
 #include "core/key/key.h"
 #include "core/loop/loop.h"
 #include "core/memory/atomic.h"
@@ -408,16 +409,6 @@ static inline bool sx_engine_forked(const strata *engine) {
 }
 static inline int64_t sx_hot_read(const _Atomic int64_t *option) {
     return atomic_load_explicit(option, memory_order_relaxed); /* relaxed: a number that stands for itself */
-}
-
-/* Whether a caller's struct can be read as ours: a newer header's is longer, its fields that we don't know being zero. */
-static inline bool sx_struct_fits(const void *given, uint32_t given_size, size_t known_size) {
-    if (given_size < known_size || given_size > 4096) return false;
-    const unsigned char *bytes = given;
-    for (size_t i = known_size; i < given_size; i++) {
-        if (bytes[i] != 0) return false;
-    }
-    return true;
 }
 
 /* Counts for a namespace where several threads may write. */

@@ -78,7 +78,9 @@ typedef struct strata_credentials {
     int32_t (*get)(void *context, char *username, size_t username_size, char *password, size_t password_size);
 } strata_credentials;
 
-/* How to open an engine. Zero what is not used; struct_size first. */
+/* How to open an engine. Zero what is not used; struct_size first: it tells what header the program was built with. An older one's
+   shorter struct is taken as if the fields that it lacks were zero, a newer one's longer struct where those beyond ours are; so
+   with every struct of this library that starts with its size. */
 typedef struct strata_open_options {
     uint32_t struct_size;         /* sizeof(strata_open_options) */
     uint32_t reserved;            /* 0 */

@@ -424,7 +424,7 @@ static void bad_arguments_have_a_status(void **state) {
     assert_int_equal(strata_peek(f->session, f->ns, too_long, &result), STRATA_E_KEY_SIZE);
     assert_int_equal(strata_peek(f->session, f->ns, empty, &result), STRATA_E_KEY_SIZE);
     assert_int_equal(strata_set_wait(f->session, f->ns, test_bytes("a"), none, NULL, NULL), STRATA_E_INVALID);
-    strata_op_options bad = {.struct_size = 4}, flags = {.struct_size = sizeof flags, .flags = 0x80};
+    strata_op_options bad = {.struct_size = 3}, flags = {.struct_size = sizeof flags, .flags = 0x80};
     assert_int_equal(strata_get_wait(f->session, f->ns, test_bytes("a"), &bad, &result), STRATA_E_INVALID);
     assert_int_equal(strata_get_wait(f->session, f->ns, test_bytes("a"), &flags, &result), STRATA_E_INVALID);
     assert_int_equal(strata_mget_wait(f->session, f->ns, NULL, 0, NULL, &result), STRATA_E_INVALID);

@@ -129,14 +129,14 @@ static void what_is_refused(void **state) {
     policy.ttl_jitter_percent = 91;
     assert_int_equal(strata_namespace_policy_set(f->ns, &policy, &error), STRATA_E_CONFIG);
     assert_non_null(strstr(error.text, "ttl_jitter_percent"));
-    policy.struct_size = 8;
+    policy.struct_size = 3;
     assert_int_equal(strata_namespace_policy_set(f->ns, &policy, &error), STRATA_E_INVALID);
     assert_int_equal(strata_namespace_policy_set(NULL, &policy, &error), STRATA_E_INVALID);
     assert_int_equal(strata_namespace_policy_set(f->ns, NULL, &error), STRATA_E_INVALID);
     assert_int_equal(strata_namespace_policy_get(f->ns, &read), STRATA_OK);
     assert_int_equal(read.ttl_ms, 5); /* nothing of what was refused */
     assert_int_equal(read.ttl_jitter_percent, 0);
-    read.struct_size = 4;
+    read.struct_size = 3;
     assert_int_equal(strata_namespace_policy_get(f->ns, &read), STRATA_E_INVALID);
 }
 

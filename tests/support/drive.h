@@ -6,10 +6,14 @@
 #include "core/memory/atomic.h"
 #include "l2/redis/cluster.h"
 #include "tests/support/alloc.h"
+#include "tests/support/delay.h"
 
 /* How late a request may end: 10 ms are promised, a machine that runs other tests beside is given more, and the thread
    sanitizer much more. */
 #define TEST_DEADLINE_SLACK_NS ((SX_TSAN ? 400 : 150) * SX_NS_PER_MS)
+/* Whether what was to end by deadline_ns ended in time, what the machine took from this thread meanwhile left aside; began_us:
+   test_delay_us as it began. */
+bool test_drive_in_time(int64_t deadline_ns, int64_t ended_ns, int64_t began_us);
 
 typedef struct test_drive {
     test_alloc alloc;
@@ -31,6 +35,7 @@ typedef struct test_request {
     int ends;
     sx_redis_outcome outcome;
     int64_t ended_ns;
+    int64_t began_us; /* what the machine had taken from this thread */
     char reply[256]; /* strings, errors with '-', integers with ':', "nil", aggregates as "*<count>" */
 } test_request;
 

@@ -334,10 +334,11 @@ static void why_on_loop(sx_task *task) {
     atomic_store_explicit(&why->done, 1, memory_order_release); /* [order: open-why] */
 }
 
-/* Waits for L2's first answer. A failure only where L2 answered that it can't be used. */
+/* Waits for L2's first answer. A failure only where L2 answered that it can't be used; an answer that nobody waits for is none. */
 static int32_t await_l2(strata *engine, strata_error *error) {
     sx_clock clock = {NULL, NULL};
-    int64_t end_ns = sx_clock_now_ns(&clock) + sx_config_int(engine->config, "l2.open_wait");
+    int64_t wait_ns = sx_config_int(engine->config, "l2.open_wait"), end_ns = sx_clock_now_ns(&clock) + wait_ns;
+    if (wait_ns == 0) return STRATA_OK;
     bool refused = false;
     do {
         if (sx_trust_metric_read(engine->trust, SX_TRUST_METRIC_PARTITIONS_TRUSTED) == (int64_t)engine->partitions)
@@ -363,12 +364,12 @@ static int32_t await_l2(strata *engine, strata_error *error) {
 }
 
 int32_t strata_open(const strata_open_options *options, strata **out, strata_error *error) {
-    strata_open_options defaults = {.struct_size = sizeof defaults};
+    strata_open_options defaults = {.struct_size = sizeof defaults}, whole;
     strata_error local;
     if (error == NULL) error = &local;
     memset(error, 0, sizeof *error);
     if (out == NULL) return error->status = STRATA_E_INVALID;
-    if (options == NULL) options = &defaults;
+    options = options == NULL ? &defaults : sx_struct_whole(options, &whole, sizeof whole);
     strata *engine = NULL;
     int32_t status = check_options(options, error);
     if (status == STRATA_OK) status = engine_create(options, &engine);

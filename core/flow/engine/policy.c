@@ -70,6 +70,8 @@ static int32_t check(const strata_namespace_policy *given, strata_error *error) 
 }
 
 int32_t strata_namespace_policy_set(strata_namespace *ns, const strata_namespace_policy *given, strata_error *error) {
+    strata_namespace_policy whole;
+    given = sx_struct_whole(given, &whole, sizeof whole);
     if (ns == NULL || given == NULL || !sx_struct_fits(given, given->struct_size, sizeof *given))
         return STRATA_E_INVALID;
     int32_t status = sx_engine_alive(ns->engine);
@@ -97,13 +99,12 @@ int32_t strata_namespace_policy_set(strata_namespace *ns, const strata_namespace
 }
 
 int32_t strata_namespace_policy_get(const strata_namespace *ns, strata_namespace_policy *out) {
-    if (ns == NULL || out == NULL || out->struct_size != sizeof *out) return STRATA_E_INVALID;
+    if (ns == NULL || out == NULL || !sx_struct_receives(out->struct_size)) return STRATA_E_INVALID;
     int32_t status = sx_engine_alive(ns->engine);
     if (status != STRATA_OK) return status;
     sx_policy policy;
     sx_policy_read(ns, &policy);
-    *out = (strata_namespace_policy){
-        .struct_size = sizeof *out,
+    strata_namespace_policy whole = {
         .flags = (uint32_t)policy.flags,
         .ttl_ms = policy.ttl_ms,
         .l1_ttl_ms = policy.l1_ttl_ms,
@@ -117,6 +118,7 @@ int32_t strata_namespace_policy_get(const strata_namespace *ns, strata_namespace
         .absent_ttl_ms = policy.absent_ttl_ms,
         .error_ttl_ms = policy.error_ttl_ms,
         .l1_idle_ms = policy.l1_idle_ms};
+    sx_struct_fill(out, &whole, sizeof whole);
     return STRATA_OK;
 }
 

@@ -120,7 +120,11 @@ static void start_child(const batch_call *call, sx_batch *batch, uint32_t index,
     sx_result_init(result, status);
 }
 
-static int32_t run(const batch_call *call) {
+static int32_t run(const batch_call *given) {
+    strata_op_options whole;
+    batch_call with_whole = *given;
+    const batch_call *call = &with_whole;
+    with_whole.options = sx_struct_whole(given->options, &whole, sizeof whole);
     int32_t status = check(call);
     if (status != STRATA_OK) return status;
     strata_session *session = call->session;

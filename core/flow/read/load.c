@@ -199,6 +199,8 @@ int32_t strata_load_finish(strata_load *load, int32_t status, strata_bytes value
     int32_t answer = STRATA_OK;
     sx_item *item = NULL;
     sx_packed packed = {0};
+    strata_load_result whole;
+    details = sx_struct_whole(details, &whole, sizeof whole);
     if (details != NULL &&
         (!sx_struct_fits(details, details->struct_size, sizeof *details) || (details->flags & ~STRATA_LOAD_DONT_CACHE) != 0 || details->ttl_ms < 0 ||
          details->reserved_2 != 0 || !sx_tags_good(details->tags, details->tag_count)))

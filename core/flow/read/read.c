@@ -214,11 +214,11 @@ static void prepare(sx_op *op, const strata_namespace *ns, const read_call *call
 /* Refreshes in the background what was answered. Where there is no room for that, it is tried again once the throttle
    allows it. */
 static void refresh(strata_session *session, strata_namespace *ns, strata_bytes key, uint64_t hash, uint32_t partition,
-                    const read_call *call, const sx_read_more *more) {
+                    const read_call *call, const strata_op_options *options, const sx_read_more *more) {
     strata *engine = session->engine;
     sx_op *op = NULL;
     if (sx_session_may_refresh(session) && sx_pending_fits(engine, SX_OP_COST))
-        op = sx_session_op(session, SX_OP_LOAD, call->options, NULL, NULL);
+        op = sx_session_op(session, SX_OP_LOAD, options, NULL, NULL);
     if (op == NULL) {
         sx_item_release(more->refresh);
         return;
@@ -245,24 +245,26 @@ static __attribute__((noinline)) int32_t peek_timed(strata_session *session, uin
 /* Answers at once, or hands over an op that is under way. */
 static int32_t read_key(strata_session *session, strata_namespace *ns, strata_bytes key, const read_call *call,
                         strata_result *out, sx_op **under_way) {
-    int32_t status = sx_read_check(session, ns, key, call->options);
+    strata_op_options whole;
+    const strata_op_options *options = sx_struct_whole(call->options, &whole, sizeof whole);
+    int32_t status = sx_read_check(session, ns, key, options);
     if (SX_UNLIKELY(status != STRATA_OK)) return status;
     strata *engine = session->engine;
     int64_t gets = sx_session_count(session, ns, SX_SESSION_METRIC_GETS);
-    uint32_t flags = call->options == NULL ? 0 : call->options->flags;
+    uint32_t flags = options == NULL ? 0 : options->flags;
     uint32_t partition = sx_key_partition(key.data, key.size, engine->partitions);
     uint64_t hash = sx_l1_hash(&engine->secret, ns->index, key.data, key.size);
     sx_read_more more = {.loads = call->kind == SX_OP_LOAD};
     if (engine->l1_on && (flags & STRATA_BYPASS_L1) == 0) {
         if (SX_UNLIKELY(gets % L1_TIMED == 0)) status = peek_timed(session, hash, partition, ns, key, out, &more);
         else status = sx_read_peek(session, hash, partition, ns, key, out, &more);
-        if (more.refresh != NULL) refresh(session, ns, key, hash, partition, call, &more);
+        if (more.refresh != NULL) refresh(session, ns, key, hash, partition, call, options, &more);
         if (status != STRATA_MISS || more.absent) return status;
     }
     if (!engine->l2_on && call->kind == SX_OP_GET) return STRATA_MISS;
     sx_op *op = NULL;
     if (!sx_pending_fits(engine, SX_OP_COST)) status = STRATA_E_OVERLOADED;
-    else if ((op = sx_session_op(session, call->kind, call->options, call->done, call->user)) == NULL)
+    else if ((op = sx_session_op(session, call->kind, options, call->done, call->user)) == NULL)
         status = STRATA_E_NOMEM;
     if (op == NULL) {
         if (more.candidate != NULL) sx_item_release(more.candidate);

@@ -276,7 +276,9 @@ static void run(void *argument) {
 
 /* ---- public ---------------------------------------------------------------------------------------------------- */
 
-static int32_t check(strata *engine, const strata_warm_options *options) {
+static int32_t check(strata *engine, const strata_warm_options *given) {
+    strata_warm_options whole;
+    const strata_warm_options *options = sx_struct_whole(given, &whole, sizeof whole);
     if (options != NULL && (!sx_struct_fits(options, options->struct_size, sizeof *options) || options->priority > STRATA_WARM_HIGH))
         return STRATA_E_INVALID;
     int32_t status = sx_engine_alive(engine);
@@ -311,7 +313,8 @@ static int32_t warm_create(strata *engine, strata_namespace *ns, source from, co
     warm->ns = ns;
     warm->from = from;
     warm->reader.fd = -1;
-    if (options != NULL) memcpy(&warm->options, options, sizeof warm->options);
+    strata_warm_options whole;
+    if (options != NULL) memcpy(&warm->options, sx_struct_whole(options, &whole, sizeof whole), sizeof warm->options);
     if (warm->options.keys_max == 0) warm->options.keys_max = STRATA_WARM_KEYS_DEFAULT;
     warm->window = windows[warm->options.priority];
     warm->evictions = sx_l1_metric_read(engine->l1, SX_L1_METRIC_EVICTIONS);

@@ -296,7 +296,11 @@ static int32_t start_on_loop(const renewal_call *call, sx_op **out) {
     return STRATA_PENDING;
 }
 
-static int32_t start(const renewal_call *call, sx_op **out) {
+static int32_t start(const renewal_call *given, sx_op **out) {
+    strata_op_options whole;
+    renewal_call with_whole = *given;
+    const renewal_call *call = &with_whole;
+    with_whole.options = sx_struct_whole(given->options, &whole, sizeof whole);
     strata_session *session = call->session;
     strata *engine = session->engine;
     int32_t status = sx_engine_alive(engine);

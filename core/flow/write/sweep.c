@@ -381,7 +381,11 @@ static int32_t check(const sweep_call *call) {
     return options == NULL || sx_struct_fits(options, options->struct_size, sizeof *options) ? STRATA_OK : STRATA_E_INVALID;
 }
 
-static int32_t start(const sweep_call *call, sx_op **out) {
+static int32_t start(const sweep_call *given, sx_op **out) {
+    strata_pattern_options whole;
+    sweep_call with_whole = *given;
+    const sweep_call *call = &with_whole;
+    with_whole.options = sx_struct_whole(given->options, &whole, sizeof whole);
     int32_t status = check(call);
     if (status != STRATA_OK) return status;
     strata *engine = call->session->engine;

@@ -397,17 +397,19 @@ void sx_write_invalidate_on_loop(strata *engine, strata_namespace *ns, const voi
 static int32_t start(const sx_write_call *call, strata_done_fn done, void *user, bool sync, sx_op **out) {
     strata_session *session = call->session;
     const strata_bytes *value = call->value;
-    int32_t status = sx_read_check(session, call->ns, call->key, call->options);
+    strata_op_options whole;
+    const strata_op_options *options = sx_struct_whole(call->options, &whole, sizeof whole);
+    int32_t status = sx_read_check(session, call->ns, call->key, options);
     if (status != STRATA_OK) return status;
     strata *engine = session->engine;
     if (value != NULL && value->size > (size_t)engine->value_bytes_max) return STRATA_E_VALUE_SIZE;
     if (value != NULL && value->size != 0 && value->data == NULL) return STRATA_E_INVALID;
     if (call->condition != NULL && !engine->l2_on) return STRATA_E_UNAVAILABLE;
     if (!sx_pending_fits(engine, sx_write_cost(call->key.size, value == NULL ? 0 : value->size, 0))) return STRATA_E_OVERLOADED;
-    sx_op *op = sx_session_op(session, value == NULL ? SX_OP_INVALIDATE : SX_OP_SET, call->options, done, user);
+    sx_op *op = sx_session_op(session, value == NULL ? SX_OP_INVALIDATE : SX_OP_SET, options, done, user);
     if (op == NULL) return STRATA_E_NOMEM;
     op->sync = sync;
-    status = sx_write_start(session, call->ns, call->key, value, call->options, call->condition, op);
+    status = sx_write_start(session, call->ns, call->key, value, options, call->condition, op);
     if (status != STRATA_PENDING || (done == NULL && !sync)) sx_session_op_free(op); /* nobody waits */
     else *out = op;
     return status;

@@ -9,10 +9,12 @@ static sx_publish_condition same(uint64_t n, uint64_t id) {
 }
 
 /* A version that no number was given to orders nothing. */
-static bool orders(const strata_op_options *options) { return options != NULL && options->app_version != 0; }
-
-static sx_publish_condition newer(const strata_op_options *options) {
-    return (sx_publish_condition){.only = SX_PUBLISH_IF_NEWER, .app_version = options->app_version};
+static bool newer(const strata_op_options *given, sx_publish_condition *out) {
+    strata_op_options whole;
+    const strata_op_options *options = sx_struct_whole(given, &whole, sizeof whole);
+    if (options == NULL || options->struct_size < sizeof whole) return false;
+    *out = (sx_publish_condition){.only = SX_PUBLISH_IF_NEWER, .app_version = options->app_version};
+    return options->app_version != 0;
 }
 
 int32_t strata_set_if_version(strata_session *session, strata_namespace *ns, strata_bytes key, strata_bytes value,
@@ -33,16 +35,16 @@ int32_t strata_set_if_version_wait(strata_session *session, strata_namespace *ns
 
 int32_t strata_set_if_newer(strata_session *session, strata_namespace *ns, strata_bytes key, strata_bytes value,
                             const strata_op_options *options, strata_done_fn done, void *user) {
-    if (!orders(options)) return STRATA_E_INVALID;
-    sx_publish_condition condition = newer(options);
+    sx_publish_condition condition;
+    if (!newer(options, &condition)) return STRATA_E_INVALID;
     sx_write_call call = {session, ns, key, &value, options, &condition};
     return sx_write_call_async(&call, done, user);
 }
 
 int32_t strata_set_if_newer_wait(strata_session *session, strata_namespace *ns, strata_bytes key, strata_bytes value,
                                  const strata_op_options *options, strata_result *out) {
-    if (!orders(options)) return STRATA_E_INVALID;
-    sx_publish_condition condition = newer(options);
+    sx_publish_condition condition;
+    if (!newer(options, &condition)) return STRATA_E_INVALID;
     sx_write_call call = {session, ns, key, &value, options, &condition};
     return sx_write_call_wait(&call, out);
 }
