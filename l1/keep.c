@@ -37,13 +37,18 @@ static int64_t hand_visit(sx_l1 *l1, sx_epoch_record *record, sx_l1_group *group
     return evicted;
 }
 
-/* One step of the hand. */
-static int64_t hand_step(sx_l1 *l1, sx_epoch_record *record, uint32_t least) {
+sx_l1_group *sx_l1_hand_next(sx_l1 *l1, sx_l1_group **high) {
     const sx_l1_root *root = sx_l1_root_get(l1);
     /* relaxed: any value is a place to begin */
     uint64_t index = atomic_fetch_add_explicit(&l1->hand, 1, memory_order_relaxed) & sx_l1_mask(root->base);
-    sx_l1_group *high = upper_half(root, index);
-    int64_t evicted = hand_visit(l1, record, sx_l1_group_at(root, index), least);
+    *high = upper_half(root, index);
+    return sx_l1_group_at(root, index);
+}
+
+/* One step of the hand. */
+static int64_t hand_step(sx_l1 *l1, sx_epoch_record *record, uint32_t least) {
+    sx_l1_group *high, *low = sx_l1_hand_next(l1, &high);
+    int64_t evicted = hand_visit(l1, record, low, least);
     if (high != NULL) evicted += hand_visit(l1, record, high, least);
     return evicted;
 }
@@ -79,8 +84,8 @@ static uint32_t expire_group(sx_l1 *l1, sx_epoch_record *record, sx_l1_group *gr
     }
     atomic_store_explicit(&group->due, due, memory_order_relaxed); /* relaxed: written under the latch, a hint */
     sx_l1_latch_release(&group->latch);
-    sx_counter_add_shared(&shard->expirations, harvest.count);
-    if (idle != 0) sx_counter_add_shared(&shard->idled, idle);
+    sx_l1_count(l1, shard, &shard->expirations, harvest.count);
+    if (idle != 0) sx_l1_count(l1, shard, &shard->idled, idle);
     sx_l1_retire(record, &harvest);
     return seen;
 }
@@ -114,7 +119,7 @@ static bool crawl(sx_l1 *l1, sx_epoch_record *record, int64_t now_ns) {
 bool sx_l1_maintain_on_keeper(sx_l1 *l1, sx_epoch_record *record, int64_t now_ns) {
     sx_epoch_pin(record);
     /* A shard whose threads have gone idle withholds as much as the budget allowed then, which may be more than it is now. */
-    for (uint32_t i = 0; i < SX_L1_SHARDS; i++) sx_l1_account(l1, &l1->shards[i], 0);
+    for (uint32_t i = 0, used = sx_l1_shards_used(l1); i < used; i++) sx_l1_tell(l1, &l1->shards[i]);
     bool more = sx_l1_balance_on_keeper(l1, record, BALANCE_GROUPS_MAX);
     const sx_l1_shard *shard = sx_l1_shard_of(l1, record);
     for (uint32_t i = 0; i < HAND_VISITS_MAX && sx_l1_over(l1, shard) > 0; i++) (void)hand_step(l1, record, 0);

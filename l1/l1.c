@@ -28,7 +28,7 @@
    is evicted is retired first. Therefore a tenth of the budget is left to it: entries fill nine tenths, and when retired
    memory exceeds its tenth, because a reader stays pinned or the keeper does not come, puts are refused; those of new keys at
    three quarters of it, for an overwrite that is refused costs an entry that may be in use. Footprints are
-   summed in 16 shards, and a shard brings its sum to the total in portions of 1/4096 of the budget; the limit is lower by
+   summed in 64 shards, and a shard brings its sum to the total in portions of 1/16384 of the budget; the limit is lower by
    what the shards may withhold, and the keeper brings a shard's sum in where the budget has shrunk below it. What a put under way has
    displaced is in no sum until it is retired: by so few items for each thread that writes is the promise short of exact.
 
@@ -116,14 +116,14 @@ void sx_l1_policy_change(sx_l1 *l1, sx_l1_policy policy) {
 
 static int64_t sum(const sx_l1 *l1, size_t offset) {
     int64_t total = 0;
-    for (uint32_t i = 0; i < SX_L1_SHARDS; i++) {
+    for (uint32_t i = 0, used = sx_l1_shards_used(l1); i < used; i++) {
         total += sx_counter_read((const sx_counter *)((const char *)&l1->shards[i] + offset));
     }
     return total;
 }
 
 /* Exact when nobody writes. */
-static int64_t items_bytes(const sx_l1 *l1) { return sx_l1_live(l1) + sum(l1, offsetof(sx_l1_shard, bytes)); }
+static int64_t items_bytes(const sx_l1 *l1) { return sum(l1, offsetof(sx_l1_shard, bytes)); }
 
 int64_t sx_l1_metric_read(const sx_l1 *l1, uint32_t metric) {
     switch (metric) {

@@ -115,6 +115,31 @@ void sx_l1_walk(sx_l1 *l1, sx_epoch_record *record, uint64_t *cursor, uint32_t b
 void sx_l1_walk_heats(sx_l1 *l1, sx_epoch_record *record, uint64_t *cursor, uint32_t budget,
                       void (*visit)(void *context, sx_item *item, uint32_t heat), void *context);
 
+/* Usage by parts. A hook says to which parts an entry belongs: to its namespace's, say, and to its tenant's. Counted are entries and
+   the bytes they occupy, from the put until their memory is freed, which is some milliseconds after they left the table. */
+#define SX_L1_PARTS_EACH 2u
+typedef struct sx_l1_parts {
+    uint32_t count; /* of parts; each costs 450 bytes of the budget */
+    /* Writes the numbers of the item's parts, different ones below count, and returns how many. From what is const in the
+       item, so that the answer is the same whenever it is asked; on any thread, under a latch, so without locks, memory or calls
+       into the store. Until the epoch's end. */
+    uint32_t (*of)(void *context, const sx_item *item, uint32_t parts[SX_L1_PARTS_EACH]);
+    void *context;
+} sx_l1_parts;
+typedef struct sx_l1_usage {
+    int64_t entries;
+    int64_t bytes;
+} sx_l1_usage;
+/* Begins to count. Once, before the first put; one store of a heap may. Returns STRATA_OK or STRATA_E_NOMEM. */
+int32_t sx_l1_watch_parts(sx_l1 *l1, const sx_l1_parts *parts);
+/* What a part occupies. Any thread; a few dozen loads; exact once nobody writes. */
+sx_l1_usage sx_l1_usage_read(const sx_l1 *l1, uint32_t part);
+/* Bounds what a part occupies, to a sixteenth, while in use; INT64_MAX: no bound, as in the beginning. From a sixteenth below the limit on
+   a new entry evicts one of the same part from its group. Where there is none it goes in, and one of the part leaves a group that the
+   hand comes by; a sixteenth beyond the limit it is refused with STRATA_E_OVERLOADED. Overwrites are not refused. A limit that falls
+   below what is there is reached by the part's own puts. */
+void sx_l1_limit_part(sx_l1 *l1, uint32_t part, int64_t bytes_max);
+
 /* The keeper's round: brings memory under the budget, expires with bounded work. record is the keeper's. Returns whether
    more work is waiting. */
 bool sx_l1_maintain_on_keeper(sx_l1 *l1, sx_epoch_record *record, int64_t now_ns);

@@ -58,7 +58,7 @@ uint8_t sx_l1_books_new(uint64_t index) {
 void sx_l1_adapt_on_keeper(sx_l1 *l1) {
     uint64_t missed[SX_L1_STYLES] = {0}, regretted[SX_L1_STYLES] = {0}, news = 0;
     for (uint32_t s = 0; s < SX_L1_STYLES; s++) {
-        for (uint32_t i = 0; i < SX_L1_SHARDS; i++) {
+        for (uint32_t i = 0, used = sx_l1_shards_used(l1); i < used; i++) {
             missed[s] += (uint64_t)sx_counter_read(&l1->shards[i].missed[s]);
             regretted[s] += (uint64_t)sx_counter_read(&l1->shards[i].regretted[s]);
         }
@@ -96,6 +96,17 @@ typedef struct turns {
     uint8_t classes[SX_L1_POSITIONS];
     uint8_t there[SX_L1_POSITIONS]; /* 255 where there is an entry, else 0 */
 } turns;
+
+/* Nobody else is there. */
+static void turns_restrict(turns *t, uint32_t among) {
+    t->count = 0;
+    t->probation = 0;
+    for (uint32_t i = 0; i < SX_L1_POSITIONS; i++) {
+        if ((among >> i & 1u) == 0) t->there[i] = 0;
+        t->count += t->there[i] != 0;
+        t->probation += t->there[i] != 0 && (t->policy[i] & SX_L1_MAIN) == 0;
+    }
+}
 
 static void turns_init(turns *t, sx_l1_group *group) {
     t->count = 0;
@@ -190,12 +201,13 @@ void sx_l1_settle_locked(sx_l1_group *group, bool by_queues) {
     group->books ^= SX_L1_BY_QUEUES;
 }
 
-uint32_t sx_l1_victim_locked(sx_l1 *l1, sx_l1_group *group) {
+uint32_t sx_l1_victim_locked(sx_l1 *l1, sx_l1_group *group, uint32_t among) {
     sx_l1_policy policy = sx_l1_policy_of(l1);
     bool by_queues = sx_l1_by_queues(policy);
     sx_l1_settle_locked(group, by_queues);
     turns t;
     turns_init(&t, group);
+    if (among != SX_L1_AMONG_ALL) turns_restrict(&t, among);
     if (t.count == 0) return SX_L1_POSITIONS;
     t.style = style_of(l1, group);
     return by_queues ? victim_s3fifo_locked(group, &t)
@@ -234,15 +246,20 @@ static uint32_t ghost_take_locked(sx_l1_group *group, uint64_t hash) {
     return 0;
 }
 
-int64_t sx_l1_evict_locked(sx_l1 *l1, sx_l1_shard *shard, sx_l1_group *group, uint32_t least, sx_l1_harvest *harvest) {
-    uint32_t position = sx_l1_victim_locked(l1, group);
+int64_t sx_l1_evict_among_locked(sx_l1 *l1, sx_l1_shard *shard, sx_l1_group *group, uint32_t among, uint32_t least,
+                                 sx_l1_harvest *harvest) {
+    uint32_t position = sx_l1_victim_locked(l1, group, among);
     if (position == SX_L1_POSITIONS) return 0;
     uint64_t slot = sx_l1_slot_get_locked(group, position);
     if (sx_l1_slot_class(slot) < least) return 0;
     if ((group->books & SX_L1_BY_QUEUES) != 0) ghost_add_locked(group, slot);
     int64_t footprint = sx_l1_take_locked(l1, shard, group, position, harvest);
-    sx_counter_add_shared(&shard->evictions, 1);
+    sx_l1_count(l1, shard, &shard->evictions, 1);
     return footprint;
+}
+
+int64_t sx_l1_evict_locked(sx_l1 *l1, sx_l1_shard *shard, sx_l1_group *group, uint32_t least, sx_l1_harvest *harvest) {
+    return sx_l1_evict_among_locked(l1, shard, group, SX_L1_AMONG_ALL, least, harvest);
 }
 
 /* Policy bytes one insertion later. */
@@ -300,8 +317,8 @@ uint8_t sx_l1_arrival_locked(const sx_l1 *l1, sx_l1_shard *shard, sx_l1_group *g
     uint64_t gone = ghost_take_locked(group, hash);
     uint32_t leads = policy == SX_L1_POLICY_ADAPTIVE ? group->books & SX_L1_LEADS : 0;
     if (leads != 0) {
-        sx_counter_add_shared(&shard->missed[leads - 1], 1);
-        if (gone != 0) sx_counter_add_shared(&shard->regretted[leads - 1], 1);
+        sx_l1_count(l1, shard, &shard->missed[leads - 1], 1);
+        if (gone != 0) sx_l1_count(l1, shard, &shard->regretted[leads - 1], 1);
     }
     /* Main has nothing to gain from a key that was away for longer than any of its entries was unused. */
     if (gone != 0 && (gone + style->step) << class <= c.unused) return SX_L1_MAIN | GHOST_HITS;

@@ -24,7 +24,8 @@
 #define SX_L1_POSITIONS (SX_L1_BUCKETS * SX_L1_SLOTS)
 #define SX_L1_GHOSTS 28u
 #define SX_L1_LEVELS 40u      /* a table of 2^39 groups is beyond any budget that is allowed */
-#define SX_L1_SHARDS 16u
+#define SX_L1_SHARDS 64u
+#define SX_L1_SHARDS_OWN 48u  /* of them those that belong to one epoch record each */
 #define SX_L1_LOAD_MAX 16u    /* entries a group as of a round's begin, on average, from which groups are split in turn */
 #define SX_L1_LOAD_END 20u    /* ... and by which all of them are */
 #define SX_L1_LOAD_FULL 20u   /* ... and that a table shall have when its budget is used up: more don't help eviction */
@@ -77,10 +78,12 @@ typedef struct sx_l1_segment {
     size_t bytes; /* of groups and this, as occupied */
 } sx_l1_segment;
 
-/* A thread's share of the counters; which one follows from its epoch record. atomic: relaxed, all of it statistics or
-   sums that are brought to the total in portions. */
+/* A thread's share of the counters, all statistics or sums that are brought to a total in portions. The first epoch records have
+   one each, which nobody else writes: so counting is no locked instruction. Later ones share what is left.
+   atomic: relaxed, all of it; told by anybody. */
 typedef struct sx_l1_shard {
-    _Alignas(SX_NO_SHARING) _Atomic int64_t bytes; /* not yet in sx_l1.live */
+    _Alignas(SX_NO_SHARING) sx_counter bytes; /* footprints that came, less those that left */
+    _Atomic int64_t told;                     /* of bytes, what sx_l1.live has */
     sx_counter payload; /* keys and values that were put; what left is in the heap's payload_freed */
     sx_counter missed[SX_L1_STYLES], regretted[SX_L1_STYLES]; /* by leaders: new keys, and of them those evicted lately */
     sx_counter inserts, replaces, evictions, expirations, idled, removals, refused, too_large;
@@ -95,6 +98,7 @@ struct sx_l1 {
     int64_t item_bytes_max;
     int64_t started_ns;
     sx_key_secret secret;
+    struct sx_l1_book *book; /* const after the first put; usage by parts (usage.c), NULL: not counted */
 
     _Alignas(SX_NO_SHARING) _Atomic(sx_l1_root *) root; /* atomic: release to publish, acquire to read */
     _Atomic int64_t bytes_max;                          /* atomic: relaxed; a limit that is compared afresh each time */
@@ -128,6 +132,13 @@ typedef struct sx_l1_harvest {
     size_t footprints[2 * SX_L1_POSITIONS];
     uint32_t count;
 } sx_l1_harvest;
+
+typedef struct sx_l1_book sx_l1_book;
+/* The parts of an item that is put. */
+typedef struct sx_l1_claim {
+    uint32_t count;
+    uint32_t parts[SX_L1_PARTS_EACH];
+} sx_l1_claim;
 
 /* Slots. */
 #define SX_L1_SIZE_ASK 15u /* where in its class: the item says it */
@@ -275,7 +286,20 @@ static inline bool sx_l1_is_latched(sx_l1_group *group) {
 
 /* Budget. */
 static inline sx_l1_shard *sx_l1_shard_of(sx_l1 *l1, const sx_epoch_record *record) {
-    return &l1->shards[((uint64_t)(uintptr_t)record * UINT64_C(0x9E3779B97F4A7C15)) >> 60];
+    uint32_t number = record->number;
+    if (SX_UNLIKELY(number >= SX_L1_SHARDS_OWN)) number = SX_L1_SHARDS_OWN + number % (SX_L1_SHARDS - SX_L1_SHARDS_OWN);
+    return &l1->shards[number];
+}
+/* How many shards somebody may have written to. */
+static inline uint32_t sx_l1_shards_used(const sx_l1 *l1) {
+    uint32_t records = sx_epoch_record_count(l1->epoch);
+    return records < SX_L1_SHARDS_OWN ? records : SX_L1_SHARDS;
+}
+/* Adds to a counter of the caller's shard. Returns what it is then. */
+static inline int64_t sx_l1_count(const sx_l1 *l1, const sx_l1_shard *shard, sx_counter *counter, int64_t more) {
+    if (SX_UNLIKELY(shard >= &l1->shards[SX_L1_SHARDS_OWN])) return sx_counter_add_shared(counter, more);
+    sx_counter_add(counter, more);
+    return sx_counter_read(counter);
 }
 static inline int64_t sx_l1_bytes_max(const sx_l1 *l1) {
     return atomic_load_explicit(&l1->bytes_max, memory_order_relaxed); /* relaxed: compared afresh each time */
@@ -285,7 +309,7 @@ static inline int64_t sx_l1_retired_max(const sx_l1 *l1) { return sx_l1_bytes_ma
 /* Full groups are split while there is more room than this, and evict below it. */
 static inline int64_t sx_l1_growth_min(const sx_l1 *l1) { return sx_l1_bytes_max(l1) >> 7; }
 /* A shard brings its sum to the total when it has reached this. */
-static inline int64_t sx_l1_portion(const sx_l1 *l1) { return sx_l1_bytes_max(l1) >> 12; }
+static inline int64_t sx_l1_portion(const sx_l1 *l1) { return sx_l1_bytes_max(l1) >> 14; }
 static inline int64_t sx_l1_index_bytes(const sx_l1 *l1) {
     return atomic_load_explicit(&l1->index_bytes, memory_order_relaxed); /* relaxed: a sum */
 }
@@ -302,9 +326,12 @@ static inline int64_t sx_l1_live(const sx_l1 *l1) {
    alone pays for each entry with the entries of that entry's group, not in portions. */
 static inline int64_t sx_l1_over(const sx_l1 *l1, const sx_l1_shard *shard) {
     /* relaxed: a sum */
-    return sx_l1_live(l1) + atomic_load_explicit(&shard->bytes, memory_order_relaxed) - sx_l1_live_max(l1);
+    int64_t untold = sx_counter_read(&shard->bytes) - atomic_load_explicit(&shard->told, memory_order_relaxed);
+    return sx_l1_live(l1) + untold - sx_l1_live_max(l1);
 }
 void sx_l1_account(sx_l1 *l1, sx_l1_shard *shard, int64_t bytes);
+/* Brings a shard's sum to the total, if it is a portion apart. Any thread. */
+void sx_l1_tell(sx_l1 *l1, sx_l1_shard *shard);
 int64_t sx_l1_entries(const sx_l1 *l1);
 
 /* Times of expiry in steps of 67 ms since the store was made, as a group keeps its earliest. */
@@ -366,10 +393,14 @@ uint8_t sx_l1_books_new(uint64_t index);
 void sx_l1_settle_locked(sx_l1_group *group, bool by_queues);
 /* Judges the leaders. */
 void sx_l1_adapt_on_keeper(sx_l1 *l1);
-/* The position to evict next, or SX_L1_POSITIONS in an empty group. Promotes on its way. */
-uint32_t sx_l1_victim_locked(sx_l1 *l1, sx_l1_group *group);
+/* The position to evict next of those in among, a bit each, or SX_L1_POSITIONS where none is taken. Promotes on its way. */
+#define SX_L1_AMONG_ALL UINT32_MAX
+uint32_t sx_l1_victim_locked(sx_l1 *l1, sx_l1_group *group, uint32_t among);
 /* Evicts it, if its size class is at least least. Returns its footprint, 0 where nothing was evicted. */
 int64_t sx_l1_evict_locked(sx_l1 *l1, sx_l1_shard *shard, sx_l1_group *group, uint32_t least, sx_l1_harvest *harvest);
+/* As evict, the victim being one of these positions, a bit each. */
+int64_t sx_l1_evict_among_locked(sx_l1 *l1, sx_l1_shard *shard, sx_l1_group *group, uint32_t among, uint32_t least,
+                                 sx_l1_harvest *harvest);
 /* The least class of who makes room for an entry of this size: much smaller ones, however many, do not. */
 static inline uint32_t sx_l1_least_class(size_t footprint, const sx_l1 *l1) {
     uint32_t class = sx_l1_size_class(footprint);
@@ -394,7 +425,19 @@ int32_t sx_l1_root_create(sx_l1 *l1);
 /* Frees root and segments at once: no other thread may be inside. */
 void sx_l1_root_destroy(sx_l1 *l1);
 
-/* keep.c: evicts with the hand until the total is under its limit, or paid bytes are evicted; in the first groups only
+/* usage.c: parts, where they are counted; else all of it does nothing. */
+void sx_l1_claim_init(const sx_l1 *l1, sx_l1_claim *claim, const sx_item *item);
+/* Counts an entry. */
+void sx_l1_claim_enter(sx_l1 *l1, const sx_l1_shard *shard, const sx_l1_claim *claim, int64_t footprint);
+/* Evicts from the group for parts that are at their limit. False: there is nothing of one, and it is too far over it. */
+bool sx_l1_claim_room_locked(sx_l1 *l1, sx_l1_shard *shard, sx_l1_group *group, const sx_l1_claim *claim, int64_t footprint,
+                             sx_l1_harvest *harvest);
+/* Evicts elsewhere for parts that are over their limit. Pinned, no latch. */
+void sx_l1_claim_pay(sx_l1 *l1, sx_epoch_record *record, const sx_l1_claim *claim);
+
+/* keep.c: the group that the table's hand points to, and its upper half or NULL; moves it on. Pinned. */
+sx_l1_group *sx_l1_hand_next(sx_l1 *l1, sx_l1_group **high);
+/* Evicts with the hand until the total is under its limit, or paid bytes are evicted; in the first groups only
    entries of at least this class. Pinned, no latch. */
 int64_t sx_l1_hand(sx_l1 *l1, sx_epoch_record *record, int64_t paid, uint32_t least);
 

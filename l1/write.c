@@ -7,18 +7,24 @@
 #define COUNT_EVERY 32     /* a shard looks at the table's load once in so many insertions */
 #define RECLAIM_EVERY 64   /* ... and frees what may be freed once in so many insertions, and in so many replacements */
 
-void sx_l1_account(sx_l1 *l1, sx_l1_shard *shard, int64_t bytes) {
-    /* relaxed: sums */
-    int64_t rest = atomic_fetch_add_explicit(&shard->bytes, bytes, memory_order_relaxed) + bytes;
+/* What is told is the difference to what was told before, whoever comes first: the total is the sum of what they told. */
+static void tell(sx_l1 *l1, sx_l1_shard *shard, int64_t bytes) {
+    int64_t apart = bytes - atomic_load_explicit(&shard->told, memory_order_relaxed); /* relaxed: sum */
     int64_t portion = sx_l1_portion(l1);
-    if (rest < portion && rest > -portion) return;
-    rest = atomic_exchange_explicit(&shard->bytes, 0, memory_order_relaxed);       /* relaxed: sum */
-    atomic_fetch_add_explicit(&l1->live, rest, memory_order_relaxed);              /* relaxed: sum */
+    if (apart < portion && apart > -portion) return;
+    int64_t told = atomic_exchange_explicit(&shard->told, bytes, memory_order_relaxed);  /* relaxed: sum */
+    atomic_fetch_add_explicit(&l1->live, bytes - told, memory_order_relaxed);            /* relaxed: sum */
+}
+
+void sx_l1_tell(sx_l1 *l1, sx_l1_shard *shard) { tell(l1, shard, sx_counter_read(&shard->bytes)); }
+
+void sx_l1_account(sx_l1 *l1, sx_l1_shard *shard, int64_t bytes) {
+    tell(l1, shard, sx_l1_count(l1, shard, &shard->bytes, bytes));
 }
 
 int64_t sx_l1_entries(const sx_l1 *l1) {
     int64_t entries = 0;
-    for (uint32_t i = 0; i < SX_L1_SHARDS; i++) {
+    for (uint32_t i = 0, used = sx_l1_shards_used(l1); i < used; i++) {
         const sx_l1_shard *shard = &l1->shards[i];
         entries += sx_counter_read(&shard->inserts) - sx_counter_read(&shard->evictions) -
                    sx_counter_read(&shard->expirations) - sx_counter_read(&shard->removals) -
@@ -37,6 +43,7 @@ bool sx_l1_refuses_new(const sx_l1 *l1) {
 static void release_item(void *memory) {
     sx_item *item = memory;
     sx_heap_count_freed(item->heap, sx_l1_item_payload(item));
+    if (item->heap->ledger != NULL) item->heap->ledger->left(item->heap->ledger, item);
     sx_item_release(item);
 }
 
@@ -170,39 +177,51 @@ static bool keeps(const sx_l1 *l1, const sx_item *there, const sx_item *item, sx
     return sx_item_gone_ns(there) > sx_clock_now_ns(l1->clock);
 }
 
-static void replace_locked(sx_l1 *l1, sx_l1_shard *shard, sx_l1_group *group, uint32_t position, uint64_t hash,
-                           sx_item *item, size_t footprint, sx_l1_harvest *harvest) {
+/* What is put, and by which rule. */
+typedef struct putting {
+    uint64_t hash;
+    sx_item *item;
+    size_t footprint;
+    sx_l1_put_rule rule;
+    sx_l1_claim claim;
+} putting;
+
+static void count_locked(sx_l1 *l1, sx_l1_shard *shard, sx_l1_group *group, const putting *p) {
+    due_locked(l1, group, p->item);
+    (void)sx_l1_count(l1, shard, &shard->payload, sx_l1_item_payload(p->item));
+    if (p->claim.count != 0) sx_l1_claim_enter(l1, shard, &p->claim, (int64_t)p->footprint);
+}
+
+static void replace_locked(sx_l1 *l1, sx_l1_shard *shard, sx_l1_group *group, uint32_t position, const putting *p,
+                           sx_l1_harvest *harvest) {
     uint64_t slot = sx_l1_slot_get_locked(group, position);
-    if (sx_l1_slot_item(slot) == item) return;
+    if (sx_l1_slot_item(slot) == p->item) return;
     size_t before = sx_l1_slot_footprint(slot);
-    sx_item_retain(item);
-    sx_l1_slot_set_locked(group, position, sx_l1_slot_of(item, hash, footprint));
-    due_locked(l1, group, item);
-    sx_counter_add_shared(&shard->payload, sx_l1_item_payload(item));
-    if (footprint != before) sx_l1_account(l1, shard, (int64_t)footprint - (int64_t)before);
+    sx_item_retain_held(p->item);
+    sx_l1_slot_set_locked(group, position, sx_l1_slot_of(p->item, p->hash, p->footprint));
+    count_locked(l1, shard, group, p);
+    if (p->footprint != before) sx_l1_account(l1, shard, (int64_t)p->footprint - (int64_t)before);
     harvest_add(harvest, sx_l1_slot_item(slot), before);
 }
 
 /* Makes room in the group itself, then inserts. False: the group is full and may be split instead. */
-static bool insert_locked(sx_l1 *l1, sx_l1_shard *shard, sx_l1_group *group, uint64_t hash, sx_item *item,
-                          size_t footprint, bool must, sx_l1_harvest *harvest) {
-    uint32_t position = sx_l1_free_position_locked(group, sx_l1_home(hash));
-    int64_t over = sx_l1_over(l1, shard) + (int64_t)footprint;
-    uint32_t least = sx_l1_least_class(footprint, l1);
+static bool insert_locked(sx_l1 *l1, sx_l1_shard *shard, sx_l1_group *group, const putting *p, bool must, sx_l1_harvest *harvest) {
+    uint32_t position = sx_l1_free_position_locked(group, sx_l1_home(p->hash));
+    int64_t over = sx_l1_over(l1, shard) + (int64_t)p->footprint;
+    uint32_t least = sx_l1_least_class(p->footprint, l1);
     if (position == SX_L1_POSITIONS && over <= -sx_l1_growth_min(l1) && !must) return false;
     for (uint32_t i = 0; i < OWN_VICTIMS_MAX && (over > 0 || position == SX_L1_POSITIONS); i++) {
         int64_t evicted = sx_l1_evict_locked(l1, shard, group, position == SX_L1_POSITIONS ? 0 : least, harvest);
         if (evicted == 0) break;
         over -= evicted;
-        position = sx_l1_free_position_locked(group, sx_l1_home(hash));
+        position = sx_l1_free_position_locked(group, sx_l1_home(p->hash));
     }
     assert(position < SX_L1_POSITIONS);
-    uint8_t policy = sx_l1_arrival_locked(l1, shard, group, hash, sx_l1_size_class(footprint));
-    sx_item_retain(item);
-    sx_l1_place_locked(group, position, sx_l1_slot_of(item, hash, footprint), policy);
-    due_locked(l1, group, item);
-    sx_counter_add_shared(&shard->payload, sx_l1_item_payload(item));
-    sx_l1_account(l1, shard, (int64_t)footprint);
+    uint8_t policy = sx_l1_arrival_locked(l1, shard, group, p->hash, sx_l1_size_class(p->footprint));
+    sx_item_retain_held(p->item);
+    sx_l1_place_locked(group, position, sx_l1_slot_of(p->item, p->hash, p->footprint), policy);
+    count_locked(l1, shard, group, p);
+    sx_l1_account(l1, shard, (int64_t)p->footprint);
     return true;
 }
 
@@ -224,30 +243,32 @@ static void watch_load(sx_l1 *l1) {
 
 /* STRATA_PENDING: the group is full and latched no more. STRATA_OK: *turn is its number among its shard's insertions, or
    replacements. */
-static int32_t put_once(sx_l1 *l1, sx_l1_shard *shard, uint64_t hash, sx_item *item, size_t footprint, sx_l1_put_rule rule,
-                        bool must, sx_l1_harvest *harvest, int64_t *turn) {
-    int32_t status = refusal(l1, item, (int64_t)footprint);
+static int32_t put_once(sx_l1 *l1, sx_l1_shard *shard, const putting *p, bool must, sx_l1_harvest *harvest, int64_t *turn) {
+    int32_t status = refusal(l1, p->item, (int64_t)p->footprint);
     bool inserted = false;
-    sx_l1_group *group = sx_l1_group_lock(l1, hash);
-    uint32_t position = position_locked(group, hash, item->ns, sx_item_key(item), item->key_size);
+    sx_l1_group *group = sx_l1_group_lock(l1, p->hash);
+    uint32_t position = position_locked(group, p->hash, p->item->ns, sx_item_key(p->item), p->item->key_size);
     if (position < SX_L1_POSITIONS) {
         const sx_item *there = sx_l1_slot_item(sx_l1_slot_get_locked(group, position));
-        if (keeps(l1, there, item, rule)) status = STRATA_EXISTS;
-        else if (status == STRATA_OK) replace_locked(l1, shard, group, position, hash, item, footprint, harvest);
-        else (void)sx_counter_add_shared(&shard->outdated, sx_l1_take_locked(l1, shard, group, position, harvest) > 0);
-    } else if (rule == SX_L1_PUT_HELD) {
+        if (keeps(l1, there, p->item, p->rule)) status = STRATA_EXISTS;
+        else if (status == STRATA_OK) replace_locked(l1, shard, group, position, p, harvest);
+        else (void)sx_l1_count(l1, shard, &shard->outdated, sx_l1_take_locked(l1, shard, group, position, harvest) > 0);
+    } else if (p->rule == SX_L1_PUT_HELD) {
         status = STRATA_MISS;
     } else if (status == STRATA_OK && sx_l1_refuses_new(l1)) {
         status = STRATA_E_OVERLOADED;
+    } else if (status == STRATA_OK && p->claim.count != 0 &&
+               !sx_l1_claim_room_locked(l1, shard, group, &p->claim, (int64_t)p->footprint, harvest)) {
+        status = STRATA_E_OVERLOADED;
     } else if (status == STRATA_OK) {
-        inserted = insert_locked(l1, shard, group, hash, item, footprint, must, harvest);
+        inserted = insert_locked(l1, shard, group, p, must, harvest);
         if (!inserted) status = STRATA_PENDING;
     }
-    if (status == STRATA_OK) *turn = sx_counter_add_shared(inserted ? &shard->inserts : &shard->replaces, 1);
+    if (status == STRATA_OK) *turn = sx_l1_count(l1, shard, inserted ? &shard->inserts : &shard->replaces, 1);
     sx_l1_latch_release(&group->latch);
     if (inserted && *turn % COUNT_EVERY == 0) watch_load(l1);
-    if (status < 0) sx_counter_add_shared(&shard->refused, 1);
-    if (status == STRATA_E_VALUE_SIZE) sx_counter_add_shared(&shard->too_large, 1);
+    if (status < 0) sx_l1_count(l1, shard, &shard->refused, 1);
+    if (status == STRATA_E_VALUE_SIZE) sx_l1_count(l1, shard, &shard->too_large, 1);
     return status;
 }
 
@@ -268,17 +289,19 @@ int32_t sx_l1_put(sx_l1 *l1, sx_epoch_record *record, uint64_t hash, sx_item *it
     sx_epoch_pin(record);
     prefetch_group(l1, hash);
     sx_l1_prefetch_item(l1, hash);
-    size_t footprint = sx_item_footprint(item);
+    putting p = {.hash = hash, .item = item, .footprint = sx_item_footprint(item), .rule = rule};
+    sx_l1_claim_init(l1, &p.claim, item);
     int32_t status = STRATA_PENDING;
     int64_t turn = 0;
     for (uint32_t i = 0; status == STRATA_PENDING; i++) {
-        status = put_once(l1, shard, hash, item, footprint, rule, i == TRIES_MAX, &harvest, &turn);
+        status = put_once(l1, shard, &p, i == TRIES_MAX, &harvest, &turn);
         if (status != STRATA_PENDING) break;
         if (i + 1 < TRIES_MAX && !sx_l1_make_room(l1, record, hash)) i = TRIES_MAX - 1;
     }
     if (status == STRATA_OK) {
         if (sx_l1_over(l1, shard) > 0)
-            sx_l1_hand(l1, record, 2 * (int64_t)footprint, sx_l1_least_class(footprint, l1));
+            sx_l1_hand(l1, record, 2 * (int64_t)p.footprint, sx_l1_least_class(p.footprint, l1));
+        if (p.claim.count != 0) sx_l1_claim_pay(l1, record, &p.claim);
         if (atomic_load_explicit(&l1->sweeping, memory_order_relaxed)) sx_l1_help(l1, record, 4); /* relaxed: hint */
     }
     sx_epoch_unpin(record);
@@ -304,7 +327,7 @@ bool sx_l1_remove(sx_l1 *l1, sx_epoch_record *record, uint64_t hash, uint16_t ns
     sx_l1_latch_release(&group->latch);
     sx_epoch_unpin(record);
     bool removed = harvest.count != 0;
-    if (removed) sx_counter_add_shared(&shard->removals, 1);
+    if (removed) sx_l1_count(l1, shard, &shard->removals, 1);
     sx_l1_retire(record, &harvest);
     return removed;
 }
@@ -323,7 +346,7 @@ bool sx_l1_remove_item(sx_l1 *l1, sx_epoch_record *record, uint64_t hash, sx_ite
     sx_l1_latch_release(&group->latch);
     sx_epoch_unpin(record);
     bool removed = harvest.count != 0;
-    if (removed) sx_counter_add_shared(&shard->removals, 1);
+    if (removed) sx_l1_count(l1, shard, &shard->removals, 1);
     sx_l1_retire(record, &harvest);
     return removed;
 }

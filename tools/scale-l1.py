@@ -14,8 +14,7 @@ import random
 
 LINE_NEAR_NS, LINE_FAR_NS, LINE_OWN_NS = 60, 150, 5  # from a core of the same socket, of another, of the same core
 CORES_A_SOCKET = 32
-SHARDS = 16            # of counters, l1/table.h
-COUNTERS_A_PUT = 3     # locked additions to the shard's lines
+SHARDS, SHARDS_OWN = 64, 48  # of counters, and of them those with one writer each: l1/table.h
 LATCH_NS = 150         # how long a put holds its group
 KEYS_A_GROUP = 20
 HITS_UNTIL_QUIET = 3   # a policy byte is written so often, then left alone until the entry is aged
@@ -59,9 +58,8 @@ def simulate(cores, options, sums, operations=40000):
         if rng.random() < options.writes:
             now = clocks[core] + options.own_put
             done = group.take(core, now, LATCH_NS)
-            shard = shards[core * 2654435761 % 4294967296 >> 28]
-            for _ in range(COUNTERS_A_PUT):
-                done = shard.take(core, done)
+            number = core + 2  # before it come the keeper and the loop
+            done = shards[number if number < SHARDS_OWN else SHARDS_OWN + number % (SHARDS - SHARDS_OWN)].take(core, done)
             waited += done - now
             hits[key] = 0
         else:

@@ -59,6 +59,7 @@ struct sx_epoch {
     _Atomic int64_t retired_bytes;                  /* atomic: relaxed; a sum, less what records withhold */
     _Alignas(SX_CACHE_LINE) sx_lock lock;
     _Atomic(sx_epoch_record *) records; /* atomic: release under lock, acquire [order: epoch-records]; only grows */
+    _Atomic uint32_t record_count;      /* atomic: relaxed, a hint; written under lock */
     _Atomic bool reclaiming;            /* atomic: acquire, release [order: reclaim-turn]; somebody is at it */
     /* owner: who reclaims */
     batch *waiting, **waiting_end; /* by stamp */
@@ -288,6 +289,8 @@ int32_t sx_epoch_register(sx_epoch *epoch, sx_epoch_record **out) {
         record->time = &epoch->time;
         record->used = true;
         sx_lock_acquire(&epoch->lock);
+        record->number = atomic_load_explicit(&epoch->record_count, memory_order_relaxed); /* relaxed: ordered by the lock */
+        atomic_store_explicit(&epoch->record_count, record->number + 1, memory_order_relaxed); /* relaxed: a hint */
         record->next = atomic_load_explicit(&epoch->records, memory_order_relaxed); /* relaxed: ordered by the lock */
         /* [order: epoch-records] publishes the record's fields */
         atomic_store_explicit(&epoch->records, record, memory_order_release);
@@ -295,6 +298,10 @@ int32_t sx_epoch_register(sx_epoch *epoch, sx_epoch_record **out) {
     }
     *out = record;
     return STRATA_OK;
+}
+
+uint32_t sx_epoch_record_count(const sx_epoch *epoch) {
+    return atomic_load_explicit(&epoch->record_count, memory_order_relaxed); /* relaxed: a hint */
 }
 
 void sx_epoch_unregister(sx_epoch_record *record) {

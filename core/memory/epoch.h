@@ -28,6 +28,7 @@ typedef struct sx_epoch_record {
     const sx_epoch_time *time;                     /* const after create */
     uint32_t pins;                                 /* owner */
     bool used;                                     /* lock: epoch */
+    uint32_t number;                               /* const after create; its place among the domain's, from 0 */
     char name[48];                                 /* lock: epoch */
     sx_epoch *epoch;                               /* const after create */
     struct sx_epoch_record *next;                  /* const after it is in the list */
@@ -87,6 +88,9 @@ size_t sx_epoch_retired_bytes(const sx_epoch *epoch);
 /* The same from one word; each thread may withhold less than SX_EPOCH_PORTION of it. */
 size_t sx_epoch_retired_hint(const sx_epoch *epoch);
 #define SX_EPOCH_PORTION 4096
+
+/* How many records there are, used or not: each has a number below it. Any thread; one that is just made may be missing. */
+uint32_t sx_epoch_record_count(const sx_epoch *epoch);
 
 /* Says whose a record is, for sx_epoch_oldest; until it is unregistered. Takes a lock. */
 #define SX_EPOCH_NAME_BYTES 48

@@ -54,6 +54,7 @@ void sx_heap_release(sx_heap *heap) {
     if (before != 1) return;
     /* [order: heap-free] observes what every earlier holder did */
     (void)atomic_load_explicit(&heap->refs, memory_order_acquire);
+    if (heap->ledger != NULL) sx_release(&heap->alloc, heap->ledger, heap->ledger->size);
     sx_alloc alloc = heap->arena ? *sx_alloc_default() : heap->alloc;
     if (heap->arena) sx_alloc_arena_destroy(&heap->alloc);
     sx_release(&alloc, heap, sizeof *heap);

@@ -8,10 +8,19 @@
 
 #include "core/memory/alloc.h"
 
+struct strata_value;
+
+/* What a room keeps in the heap to count memory that comes back; head of a struct of its own. */
+typedef struct sx_heap_ledger {
+    size_t size; /* of all of it; allocated from the heap, and released with it */
+    void (*left)(struct sx_heap_ledger *ledger, const struct strata_value *item); /* one thread at a time, who reclaims */
+} sx_heap_ledger;
+
 typedef struct sx_heap {
     sx_alloc alloc;        /* const after create */
     _Atomic int64_t refs;  /* atomic: acq_rel on release [order: heap-free]; the engine's one plus one per kept item */
     _Atomic int64_t payload_freed; /* atomic: relaxed, a sum; one writer at a time, who reclaims: keys and values that L1 let go of */
+    sx_heap_ledger *ledger; /* const once items enter L1; NULL: none */
     int arena;             /* const after create: 1 where alloc is a private arena to be destroyed */
 } sx_heap;
 

@@ -141,6 +141,13 @@ void sx_item_retain(sx_item *item) {
     (void)before;
 }
 
+void sx_item_retain_held(sx_item *item) {
+    /* relaxed: as above. One that is 1 is the caller's, so no other thread can change it */
+    if (atomic_load_explicit(&item->refs, memory_order_relaxed) == 1)
+        atomic_store_explicit(&item->refs, 2, memory_order_relaxed); /* relaxed: as above */
+    else sx_item_retain(item);
+}
+
 void sx_item_retain_outside(sx_item *item) {
     /* relaxed: the mark is never taken back, and its heap reference was taken before it could be seen */
     if ((atomic_load_explicit(&item->refs, memory_order_relaxed) & KEPT_OUTSIDE) == 0) {
@@ -153,12 +160,16 @@ void sx_item_retain_outside(sx_item *item) {
 }
 
 void sx_item_release(sx_item *item) {
-    /* [order: item-free] publishes this holder's last use of the item */
-    uint32_t before = atomic_fetch_sub_explicit(&item->refs, 1, memory_order_release);
-    assert((before & COUNT_MASK) > 0);
-    if ((before & COUNT_MASK) != 1) return;
-    /* [order: item-free] observes every other holder's last use */
+    /* [order: item-free] observes every other holder's last use. Where this reference is the only one nobody can take another,
+       for that takes one, or a pin that saw the item reachable: the last holder needs no locked instruction. */
     uint32_t refs = atomic_load_explicit(&item->refs, memory_order_acquire);
+    assert((refs & COUNT_MASK) > 0);
+    if ((refs & COUNT_MASK) != 1) {
+        /* [order: item-free] publishes this holder's last use of the item */
+        if ((atomic_fetch_sub_explicit(&item->refs, 1, memory_order_release) & COUNT_MASK) != 1) return;
+        /* [order: item-free] observes as above */
+        refs = atomic_load_explicit(&item->refs, memory_order_acquire);
+    }
     sx_heap *heap = item->heap;
     sx_release(&heap->alloc, item, sx_item_size(item));
     if ((refs & KEPT_OUTSIDE) != 0) sx_heap_release(heap);

@@ -110,6 +110,9 @@ size_t sx_item_footprint(const sx_item *item);
 
 /* The caller holds a reference, or is pinned while the item is reachable. */
 void sx_item_retain(sx_item *item);
+/* As retain, by who holds a reference: where that is the only one, nobody else can count meanwhile, and no locked instruction
+   is needed. */
+void sx_item_retain_held(sx_item *item);
 /* As retain, for a reference that may outlive the engine: keeps the heap too. */
 void sx_item_retain_outside(sx_item *item);
 void sx_item_release(sx_item *item);

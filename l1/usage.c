@@ -1,0 +1,182 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What each part of the table occupies: counted by writers as an entry enters, and by who frees as its memory comes back. */
+#include "l1/table.h"
+
+/* An eviction reads nothing of its victim, so nobody knows then whose it was. Who frees its memory has its line at hand: it is
+   counted off there, and what is retired counts as its part's until it is freed. Writers count in stripes, as the store does
+   with its bytes, and bring a part's bytes to its total in portions of its limit.
+
+   A part with a limit goes from a sixteenth below it to a sixteenth above it: in that band a new entry evicts one of its own part from
+   its group; where there is none it goes in, and one of its part leaves another group. */
+
+#define STRIPES     16u
+#define STRIPES_OWN 12u /* of them those of the first shards, which have one writer each */
+#define PORTIONS    10  /* a stripe withholds less than one in 2^10 of the limit, or of the budget where there is none */
+#define PART_VISITS 8u  /* groups in which a put looks for an entry of its part */
+
+/* atomic: relaxed, all of it sums; told by anybody. */
+typedef struct cell {
+    sx_counter bytes, entries; /* that entered */
+    _Atomic int64_t told;      /* of bytes, what the part's has */
+} cell;
+typedef struct part {
+    _Alignas(SX_CACHE_LINE) _Atomic int64_t bytes; /* atomic: relaxed; that entered, as told by stripes */
+    _Atomic int64_t limit;                         /* atomic: relaxed; compared afresh each time; INT64_MAX none */
+    sx_counter freed_bytes, freed_entries;         /* atomic: relaxed; one writer at a time, who reclaims */
+} part;
+
+struct sx_l1_book {
+    sx_heap_ledger ledger; /* the heap owns it all: memory comes back after the store's end too */
+    /* const */
+    sx_l1_parts parts;
+    size_t stride; /* bytes of a stripe, whole lines */
+    part *totals;
+    char *cells;
+};
+
+static cell *cell_of(const sx_l1_book *book, uint32_t stripe, uint32_t number) {
+    return (cell *)(void *)(book->cells + stripe * book->stride) + number;
+}
+static uint32_t stripe_of(uint32_t shard) { return shard < STRIPES_OWN ? shard : STRIPES_OWN + shard % (STRIPES - STRIPES_OWN); }
+
+static void left(sx_heap_ledger *ledger, const sx_item *item) {
+    sx_l1_book *book = (sx_l1_book *)(void *)ledger;
+    uint32_t numbers[SX_L1_PARTS_EACH];
+    uint32_t count = book->parts.of(book->parts.context, item, numbers);
+    for (uint32_t i = 0; i < count; i++) {
+        part *total = &book->totals[numbers[i]];
+        sx_counter_add(&total->freed_bytes, (int64_t)sx_item_footprint(item));
+        sx_counter_add(&total->freed_entries, 1);
+    }
+}
+
+int32_t sx_l1_watch_parts(sx_l1 *l1, const sx_l1_parts *parts) {
+    assert(l1->book == NULL && l1->heap->ledger == NULL && parts->count > 0);
+    size_t stride = (parts->count * sizeof(cell) + SX_NO_SHARING - 1) & ~(size_t)(SX_NO_SHARING - 1);
+    size_t head = (sizeof(sx_l1_book) + SX_NO_SHARING - 1) & ~(size_t)(SX_NO_SHARING - 1);
+    size_t totals = (parts->count * sizeof(part) + SX_NO_SHARING - 1) & ~(size_t)(SX_NO_SHARING - 1);
+    size_t size = head + totals + STRIPES * stride;
+    char *memory = l1->heap->alloc.allocate(l1->heap->alloc.context, size, SX_NO_SHARING);
+    if (memory == NULL) return STRATA_E_NOMEM;
+    memset(memory, 0, size);
+    sx_l1_book *book = (sx_l1_book *)(void *)memory;
+    book->ledger = (sx_heap_ledger){.size = size, .left = left};
+    book->parts = *parts;
+    book->stride = stride;
+    book->totals = (part *)(void *)(memory + head);
+    book->cells = memory + head + totals;
+    for (uint32_t i = 0; i < parts->count; i++) atomic_init(&book->totals[i].limit, INT64_MAX);
+    l1->book = book;
+    l1->heap->ledger = &book->ledger;
+    /* relaxed: a sum */
+    atomic_fetch_add_explicit(&l1->index_bytes, (int64_t)l1->heap->alloc.usable(l1->heap->alloc.context, size), memory_order_relaxed);
+    return STRATA_OK;
+}
+
+void sx_l1_limit_part(sx_l1 *l1, uint32_t number, int64_t bytes_max) {
+    assert(number < l1->book->parts.count && bytes_max >= 0);
+    atomic_store_explicit(&l1->book->totals[number].limit, bytes_max, memory_order_relaxed); /* relaxed: compared afresh */
+}
+
+sx_l1_usage sx_l1_usage_read(const sx_l1 *l1, uint32_t number) {
+    const sx_l1_book *book = l1->book;
+    assert(number < book->parts.count);
+    const part *total = &book->totals[number];
+    sx_l1_usage usage = {.bytes = -sx_counter_read(&total->freed_bytes), .entries = -sx_counter_read(&total->freed_entries)};
+    for (uint32_t stripe = 0; stripe < STRIPES; stripe++) {
+        const cell *c = cell_of(book, stripe, number);
+        usage.bytes += sx_counter_read(&c->bytes);
+        usage.entries += sx_counter_read(&c->entries);
+    }
+    /* Read one after the other. */
+    if (usage.bytes < 0) usage.bytes = 0;
+    if (usage.entries < 0) usage.entries = 0;
+    return usage;
+}
+
+void sx_l1_claim_init(const sx_l1 *l1, sx_l1_claim *claim, const sx_item *item) {
+    claim->count = l1->book == NULL ? 0 : l1->book->parts.of(l1->book->parts.context, item, claim->parts);
+    assert(claim->count <= SX_L1_PARTS_EACH);
+}
+
+/* As a stripe's owner, or as one of several. */
+static int64_t add(sx_counter *counter, bool own, int64_t more) {
+    if (!own) return sx_counter_add_shared(counter, more);
+    sx_counter_add(counter, more);
+    return sx_counter_read(counter);
+}
+
+void sx_l1_claim_enter(sx_l1 *l1, const sx_l1_shard *shard, const sx_l1_claim *claim, int64_t footprint) {
+    uint32_t number = (uint32_t)(shard - l1->shards);
+    bool own = number < STRIPES_OWN;
+    for (uint32_t i = 0; i < claim->count; i++) {
+        part *total = &l1->book->totals[claim->parts[i]];
+        cell *c = cell_of(l1->book, stripe_of(number), claim->parts[i]);
+        (void)add(&c->entries, own, 1);
+        int64_t bytes = add(&c->bytes, own, footprint);
+        int64_t limit = atomic_load_explicit(&total->limit, memory_order_relaxed); /* relaxed: compared afresh */
+        int64_t portion = (limit < sx_l1_bytes_max(l1) ? limit : sx_l1_bytes_max(l1)) >> PORTIONS;
+        if (bytes - atomic_load_explicit(&c->told, memory_order_relaxed) <= portion) continue; /* relaxed: sum */
+        int64_t told = atomic_exchange_explicit(&c->told, bytes, memory_order_relaxed);        /* relaxed: sum */
+        atomic_fetch_add_explicit(&total->bytes, bytes - told, memory_order_relaxed);          /* relaxed: sum */
+    }
+}
+
+/* Whether the part, with more, is beyond its limit moved by so many of its sixteenths. */
+static bool is_over(const sx_l1 *l1, uint32_t number, int64_t more, int32_t sixteenths) {
+    const part *total = &l1->book->totals[number];
+    int64_t limit = atomic_load_explicit(&total->limit, memory_order_relaxed); /* relaxed: compared afresh */
+    if (limit == INT64_MAX) return false;
+    int64_t bytes = atomic_load_explicit(&total->bytes, memory_order_relaxed) + more; /* relaxed: sum */
+    return bytes - sx_counter_read(&total->freed_bytes) > limit + limit / 16 * sixteenths;
+}
+
+/* While a reader holds up what was retired, evictions bring a part no nearer to its limit: overwrites would empty it. */
+static bool is_held_up(const sx_l1 *l1) { return (int64_t)sx_epoch_retired_hint(l1->epoch) > sx_l1_retired_max(l1) / 4; }
+
+/* The group's entries of a part, a bit each. */
+static uint32_t positions_of(const sx_l1 *l1, sx_l1_group *group, uint32_t number) {
+    const sx_l1_parts *parts = &l1->book->parts;
+    uint32_t among = 0, numbers[SX_L1_PARTS_EACH];
+    for (uint32_t p = 0; p < SX_L1_POSITIONS; p++) __builtin_prefetch(sx_l1_slot_item(sx_l1_slot_get_locked(group, p)), 0, 3);
+    for (uint32_t p = 0; p < SX_L1_POSITIONS; p++) {
+        const sx_item *item = sx_l1_slot_item(sx_l1_slot_get_locked(group, p));
+        uint32_t count = item == NULL ? 0 : parts->of(parts->context, item, numbers);
+        for (uint32_t i = 0; i < count; i++) among |= (uint32_t)(numbers[i] == number) << p;
+    }
+    return among;
+}
+
+bool sx_l1_claim_room_locked(sx_l1 *l1, sx_l1_shard *shard, sx_l1_group *group, const sx_l1_claim *claim, int64_t footprint,
+                             sx_l1_harvest *harvest) {
+    for (uint32_t i = 0; i < claim->count; i++) {
+        if (!is_over(l1, claim->parts[i], footprint, -1)) continue;
+        uint32_t among = positions_of(l1, group, claim->parts[i]);
+        if (among != 0) (void)sx_l1_evict_among_locked(l1, shard, group, among, 0, harvest);
+        else if (is_over(l1, claim->parts[i], footprint, 1)) return false;
+    }
+    return true;
+}
+
+/* One step of the table's hand, for a part only. Returns whether an entry left. */
+static bool visit(sx_l1 *l1, sx_epoch_record *record, sx_l1_group *group, uint32_t number) {
+    sx_l1_harvest harvest;
+    harvest.count = 0;
+    sx_l1_latch_acquire(&group->latch);
+    uint32_t among = positions_of(l1, group, number);
+    if (among != 0) (void)sx_l1_evict_among_locked(l1, sx_l1_shard_of(l1, record), group, among, 0, &harvest);
+    sx_l1_latch_release(&group->latch);
+    bool evicted = harvest.count != 0;
+    sx_l1_retire(record, &harvest);
+    return evicted;
+}
+
+void sx_l1_claim_pay(sx_l1 *l1, sx_epoch_record *record, const sx_l1_claim *claim) {
+    for (uint32_t i = 0; i < claim->count && !is_held_up(l1); i++) {
+        for (uint32_t visits = 0; visits < PART_VISITS && is_over(l1, claim->parts[i], 0, 0); visits++) {
+            sx_l1_group *high, *low = sx_l1_hand_next(l1, &high);
+            if (visit(l1, record, low, claim->parts[i])) break;
+            if (high != NULL && visit(l1, record, high, claim->parts[i])) break;
+        }
+    }
+}
