@@ -56,6 +56,9 @@ struct strata_namespace {
     uint32_t name_size;
     uint32_t version;
     uint16_t index; /* nth opened; the ns of items */
+    /* How many keys are without L1 and without L2 (core/flow/rollout.h); 0: none. atomic: relaxed, a number that stands for itself */
+    _Atomic uint32_t without;
+    strata_rollout rollout; /* lock: engine; as it was set */
     _Atomic bool opened; /* atomic: release by sx_names_add, acquire by finds [order: namespace-open] */
     /* How entries that can't be proven are read: (max_ms << 2) | strata_untrusted in one word. atomic: relaxed, a number
        that stands for itself */
@@ -476,6 +479,8 @@ int32_t sx_read_peek(strata_session *session, uint64_t hash, uint32_t partition,
                      strata_bytes key, strata_result *out, sx_read_more *more);
 int32_t sx_read_check(const strata_session *session, const strata_namespace *ns, strata_bytes key,
                       const strata_op_options *options);
+/* Whether L2 is asked for what L1 does not answer. */
+bool sx_read_asks_l2(const strata_namespace *ns, strata_bytes key, uint32_t flags);
 int32_t sx_read_slow(strata_session *session, strata_namespace *ns, strata_bytes key, uint64_t hash,
                      uint32_t partition, sx_op *op, const sx_read_more *more);
 
@@ -566,5 +571,6 @@ void sx_apply_observed_locked(strata *engine, uint64_t hash, uint16_t ns, const 
                               uint64_t n);
 
 #include "core/flow/repair.h"
+#include "core/flow/rollout.h"
 
 #endif

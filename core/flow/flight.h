@@ -88,6 +88,7 @@ typedef struct sx_flight {
     bool in_store;      /* store_op is under way */
     bool leased;        /* our token is in L2 */
     bool shown;         /* loaded_item was given to those who could not wait for L2 to take it: it changes no more */
+    bool without;       /* L2 is not asked in this round: none of those who wait wants it, or the key is without it */
     bool no_lease;      /* L2 has no memory for one: what is loaded is not cached */
     uint64_t token;
     const sx_redis_node *lease_node; /* who granted it: a successor may have missed what took it away */
@@ -147,6 +148,8 @@ void sx_flight_remove_locked(sx_flight *flight);
    it holds nothing and is linked nowhere. */
 void sx_flight_recycle_on_loop(sx_flight *flight);
 void sx_flight_join_locked(sx_flight *flight, struct sx_op *op);
+/* Who joins from now on wants what is loaded from now on. */
+void sx_flight_renew_locked(sx_flight *flight);
 void sx_flight_leave_locked(struct sx_op *op);
 /* Somebody waits, and the only loader asked is a refresh's, that lies with a session whose thread need never come back. */
 bool sx_flight_idles_locked(const sx_flight *flight);
@@ -244,6 +247,11 @@ void sx_aged_read_on_loop(sx_flight *flight, sx_item *item);
 void sx_aged_claim_on_loop(sx_flight *flight);
 void sx_aged_forget_on_loop(sx_flight *flight);
 void sx_aged_gone_on_loop(sx_flight *flight);
+/* Whether the op wants what a loader says from now on, or what no L2 says: L2's answer is none for it. */
+bool sx_aged_is_beyond_l2(const struct sx_op *op);
+/* L2 holds a value that holds, but somebody wants it loaded anew: claims it, then loads; the others have had their answer. Takes
+   the reference. False, and nothing is done, where nobody does. */
+bool sx_aged_renew_on_loop(sx_flight *flight, sx_item *item);
 
 /* await.c: the lease of another process, on the loop */
 /* Somebody wants to load, but flight->awaited does: waits for it. */

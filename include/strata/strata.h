@@ -304,12 +304,17 @@ typedef void (*strata_done_fn)(void *user, const strata_result *result);
 /* ---- operations --------------------------------------------------------------------------------------------- */
 
 #define STRATA_BYPASS_L1 0x1u /* read: don't answer from L1, don't fill it */
+#define STRATA_BYPASS_L2 0x4u /* read: don't ask L2, don't fill it; what is not answered by L1 is by the loader, for who waits */
+#define STRATA_BYPASS 0x5u    /* both: get_or_load runs a loader, or waits for one under way */
+#define STRATA_REFRESH 0x8u   /* read: don't answer from L1, but fill it; get_or_load runs a loader that starts after the call, whatever
+                                 the tiers hold, and stores its value in the place of that; other processes keep what they hold for as long
+                                 as it lives (where that is wrong: strata_invalidate). Not with STRATA_BYPASS_L2 */
 #define STRATA_ON_LOOP 0x2u   /* run the callback on the loop thread instead of the session's */
 
 /* How to do one operation. Zero what is not used; struct_size first. NULL stands for all zero. */
 typedef struct strata_op_options {
     uint32_t struct_size; /* sizeof(strata_op_options) */
-    uint32_t flags;       /* STRATA_BYPASS_L1 | STRATA_ON_LOOP */
+    uint32_t flags;       /* STRATA_BYPASS_L1 .. STRATA_REFRESH, STRATA_ON_LOOP */
     uint32_t deadline_ms; /* 0 for flow.deadline */
     uint32_t reserved;    /* 0 */
     int64_t ttl_ms;       /* set and load: 0 for the namespace's, STRATA_EXPIRES_NEVER for none where that allows it */
@@ -546,6 +551,7 @@ STRATA_API int32_t strata_invalidate_wait(strata_session *session, strata_namesp
 #include <strata/groups.h>
 #include <strata/key.h>
 #include <strata/policy.h>
+#include <strata/rollout.h>
 #include <strata/warm.h>
 
 #endif

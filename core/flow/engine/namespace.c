@@ -29,6 +29,7 @@ static int32_t add_locked(strata *engine, const char *name, size_t size, uint32_
         return STRATA_E_NOMEM;
     }
     engine->namespaces[engine->namespace_count++] = ns;
+    sx_rollout_apply_locked(ns);
     sx_names_add(engine->names, ns);
     *out = ns;
     return STRATA_OK;

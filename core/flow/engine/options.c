@@ -66,6 +66,20 @@ static const sx_option flow_rows[] = {
      .default_text = "1KiB",
      .hot = true,
      .doc = "smaller values are never compressed"},
+    {.name = "flow.l1_part",
+     .type = SX_OPTION_PERCENT,
+     .min = 0,
+     .max = 100,
+     .default_text = "100%",
+     .hot = true,
+     .doc = "how many of the keys use L1, chosen by a hash of the key: 0 switches it off, and strata/rollout.h says what that means"},
+    {.name = "flow.l2_part",
+     .type = SX_OPTION_PERCENT,
+     .min = 0,
+     .max = 100,
+     .default_text = "100%",
+     .hot = true,
+     .doc = "how many of the keys use L2, likewise"},
 };
 static const sx_option_table flow_options = {flow_rows, sizeof flow_rows / sizeof *flow_rows};
 
@@ -91,6 +105,7 @@ void sx_engine_apply_hot(strata *engine) {
     put(&engine->hot.compress_min, sx_config_int(config, "flow.compress_min"));
     put(&engine->hot.audit_per_s, sx_config_int(config, "coherence.audit_per_s"));
     put(&engine->hot.serve_stale_max_ns, sx_config_int(config, "coherence.serve_stale_max"));
+    for (uint32_t i = 0; i < engine->namespace_count; i++) sx_rollout_apply_locked(engine->namespaces[i]);
     if (engine->l1 != NULL) {
         sx_l1_resize(engine->l1, sx_config_int(config, "l1.bytes"));
         sx_l1_policy_change(engine->l1, (sx_l1_policy)sx_config_int(config, "l1.policy"));

@@ -140,7 +140,8 @@ int32_t sx_options_check(const strata_op_options *options) {
     if (options == NULL) return STRATA_OK;
     if (!sx_struct_fits(options, options->struct_size, sizeof *options) || options->reserved != 0 || options->ttl_ms < 0 ||
         options->reserved_2 != 0 || !sx_tags_good(options->tags, options->tag_count) ||
-        (options->flags & ~(STRATA_BYPASS_L1 | STRATA_ON_LOOP)) != 0)
+        (options->flags & ~(STRATA_BYPASS | STRATA_REFRESH | STRATA_ON_LOOP)) != 0 ||
+        (options->flags & (STRATA_REFRESH | STRATA_BYPASS_L2)) == (STRATA_REFRESH | STRATA_BYPASS_L2))
         return STRATA_E_INVALID;
     return STRATA_OK;
 }

@@ -195,7 +195,7 @@ void sx_aged_failed_on_loop(sx_flight *flight) {
     sx_policy_read(flight->ns, &policy);
     int64_t after_ns = sx_time_add(sx_loop_now_ns(flight->engine->loop), sx_policy_throttle_ns(&policy));
     sx_item *items[] = {flight->fallback, flight->claimed};
-    if (items[0] == NULL && items[1] == NULL && policy.error_ttl_ms != 0 && flight->engine->l1_on)
+    if (items[0] == NULL && items[1] == NULL && policy.error_ttl_ms != 0 && sx_rollout_l1(flight->ns, flight->key, flight->key_size))
         remember_error(flight, &policy);
     for (int i = 0; i < 2; i++) {
         sx_item_aging *aging = items[i] == NULL ? NULL : sx_item_aging_of(items[i]);
@@ -238,7 +238,21 @@ static bool is_reader(const sx_flight *flight, const sx_op *op, const void *cont
 
 /* All with a loader, but not the one whose loader will be asked. */
 static bool is_spared(const sx_flight *flight, const sx_op *op, const void *context) {
-    return op != context && op->loader != NULL && op->join_seq <= flight->phase_seq;
+    return op != context && op->loader != NULL && op->join_seq <= flight->phase_seq && !sx_aged_is_beyond_l2(op);
+}
+
+bool sx_aged_is_beyond_l2(const sx_op *op) {
+    return op->loader != NULL && (op->flags & (STRATA_REFRESH | STRATA_BYPASS_L2)) != 0;
+}
+
+/* Whether somebody waits whom nothing but a load can answer, that may be stored. */
+static bool wants_anew(sx_flight *flight) {
+    bool any = false;
+    sx_flights_lock(flight->engine->flights, flight->stripe);
+    for (const sx_op *op = flight->waiters; op != NULL && !any; op = op->wait_next)
+        any = op->loader != NULL && (op->flags & STRATA_REFRESH) != 0;
+    sx_flights_unlock(flight->engine->flights, flight->stripe);
+    return any;
 }
 
 static const sx_op *first_loader(sx_flight *flight) {
@@ -311,6 +325,18 @@ void sx_aged_read_on_loop(sx_flight *flight, sx_item *item) {
     }
 }
 
+bool sx_aged_renew_on_loop(sx_flight *flight, sx_item *item) {
+    if (!wants_anew(flight)) return false;
+    if (flight->no_lease) {
+        sx_item_release(item);
+        load_over(flight);
+    } else {
+        flight->old = item; /* to be claimed */
+        sx_fetch_begin_on_loop(flight);
+    }
+    return true;
+}
+
 /* ---- on the loop: the right to refresh ----------------------------------------------------------------------- */
 
 /* The version to be refreshed stands in L2: what it is worth now. Its tags and its namespace's floor as they are known by
@@ -347,7 +373,7 @@ static void left_to_others(sx_flight *flight, sx_item *item) {
         tell(flight, sx_flight_take_on_loop(flight, is_spared, NULL),
              stands == STRATA_OK ? STRATA_REASON_NONE : STRATA_REASON_REFRESHING, source, item);
     sx_item_release(item);
-    if (stands != STRATA_MISS) {
+    if (stands != STRATA_MISS && !wants_anew(flight)) {
         sx_flight_round_over_on_loop(flight);
     } else {
         flight->no_lease = true; /* what it brings is not stored */

@@ -84,7 +84,7 @@ static void start_child(const batch_call *call, sx_batch *batch, uint32_t index,
     uint32_t flags = call->options == NULL ? 0 : call->options->flags;
     if (call->values == NULL) {
         (void)sx_session_count(session, call->ns, SX_SESSION_METRIC_GETS);
-        if (engine->l1_on && (flags & STRATA_BYPASS_L1) == 0 &&
+        if ((flags & (STRATA_BYPASS_L1 | STRATA_REFRESH)) == 0 && sx_rollout_l1(call->ns, key.data, key.size) &&
             sx_read_peek(session, hash, partition, call->ns, key, result, &more) != STRATA_MISS) {
             sx_result_keep(session, result);
             return;
@@ -93,7 +93,10 @@ static void start_child(const batch_call *call, sx_batch *batch, uint32_t index,
             result->reason = STRATA_REASON_ABSENT;
             return;
         }
-        if (!engine->l2_on) return;
+        if (!sx_read_asks_l2(call->ns, key, flags)) {
+            if (more.candidate != NULL) sx_item_release(more.candidate);
+            return;
+        }
     }
     int32_t status = STRATA_E_NOMEM;
     sx_op *op = NULL;

@@ -120,6 +120,17 @@ static void floors_done(sx_store_op *op, int32_t status, const sx_resp *reply) {
     else sx_fetch_missed_on_loop(flight, status);
 }
 
+/* Whether L2 is not to be asked: the key is without it, or all who wait are. */
+static bool is_without(sx_flight *flight) {
+    if (!sx_rollout_l2(flight->ns, flight->key, flight->key_size)) return true;
+    bool all = true;
+    sx_flights_lock(flight->engine->flights, flight->stripe);
+    for (const sx_op *op = flight->waiters; op != NULL && all; op = op->wait_next) all = (op->flags & STRATA_BYPASS_L2) != 0;
+    all = all && flight->waiters != NULL;
+    sx_flights_unlock(flight->engine->flights, flight->stripe);
+    return all;
+}
+
 void sx_fetch_begin_on_loop(sx_flight *flight) {
     strata *engine = flight->engine;
     bool wants_load;
@@ -135,6 +146,8 @@ void sx_fetch_begin_on_loop(sx_flight *flight) {
         flight->no_lease = true; /* what a loader brings is for those who wait */
         refused = STRATA_MISS;
     }
+    flight->without = engine->l2_on && is_without(flight);
+    if (flight->without) refused = STRATA_MISS;
     if (refused != STRATA_OK) {
         flight->store_op.out_of_time = false; /* of a former round: nothing was sent in this one */
         sx_fetch_missed_on_loop(flight, refused);
@@ -207,7 +220,7 @@ bool sx_fetch_back_on_loop(sx_flight *flight) {
 
 static bool insert_locked(sx_flight *flight, sx_item *item, uint64_t identity) {
     strata *engine = flight->engine;
-    if (!engine->l1_on || !flight->fill) return false;
+    if (!flight->fill || !sx_rollout_l1(flight->ns, flight->key, flight->key_size)) return false;
     if ((item->n < flight->min_n && !SX_BROKEN(min_n)) ||
         (flight->barrier > flight->phase_seq && !SX_BROKEN(barrier))) {
         sx_count(flight->ns, SX_FLOW_METRIC_FILLS_SUPERSEDED);
@@ -275,6 +288,7 @@ static void valid(sx_flight *flight, sx_item *item) {
     sx_count(flight->ns, (item->flags & SX_ITEM_ABSENT) == 0 ? SX_FLOW_METRIC_L2_HITS : SX_FLOW_METRIC_L2_ABSENT);
     (void)sx_fetch_insert_on_loop(flight, item);
     sx_flight_answer_on_loop(flight, SX_FLIGHT_EVERYONE, STRATA_OK, STRATA_FROM_L2, item);
+    if (sx_aged_renew_on_loop(flight, item)) return;
     sx_item_release(item);
     sx_flight_round_over_on_loop(flight);
 }
@@ -470,7 +484,7 @@ void sx_fetch_missed_on_loop(sx_flight *flight, int32_t status) {
     if (flight->candidate != NULL) sx_item_release(flight->candidate);
     flight->candidate = NULL;
     if (!flight->leased) sx_aged_forget_on_loop(flight);
-    if (engine->l2_on && status >= 0) drop_fallback(flight);
+    if (engine->l2_on && status >= 0 && !flight->without) drop_fallback(flight);
     if (status == STRATA_E_CLOSED || engine->stopping) {
         sx_flight_fail_on_loop(flight, STRATA_E_CLOSED);
         return;
@@ -490,7 +504,7 @@ void sx_fetch_missed_on_loop(sx_flight *flight, int32_t status) {
         return;
     }
     /* A plain miss without our lease: somebody who wants to load joined after the request was sent. */
-    bool ask_lease = wants_load && status == STRATA_MISS && engine->l2_on && !flight->leased && !flight->no_lease;
+    bool ask_lease = wants_load && status == STRATA_MISS && engine->l2_on && !flight->leased && !flight->no_lease && !flight->without;
     int32_t started = wants_load && !ask_lease ? sx_load_start(flight) : STRATA_MISS;
     if (started == STRATA_OK) return;
     if (started < 0) sx_flight_fail_on_loop(flight, started);

@@ -193,6 +193,10 @@ static void mark(sx_flight *flight, uint64_t n) {
     sx_flight_wake_locked(flight);
 }
 
+void sx_flight_renew_locked(sx_flight *flight) {
+    if (flight->state == SX_FLIGHT_LOADING || flight->state == SX_FLIGHT_FILLING) mark(flight, 0);
+}
+
 static sx_write_mark **writes_at(sx_flights *flights, uint64_t hash) {
     return &flights->stripes[sx_flight_stripe(hash)].writes[place_in(hash)];
 }

@@ -89,18 +89,20 @@ static void complete_failed(sx_flight *flight, sx_op *ops, int32_t status) {
 
 typedef struct answer {
     sx_flight_whom whom;
+    strata_source source;
     const sx_item *item;
 } answer;
 
 static bool answered(const sx_flight *flight, const sx_op *op, const void *context) {
     const answer *a = context;
     if (a->whom == SX_FLIGHT_READERS && op->loader != NULL) return false;
+    if ((a->source == STRATA_FROM_L1 || a->source == STRATA_FROM_L2) && sx_aged_is_beyond_l2(op)) return false;
     return may_have(flight, op, a->item);
 }
 
 void sx_flight_answer_on_loop(sx_flight *flight, sx_flight_whom whom, int32_t status, strata_source source,
                               sx_item *item) {
-    answer a = {whom, item};
+    answer a = {whom, source, item};
     sx_op *ops = sx_flight_take_on_loop(flight, answered, &a);
     if (status < 0) complete_failed(flight, ops, status);
     else complete_all(ops, status, source, item);

@@ -326,8 +326,11 @@ static bool encode_fill(sx_flight *flight, const sx_item *item, const sx_lifetim
 static void keep_here(sx_flight *flight, sx_item *item) {
     strata *engine = flight->engine;
     if (!engine->l1_on) return;
+    bool used = sx_rollout_l1(flight->ns, flight->key, flight->key_size);
     sx_flights_lock(engine->flights, flight->stripe);
-    if (flight->seq == flight->phase_seq && flight->fill) {
+    if (!used) { /* nor does what it replaces stay, to be answered later */
+        (void)sx_l1_remove(engine->l1, engine->loop_record, flight->hash, item->ns, flight->key, flight->key_size, UINT64_MAX);
+    } else if (flight->seq == flight->phase_seq && flight->fill) {
         if (sx_marks_stamp(engine, engine->loop_record, item, 1))
             (void)sx_l1_put(engine->l1, engine->loop_record, flight->hash, item, SX_L1_PUT_ALWAYS);
     } else if (flight->fill) {

@@ -143,6 +143,7 @@ int32_t sx_read_slow(strata_session *session, strata_namespace *ns, strata_bytes
         fresh = flight != NULL;
     } else if (!op->refresh) {
         sx_count(ns, SX_FLOW_METRIC_JOINS);
+        if ((op->flags & STRATA_REFRESH) != 0) sx_flight_renew_locked(flight);
     }
     if (flight != NULL && (fresh || !op->refresh)) { /* what is under way is as good as a refresh */
         joined = true;
@@ -184,7 +185,7 @@ int32_t strata_peek(strata_session *session, strata_namespace *ns, strata_bytes 
     if (SX_UNLIKELY(status != STRATA_OK)) return status;
     if (out == NULL) return STRATA_E_INVALID;
     strata *engine = session->engine;
-    if (!engine->l1_on) return STRATA_MISS;
+    if (SX_UNLIKELY(!sx_rollout_l1(ns, key.data, key.size))) return STRATA_MISS;
     uint32_t partition = sx_key_partition(key.data, key.size, engine->partitions);
     uint64_t hash = sx_l1_hash(&engine->secret, ns->index, key.data, key.size);
     return sx_read_peek(session, hash, partition, ns, key, out, NULL);
@@ -217,7 +218,8 @@ static void refresh(strata_session *session, strata_namespace *ns, strata_bytes 
                     const read_call *call, const strata_op_options *options, const sx_read_more *more) {
     strata *engine = session->engine;
     sx_op *op = NULL;
-    if (sx_session_may_refresh(session) && sx_pending_fits(engine, SX_OP_COST))
+    bool stored = !engine->l2_on || sx_rollout_l2(ns, key.data, key.size); /* else nobody would have anything of it */
+    if (stored && sx_session_may_refresh(session) && sx_pending_fits(engine, SX_OP_COST))
         op = sx_session_op(session, SX_OP_LOAD, options, NULL, NULL);
     if (op == NULL) {
         sx_item_release(more->refresh);
@@ -242,6 +244,15 @@ static __attribute__((noinline)) int32_t peek_timed(strata_session *session, uin
     return status;
 }
 
+bool sx_read_asks_l2(const strata_namespace *ns, strata_bytes key, uint32_t flags) {
+    return ns->engine->l2_on && (flags & STRATA_BYPASS_L2) == 0 && sx_rollout_l2(ns, key.data, key.size);
+}
+
+static void drop_candidate(sx_read_more *more) {
+    if (more->candidate != NULL) sx_item_release(more->candidate);
+    more->candidate = NULL;
+}
+
 /* Answers at once, or hands over an op that is under way. */
 static int32_t read_key(strata_session *session, strata_namespace *ns, strata_bytes key, const read_call *call,
                         strata_result *out, sx_op **under_way) {
@@ -255,19 +266,21 @@ static int32_t read_key(strata_session *session, strata_namespace *ns, strata_by
     uint32_t partition = sx_key_partition(key.data, key.size, engine->partitions);
     uint64_t hash = sx_l1_hash(&engine->secret, ns->index, key.data, key.size);
     sx_read_more more = {.loads = call->kind == SX_OP_LOAD};
-    if (engine->l1_on && (flags & STRATA_BYPASS_L1) == 0) {
+    if ((flags & (STRATA_BYPASS_L1 | STRATA_REFRESH)) == 0 && sx_rollout_l1(ns, key.data, key.size)) {
         if (SX_UNLIKELY(gets % L1_TIMED == 0)) status = peek_timed(session, hash, partition, ns, key, out, &more);
         else status = sx_read_peek(session, hash, partition, ns, key, out, &more);
         if (more.refresh != NULL) refresh(session, ns, key, hash, partition, call, options, &more);
         if (status != STRATA_MISS || more.absent) return status;
     }
-    if (!engine->l2_on && call->kind == SX_OP_GET) return STRATA_MISS;
+    bool asks = sx_read_asks_l2(ns, key, flags);
+    if (!asks) drop_candidate(&more); /* it is not revalidated */
+    if (!asks && call->kind == SX_OP_GET) return STRATA_MISS;
     sx_op *op = NULL;
     if (!sx_pending_fits(engine, SX_OP_COST)) status = STRATA_E_OVERLOADED;
     else if ((op = sx_session_op(session, call->kind, options, call->done, call->user)) == NULL)
         status = STRATA_E_NOMEM;
     if (op == NULL) {
-        if (more.candidate != NULL) sx_item_release(more.candidate);
+        drop_candidate(&more);
         return status;
     }
     prepare(op, ns, call);

@@ -45,8 +45,8 @@ static sx_write *write_create(strata *engine, strata_namespace *ns, strata_bytes
                            .generation = 1,
                            .ns = ns->index,
                            .partition = (uint16_t)write->partition,
-                           .tags = op->tags,
-                           .tags_size = op->tags_size,
+                           .tags = value == NULL ? NULL : op->tags,
+                           .tags_size = value == NULL ? 0 : op->tags_size,
                            .aged = value != NULL && sx_policy_ages(&policy)};
     write->item = sx_item_create(engine->heap, key.data, key.size, value == NULL || value->size == 0 ? "" : value->data,
                                  value == NULL ? 0 : value->size, &facts);
@@ -72,7 +72,8 @@ static int32_t write_here(strata_session *session, sx_write *write) {
     sx_flights_mark_locked(engine->flights, write->hash, item->ns, sx_item_key(item), item->key_size, 0);
     if (!engine->l1_on) {
         /* nothing is kept anywhere */
-    } else if (write->invalidate || status != STRATA_OK || !sx_marks_stamp(engine, session->record, item, 1)) {
+    } else if (write->invalidate || status != STRATA_OK || !sx_rollout_l1(write->ns, sx_item_key(item), item->key_size) ||
+               !sx_marks_stamp(engine, session->record, item, 1)) {
         (void)sx_l1_remove(engine->l1, session->record, write->hash, item->ns, sx_item_key(item), item->key_size,
                            UINT64_MAX);
     } else {
@@ -87,6 +88,8 @@ int32_t sx_write_start(strata_session *session, strata_namespace *ns, strata_byt
                        const strata_op_options *options, const sx_publish_condition *condition, sx_op *op) {
     strata *engine = session->engine;
     (void)sx_session_count(session, ns, value == NULL ? SX_SESSION_METRIC_INVALIDATES : SX_SESSION_METRIC_SETS);
+    /* What L2 is not to hold is gone from there all the same, and from other processes. */
+    if (engine->l2_on && condition == NULL && !sx_rollout_l2(ns, key.data, key.size)) value = NULL;
     uint64_t app_version = options == NULL ? 0 : options->app_version;
     if (condition != NULL && condition->app_version != 0) app_version = condition->app_version;
     sx_write *write = write_create(engine, ns, key, value, op, app_version);
@@ -157,7 +160,7 @@ static void written(sx_write *write, uint64_t n) {
     bool newest = n >= write->seen.min_n || SX_BROKEN(min_n);
     sx_write_mark_remove_locked(engine->flights, &write->seen);
     sx_apply_observed_locked(engine, write->hash, item->ns, sx_item_key(item), item->key_size, n);
-    if (engine->l1_on && !write->invalidate && newest &&
+    if (!write->invalidate && newest && sx_rollout_l1(write->ns, sx_item_key(item), item->key_size) &&
         sx_trust_may_fill_on_loop(engine->trust, write->partition, &write->mark, identity) &&
         !sx_unknown_holds_on_loop(engine, write->hash, item) &&
         sx_marks_stamp(engine, engine->loop_record, item, write->mark.generation))

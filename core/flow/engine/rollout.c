@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Rollout: the parts of the keys that use L1 and L2, as the options and each namespace have them, made one word. */
+#include "core/flow/rollout.h"
+
+#include <stdio.h>
+
+#include <xxhash.h>
+
+#define SEED UINT64_C(0x5374726174610001) /* not the hash that chooses partitions: each of them has keys of all parts */
+
+bool sx_rollout_is_out(uint32_t without, const void *key, size_t key_size) {
+    uint64_t place = XXH3_64bits_withSeed(key, key_size, SEED) % SX_ROLLOUT_ALL;
+    return place >= SX_ROLLOUT_ALL - without;
+}
+
+/* How many keys of SX_ROLLOUT_ALL are without a tier: the option and the namespace both have to let one in. */
+static uint32_t without(bool there, int64_t percent, bool off, uint32_t per_mille) {
+    uint32_t in = off || !there ? 0 : per_mille == 0 ? SX_ROLLOUT_ALL : per_mille * (SX_ROLLOUT_ALL / 1000);
+    uint32_t most = (uint32_t)percent * (SX_ROLLOUT_ALL / 100);
+    return SX_ROLLOUT_ALL - (in < most ? in : most);
+}
+
+void sx_rollout_apply_locked(strata_namespace *ns) {
+    const strata *engine = ns->engine;
+    const strata_rollout *own = &ns->rollout;
+    uint32_t l1 = without(engine->l1_on, sx_config_int(engine->config, "flow.l1_part"), (own->flags & STRATA_ROLLOUT_L1_OFF) != 0,
+                          own->l1_per_mille);
+    uint32_t l2 = without(true, sx_config_int(engine->config, "flow.l2_part"), (own->flags & STRATA_ROLLOUT_L2_OFF) != 0,
+                          own->l2_per_mille);
+    atomic_store_explicit(&ns->without, l1 | l2 << SX_ROLLOUT_BITS, memory_order_relaxed); /* relaxed: a number that stands for itself */
+}
+
+static int32_t refuse(strata_error *error, const char *field, const char *range) {
+    if (error == NULL) return STRATA_E_CONFIG;
+    error->status = STRATA_E_CONFIG;
+    (void)snprintf(error->text, sizeof error->text, "rollout field '%s' must be %s", field, range);
+    return STRATA_E_CONFIG;
+}
+
+static int32_t check(const strata_rollout *given, strata_error *error) {
+    if ((given->flags & ~STRATA_ROLLOUT_OFF) != 0) return refuse(error, "flags", "STRATA_ROLLOUT_L1_OFF, STRATA_ROLLOUT_L2_OFF or both");
+    if (given->l1_per_mille > 1000) return refuse(error, "l1_per_mille", "0 .. 1000");
+    if (given->l2_per_mille > 1000) return refuse(error, "l2_per_mille", "0 .. 1000");
+    return STRATA_OK;
+}
+
+int32_t strata_namespace_rollout_set(strata_namespace *ns, const strata_rollout *given, strata_error *error) {
+    strata_rollout whole;
+    given = sx_struct_whole(given, &whole, sizeof whole);
+    if (ns == NULL || given == NULL || !sx_struct_fits(given, given->struct_size, sizeof *given)) return STRATA_E_INVALID;
+    int32_t status = sx_engine_alive(ns->engine);
+    if (status == STRATA_OK) status = check(given, error);
+    if (status != STRATA_OK) return status;
+    sx_lock_acquire(&ns->engine->lock);
+    strata_rollout before = ns->rollout;
+    ns->rollout = *given;
+    sx_rollout_apply_locked(ns);
+    sx_lock_release(&ns->engine->lock);
+    sx_log_write(&ns->engine->log, SX_LOG_INFO,
+                 "rollout of namespace %s:%u changed from flags %u, l1 %u, l2 %u per mille to flags %u, l1 %u, l2 %u", ns->name,
+                 (unsigned)ns->version, (unsigned)before.flags, (unsigned)before.l1_per_mille, (unsigned)before.l2_per_mille,
+                 (unsigned)given->flags, (unsigned)given->l1_per_mille, (unsigned)given->l2_per_mille);
+    return STRATA_OK;
+}
+
+int32_t strata_namespace_rollout_get(const strata_namespace *ns, strata_rollout *out) {
+    if (ns == NULL || out == NULL || !sx_struct_receives(out->struct_size)) return STRATA_E_INVALID;
+    int32_t status = sx_engine_alive(ns->engine);
+    if (status != STRATA_OK) return status;
+    sx_lock_acquire(&ns->engine->lock);
+    strata_rollout whole = ns->rollout;
+    sx_lock_release(&ns->engine->lock);
+    sx_struct_fill(out, &whole, sizeof whole);
+    return STRATA_OK;
+}
