@@ -17,6 +17,7 @@
 #include "core/config/option.h"
 #include "core/flow/flight.h"
 #include "core/flow/floors.h"
+#include "core/flow/gather.h"
 #include "core/flow/marks.h"
 #include "core/flow/metrics.h"
 #include "core/flow/names.h"
@@ -194,6 +195,7 @@ struct strata {
     int64_t asked;               /* what sessions had been asked for when sx_stats_used_on_loop last looked */
     sx_flight *active_flights;   /* all that the loop knows */
     struct sx_sweep *sweeps;     /* under way */
+    sx_gather *gathers;          /* those that loads wait in */
     uint16_t large[SX_LARGE_SLOTS]; /* fingerprints of keys whose values were large; 0 none */
     sx_task stop_task, start_task;
     bool stopping;
@@ -235,6 +237,8 @@ typedef struct sx_op {
     int64_t deadline_ns;
     int64_t ttl_ms; /* as its caller said: 0 nothing */
     bool refresh;   /* in the background: nobody waits for it */
+    bool undecided; /* lock: stripe, while linked; see sx_gather */
+    struct sx_gather *gather; /* of its batch; a reference, or NULL */
     uint8_t *tags;  /* core/flow/tags.h; NULL none */
     size_t tags_size;
     struct sx_batch *batch;
@@ -294,10 +298,12 @@ struct strata_load {
     strata *engine;
     strata_loader_fn loader; /* const */
     void *loader_user;
-    strata_session *session; /* where it waits to be run; NULL with an executor. lock: stripe */
+    strata_session *session; /* const: where it waits to be run; NULL with an executor */
     sx_flight *flight;       /* NULL once nobody wants the result. lock: stripe */
     uint32_t stripe;
     bool started;            /* lock: stripe */
+    struct sx_gather *gather; /* const: those that go to its loader with it; a reference, or NULL */
+    strata_load *more;       /* of them, the next one */
     uint8_t *tags;           /* const once it is known to others: those of the operation, with their nonces */
     size_t tags_size;
     strata_namespace *ns;
@@ -446,6 +452,8 @@ void sx_session_post_on_loop(strata_session *session, sx_letter *letter);
 /* The same in two steps: what is announced under the stripe's lock keeps the session open until it is posted. */
 void sx_session_post_announce(strata_session *session);
 void sx_session_post_announced(strata_session *session, sx_letter *letter);
+/* Takes back so many announcements, another one being kept. */
+void sx_session_post_unannounce(strata_session *session, uint32_t count);
 /* Whether the session, whose thread need never wait or dispatch, has room for a refresh; frees those that are over. */
 bool sx_session_may_refresh(strata_session *session);
 /* Waits until *flag, running loads, leaving other completions for dispatch. */
@@ -481,6 +489,12 @@ int32_t sx_read_check(const strata_session *session, const strata_namespace *ns,
                       const strata_op_options *options);
 /* Whether L2 is asked for what L1 does not answer. */
 bool sx_read_asks_l2(const strata_namespace *ns, strata_bytes key, uint32_t flags);
+/* The loader that an op asks, and when it would rather have what is past its end. */
+void sx_read_give_loader(sx_op *op, const strata_namespace *ns, strata_loader_fn loader, void *user);
+/* Refreshes more->refresh in the background by the loader; gather: of its batch, or NULL. */
+void sx_read_refresh(strata_session *session, strata_namespace *ns, strata_bytes key, uint64_t hash, uint32_t partition,
+                     const strata_op_options *options, strata_loader_fn loader, void *user, sx_gather *gather,
+                     const sx_read_more *more);
 int32_t sx_read_slow(strata_session *session, strata_namespace *ns, strata_bytes key, uint64_t hash,
                      uint32_t partition, sx_op *op, const sx_read_more *more);
 
@@ -497,18 +511,6 @@ void sx_batch_finish(sx_batch *batch);
 /* Takes over op where it answers STRATA_PENDING. */
 int32_t sx_write_start(strata_session *session, strata_namespace *ns, strata_bytes key, const strata_bytes *value,
                        const strata_op_options *options, const sx_publish_condition *condition, sx_op *op);
-/* A write from the public call on. value NULL: an invalidation. condition NULL: none; its app_version is the value's. */
-typedef struct sx_write_call {
-    strata_session *session;
-    strata_namespace *ns;
-    strata_bytes key;
-    const strata_bytes *value;
-    const strata_op_options *options;
-    const sx_publish_condition *condition;
-} sx_write_call;
-int32_t sx_write_call_async(const sx_write_call *call, strata_done_fn done, void *user);
-/* out may be NULL. */
-int32_t sx_write_call_wait(const sx_write_call *call, strata_result *out);
 /* An invalidation by the engine itself; ended may run inside. */
 void sx_write_invalidate_on_loop(strata *engine, strata_namespace *ns, const void *key, size_t key_size, int64_t deadline_ns,
                                  void (*ended)(void *context, int32_t status), void *context);

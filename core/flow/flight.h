@@ -270,6 +270,8 @@ int32_t sx_load_start(sx_flight *flight);
 /* The same for a flight that was created as loading; a failure reaches the waiters through the loop. */
 void sx_load_start_on_caller(sx_flight *flight);
 void sx_load_run(struct strata_load *load);
+/* It is to be run now: false where nobody wants it any more, and it is gone. */
+bool sx_load_begin(struct strata_load *load);
 void sx_load_drop(struct strata_load *load); /* it is not to be run: its session closes, or its asker has left */
 /* The flight no longer wants its load. Stripe lock held. */
 void sx_load_forget_locked(sx_flight *flight);

@@ -22,6 +22,7 @@ static void stop_on_loop(sx_task *task) {
     engine->stopping = true;
     sx_loop_timer_cancel(engine->loop, &engine->window.timer);
     sx_flight_cut_off_on_loop(engine);
+    sx_gather_cut_off_on_loop(engine);
     if (engine->unknown_count + engine->owed_count != 0)
         sx_log_write(&engine->log, SX_LOG_WARN, "closed with %u invalidations that L2 has not executed",
                      engine->unknown_count + engine->owed_count);

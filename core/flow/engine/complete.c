@@ -5,6 +5,7 @@
 static void deliver(sx_op *op) {
     strata_session *session = op->session;
     strata *engine = session->engine;
+    if (op->undecided) sx_gather_decided(op);
     if (op->status == STRATA_E_TIMEOUT)
         (void)sx_counter_add_shared(op->ns == NULL ? &engine->counters[SX_FLOW_METRIC_TIMEOUTS] : &op->ns->stats->flow[SX_FLOW_METRIC_TIMEOUTS], 1);
     if (sx_loop_is_current(engine->loop)) sx_stats_note_op_on_loop(op);

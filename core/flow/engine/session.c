@@ -203,6 +203,9 @@ void sx_session_op_free(sx_op *op) {
     op->item = NULL;
     if (op->tags != NULL) sx_release(&session->engine->alloc, op->tags, op->tags_size);
     op->tags = NULL;
+    if (op->undecided) sx_gather_decided(op);
+    if (op->gather != NULL) sx_gather_release(op->gather);
+    op->gather = NULL;
     if (session->free_count >= SX_SESSION_FREE_OPS_MAX) {
         sx_release(&session->engine->alloc, op, sizeof *op);
         return;
@@ -229,6 +232,11 @@ void sx_session_post_announce(strata_session *session) {
 void sx_session_post_announced(strata_session *session, sx_letter *letter) {
     if (sx_mailbox_post_mpsc(&session->mailbox, &letter->mail)) signal_fd(session);
     atomic_fetch_sub_explicit(&session->posters, 1, memory_order_release); /* [order: session-posters] */
+}
+
+void sx_session_post_unannounce(strata_session *session, uint32_t count) {
+    /* relaxed: the one that is kept is taken back later, and publishes */
+    atomic_fetch_sub_explicit(&session->posters, count, memory_order_relaxed);
 }
 
 /* At the turn's end, unless the session has helped itself meanwhile. */

@@ -60,6 +60,9 @@ static void ask(sx_flight *flight) {
     strata *engine = flight->engine;
     bool wants_load;
     sx_flights_lock(engine->flights, flight->stripe);
+    for (sx_op *op = flight->waiters; op != NULL; op = op->wait_next) {
+        if (op->undecided) sx_gather_decided(op); /* somebody else loads it */
+    }
     flight->state = SX_FLIGHT_FETCHING;
     flight->phase_seq = flight->seq;
     flight->filled = false;

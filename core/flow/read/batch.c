@@ -2,16 +2,21 @@
 /* Batches: many keys in one call, each an operation of its own, one completion for all. */
 #include "core/flow/engine.h"
 
+typedef enum batch_kind { BATCH_GET, BATCH_LOAD, BATCH_SET, BATCH_INVALIDATE } batch_kind;
+
 typedef struct batch_call {
+    batch_kind kind;
     strata_session *session;
     strata_namespace *ns;
     const strata_bytes *keys;
-    const strata_bytes *values; /* NULL: mget */
+    const strata_bytes *values; /* of BATCH_SET */
     size_t count;
     const strata_op_options *options;
     strata_done_many_fn done;
     void *user;
     strata_result *results; /* NULL: asynchronous */
+    strata_batch_loader_fn loader; /* of BATCH_LOAD */
+    void *loader_user;
 } batch_call;
 
 static int32_t check(const batch_call *call) {
@@ -20,12 +25,16 @@ static int32_t check(const batch_call *call) {
     for (size_t i = 0; i < call->count; i++) {
         int32_t status = sx_read_check(call->session, call->ns, call->keys[i], call->options);
         if (status != STRATA_OK) return status;
-        if (call->values == NULL) continue;
+        if (call->kind != BATCH_SET) continue;
         if (call->values[i].size > (size_t)call->session->engine->value_bytes_max) return STRATA_E_VALUE_SIZE;
         if (call->values[i].size != 0 && call->values[i].data == NULL) return STRATA_E_INVALID;
     }
     return STRATA_OK;
 }
+
+static bool reads(const batch_call *call) { return call->kind == BATCH_GET || call->kind == BATCH_LOAD; }
+
+static uint32_t flags_of(const batch_call *call) { return call->options == NULL ? 0 : call->options->flags; }
 
 static size_t batch_size(size_t count) { return sizeof(sx_batch) + count * sizeof(strata_result); }
 
@@ -58,7 +67,7 @@ typedef struct place {
 /* Where some keys of a batch are; their cache misses in L1 are begun all together, first of buckets, then of items. */
 static void look_ahead(const batch_call *call, uint32_t first, uint32_t count, place *places) {
     strata *engine = call->session->engine;
-    bool l1 = engine->l1_on && call->values == NULL;
+    bool l1 = engine->l1_on && reads(call);
     for (uint32_t i = 0; i < count; i++) {
         strata_bytes key = call->keys[first + i];
         places[i].hash = sx_l1_hash(&engine->secret, call->ns->index, key.data, key.size);
@@ -71,39 +80,62 @@ static void look_ahead(const batch_call *call, uint32_t first, uint32_t count, p
     sx_epoch_unpin(call->session->record);
 }
 
+/* Whether L1 has the answer. */
+static bool answer_here(const batch_call *call, strata_bytes key, const place *at, sx_gather *gather, strata_result *result,
+                        sx_read_more *more) {
+    strata_session *session = call->session;
+    (void)sx_session_count(session, call->ns, SX_SESSION_METRIC_GETS);
+    if ((flags_of(call) & (STRATA_BYPASS_L1 | STRATA_REFRESH)) != 0 || !sx_rollout_l1(call->ns, key.data, key.size)) return false;
+    int32_t status = sx_read_peek(session, at->hash, at->partition, call->ns, key, result, more);
+    if (more->refresh != NULL)
+        sx_read_refresh(session, call->ns, key, at->hash, at->partition, call->options, sx_gather_run, gather, gather, more);
+    if (status == STRATA_OK || status == STRATA_STALE) sx_result_keep(session, result);
+    else result->status = status;
+    if (more->absent) result->reason = STRATA_REASON_ABSENT;
+    return status != STRATA_MISS || more->absent;
+}
+
+/* What a child holds in memory, beyond what it will count by itself. */
+static int64_t cost_of(const batch_call *call, uint32_t index) {
+    if (reads(call)) return SX_OP_COST;
+    return sx_write_cost(call->keys[index].size, call->kind == BATCH_SET ? call->values[index].size : 0, 0);
+}
+
+static int32_t start_op(const batch_call *call, uint32_t index, const place *at, sx_gather *gather, sx_op *op,
+                        const sx_read_more *more) {
+    strata_session *session = call->session;
+    strata_bytes key = call->keys[index];
+    if (reads(call)) { /* frees op where it fails */
+        if (gather != NULL) {
+            sx_read_give_loader(op, call->ns, sx_gather_run, gather);
+            sx_gather_join(gather, op);
+        }
+        return sx_read_slow(session, call->ns, key, at->hash, at->partition, op, more);
+    }
+    const strata_bytes *value = call->kind == BATCH_SET ? &call->values[index] : NULL;
+    int32_t status = sx_write_start(session, call->ns, key, value, call->options, NULL, op);
+    if (status != STRATA_PENDING) sx_session_op_free(op);
+    return status;
+}
+
 /* One key: answered at once into its result, or under way as a child. */
-static void start_child(const batch_call *call, sx_batch *batch, uint32_t index, const place *at) {
+static void start_child(const batch_call *call, sx_batch *batch, uint32_t index, const place *at, sx_gather *gather) {
+    static const sx_op_kind kinds[] = {SX_OP_GET, SX_OP_LOAD, SX_OP_SET, SX_OP_INVALIDATE};
     strata_session *session = call->session;
     strata *engine = session->engine;
-    strata_bytes key = call->keys[index];
     strata_result *result = &batch->results[index];
     sx_result_init(result, STRATA_MISS);
-    sx_read_more more = {0};
-    uint32_t partition = at->partition;
-    uint64_t hash = at->hash;
-    uint32_t flags = call->options == NULL ? 0 : call->options->flags;
-    if (call->values == NULL) {
-        (void)sx_session_count(session, call->ns, SX_SESSION_METRIC_GETS);
-        if ((flags & (STRATA_BYPASS_L1 | STRATA_REFRESH)) == 0 && sx_rollout_l1(call->ns, key.data, key.size) &&
-            sx_read_peek(session, hash, partition, call->ns, key, result, &more) != STRATA_MISS) {
-            sx_result_keep(session, result);
-            return;
-        }
-        if (more.absent) {
-            result->reason = STRATA_REASON_ABSENT;
-            return;
-        }
-        if (!sx_read_asks_l2(call->ns, key, flags)) {
-            if (more.candidate != NULL) sx_item_release(more.candidate);
-            return;
-        }
+    sx_read_more more = {.loads = call->kind == BATCH_LOAD};
+    if (reads(call) && answer_here(call, call->keys[index], at, gather, result, &more)) return;
+    if (reads(call) && !sx_read_asks_l2(call->ns, call->keys[index], flags_of(call))) { /* then nothing is revalidated */
+        if (more.candidate != NULL) sx_item_release(more.candidate);
+        more.candidate = NULL;
+        if (call->kind == BATCH_GET) return;
     }
     int32_t status = STRATA_E_NOMEM;
     sx_op *op = NULL;
-    if (!sx_pending_fits(engine, call->values == NULL ? SX_OP_COST : sx_write_cost(key.size, call->values[index].size, 0)))
-        status = STRATA_E_OVERLOADED;
-    else
-        op = sx_session_op(session, call->values == NULL ? SX_OP_GET : SX_OP_SET, call->options, NULL, NULL);
+    if (!sx_pending_fits(engine, cost_of(call, index))) status = STRATA_E_OVERLOADED;
+    else op = sx_session_op(session, kinds[call->kind], call->options, NULL, NULL);
     if (op == NULL) {
         if (more.candidate != NULL) sx_item_release(more.candidate);
         sx_result_init(result, status);
@@ -112,12 +144,7 @@ static void start_child(const batch_call *call, sx_batch *batch, uint32_t index,
     op->batch = batch;
     op->batch_index = index;
     batch->remaining++;
-    if (call->values == NULL) {
-        status = sx_read_slow(session, call->ns, key, hash, partition, op, &more); /* frees op where it fails */
-    } else {
-        status = sx_write_start(session, call->ns, key, &call->values[index], call->options, NULL, op);
-        if (status != STRATA_PENDING) sx_session_op_free(op);
-    }
+    status = start_op(call, index, at, gather, op, &more);
     if (status == STRATA_PENDING) return;
     batch->remaining--;
     sx_result_init(result, status);
@@ -132,11 +159,19 @@ static int32_t run(const batch_call *given) {
     if (status != STRATA_OK) return status;
     strata_session *session = call->session;
     bool sync = call->results != NULL;
+    sx_gather *gather = NULL;
+    if (call->kind == BATCH_LOAD) {
+        gather = sx_gather_create(session->engine, call->loader, call->loader_user);
+        if (gather == NULL) return STRATA_E_NOMEM;
+    }
     sx_batch local = {.session = session, .sync = true, .count = (uint32_t)call->count, .results = call->results};
     sx_batch *batch = &local;
     if (!sync) {
         batch = sx_allocate_zero(&session->engine->alloc, batch_size(call->count));
-        if (batch == NULL) return STRATA_E_NOMEM;
+        if (batch == NULL) {
+            if (gather != NULL) sx_gather_release(gather);
+            return STRATA_E_NOMEM;
+        }
         batch->letter.kind = SX_MAIL_BATCH;
         batch->session = session;
         batch->done = call->done;
@@ -149,8 +184,9 @@ static int32_t run(const batch_call *given) {
         place places[AHEAD];
         uint32_t count = batch->count - first < AHEAD ? batch->count - first : AHEAD;
         look_ahead(call, first, count, places);
-        for (uint32_t i = 0; i < count; i++) start_child(call, batch, first + i, &places[i]);
+        for (uint32_t i = 0; i < count; i++) start_child(call, batch, first + i, &places[i], gather);
     }
+    if (gather != NULL) sx_gather_started(gather);
     batch->remaining--;
     if (sync) {
         batch->over = batch->remaining == 0;
@@ -163,30 +199,52 @@ static int32_t run(const batch_call *given) {
 
 int32_t strata_mget(strata_session *session, strata_namespace *ns, const strata_bytes *keys, size_t count,
                     const strata_op_options *options, strata_done_many_fn done, void *user) {
-    if (done == NULL) return STRATA_E_INVALID;
-    batch_call call = {session, ns, keys, NULL, count, options, done, user, NULL};
-    return run(&call);
+    batch_call call = {BATCH_GET, session, ns, keys, NULL, count, options, done, user, NULL, NULL, NULL};
+    return done == NULL ? STRATA_E_INVALID : run(&call);
 }
 
 int32_t strata_mget_wait(strata_session *session, strata_namespace *ns, const strata_bytes *keys, size_t count,
                          const strata_op_options *options, strata_result *results) {
-    if (results == NULL) return STRATA_E_INVALID;
-    batch_call call = {session, ns, keys, NULL, count, options, NULL, NULL, results};
-    return run(&call);
+    batch_call call = {BATCH_GET, session, ns, keys, NULL, count, options, NULL, NULL, results, NULL, NULL};
+    return results == NULL ? STRATA_E_INVALID : run(&call);
+}
+
+int32_t strata_mget_or_load(strata_session *session, strata_namespace *ns, const strata_bytes *keys, size_t count,
+                            const strata_op_options *options, strata_batch_loader_fn loader, void *loader_user,
+                            strata_done_many_fn done, void *user) {
+    batch_call call = {BATCH_LOAD, session, ns, keys, NULL, count, options, done, user, NULL, loader, loader_user};
+    return done == NULL || loader == NULL ? STRATA_E_INVALID : run(&call);
+}
+
+int32_t strata_mget_or_load_wait(strata_session *session, strata_namespace *ns, const strata_bytes *keys, size_t count,
+                                 const strata_op_options *options, strata_batch_loader_fn loader, void *loader_user,
+                                 strata_result *results) {
+    batch_call call = {BATCH_LOAD, session, ns, keys, NULL, count, options, NULL, NULL, results, loader, loader_user};
+    return loader == NULL || results == NULL ? STRATA_E_INVALID : run(&call);
 }
 
 int32_t strata_mset(strata_session *session, strata_namespace *ns, const strata_bytes *keys,
                     const strata_bytes *values, size_t count, const strata_op_options *options,
                     strata_done_many_fn done, void *user) {
-    if (values == NULL) return STRATA_E_INVALID;
-    batch_call call = {session, ns, keys, values, count, options, done, user, NULL};
-    return run(&call);
+    batch_call call = {BATCH_SET, session, ns, keys, values, count, options, done, user, NULL, NULL, NULL};
+    return values == NULL ? STRATA_E_INVALID : run(&call);
 }
 
 int32_t strata_mset_wait(strata_session *session, strata_namespace *ns, const strata_bytes *keys,
                          const strata_bytes *values, size_t count, const strata_op_options *options,
                          strata_result *results) {
-    if (values == NULL || results == NULL) return STRATA_E_INVALID;
-    batch_call call = {session, ns, keys, values, count, options, NULL, NULL, results};
+    batch_call call = {BATCH_SET, session, ns, keys, values, count, options, NULL, NULL, results, NULL, NULL};
+    return results == NULL || values == NULL ? STRATA_E_INVALID : run(&call);
+}
+
+int32_t strata_minvalidate(strata_session *session, strata_namespace *ns, const strata_bytes *keys, size_t count,
+                           const strata_op_options *options, strata_done_many_fn done, void *user) {
+    batch_call call = {BATCH_INVALIDATE, session, ns, keys, NULL, count, options, done, user, NULL, NULL, NULL};
     return run(&call);
+}
+
+int32_t strata_minvalidate_wait(strata_session *session, strata_namespace *ns, const strata_bytes *keys, size_t count,
+                                const strata_op_options *options, strata_result *results) {
+    batch_call call = {BATCH_INVALIDATE, session, ns, keys, NULL, count, options, NULL, NULL, results, NULL, NULL};
+    return results == NULL ? STRATA_E_INVALID : run(&call);
 }

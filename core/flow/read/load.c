@@ -7,6 +7,7 @@
 static void load_free(strata_load *load) {
     strata *engine = load->engine;
     sx_release(&engine->alloc, load->tags, load->tags_size);
+    if (load->gather != NULL) sx_gather_release(load->gather);
     sx_release(&engine->alloc, load, sizeof *load + load->key_size);
     sx_engine_release(engine);
 }
@@ -38,9 +39,9 @@ int64_t sx_load_timeout_ns(const strata_namespace *ns) {
 }
 
 /* Whose loader is asked. A refresh is a flight's first waiter, and its only one of that kind. */
-static const sx_op *asked_locked(const sx_flight *flight) {
-    const sx_op *refresh = flight->waiters != NULL && flight->waiters->refresh ? flight->waiters : NULL;
-    const sx_op *asked = refresh != NULL ? refresh->wait_next : flight->waiters;
+static sx_op *asked_locked(const sx_flight *flight) {
+    sx_op *refresh = flight->waiters != NULL && flight->waiters->refresh ? flight->waiters : NULL;
+    sx_op *asked = refresh != NULL ? refresh->wait_next : flight->waiters;
     while (asked != NULL && asked->loader == NULL) asked = asked->wait_next;
     if (asked != NULL || refresh == NULL) return asked;
     bool alone = flight->waiters == flight->waiters_tail;
@@ -61,11 +62,17 @@ int32_t sx_load_start(sx_flight *flight) {
     bool executor = engine->executor.execute != NULL;
     strata_session *session = NULL;
     sx_flights_lock(engine->flights, flight->stripe);
-    const sx_op *asked = asked_locked(flight);
+    sx_op *asked = asked_locked(flight);
+    sx_gather *gather = NULL;
+    bool decides = false;
     bool room = asked == NULL || copy_tags_locked(load, flight, asked);
     if (asked != NULL && room) {
         load->loader = asked->loader;
         load->loader_user = asked->loader_user;
+        load->gather = gather = asked->gather;
+        if (gather != NULL) sx_gather_retain(gather);
+        decides = asked->undecided;
+        asked->undecided = false;
         load->flight = flight;
         flight->load = load;
         flight->asker = asked;
@@ -77,7 +84,7 @@ int32_t sx_load_start(sx_flight *flight) {
             sx_time_add(sx_engine_now(engine), sx_load_timeout_ns(flight->ns));
         flight->load_start_ns = sx_engine_now(engine);
         if (!executor) {
-            session = asked->session;
+            load->session = session = asked->session;
             sx_session_post_announce(session);
         }
     }
@@ -88,6 +95,11 @@ int32_t sx_load_start(sx_flight *flight) {
         return asked == NULL ? STRATA_MISS : STRATA_E_NOMEM;
     }
     sx_count(load->ns, SX_FLOW_METRIC_LOADS);
+    if (gather != NULL) {
+        sx_gather_add(gather, load);
+        if (decides) sx_gather_less(gather);
+        return STRATA_OK;
+    }
     /* From here on the load may be finished, and the flight gone, at any moment. */
     if (executor) engine->executor.execute(engine->executor.context, run_task, load);
     else sx_session_post_announced(session, &load->letter);
@@ -125,18 +137,7 @@ void sx_load_start_on_caller(sx_flight *flight) {
     if (post) post_announced(engine, flight);
 }
 
-void sx_load_run(strata_load *load) {
-    strata *engine = load->engine;
-    sx_flights_lock(engine->flights, load->stripe);
-    /* Whose loader it is has not been answered yet: from then on loader_user may be gone. */
-    load->started = load->flight != NULL && load->flight->asker != NULL;
-    bool started = load->started;
-    sx_flights_unlock(engine->flights, load->stripe);
-    if (started) load->loader(load, load->loader_user);
-    else sx_load_drop(load);
-}
-
-void sx_load_drop(strata_load *load) {
+static void drop(strata_load *load) {
     strata *engine = load->engine;
     sx_flights_lock(engine->flights, load->stripe);
     sx_flight *flight = load->flight;
@@ -144,6 +145,29 @@ void sx_load_drop(strata_load *load) {
     sx_flights_unlock(engine->flights, load->stripe);
     if (post) post_announced(engine, flight);
     load_free(load);
+}
+
+bool sx_load_begin(strata_load *load) {
+    strata *engine = load->engine;
+    sx_flights_lock(engine->flights, load->stripe);
+    /* Whose loader it is has not been answered yet: from then on loader_user may be gone. */
+    load->started = load->flight != NULL && load->flight->asker != NULL;
+    bool started = load->started;
+    sx_flights_unlock(engine->flights, load->stripe);
+    if (!started) drop(load);
+    return started;
+}
+
+void sx_load_run(strata_load *load) {
+    /* A batch's looks itself which of them are still wanted. */
+    if (load->gather != NULL || sx_load_begin(load)) load->loader(load, load->loader_user);
+}
+
+void sx_load_drop(strata_load *load) {
+    for (strata_load *next; load != NULL; load = next) {
+        next = load->more;
+        drop(load);
+    }
 }
 
 void sx_load_forget_locked(sx_flight *flight) {

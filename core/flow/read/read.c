@@ -148,6 +148,7 @@ int32_t sx_read_slow(strata_session *session, strata_namespace *ns, strata_bytes
     if (flight != NULL && (fresh || !op->refresh)) { /* what is under way is as good as a refresh */
         joined = true;
         sx_flight_join_locked(flight, op);
+        if (!fresh && op->undecided) sx_gather_decided(op); /* it is somebody else's to fetch */
         if (!fresh && sx_flight_idles_locked(flight)) post = sx_flight_want_post_locked(flight);
         if (fresh) {
             flight->candidate = more->candidate;
@@ -201,11 +202,9 @@ typedef struct read_call {
     bool sync;
 } read_call;
 
-static void prepare(sx_op *op, const strata_namespace *ns, const read_call *call) {
-    op->loader = call->loader;
-    op->loader_user = call->loader_user;
-    op->sync = call->sync;
-    if (call->loader == NULL) return;
+void sx_read_give_loader(sx_op *op, const strata_namespace *ns, strata_loader_fn loader, void *user) {
+    op->loader = loader;
+    op->loader_user = user;
     sx_policy policy;
     sx_policy_read(ns, &policy);
     if (policy.soft_timeout_ms != 0)
@@ -214,8 +213,9 @@ static void prepare(sx_op *op, const strata_namespace *ns, const read_call *call
 
 /* Refreshes in the background what was answered. Where there is no room for that, it is tried again once the throttle
    allows it. */
-static void refresh(strata_session *session, strata_namespace *ns, strata_bytes key, uint64_t hash, uint32_t partition,
-                    const read_call *call, const strata_op_options *options, const sx_read_more *more) {
+void sx_read_refresh(strata_session *session, strata_namespace *ns, strata_bytes key, uint64_t hash, uint32_t partition,
+                     const strata_op_options *options, strata_loader_fn loader, void *user, sx_gather *gather,
+                     const sx_read_more *more) {
     strata *engine = session->engine;
     sx_op *op = NULL;
     bool stored = !engine->l2_on || sx_rollout_l2(ns, key.data, key.size); /* else nobody would have anything of it */
@@ -225,8 +225,9 @@ static void refresh(strata_session *session, strata_namespace *ns, strata_bytes 
         sx_item_release(more->refresh);
         return;
     }
-    read_call background = {.loader = call->loader, .loader_user = call->loader_user};
-    prepare(op, ns, &background);
+    sx_read_give_loader(op, ns, loader, user);
+    if (gather != NULL) sx_gather_retain(gather);
+    op->gather = gather;
     op->soft_ns = INT64_MAX; /* nobody waits */
     op->flags = 0;
     op->refresh = true;
@@ -269,7 +270,8 @@ static int32_t read_key(strata_session *session, strata_namespace *ns, strata_by
     if ((flags & (STRATA_BYPASS_L1 | STRATA_REFRESH)) == 0 && sx_rollout_l1(ns, key.data, key.size)) {
         if (SX_UNLIKELY(gets % L1_TIMED == 0)) status = peek_timed(session, hash, partition, ns, key, out, &more);
         else status = sx_read_peek(session, hash, partition, ns, key, out, &more);
-        if (more.refresh != NULL) refresh(session, ns, key, hash, partition, call, options, &more);
+        if (more.refresh != NULL)
+            sx_read_refresh(session, ns, key, hash, partition, options, call->loader, call->loader_user, NULL, &more);
         if (status != STRATA_MISS || more.absent) return status;
     }
     bool asks = sx_read_asks_l2(ns, key, flags);
@@ -283,7 +285,8 @@ static int32_t read_key(strata_session *session, strata_namespace *ns, strata_by
         drop_candidate(&more);
         return status;
     }
-    prepare(op, ns, call);
+    op->sync = call->sync;
+    if (call->loader != NULL) sx_read_give_loader(op, ns, call->loader, call->loader_user);
     status = sx_read_slow(session, ns, key, hash, partition, op, &more);
     if (status == STRATA_PENDING) *under_way = op;
     return status;

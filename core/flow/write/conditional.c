@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Writes with a condition: what the public calls ask of a set, which is judged in L2 by the script that executes it. */
-#include "core/flow/engine.h"
+#include "core/flow/call.h"
 
 static const sx_publish_condition absent = {.only = SX_PUBLISH_IF_ABSENT};
 

@@ -2,7 +2,7 @@
 /* Writes: set and invalidate, from the call through the script on the primary to this process's own L1. */
 #include <string.h>
 
-#include "core/flow/engine.h"
+#include "core/flow/call.h"
 
 /* ---- starting, on the caller's thread ------------------------------------------------------------------------ */
 
