@@ -32,6 +32,9 @@ static const sx_option rows[] = {
      .doc = "tags whose markers this process keeps; entries with others are proven through L2"},
     {.name = "coherence.value_bytes_max", .type = SX_OPTION_BYTES, .min = 0, .max = 65536, .default_text = "0", .hot = true,
      .doc = "values up to this size, as stored, travel with the message that announces them; 0: none"},
+    {.name = "coherence.foreign", .type = SX_OPTION_CHOICE, .min = 0, .max = 1, .default_text = "tracking",
+     .choices = "none|tracking",
+     .doc = "whether L1 holds values of foreign namespaces, which Redis's client tracking then invalidates"},
     {.name = "coherence.serve_stale_max", .type = SX_OPTION_DURATION, .min = 0, .max = 7 * 86400 * SX_NS_PER_S,
      .default_text = "30s", .hot = true, .doc = "with serve_stale: how long after trust ended an entry may be served"},
 };

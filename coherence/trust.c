@@ -59,7 +59,7 @@ void sx_trust_lose(sx_trust *trust, uint32_t partition) {
         sx_trust_word_end(&trust->words[partition]);
         changed(trust);
         p->stage = SX_TRUST_SUBSCRIBED;
-        p->node->trusted--;
+        if (--p->node->trusted == 0) p->node->ends++;
         sx_trust_count(trust, SX_TRUST_METRIC_LOST, 1);
         sx_trust_count(trust, SX_TRUST_METRIC_PARTITIONS_TRUSTED, -1);
     }
@@ -83,6 +83,13 @@ int64_t sx_trust_delta_ns(const sx_trust *trust) {
 uint64_t sx_trust_identity_on_loop(const sx_trust *trust, uint32_t partition) {
     assert(sx_loop_is_current(trust->loop) && partition < trust->settings.partitions);
     return trust->partitions[partition].identity;
+}
+
+int64_t sx_trust_node_lease_on_loop(const sx_trust *trust, const sx_redis_node *record, uint64_t *ends) {
+    assert(sx_loop_is_current(trust->loop));
+    const sx_trust_node *node = trust->nodes[record->index];
+    *ends = node == NULL ? 0 : node->ends;
+    return node != NULL && node->chained && node->trusted > 0 ? node->lease_ns : INT64_MIN;
 }
 
 int64_t sx_trust_max_staleness_ns(const sx_trust *trust) { return sx_trust_delta_ns(trust); }

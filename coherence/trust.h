@@ -74,6 +74,10 @@ bool sx_trust_may_fill_on_loop(sx_trust *trust, uint32_t partition, const sx_tru
 /* Of whom the partition's trust stands or last stood on; 0 before. On the loop. */
 uint64_t sx_trust_identity_on_loop(const sx_trust *trust, uint32_t partition);
 
+/* Until when the node is proven to be a primary that nobody has replaced; INT64_MIN: it is not. *ends counts how often that
+   proof has ended. On the loop. */
+int64_t sx_trust_node_lease_on_loop(const sx_trust *trust, const sx_redis_node *record, uint64_t *ends);
+
 /* The staleness bound in force (after clamping). Any thread. */
 int64_t sx_trust_max_staleness_ns(const sx_trust *trust);
 

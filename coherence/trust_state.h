@@ -62,6 +62,7 @@ struct sx_trust_node {
     sx_timer timer;         /* the next step */
     uint32_t owned;         /* partitions */
     uint32_t trusted;
+    uint64_t ends;          /* times that trusted became 0 */
 
     sx_redis_conn *conn;    /* NULL until opened */
     bool ready;

@@ -12,6 +12,7 @@
 
 #include <strata/strata.h>
 
+#include "coherence/foreign.h"
 #include "coherence/publish.h"
 #include "coherence/trust.h"
 #include "core/config/option.h"
@@ -57,6 +58,7 @@ struct strata_namespace {
     uint32_t name_size;
     uint32_t version;
     uint16_t index; /* nth opened; the ns of items */
+    uint16_t prefix_size; /* of a foreign namespace; 0: it is none */
     /* How many keys are without L1 and without L2 (core/flow/rollout.h); 0: none. atomic: relaxed, a number that stands for itself */
     _Atomic uint32_t without;
     strata_rollout rollout; /* lock: engine; as it was set */
@@ -65,6 +67,8 @@ struct strata_namespace {
        that stands for itself */
     _Atomic int64_t untrusted;
     sx_policy_place policy;
+    const char *prefix;   /* const; of a foreign namespace: what names in L2 begin with. A copy */
+    sx_task follow;       /* foreign: has the loop follow it */
     /* Added to the generation of what a hit compares; grows with each clear. atomic: relaxed, ordered by the lease that is
        read before it */
     _Atomic uint64_t clears;
@@ -142,7 +146,7 @@ struct strata {
     int64_t replay_window_ns;
     sx_epoch *epoch;
     sx_l1 *l1;
-    sx_trust_word *words;
+    sx_trust_word *words; /* of partitions, then SX_FOREIGN_WORDS of foreign keys' slots */
     sx_flights *flights;
     sx_marks *marks;
     sx_floor *floors;            /* owner: loop; by partition */
@@ -152,6 +156,7 @@ struct strata {
     sx_redis_cluster *cluster;
     sx_store *store;
     sx_trust *trust;
+    sx_foreign *foreign;
     sx_key_tags *tags;
     pthread_key_t thread_key;
 
@@ -175,6 +180,7 @@ struct strata {
     struct strata_session *sessions;
     uint32_t namespace_count; /* of those in names, by index */
     strata_namespace *namespaces[SX_NAMESPACES_MAX];
+    uint32_t foreign_count; /* of those, foreign ones */
     uint32_t warmings; /* whose threads may call the engine */
     int64_t past[SX_SESSION_METRIC_COUNT]; /* counters of closed sessions that are of no namespace */
     int64_t *base;            /* by metric: subtracted from what is told; NULL: never reset */

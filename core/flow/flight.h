@@ -9,6 +9,7 @@
 
 #include <strata/strata.h>
 
+#include "coherence/foreign.h"
 #include "coherence/trust.h"
 #include "core/flow/floors.h"
 #include "core/flow/marks.h"
@@ -103,6 +104,7 @@ typedef struct sx_flight {
     size_t tag_at, tag_next; /* where the taking or judging is */
     sx_marks_asked tag_asked;
     sx_floors_asked floor_asked;
+    sx_foreign_read tracked; /* of a foreign key, by a tracking connection */
     uint64_t floor;     /* of its namespace, as it was known before the loader was asked */
     sx_item *judged;    /* an item whose tags are being judged */
     bool judged_candidate;
@@ -214,6 +216,8 @@ uint64_t sx_fetch_insert_on_loop(sx_flight *flight, sx_item *item);
 strata_source sx_fetch_proven_on_loop(sx_flight *flight, sx_item *item);
 void sx_fetch_submit_on_loop(sx_flight *flight, const sx_redis_script *script, int64_t deadline_ns,
                              void (*done)(sx_store_op *op, int32_t status, const sx_resp *reply));
+/* Whether its value was large when it was seen last. */
+bool sx_fetch_is_large_on_loop(const sx_flight *flight);
 /* The size of the key's value in L2, as far as was seen: decides by which connection it is asked for next. */
 void sx_fetch_note_size_on_loop(strata *engine, uint64_t hash, size_t size);
 sx_publish_key sx_flight_publish_key(const sx_flight *flight);

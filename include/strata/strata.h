@@ -130,7 +130,7 @@ STRATA_API int32_t strata_close(strata *engine, uint32_t deadline_ms);
  *   name    1 .. STRATA_NAMESPACE_BYTES_MAX bytes of [A-Za-z0-9_.-]
  *   version the version of its keys: entries of another version are invisible
  *   out     receives the namespace
- * Returns: STRATA_OK; STRATA_E_INVALID for the name; STRATA_E_OVERLOADED at the limit of 1024 namespaces;
+ * Returns: STRATA_OK; STRATA_E_INVALID for the name, or that of a foreign one; STRATA_E_OVERLOADED at the limit of 1024 namespaces;
  *          STRATA_E_NOMEM; STRATA_E_CLOSED; STRATA_E_FORKED.
  * Owns:    nothing; *out lives as long as the engine.
  * Threads: any.
@@ -548,6 +548,7 @@ STRATA_API int32_t strata_invalidate_wait(strata_session *session, strata_namesp
 
 #include <strata/batch.h>
 #include <strata/conditions.h>
+#include <strata/foreign.h>
 #include <strata/groups.h>
 #include <strata/key.h>
 #include <strata/policy.h>

@@ -17,6 +17,11 @@ static void trust_stopped(void *context) {
     sx_redis_cluster_stop_on_loop(engine->cluster, stopped, engine);
 }
 
+static void foreign_stopped(void *context) {
+    strata *engine = context;
+    sx_trust_stop_on_loop(engine->trust, trust_stopped, engine);
+}
+
 static void stop_on_loop(sx_task *task) {
     strata *engine = SX_CONTAINER(task, strata, stop_task);
     engine->stopping = true;
@@ -34,7 +39,7 @@ static void stop_on_loop(sx_task *task) {
     }
     sx_audit_stop_on_loop(engine);
     sx_store_stop_on_loop(engine->store);
-    sx_trust_stop_on_loop(engine->trust, trust_stopped, engine);
+    sx_foreign_stop_on_loop(engine->foreign, foreign_stopped, engine);
 }
 
 /* Refreshes that only a session's thread can load are not waited for: it need never come back. */

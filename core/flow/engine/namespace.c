@@ -3,8 +3,9 @@
 #include <string.h>
 
 #include "core/flow/engine.h"
+#include "core/flow/foreign.h"
 
-static bool name_is_good(const char *name, size_t size) {
+bool sx_namespace_name_is_good(const char *name, size_t size) {
     if (size == 0 || size > SX_NAMESPACE_BYTES_MAX) return false;
     for (size_t i = 0; i < size; i++) {
         char c = name[i];
@@ -15,16 +16,27 @@ static bool name_is_good(const char *name, size_t size) {
     return true;
 }
 
-static int32_t add_locked(strata *engine, const char *name, size_t size, uint32_t version, strata_namespace **out) {
+int32_t sx_namespace_add_locked(strata *engine, const char *name, size_t size, uint32_t version, const strata_bytes *prefix,
+                                strata_namespace **out) {
     if (engine->namespace_count == SX_NAMESPACES_MAX) return STRATA_E_OVERLOADED;
     strata_namespace *ns = sx_allocate_zero(&engine->alloc, sizeof *ns);
-    if (ns == NULL) return STRATA_E_NOMEM;
+    char *copy = prefix == NULL || ns == NULL ? NULL : sx_allocate(&engine->alloc, prefix->size);
+    if (ns == NULL || (prefix != NULL && copy == NULL)) {
+        sx_release(&engine->alloc, ns, sizeof *ns);
+        return STRATA_E_NOMEM;
+    }
+    if (copy != NULL) {
+        memcpy(copy, prefix->data, prefix->size);
+        ns->prefix = copy;
+        ns->prefix_size = (uint16_t)prefix->size;
+    }
     ns->engine = engine;
     memcpy(ns->name, name, size);
     ns->name_size = (uint32_t)size;
     ns->version = version;
     ns->index = (uint16_t)engine->namespace_count;
     if (!sx_stats_namespace_add_locked(engine, ns)) {
+        sx_release(&engine->alloc, copy, ns->prefix_size);
         sx_release(&engine->alloc, ns, sizeof *ns);
         return STRATA_E_NOMEM;
     }
@@ -50,11 +62,12 @@ int32_t strata_namespace_open(strata *engine, const char *name, uint32_t version
     int32_t status = sx_engine_alive(engine);
     if (status != STRATA_OK) return status;
     size_t size = strnlen(name, SX_NAMESPACE_BYTES_MAX + 1);
-    if (!name_is_good(name, size)) return STRATA_E_INVALID;
+    if (!sx_namespace_name_is_good(name, size)) return STRATA_E_INVALID;
     sx_lock_acquire(&engine->lock);
     strata_namespace *found = sx_names_find(engine->names, name, size, version);
-    if (found != NULL) *out = found;
-    else status = add_locked(engine, name, size, version, out);
+    if (found == NULL) status = sx_namespace_add_locked(engine, name, size, version, NULL, out);
+    else if (sx_namespace_is_foreign(found)) status = STRATA_E_INVALID;
+    else *out = found;
     sx_lock_release(&engine->lock);
     return status;
 }

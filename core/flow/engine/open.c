@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "core/flow/engine.h"
+#include "core/flow/foreign.h"
 #include "core/flow/warm/warm.h"
 
 /* ---- references ---------------------------------------------------------------------------------------------- */
@@ -25,12 +26,14 @@ static void engine_free(strata *engine) {
     if (engine->tags != NULL) sx_key_tags_destroy(engine->tags);
     sx_floors_destroy(engine);
     for (uint32_t i = 0; i < engine->namespace_count; i++) {
-        sx_stats_namespace_free(engine, engine->namespaces[i]);
-        sx_release(&alloc, engine->namespaces[i], sizeof *engine->namespaces[i]);
+        strata_namespace *ns = engine->namespaces[i];
+        sx_stats_namespace_free(engine, ns);
+        sx_release(&alloc, (void *)(uintptr_t)ns->prefix, ns->prefix_size);
+        sx_release(&alloc, ns, sizeof *ns);
     }
     sx_release(&alloc, engine->base, strata_metric_count() * sizeof *engine->base);
     sx_names_destroy(engine->names);
-    sx_release(&alloc, engine->words, engine->partitions * sizeof *engine->words);
+    sx_release(&alloc, engine->words, sx_words_count(engine) * sizeof *engine->words);
     strata_config_destroy(engine->config);
     if (engine->heap != NULL) sx_heap_release(engine->heap);
     if (engine->live != NULL) munmap(engine->live, (size_t)sysconf(_SC_PAGESIZE));
@@ -53,6 +56,7 @@ static void on_topology(void *context) {
     engine->publish.sharded = sx_redis_cluster_is_cluster(engine->cluster);
     engine->publish.set_nx_get = server != NULL && server->set_nx_get;
     sx_trust_topology_on_loop(engine->trust);
+    sx_foreign_topology_on_loop(engine->foreign);
 }
 
 static void on_redirect(void *context, uint16_t slot, bool asking) {
@@ -115,7 +119,7 @@ static int32_t create_memory(strata *engine, const strata_open_options *options)
 }
 
 static int32_t create_l1(strata *engine) {
-    engine->words = sx_allocate_zero(&engine->alloc, engine->partitions * sizeof *engine->words);
+    engine->words = sx_allocate_zero(&engine->alloc, sx_words_count(engine) * sizeof *engine->words);
     if (engine->words == NULL) return STRATA_E_NOMEM;
     for (uint32_t i = 0; i < engine->partitions; i++) { /* without L2 all that is here is the truth */
         atomic_init(&engine->words[i].lease_until_ns, INT64_MAX);
@@ -205,8 +209,13 @@ static int32_t create_l2(strata *engine, strata_error *error) {
                                     sx_recovery_replaced_on_loop, on_word, is_used};
     /* Until L2 has said that its layout is ours, nothing is written there. */
     atomic_init(&engine->refused, STRATA_E_UNAVAILABLE);
-    return sx_trust_create(engine->loop, &engine->alloc, &engine->log, engine->cluster, engine->tags, &engine->publish,
-                           &engine->scripts, &trust, &trust_events, engine->words, &engine->trust);
+    status = sx_trust_create(engine->loop, &engine->alloc, &engine->log, engine->cluster, engine->tags, &engine->publish,
+                             &engine->scripts, &trust, &trust_events, engine->words, &engine->trust);
+    if (status != STRATA_OK) return status;
+    sx_foreign_events foreign_events = {engine, sx_foreign_changed_on_loop};
+    return sx_foreign_create(engine->loop, &engine->alloc, &engine->log, engine->cluster, engine->trust, &engine->redis_settings,
+                             sx_config_int(config, "coherence.foreign") != 0, &foreign_events,
+                             engine->words + engine->partitions, &engine->foreign);
 }
 
 static void start_on_loop(sx_task *task) {
@@ -248,12 +257,14 @@ void sx_engine_take_down(strata *engine) {
     while (atomic_load_explicit(&engine->posters, memory_order_acquire) != 0) /* [order: loop-posters] */
         sched_yield();
     if (engine->loop != NULL) sx_loop_stop(engine->loop);
+    sx_foreign_destroy(engine->foreign);
     if (engine->trust != NULL) sx_trust_destroy(engine->trust);
     if (engine->store != NULL) sx_store_destroy(engine->store);
     if (engine->cluster != NULL) sx_redis_cluster_destroy(engine->cluster);
     sx_redis_tls_destroy(engine->tls);
     if (engine->window.replaced != NULL) sx_recovery_deinit(engine);
     if (engine->loop != NULL) sx_loop_destroy(engine->loop);
+    engine->foreign = NULL;
     engine->trust = NULL;
     engine->store = NULL;
     engine->cluster = NULL;

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "core/flow/engine.h"
+#include "core/flow/foreign.h"
 
 #define THROTTLE_MS 1000 /* where the policy says nothing */
 
@@ -49,7 +50,19 @@ static int32_t refuse(strata_error *error, const char *field, const char *range)
 #define SPAN "0 .. 366 days"
 static bool is_span(int64_t ms) { return ms >= 0 && ms <= INT64_C(366) * 24 * 3600 * 1000; }
 
-static int32_t check(const strata_namespace_policy *given, strata_error *error) {
+/* What a raw value has no place for, or what would have its namespace's L1 answer without proof. */
+static int32_t check_foreign(const strata_namespace_policy *given, strata_error *error) {
+    static const char zero[] = "0 in a foreign namespace";
+    if (given->refresh_percent != 0) return refuse(error, "refresh_percent", zero);
+    if (given->stale_while_refreshing_ms != 0) return refuse(error, "stale_while_refreshing_ms", zero);
+    if (given->stale_if_failing_ms != 0) return refuse(error, "stale_if_failing_ms", zero);
+    if (given->absent_ttl_ms != 0) return refuse(error, "absent_ttl_ms", zero);
+    if (given->error_ttl_ms != 0) return refuse(error, "error_ttl_ms", zero);
+    if (given->l1_idle_ms != 0) return refuse(error, "l1_idle_ms", zero);
+    return STRATA_OK;
+}
+
+static int32_t check(const strata_namespace *ns, const strata_namespace_policy *given, strata_error *error) {
     if ((given->flags & ~STRATA_POLICY_ENDLESS) != 0) return refuse(error, "flags", "STRATA_POLICY_ENDLESS or 0");
     if (given->ttl_ms < 0) return refuse(error, "ttl_ms", "0 or more");
     if (given->ttl_ms > SX_TTL_MS_MAX && (given->flags & STRATA_POLICY_ENDLESS) == 0)
@@ -66,6 +79,7 @@ static int32_t check(const strata_namespace_policy *given, strata_error *error) 
     if (!is_span(given->absent_ttl_ms)) return refuse(error, "absent_ttl_ms", SPAN);
     if (!is_span(given->error_ttl_ms)) return refuse(error, "error_ttl_ms", SPAN);
     if (!is_span(given->l1_idle_ms)) return refuse(error, "l1_idle_ms", SPAN);
+    if (sx_namespace_is_foreign(ns)) return check_foreign(given, error);
     return STRATA_OK;
 }
 
@@ -75,7 +89,7 @@ int32_t strata_namespace_policy_set(strata_namespace *ns, const strata_namespace
     if (ns == NULL || given == NULL || !sx_struct_fits(given, given->struct_size, sizeof *given))
         return STRATA_E_INVALID;
     int32_t status = sx_engine_alive(ns->engine);
-    if (status == STRATA_OK) status = check(given, error);
+    if (status == STRATA_OK) status = check(ns, given, error);
     if (status != STRATA_OK) return status;
     sx_policy policy = {.flags = given->flags,
                         .ttl_ms = given->ttl_ms,

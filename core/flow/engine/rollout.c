@@ -4,6 +4,8 @@
 
 #include <stdio.h>
 
+#include "core/flow/foreign.h"
+
 #include <xxhash.h>
 
 #define SEED UINT64_C(0x5374726174610001) /* not the hash that chooses partitions: each of them has keys of all parts */
@@ -25,6 +27,10 @@ void sx_rollout_apply_locked(strata_namespace *ns) {
     const strata_rollout *own = &ns->rollout;
     uint32_t l1 = without(engine->l1_on, sx_config_int(engine->config, "flow.l1_part"), (own->flags & STRATA_ROLLOUT_L1_OFF) != 0,
                           own->l1_per_mille);
+    if (sx_namespace_is_foreign(ns)) { /* L2 is where its keys are */
+        atomic_store_explicit(&ns->without, l1, memory_order_relaxed); /* relaxed: as below */
+        return;
+    }
     uint32_t l2 = without(true, sx_config_int(engine->config, "flow.l2_part"), (own->flags & STRATA_ROLLOUT_L2_OFF) != 0,
                           own->l2_per_mille);
     atomic_store_explicit(&ns->without, l1 | l2 << SX_ROLLOUT_BITS, memory_order_relaxed); /* relaxed: a number that stands for itself */
@@ -37,7 +43,9 @@ static int32_t refuse(strata_error *error, const char *field, const char *range)
     return STRATA_E_CONFIG;
 }
 
-static int32_t check(const strata_rollout *given, strata_error *error) {
+static int32_t check(const strata_namespace *ns, const strata_rollout *given, strata_error *error) {
+    if (sx_namespace_is_foreign(ns) && ((given->flags & STRATA_ROLLOUT_L2_OFF) != 0 || given->l2_per_mille != 0))
+        return refuse(error, "l2_per_mille", "0 in a foreign namespace, without STRATA_ROLLOUT_L2_OFF");
     if ((given->flags & ~STRATA_ROLLOUT_OFF) != 0) return refuse(error, "flags", "STRATA_ROLLOUT_L1_OFF, STRATA_ROLLOUT_L2_OFF or both");
     if (given->l1_per_mille > 1000) return refuse(error, "l1_per_mille", "0 .. 1000");
     if (given->l2_per_mille > 1000) return refuse(error, "l2_per_mille", "0 .. 1000");
@@ -49,7 +57,7 @@ int32_t strata_namespace_rollout_set(strata_namespace *ns, const strata_rollout 
     given = sx_struct_whole(given, &whole, sizeof whole);
     if (ns == NULL || given == NULL || !sx_struct_fits(given, given->struct_size, sizeof *given)) return STRATA_E_INVALID;
     int32_t status = sx_engine_alive(ns->engine);
-    if (status == STRATA_OK) status = check(given, error);
+    if (status == STRATA_OK) status = check(ns, given, error);
     if (status != STRATA_OK) return status;
     sx_lock_acquire(&ns->engine->lock);
     strata_rollout before = ns->rollout;

@@ -128,6 +128,10 @@ static int64_t read_trust(strata *engine, uint32_t metric) {
     return engine->trust == NULL ? 0 : sx_trust_metric_read(engine->trust, metric);
 }
 
+static int64_t read_foreign(strata *engine, uint32_t metric) {
+    return engine->foreign == NULL ? 0 : sx_foreign_metric_read(engine->foreign, metric);
+}
+
 bool sx_stats_used_on_loop(strata *engine) {
     int64_t asked = 0;
     sx_lock_acquire(&engine->lock);
@@ -148,6 +152,7 @@ static const source sources[] = {
     {sx_session_metrics, SX_SESSION_METRIC_COUNT, read_session}, {sx_l1_metrics, SX_L1_METRIC_COUNT, read_l1},
     {sx_flow_metrics, SX_FLOW_METRIC_COUNT, read_flow},          {sx_store_metrics, SX_STORE_METRIC_COUNT, read_store},
     {sx_redis_metrics, SX_REDIS_METRIC_COUNT, read_redis},       {sx_trust_metrics, SX_TRUST_METRIC_COUNT, read_trust},
+    {sx_foreign_metrics, SX_FOREIGN_METRIC_COUNT, read_foreign},
 };
 enum { SOURCES = sizeof sources / sizeof *sources };
 

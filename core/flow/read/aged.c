@@ -6,6 +6,7 @@
    (its flight's seq, its partition's generation), for as long as the policy allows. What L2 answered counts as proven only
    where it might have entered L1. */
 #include "core/flow/engine.h"
+#include "core/flow/foreign.h"
 
 /* A refresh that another process has begun: when to look whether it is done. */
 #define ELSEWHERE_NS (100 * SX_NS_PER_MS)
@@ -67,7 +68,7 @@ sx_item *sx_aged_fallback_locked(strata_session *session, const sx_flight *fligh
     strata *engine = flight->engine;
     sx_policy policy;
     sx_policy_read(flight->ns, &policy);
-    if (!sx_policy_ages(&policy) || !engine->l1_on) return NULL;
+    if (!sx_policy_ages(&policy) || !engine->l1_on || sx_namespace_is_foreign(flight->ns)) return NULL;
     sx_epoch_pin(session->record);
     sx_item *item = sx_l1_find_pinned(engine->l1, flight->hash, flight->ns->index, flight->key, flight->key_size);
     if (item != NULL && (item->flags & SX_ITEM_NOTHING) != 0) item = NULL;

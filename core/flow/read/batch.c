@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Batches: many keys in one call, each an operation of its own, one completion for all. */
 #include "core/flow/engine.h"
+#include "core/flow/foreign.h"
 
 typedef enum batch_kind { BATCH_GET, BATCH_LOAD, BATCH_SET, BATCH_INVALIDATE } batch_kind;
 
@@ -71,7 +72,7 @@ static void look_ahead(const batch_call *call, uint32_t first, uint32_t count, p
     for (uint32_t i = 0; i < count; i++) {
         strata_bytes key = call->keys[first + i];
         places[i].hash = sx_l1_hash(&engine->secret, call->ns->index, key.data, key.size);
-        places[i].partition = sx_key_partition(key.data, key.size, engine->partitions);
+        places[i].partition = sx_namespace_partition(call->ns, key.data, key.size);
     }
     if (!l1 || count == 1) return;
     sx_epoch_pin(call->session->record);

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "core/flow/engine.h"
+#include "core/flow/foreign.h"
 
 sx_publish_key sx_flight_publish_key(const sx_flight *flight) {
     sx_publish_key key = {flight->partition,      flight->ns->name, flight->ns->name_size,
@@ -21,6 +22,7 @@ static uint16_t *large_slot(strata *engine, uint64_t hash) { return &engine->lar
 static uint16_t large_print(uint64_t hash) { return (uint16_t)(hash / SX_LARGE_SLOTS | 1); }
 
 static bool is_large(strata *engine, uint64_t hash) { return *large_slot(engine, hash) == large_print(hash); }
+bool sx_fetch_is_large_on_loop(const sx_flight *flight) { return is_large(flight->engine, flight->hash); }
 
 void sx_fetch_note_size_on_loop(strata *engine, uint64_t hash, size_t size) {
     assert(sx_loop_is_current(engine->loop));
@@ -154,6 +156,10 @@ void sx_fetch_begin_on_loop(sx_flight *flight) {
         return;
     }
     flight->send_deadline_ns = deadline_ns;
+    if (sx_namespace_is_foreign(flight->ns)) {
+        sx_raw_fetch_on_loop(flight);
+        return;
+    }
     if (sx_floors_known_on_loop(engine, flight->ns, flight->partition)) {
         take_and_send(flight);
         return;

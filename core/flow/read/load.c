@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "core/flow/engine.h"
+#include "core/flow/foreign.h"
 
 static void load_free(strata_load *load) {
     strata *engine = load->engine;
@@ -79,7 +80,8 @@ int32_t sx_load_start(sx_flight *flight) {
         flight->asked_ttl_ms = asked->ttl_ms;
         flight->state = SX_FLIGHT_LOADING;
         flight->phase_seq = flight->seq;
-        flight->floor = engine->l2_on ? sx_floors_of_on_loop(engine, flight->ns, flight->partition) : 0;
+        bool floored = engine->l2_on && !sx_namespace_is_foreign(flight->ns);
+        flight->floor = floored ? sx_floors_of_on_loop(engine, flight->ns, flight->partition) : 0;
         flight->load_deadline_ns =
             sx_time_add(sx_engine_now(engine), sx_load_timeout_ns(flight->ns));
         flight->load_start_ns = sx_engine_now(engine);
@@ -192,7 +194,7 @@ static int32_t loaded_item(strata_load *load, strata_bytes value, const strata_l
                            .written_ms = sx_engine_now(engine) / SX_NS_PER_MS,
                            .expires_ns = SX_EXPIRES_NEVER,
                            .ns = load->ns->index,
-                           .partition = (uint16_t)sx_key_partition(load->key, load->key_size, engine->partitions)};
+                           .partition = (uint16_t)sx_namespace_partition(load->ns, load->key, load->key_size)};
     sx_policy policy;
     sx_policy_read(load->ns, &policy);
     facts.aged = sx_policy_ages(&policy);
@@ -241,7 +243,7 @@ int32_t strata_load_finish(strata_load *load, int32_t status, strata_bytes value
     if (answer != STRATA_OK) status = answer;
     else if (status != STRATA_OK && status != STRATA_MISS) status = STRATA_E_LOAD_FAILED;
     if (status < 0) sx_count(load->ns, SX_FLOW_METRIC_LOAD_FAILURES);
-    bool kept = details == NULL || (details->flags & STRATA_LOAD_DONT_CACHE) == 0;
+    bool kept = (details == NULL || (details->flags & STRATA_LOAD_DONT_CACHE) == 0) && !sx_namespace_is_foreign(load->ns);
     if (kept && item != NULL && item->value_size != 0) sx_packed_make(engine, &packed, value.data, value.size);
 
     bool post = false;
@@ -437,7 +439,7 @@ void sx_load_loaded_on_loop(sx_flight *flight) {
     int64_t now_ns = sx_loop_now_ns(engine->loop);
     sx_lifetime life = loaded_lifetime(flight, &policy, now_ns);
     sx_policy_age(&policy, item, now_ns, sx_lifetime_left_ms(&life), &life);
-    if ((flight->loaded_flags & STRATA_LOAD_DONT_CACHE) != 0) {
+    if ((flight->loaded_flags & STRATA_LOAD_DONT_CACHE) != 0 || sx_namespace_is_foreign(flight->ns)) {
         take_loaded(flight);
         answer_loaded(flight, STRATA_OK, item);
         sx_load_abandon_on_loop(flight);

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "core/flow/engine.h"
+#include "core/flow/foreign.h"
 
 #define L1_TIMED 1024 /* gets, of which one is measured */
 
@@ -18,6 +19,7 @@ int32_t sx_read_check(const strata_session *session, const strata_namespace *ns,
     if (ns->engine != session->engine) return STRATA_E_INVALID;
     if (options == NULL) return STRATA_OK;
     status = sx_options_check(options);
+    if (status == STRATA_OK && !sx_foreign_allows(ns, options)) return STRATA_E_FOREIGN;
     return status == STRATA_OK && !sx_policy_allows(ns, options->ttl_ms) ? STRATA_E_TTL : status;
 }
 
@@ -187,7 +189,7 @@ int32_t strata_peek(strata_session *session, strata_namespace *ns, strata_bytes 
     if (out == NULL) return STRATA_E_INVALID;
     strata *engine = session->engine;
     if (SX_UNLIKELY(!sx_rollout_l1(ns, key.data, key.size))) return STRATA_MISS;
-    uint32_t partition = sx_key_partition(key.data, key.size, engine->partitions);
+    uint32_t partition = sx_namespace_partition(ns, key.data, key.size);
     uint64_t hash = sx_l1_hash(&engine->secret, ns->index, key.data, key.size);
     return sx_read_peek(session, hash, partition, ns, key, out, NULL);
 }
@@ -264,7 +266,7 @@ static int32_t read_key(strata_session *session, strata_namespace *ns, strata_by
     strata *engine = session->engine;
     int64_t gets = sx_session_count(session, ns, SX_SESSION_METRIC_GETS);
     uint32_t flags = options == NULL ? 0 : options->flags;
-    uint32_t partition = sx_key_partition(key.data, key.size, engine->partitions);
+    uint32_t partition = sx_namespace_partition(ns, key.data, key.size);
     uint64_t hash = sx_l1_hash(&engine->secret, ns->index, key.data, key.size);
     sx_read_more more = {.loads = call->kind == SX_OP_LOAD};
     if ((flags & (STRATA_BYPASS_L1 | STRATA_REFRESH)) == 0 && sx_rollout_l1(ns, key.data, key.size)) {

@@ -38,7 +38,7 @@ bool sx_floors_known_on_loop(const strata *engine, const strata_namespace *ns, u
 }
 
 uint64_t sx_floors_of_on_loop(const strata *engine, const strata_namespace *ns, uint32_t partition) {
-    assert(sx_loop_is_current(engine->loop));
+    assert(sx_loop_is_current(engine->loop) && partition < engine->partitions);
     uint64_t base = engine->floors[partition].base, own = ns->floors == NULL ? 0 : ns->floors[partition];
     return own > base ? own : base;
 }

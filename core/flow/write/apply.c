@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "core/flow/engine.h"
+#include "core/flow/foreign.h"
 
 void sx_apply_observed_locked(strata *engine, uint64_t hash, uint16_t ns, const void *key, size_t key_size,
                               uint64_t n) {
@@ -98,7 +99,7 @@ void sx_apply_message_on_loop(void *context, uint32_t partition, const sx_messag
         return;
     }
     strata_namespace *ns = sx_names_find(engine->names, message->ns, message->ns_size, message->ns_version);
-    if (ns == NULL) return; /* nothing of it can be here */
+    if (ns == NULL || sx_namespace_is_foreign(ns)) return; /* nothing of it can be here */
     switch (message->kind) {
     case SX_MESSAGE_FILLED:
         apply_filled(engine, ns, message);

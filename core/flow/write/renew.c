@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "core/flow/engine.h"
+#include "core/flow/foreign.h"
 
 #define REPEAT_NS (2 * SX_NS_PER_S)
 #define ANNOUNCE_NS (5 * SX_NS_PER_S)
@@ -341,6 +342,7 @@ int32_t strata_invalidate_tags_wait(strata_session *session, const strata_bytes 
 int32_t strata_clear(strata_session *session, strata_namespace *ns, const strata_op_options *options, strata_done_fn done,
                      void *user) {
     if (session == NULL || ns == NULL || ns->engine != session->engine) return STRATA_E_INVALID;
+    if (sx_namespace_is_foreign(ns)) return STRATA_E_FOREIGN;
     sx_op *op;
     renewal_call call = {session, NULL, ns, session->engine->partitions, options, done, user, false};
     return start(&call, &op);
@@ -348,6 +350,7 @@ int32_t strata_clear(strata_session *session, strata_namespace *ns, const strata
 
 int32_t strata_clear_wait(strata_session *session, strata_namespace *ns, const strata_op_options *options) {
     if (session == NULL || ns == NULL || ns->engine != session->engine) return STRATA_E_INVALID;
+    if (sx_namespace_is_foreign(ns)) return STRATA_E_FOREIGN;
     renewal_call call = {session, NULL, ns, session->engine->partitions, options, NULL, NULL, true};
     return start_and_wait(&call);
 }

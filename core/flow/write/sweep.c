@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "core/flow/engine.h"
+#include "core/flow/foreign.h"
 
 #define SCAN_COUNT 512
 #define NAMES_MAX 65536             /* in one step's answer: far more than SCAN_COUNT brings */
@@ -376,6 +377,7 @@ static int32_t check(const sweep_call *call) {
     int32_t status = sx_engine_alive(call->session->engine);
     if (status != STRATA_OK) return status;
     if (call->session->closing) return STRATA_E_CLOSED;
+    if (sx_namespace_is_foreign(call->ns)) return STRATA_E_FOREIGN;
     if (call->pattern.data == NULL || call->pattern.size == 0 || call->pattern.size > STRATA_PATTERN_BYTES_MAX)
         return STRATA_E_INVALID;
     return options == NULL || sx_struct_fits(options, options->struct_size, sizeof *options) ? STRATA_OK : STRATA_E_INVALID;

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "core/flow/call.h"
+#include "core/flow/foreign.h"
 
 /* ---- starting, on the caller's thread ------------------------------------------------------------------------ */
 
@@ -33,7 +34,7 @@ static sx_write *write_create(strata *engine, strata_namespace *ns, strata_bytes
     write->engine = engine;
     write->ns = ns;
     write->invalidate = value == NULL;
-    write->partition = sx_key_partition(key.data, key.size, engine->partitions);
+    write->partition = sx_namespace_partition(ns, key.data, key.size);
     write->hash = sx_l1_hash(&engine->secret, ns->index, key.data, key.size);
     write->deadline_ns = op->deadline_ns;
     sx_command_init(&write->store_op.request.command, &engine->alloc);
@@ -55,7 +56,7 @@ static sx_write *write_create(strata *engine, strata_namespace *ns, strata_bytes
         return NULL;
     }
     sx_policy_age(&policy, write->item, now_ns, sx_lifetime_left_ms(&write->life), &write->life);
-    if (value != NULL) sx_packed_make(engine, &write->packed, value->data, value->size);
+    if (value != NULL && !sx_namespace_is_foreign(ns)) sx_packed_make(engine, &write->packed, value->data, value->size);
     return write;
 }
 
@@ -179,7 +180,8 @@ static void transmit(sx_write *write);
 
 /* It failed, and nothing of it was executed: an invalidation is owed to L2 from here on. */
 static void failed(sx_write *write, int32_t status) {
-    if (write->invalidate && status != STRATA_E_CLOSED && !SX_BROKEN(owed))
+    bool owes = write->invalidate && !sx_namespace_is_foreign(write->ns);
+    if (owes && status != STRATA_E_CLOSED && !SX_BROKEN(owed))
         sx_recovery_owe_on_loop(write->engine, write->ns, write->item, write->hash, write->partition);
     sx_write_end_on_loop(write, status, 0);
 }
@@ -378,7 +380,8 @@ static void run_write_on_loop(sx_task *task) {
         failed(write, refused);
         return;
     }
-    take_next(write);
+    if (sx_namespace_is_foreign(write->ns)) sx_raw_write_on_loop(write);
+    else take_next(write);
 }
 
 void sx_write_invalidate_on_loop(strata *engine, strata_namespace *ns, const void *key, size_t key_size, int64_t deadline_ns,
@@ -407,6 +410,7 @@ static int32_t start(const sx_write_call *call, strata_done_fn done, void *user,
     strata *engine = session->engine;
     if (value != NULL && value->size > (size_t)engine->value_bytes_max) return STRATA_E_VALUE_SIZE;
     if (value != NULL && value->size != 0 && value->data == NULL) return STRATA_E_INVALID;
+    if (call->condition != NULL && sx_namespace_is_foreign(call->ns)) return STRATA_E_FOREIGN;
     if (call->condition != NULL && !engine->l2_on) return STRATA_E_UNAVAILABLE;
     if (!sx_pending_fits(engine, sx_write_cost(call->key.size, value == NULL ? 0 : value->size, 0))) return STRATA_E_OVERLOADED;
     sx_op *op = sx_session_op(session, value == NULL ? SX_OP_INVALIDATE : SX_OP_SET, options, done, user);

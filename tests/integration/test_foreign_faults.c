@@ -1,0 +1,202 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Foreign namespaces where the tracking connection, the primary or the slot is another than before: L1 answers nothing that
+   it can't have been told of. */
+// ctest: timeout=180
+#include "tests/integration/foreign.h"
+
+/* The id of a tracking connection, and its flags. */
+static uint64_t tracker_of(uint32_t node, char flags[32]) {
+    char *list = sx_cluster_command(cluster, node, "CLIENT LIST"), *rest = NULL;
+    unsigned long long id = 0;
+    for (char *line = strtok_r(list, "\n", &rest); line != NULL; line = strtok_r(NULL, "\n", &rest)) {
+        const char *at = strstr(line, " flags=");
+        if (strstr(line, "name=strata-tracking ") == NULL || at == NULL) continue;
+        assert_int_equal(sscanf(line, "id=%llu", &id), 1);
+        assert_int_equal(sscanf(at, " flags=%31s", flags), 1);
+    }
+    free(list);
+    return id;
+}
+
+/* What it changes and when: the connection ends and the key changes in one step, so that nothing tells of it. */
+static void a_lost_connection_proves_nothing(void **state) {
+    (void)state;
+    side s = open_side(3);
+    char flags[32] = "", words[64];
+    write_plain("k", "old");
+    hold(&s, "k", "old");
+    uint64_t id = tracker_of((uint32_t)sx_cluster_owner(cluster, slot_of("k")), flags);
+    assert_true(id != 0);
+    /* Tracking, of prefixes, and bounded like a subscriber. */
+    assert_true(strchr(flags, 't') != NULL && strchr(flags, 'B') != NULL && strchr(flags, 'P') != NULL);
+    test_talk *talk = talk_to_owner("k");
+    int64_t start_ms = test_now_ms();
+    (void)test_talk_say(talk, "MULTI");
+    snprintf(words, sizeof words, "CLIENT KILL ID %llu", (unsigned long long)id);
+    (void)test_talk_say(talk, words);
+    (void)test_talk_say(talk, "SET " PREFIX "k new");
+    assert_int_equal(test_talk_say(talk, "EXEC")->type, SX_RESP_ARRAY);
+    (void)gone(&s, "k", "old", start_ms);
+    assert_int_equal(test_metric(s.engine, "foreign.lost"), 1);
+    hold(&s, "k", "new");
+    test_talk_close(talk);
+    close_side(&s);
+}
+
+/* A server that stands still: nothing comes, no error, no close. Afterwards it executes what was sent meanwhile. */
+static void a_paused_primary_proves_nothing(void **state) {
+    (void)state;
+    side s = open_side(3);
+    write_plain("k", "old");
+    hold(&s, "k", "old");
+    uint32_t node = (uint32_t)sx_cluster_owner(cluster, slot_of("k"));
+    test_talk *talk = talk_to_owner("k");
+    assert_int_equal(sx_cluster_pause(cluster, node), 0);
+    int64_t start_ms = test_now_ms();
+    while (test_peek(s.session, s.ns, "k") != NULL && test_now_ms() < start_ms + 5000) test_sleep_ms(1);
+    assert_true(test_now_ms() - start_ms <= STALENESS_MS + SLACK_MS);
+    assert_int_equal(sx_cluster_resume(cluster, node), 0);
+    say(talk, "SET " PREFIX "%s %s", "k", "new");
+    (void)gone(&s, "k", "old", test_now_ms());
+    hold(&s, "k", "new");
+    test_talk_close(talk);
+    close_side(&s);
+}
+
+/* A value read just before it is changed, both in one turn of the server's loop: the answer comes before the word of it. */
+static void a_change_behind_a_read_is_heard(void **state) {
+    (void)state;
+    side s = open_side(3);
+    char key[32];
+    strata_result result;
+    for (int i = 0; i < 10; i++) {
+        snprintf(key, sizeof key, "{race}%d", i);
+        test_talk *talk = talk_to_owner(key);
+        uint32_t node = (uint32_t)sx_cluster_owner(cluster, slot_of(key));
+        say(talk, "SET " PREFIX "%s %s", key, "old");
+        assert_int_equal(sx_cluster_pause(cluster, node), 0);
+        char words[64];
+        sx_command command;
+        sx_command_init(&command, sx_alloc_default());
+        snprintf(words, sizeof words, PREFIX "%s", key);
+        sx_command_text(&command, "SET");
+        sx_command_text(&command, words);
+        sx_command_text(&command, "new");
+        strata_op_options brief = {.struct_size = sizeof brief, .deadline_ms = 20};
+        if (i % 2 == 0) assert_int_equal(strata_get_wait(s.session, s.ns, test_bytes(key), &brief, &result), STRATA_E_TIMEOUT);
+        test_talk_send(talk, &command, NULL);
+        if (i % 2 != 0) assert_int_equal(strata_get_wait(s.session, s.ns, test_bytes(key), &brief, &result), STRATA_E_TIMEOUT);
+        sx_command_deinit(&command);
+        assert_int_equal(sx_cluster_resume(cluster, node), 0);
+        assert_non_null(test_talk_read(talk, 5000));
+        (void)gone(&s, key, "old", test_now_ms());
+        test_talk_close(talk);
+    }
+    close_side(&s);
+}
+
+static void keys_that_move_are_followed(void **state) {
+    (void)state;
+    side s = open_side(3);
+    uint32_t from = (uint32_t)sx_cluster_owner(cluster, slot_of("moved")), to = (from + 1) % 3;
+    write_plain("moved", "old");
+    hold(&s, "moved", "old");
+    test_cluster_move_keys(cluster, slot_of("moved"), from, to, 0);
+    test_talk *talk = test_talk_open(sx_cluster_port(cluster, to), false);
+    (void)test_talk_say(talk, "ASKING");
+    int64_t start_ms = test_now_ms();
+    say(talk, "SET " PREFIX "%s %s", "moved", "new"); /* at the importing node */
+    (void)gone(&s, "moved", "old", start_ms);
+    assert_string_equal(test_get(s.session, s.ns, "moved"), "new");
+    assert_null(test_peek(s.session, s.ns, "moved")); /* read past L1: nobody would tell of a change */
+    assert_int_equal(sx_cluster_slot_give(cluster, slot_of("moved"), to), 0);
+    hold(&s, "moved", "new");
+    start_ms = test_now_ms();
+    say(talk, "SET " PREFIX "%s %s", "moved", "newer");
+    (void)gone(&s, "moved", "new", start_ms);
+    test_talk_close(talk);
+    close_side(&s);
+}
+
+/* Whoever becomes primary has not told this process of anything. */
+static void a_failover_ends_what_was_held(void **state) {
+    (void)state;
+    side s = open_side(3);
+    uint32_t primary = (uint32_t)sx_cluster_owner(cluster, slot_of("k")), replica = (primary + 3) % 6;
+    write_plain("k", "old");
+    hold(&s, "k", "old");
+    bool started = false;
+    for (int i = 0; i < 500 && !started; i++) { /* in sync again, after what came before */
+        char *moved = sx_cluster_command(cluster, replica, "CLUSTER FAILOVER");
+        started = strcmp(moved, "OK") == 0;
+        free(moved);
+        if (!started) test_sleep_ms(20);
+    }
+    assert_true(started);
+    while (sx_cluster_owner(cluster, slot_of("k")) != (int)replica) test_sleep_ms(2);
+    int64_t start_ms = test_now_ms();
+    write_plain("k", "new");
+    print_message("an orderly failover: old for %lld ms\n", (long long)gone(&s, "k", "old", start_ms));
+    hold(&s, "k", "new");
+    assert_int_equal(sx_cluster_kill(cluster, replica), 0);
+    while (sx_cluster_owner(cluster, slot_of("k")) != (int)primary) test_sleep_ms(10);
+    start_ms = test_now_ms();
+    write_plain("k", "newest");
+    print_message("a killed primary: old for %lld ms\n", (long long)gone(&s, "k", "new", start_ms));
+    for (int i = 0; i < 400 && test_metric(s.engine, "foreign.nodes") != 3; i++) test_sleep_ms(10);
+    hold(&s, "k", "newest");
+    close_side(&s);
+}
+
+/* It stands still until another one has its place, and then goes on: what it has to say is of no worth. */
+static void a_replaced_primary_is_not_believed(void **state) {
+    (void)state;
+    side s = open_side(3);
+    int primary = sx_cluster_owner(cluster, slot_of("k"));
+    write_plain("k", "old");
+    hold(&s, "k", "old");
+    assert_int_equal(sx_cluster_pause(cluster, (uint32_t)primary), 0);
+    int owner = primary;
+    for (int i = 0; i < 1000 && (owner == primary || owner < 0); i++) {
+        test_sleep_ms(10);
+        uint32_t replica = ((uint32_t)primary + 3) % 6;
+        char *role = sx_cluster_command(cluster, replica, "ROLE");
+        if (strncmp(role, "master", 6) == 0) owner = (int)replica;
+        free(role);
+    }
+    assert_int_not_equal(owner, primary);
+    test_talk *talk = test_talk_open(sx_cluster_port(cluster, (uint32_t)owner), false);
+    say(talk, "SET " PREFIX "%s %s", "k", "new");
+    int64_t start_ms = test_now_ms();
+    assert_int_equal(sx_cluster_resume(cluster, (uint32_t)primary), 0);
+    (void)gone(&s, "k", "old", start_ms);
+    hold(&s, "k", "new");
+    test_talk_close(talk);
+    close_side(&s);
+}
+
+static void it_can_be_switched_off(void **state) {
+    (void)state;
+    strata *engine = test_engine_open(TEST_OPTIONS("l2.nodes", sx_cluster_seeds(cluster), "coherence.foreign", "none"), NULL);
+    strata_session *session = test_engine_session(engine);
+    strata_namespace *ns = open_ns(engine, "foreign", PREFIX);
+    write_plain("k", "v");
+    for (int i = 0; i < 20; i++) {
+        assert_string_equal(test_get(session, ns, "k"), "v");
+        assert_null(test_peek(session, ns, "k"));
+    }
+    strata_session_close(session);
+    strata_close(engine, 1000);
+}
+
+int main(void) {
+    if (!sx_cluster_available()) return 77;
+    const struct CMUnitTest tests[] = {cmocka_unit_test(a_lost_connection_proves_nothing),
+                                       cmocka_unit_test(a_paused_primary_proves_nothing),
+                                       cmocka_unit_test(a_change_behind_a_read_is_heard),
+                                       cmocka_unit_test(keys_that_move_are_followed),
+                                       cmocka_unit_test(it_can_be_switched_off),
+                                       cmocka_unit_test(a_replaced_primary_is_not_believed),
+                                       cmocka_unit_test(a_failover_ends_what_was_held)};
+    return cmocka_run_group_tests(tests, start_cluster, stop_cluster);
+}
