@@ -195,13 +195,18 @@ static int32_t read_all(int fd, const char *path, sx_buf *buf, strata_error *err
     return sx_config_refuse(error, STRATA_E_CONFIG, "%.200s: the file is longer than 1MiB", path);
 }
 
-int32_t strata_config_load_file(strata_config *config, const char *path, strata_error *error) {
+int32_t sx_config_read_file(const char *path, sx_buf *buf, strata_error *error) {
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     if (fd < 0) return refuse_system(error, path, errno);
+    int32_t status = read_all(fd, path, buf, error);
+    (void)close(fd);
+    return status;
+}
+
+int32_t strata_config_load_file(strata_config *config, const char *path, strata_error *error) {
     sx_buf buf;
     sx_buf_init(&buf, config->alloc);
-    int32_t status = read_all(fd, path, &buf, error);
-    (void)close(fd);
+    int32_t status = sx_config_read_file(path, &buf, error);
     if (status == STRATA_OK) {
         status = sx_config_load_text(config, path, (const char *)buf.data, buf.size, error);
     }

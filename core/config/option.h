@@ -8,6 +8,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include <strata/config.h>
+
+#include "core/memory/buf.h"
+
 typedef enum sx_option_type {
     SX_OPTION_INTEGER,  /* int64_t; "12" */
     SX_OPTION_BYTES,    /* int64_t; "4096", "64KiB", "256MiB", "2GiB", "1TiB" */
@@ -47,6 +51,22 @@ int64_t sx_config_int(const sx_config *config, const char *name);
 const char *sx_config_text(const sx_config *config, const char *name);
 /* A deep copy, for an engine to keep. NULL when out of memory. */
 sx_config *sx_config_copy(const sx_config *config);
+/* Sets several in the program's layer: all or none. A name that is NULL is unknown. */
+int32_t sx_config_change(sx_config *config, const char *const *names, const char *const *values, size_t count, strata_error *error);
+/* What a file has set has its default again. STRATA_E_NOMEM: nothing has changed. */
+int32_t sx_config_forget_file(sx_config *config);
+/* Reads the text of a whole file; name is for messages. */
+int32_t sx_config_load_text(sx_config *config, const char *name, const char *text, size_t size, strata_error *error);
+/* All of a file, at most 1 MiB, into an empty buffer. */
+int32_t sx_config_read_file(const char *path, sx_buf *buf, strata_error *error);
+/* Whether two have another value of an option; its layers may differ. */
+bool sx_config_differs(const sx_config *a, const sx_config *b, size_t index);
+/* Exchanges an option's value and layer. Can't fail. */
+void sx_config_swap(sx_config *a, sx_config *b, size_t index);
+/* Fills error (which may be NULL) and returns status. */
+int32_t sx_config_refuse(strata_error *error, int32_t status, const char *format, ...) __attribute__((format(printf, 3, 4)));
+size_t sx_option_count(void);
+const sx_option *sx_option_at(size_t index);
 /* The row of a name, or NULL. */
 const sx_option *sx_option_find(const char *name);
 

@@ -32,8 +32,6 @@ struct strata_config {
 
 /* ---- option.c: rows ---- */
 
-size_t sx_option_count(void);
-const sx_option *sx_option_at(size_t index);
 /* The index of a name of size bytes, or sx_option_count(). */
 size_t sx_option_index(const char *name, size_t size);
 /* As above for "STRATA_L1_BYTES". */
@@ -82,11 +80,5 @@ int32_t sx_config_stage_put(sx_config_stage *stage, const char *place, uint32_t 
 void sx_config_stage_commit(sx_config_stage *stage);
 void sx_config_stage_deinit(sx_config_stage *stage);
 
-/* Fills error (which may be NULL) and returns status. */
-int32_t sx_config_refuse(strata_error *error, int32_t status, const char *format, ...)
-    __attribute__((format(printf, 3, 4)));
-/* Reads the text of a whole file; name is for messages. */
-int32_t sx_config_load_text(sx_config *config, const char *name, const char *text, size_t size,
-                            strata_error *error);
 
 #endif

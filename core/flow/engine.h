@@ -176,7 +176,9 @@ struct strata {
     pthread_cond_t changed;      /* open and close wait for the loop's news */
     bool refused_at_open, stopped;
     strata_error refusal;
-    sx_config *config;
+    sx_config *config;        /* values that are not hot: const after open */
+    uint64_t config_version;
+    struct sx_config_watch *watch; /* NULL none */
     struct strata_session *sessions;
     uint32_t namespace_count; /* of those in names, by index */
     strata_namespace *namespaces[SX_NAMESPACES_MAX];
@@ -442,6 +444,11 @@ void sx_engine_release(strata *engine);
 
 /* options.c */
 void sx_engine_apply_hot(strata *engine);
+
+/* reload.c */
+typedef struct sx_config_watch sx_config_watch;
+/* Ends a watch and waits for it. NULL is nothing to do. */
+void sx_config_watch_stop(sx_config_watch *watch);
 
 /* keeper.c */
 int32_t sx_keeper_start(strata *engine);

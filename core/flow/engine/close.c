@@ -68,7 +68,10 @@ int32_t strata_close(strata *engine, uint32_t deadline_ms) {
     atomic_store_explicit(engine->live, SX_LIVE_CLOSED, memory_order_relaxed); /* relaxed: only makes calls refuse */
     sx_lock_acquire(&engine->lock);
     while (engine->warmings != 0) pthread_cond_wait(&engine->changed, &engine->lock.mutex); /* they see that it is closed */
+    sx_config_watch *watch = engine->watch;
+    engine->watch = NULL;
     sx_lock_release(&engine->lock);
+    sx_config_watch_stop(watch);
     bool drained = drain(engine, deadline_ms);
     engine->stop_task.run_on_loop = stop_on_loop;
     sx_loop_post(engine->loop, &engine->stop_task);

@@ -310,6 +310,7 @@ static int32_t engine_create(const strata_open_options *options, strata **out) {
     engine->log.write = (void (*)(void *, int, const char *))options->log;
     engine->executor = options->executor;
     engine->credentials = options->credentials;
+    engine->config_version = 1;
     atomic_init(&engine->refs, 1);
     int32_t status = sx_lock_init(&engine->lock, SX_RANK_ENGINE);
     if (status == STRATA_OK && pthread_key_create(&engine->thread_key, at_thread_exit) != 0) {

@@ -1,7 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Options: the list of all rooms' tables, flow's own, and those that may change while open. */
-#include <string.h>
-
 #include "core/flow/engine.h"
 #include "core/flow/warm/warm.h"
 
@@ -118,36 +116,5 @@ int32_t strata_option_get(strata *engine, const char *name, char *text, size_t t
     sx_lock_acquire(&engine->lock);
     int32_t status = strata_config_get(engine->config, name, text, text_size, NULL);
     sx_lock_release(&engine->lock);
-    return status;
-}
-
-static int32_t refuse(strata_error *error, const char *name, const char *why) {
-    if (error == NULL) return STRATA_E_CONFIG;
-    error->status = STRATA_E_CONFIG;
-    size_t at = 0;
-    const char *parts[] = {"option '", name, "' ", why};
-    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
-        for (const char *c = parts[i]; *c != 0 && at + 1 < sizeof error->text; c++) error->text[at++] = *c;
-    }
-    error->text[at] = 0;
-    return STRATA_E_CONFIG;
-}
-
-int32_t strata_option_set(strata *engine, const char *name, const char *value, strata_error *error) {
-    if (engine == NULL || name == NULL || value == NULL) return STRATA_E_INVALID;
-    int32_t status = sx_engine_alive(engine);
-    if (status != STRATA_OK) return status;
-    const sx_option *row = sx_option_find(name);
-    if (row == NULL) return refuse(error, name, "does not exist");
-    if (!row->hot) return refuse(error, name, "can't change while open");
-    char before[256] = "", after[256] = "";
-    sx_lock_acquire(&engine->lock);
-    (void)strata_config_get(engine->config, name, before, sizeof before, NULL);
-    status = strata_config_set(engine->config, name, value, error);
-    if (status == STRATA_OK) sx_engine_apply_hot(engine);
-    (void)strata_config_get(engine->config, name, after, sizeof after, NULL);
-    sx_lock_release(&engine->lock);
-    if (status == STRATA_OK)
-        sx_log_write(&engine->log, SX_LOG_INFO, "option %s changed from %s to %s", name, before, after);
     return status;
 }
