@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Who leaves: one latched group decides among its own entries, by the policy that is set. */
-#include "l1/table.h"
+#include "l1/glance.h"
 
 /* The default is S3-FIFO within the group, with a main queue that knows how often and how lately.
 
@@ -29,15 +29,22 @@
 typedef struct weights {
     uint32_t share;                /* probation keeps one in so many of the group's entries, besides the newest */
     uint32_t step;                 /* insertions that are one step of main's time */
-    uint32_t grace;                /* steps that each entry of main is older than it is: counts matter less among the young */
-    uint8_t factor[MAIN_HITS + 1]; /* of age, by hits */
+    uint16_t score[2 * (MAIN_AGE + 1) * (MAIN_HITS + 1)]; /* of main, by policy */
 } weights;
-static const weights styles[SX_L1_STYLES] = {
-    {.share = 24, .step = 4, .grace = 2, .factor = {105, 35, 21, 15}}, /* age over 1, 3, 5, 7 */
-    {.share = 7, .step = 6, .grace = 1, .factor = {105, 40, 21, 12}},
-};
 
-_Static_assert(SX_L1_POSITIONS <= 32, "a score has five bits for who it is");
+/* What a main entry's age counts for, by its policy byte without SX_L1_MAIN; SX_L1_HIT, a hit not counted yet, is a young age. */
+#define BY_HITS(age, grace, one, two, three, four) \
+    ((age) + (grace)) * (one), ((age) + (grace)) * (two), ((age) + (grace)) * (three), ((age) + (grace)) * (four)
+#define BY_AGE(from, times, ...) \
+    BY_HITS(((from) + 0) * (times), __VA_ARGS__), BY_HITS(((from) + 1) * (times), __VA_ARGS__), \
+        BY_HITS(((from) + 2) * (times), __VA_ARGS__), BY_HITS(((from) + 3) * (times), __VA_ARGS__)
+#define BY_ANY_AGE(times, ...) \
+    BY_AGE(0, times, __VA_ARGS__), BY_AGE(4, times, __VA_ARGS__), BY_AGE(8, times, __VA_ARGS__), BY_AGE(12, times, __VA_ARGS__)
+#define STYLE_SCORES(...) {BY_ANY_AGE(1, __VA_ARGS__), BY_ANY_AGE(0, __VA_ARGS__)}
+static const weights styles[SX_L1_STYLES] = {
+    {.share = 24, .step = 4, .score = STYLE_SCORES(2, 105, 35, 21, 15)}, /* age over 1, 3, 5, 7 */
+    {.share = 7, .step = 6, .score = STYLE_SCORES(1, 105, 40, 21, 12)},
+};
 
 /* What the group evicts by: its own, where it leads, else what the leaders showed. */
 static const weights *style_of(const sx_l1 *l1, const sx_l1_group *group) {
@@ -79,105 +86,65 @@ void sx_l1_adapt_on_keeper(sx_l1 *l1) {
     atomic_store_explicit(&l1->style, (uint8_t)best, memory_order_relaxed); /* relaxed: read afresh each time */
 }
 
-uint32_t sx_l1_count_locked(sx_l1_group *group) {
-    uint32_t count = 0;
-    for (uint32_t position = 0; position < SX_L1_POSITIONS; position++) {
-        count += sx_l1_slot_get_locked(group, position) != 0;
-    }
-    return count;
-}
+uint32_t sx_l1_count_locked(sx_l1_group *group) { return (uint32_t)__builtin_popcount(sx_l1_taken_locked(group)); }
 
-/* A copy of the group's policy, so that a turn costs no atomic accesses. */
-typedef struct turns {
-    uint32_t count;     /* entries */
-    uint32_t probation; /* of them */
-    const weights *style;
-    uint8_t policy[SX_L1_POSITIONS];
-    uint8_t classes[SX_L1_POSITIONS];
-    uint8_t there[SX_L1_POSITIONS]; /* 255 where there is an entry, else 0 */
-} turns;
-
-/* Nobody else is there. */
-static void turns_restrict(turns *t, uint32_t among) {
-    t->count = 0;
-    t->probation = 0;
-    for (uint32_t i = 0; i < SX_L1_POSITIONS; i++) {
-        if ((among >> i & 1u) == 0) t->there[i] = 0;
-        t->count += t->there[i] != 0;
-        t->probation += t->there[i] != 0 && (t->policy[i] & SX_L1_MAIN) == 0;
-    }
-}
-
-static void turns_init(turns *t, sx_l1_group *group) {
-    t->count = 0;
-    t->probation = 0;
-    uint32_t position = 0;
-    for (uint32_t b = 0; b < SX_L1_BUCKETS; b++) {
-        sx_l1_bucket *bucket = &group->buckets[b];
-        for (uint32_t i = 0; i < SX_L1_SLOTS; i++, position++) {
-            uint64_t slot = atomic_load_explicit(&bucket->slots[i], memory_order_relaxed); /* relaxed: ordered by latch */
-            uint8_t policy = atomic_load_explicit(&bucket->policy[i], memory_order_relaxed); /* relaxed: hint */
-            t->policy[position] = policy;
-            t->classes[position] = (uint8_t)sx_l1_slot_class(slot);
-            t->there[position] = (uint8_t)(0u - (slot != 0));
-            t->probation += (slot != 0) & ((policy & SX_L1_MAIN) == 0);
-            t->count += slot != 0;
-        }
-    }
-}
-
-/* Age over hits, in main. A hit not counted yet is a young age. */
+/* Age over hits, times size: in main, and in probation, which counts no hits. */
 static uint32_t main_score(const weights *style, uint32_t policy) {
-    uint32_t age = (policy & SX_L1_HIT) != 0 ? 0 : policy >> MAIN_AGE_SHIFT & MAIN_AGE;
-    return (age + style->grace) * style->factor[policy & MAIN_HITS];
+    return style->score[(policy & (SX_L1_MAIN - 1)) | (policy & SX_L1_HIT) >> 1];
 }
 static uint32_t probation_score(uint32_t policy) { return (policy & PROBATION_AGE) + 1; }
 
-/* Whose turn it is in one of the two queues, the first of equals, where it is not empty. No branch depends on an entry. */
-static uint32_t turns_next_main(const turns *t) {
-    uint32_t best = 0; /* score, and in the low bits how far from the end it is */
-    for (uint32_t i = 0; i < SX_L1_POSITIONS; i++) {
-        uint32_t score = main_score(t->style, t->policy[i]) << t->classes[i] << 5 | (31u - i);
-        score &= 0u - ((t->policy[i] & t->there[i] & SX_L1_MAIN) != 0);
+/* Whose turn it is in one of the two queues, the first of equals, where it is not empty. */
+static uint32_t next_main(const sx_l1_glance *g, const weights *style) {
+    uint32_t next = 0, best = 0;
+    for (uint32_t lanes = g->main; lanes != 0; lanes &= lanes - 1) {
+        uint32_t lane = (uint32_t)__builtin_ctz(lanes);
+        uint32_t score = main_score(style, g->policy[lane]) << g->classes[lane];
+        next = score > best ? lane : next;
         best = score > best ? score : best;
     }
-    return 31u - (best & 31u);
+    return next;
 }
-static uint32_t turns_next_probation(const turns *t) {
-    uint32_t best = 0;
-    for (uint32_t i = 0; i < SX_L1_POSITIONS; i++) {
-        uint32_t score = probation_score(t->policy[i]) << t->classes[i] << 5 | (31u - i);
-        score &= 0u - ((~t->policy[i] & t->there[i] & SX_L1_MAIN) != 0);
+static uint32_t next_probation(const sx_l1_glance *g) {
+    uint32_t next = 0, best = 0;
+    for (uint32_t lanes = g->taken & ~g->main; lanes != 0; lanes &= lanes - 1) {
+        uint32_t lane = (uint32_t)__builtin_ctz(lanes);
+        uint32_t score = probation_score(g->policy[lane]) << g->classes[lane];
+        next = score > best ? lane : next;
         best = score > best ? score : best;
     }
-    return 31u - (best & 31u);
+    return next;
 }
 
-static uint32_t victim_s3fifo_locked(sx_l1_group *group, turns *t) {
-    for (;;) {
-        bool from_probation = t->probation > t->count / t->style->share || t->probation == t->count;
-        uint32_t next = from_probation ? turns_next_probation(t) : turns_next_main(t);
-        if (!from_probation || (t->policy[next] & SX_L1_HIT) == 0) return next;
-        t->probation--;
-        t->policy[next] = SX_L1_MAIN;
-        sx_l1_policy_set(group, next, SX_L1_MAIN);
+static uint32_t victim_s3fifo_locked(sx_l1_group *group, sx_l1_glance *g, const weights *style) {
+    uint32_t count = (uint32_t)__builtin_popcount(g->taken);
+    uint32_t probation = count - (uint32_t)__builtin_popcount(g->main);
+    for (;; probation--) {
+        bool from_probation = probation > count / style->share || probation == count;
+        uint32_t next = from_probation ? next_probation(g) : next_main(g, style);
+        if (!from_probation || (g->hit >> next & 1u) == 0) return next;
+        g->main |= 1u << next;
+        g->hit &= ~(1u << next);
+        g->policy[next] = SX_L1_MAIN;
+        sx_l1_policy_set(group, sx_l1_lane_position(next), SX_L1_MAIN);
     }
 }
 
 /* Oldest first; in lru age is time since the last hit, in clock a hit buys another round. */
-static uint32_t victim_by_age_locked(sx_l1_group *group, turns *t, bool clock) {
+static uint32_t victim_by_age_locked(sx_l1_group *group, sx_l1_glance *g, bool clock) {
     for (;;) {
-        uint32_t best = 0;
-        for (uint32_t i = 0; i < SX_L1_POSITIONS; i++) {
-            bool young = !clock && (t->policy[i] & SX_L1_HIT) != 0;
-            uint32_t score = (young ? 0 : 1 + (t->policy[i] & RECENCY_AGE)) << 5 | (31u - i);
-            score &= 0u - (t->there[i] != 0);
+        uint32_t next = 0, best = 0;
+        for (uint32_t lanes = g->taken; lanes != 0; lanes &= lanes - 1) {
+            uint32_t lane = (uint32_t)__builtin_ctz(lanes);
+            bool young = !clock && (g->hit >> lane & 1u) != 0;
+            uint32_t score = young ? 1 : 2 + (g->policy[lane] & RECENCY_AGE);
+            next = score > best ? lane : next;
             best = score > best ? score : best;
         }
-        uint32_t next = 31u - (best & 31u);
-        if (!clock || (t->policy[next] & SX_L1_HIT) == 0) return next;
-        t->policy[next] = 0;
-        sx_l1_policy_set(group, next, 0);
+        if (!clock || (g->hit >> next & 1u) == 0) return next;
+        g->hit &= ~(1u << next);
+        g->policy[next] = 0;
+        sx_l1_policy_set(group, sx_l1_lane_position(next), 0);
     }
 }
 
@@ -205,13 +172,16 @@ uint32_t sx_l1_victim_locked(sx_l1 *l1, sx_l1_group *group, uint32_t among) {
     sx_l1_policy policy = sx_l1_policy_of(l1);
     bool by_queues = sx_l1_by_queues(policy);
     sx_l1_settle_locked(group, by_queues);
-    turns t;
-    turns_init(&t, group);
-    if (among != SX_L1_AMONG_ALL) turns_restrict(&t, among);
-    if (t.count == 0) return SX_L1_POSITIONS;
-    t.style = style_of(l1, group);
-    return by_queues ? victim_s3fifo_locked(group, &t)
-                     : victim_by_age_locked(group, &t, policy == SX_L1_POLICY_CLOCK);
+    sx_l1_glance g;
+    sx_l1_glance_locked(group, &g);
+    if (among != SX_L1_AMONG_ALL) {
+        g.taken &= sx_l1_lanes_of(among);
+        g.main &= g.taken;
+        g.hit &= g.taken;
+    }
+    if (g.taken == 0) return SX_L1_POSITIONS;
+    return sx_l1_lane_position(by_queues ? victim_s3fifo_locked(group, &g, style_of(l1, group))
+                                         : victim_by_age_locked(group, &g, policy == SX_L1_POLICY_CLOCK));
 }
 
 /* By queues: by hits counted, a hit not counted yet (which is a late one) for two, and main before probation. By recency: a hit
@@ -237,13 +207,11 @@ static void ghost_add_locked(sx_l1_group *group, uint64_t slot) {
 
 /* How many evictions ago the key was evicted, 1 for the last; 0: not known. Known no more from then on. */
 static uint32_t ghost_take_locked(sx_l1_group *group, uint64_t hash) {
-    uint16_t print = fingerprint(hash);
-    for (uint32_t i = 0; i < SX_L1_GHOSTS; i++) {
-        if (group->ghosts[i] != print) continue;
-        group->ghosts[i] = 0;
-        return (group->cursor + SX_L1_GHOSTS - 1 - i) % SX_L1_GHOSTS + 1;
-    }
-    return 0;
+    uint32_t found = sx_l1_ghosts_match_locked(group, fingerprint(hash));
+    if (found == 0) return 0;
+    uint32_t i = (uint32_t)__builtin_ctz(found);
+    group->ghosts[i] = 0;
+    return (group->cursor + SX_L1_GHOSTS - 1 - i) % SX_L1_GHOSTS + 1;
 }
 
 int64_t sx_l1_evict_among_locked(sx_l1 *l1, sx_l1_shard *shard, sx_l1_group *group, uint32_t among, uint32_t least,
@@ -262,57 +230,68 @@ int64_t sx_l1_evict_locked(sx_l1 *l1, sx_l1_shard *shard, sx_l1_group *group, ui
     return sx_l1_evict_among_locked(l1, shard, group, SX_L1_AMONG_ALL, least, harvest);
 }
 
-/* Policy bytes one insertion later. */
-static uint32_t older_s3fifo(uint32_t policy, bool step) {
-    if ((policy & SX_L1_MAIN) == 0) return policy + ((policy & PROBATION_AGE) < PROBATION_AGE);
-    if (!step) return policy;
-    uint32_t hits = policy & MAIN_HITS;
-    uint32_t age = policy >> MAIN_AGE_SHIFT & MAIN_AGE;
+/* Policy bytes one insertion later, of main one step. */
+static uint32_t older_main(uint32_t policy) {
+    uint32_t hits = policy & MAIN_HITS, age = policy >> MAIN_AGE_SHIFT & MAIN_AGE;
     if ((policy & SX_L1_HIT) != 0) return SX_L1_MAIN | (hits + (hits < MAIN_HITS));
     return SX_L1_MAIN | (age + (age < MAIN_AGE)) << MAIN_AGE_SHIFT | hits;
 }
+static uint32_t older_probation(uint32_t policy) { return policy + ((policy & PROBATION_AGE) < PROBATION_AGE); }
 static uint32_t older_by_age(uint32_t policy, bool clock) {
     if (!clock && (policy & SX_L1_HIT) != 0) return 0;
     return policy + ((policy & RECENCY_AGE) < RECENCY_AGE);
 }
 
-/* What there is besides a new entry. */
-typedef struct census {
-    uint32_t count, probation;
-    uint32_t classes; /* sum */
-    uint64_t unused;  /* greatest age times size in main, in insertions; UINT64_MAX where main is empty */
-} census;
+static void older_set(sx_l1_group *group, sx_l1_glance *g, uint32_t lane, uint32_t policy) {
+    if (policy == g->policy[lane]) return;
+    g->policy[lane] = (uint8_t)policy;
+    sx_l1_policy_set(group, sx_l1_lane_position(lane), (uint8_t)policy);
+}
 
-static census age_locked(sx_l1_group *group, sx_l1_policy policy, const weights *style) {
-    census c = {0, 0, 0, 0};
-    uint64_t unused = 0;
-    bool step = ++group->tick % style->step == 0, by_queues = sx_l1_by_queues(policy);
-    for (uint32_t b = 0; b < SX_L1_BUCKETS; b++) {
-        for (uint32_t i = 0; i < SX_L1_SLOTS; i++) {
-            sx_l1_bucket *bucket = &group->buckets[b];
-            uint64_t slot = atomic_load_explicit(&bucket->slots[i], memory_order_relaxed); /* relaxed: ordered by latch */
-            if (slot == 0) continue;
-            uint32_t was = atomic_load_explicit(&bucket->policy[i], memory_order_relaxed); /* relaxed: hint */
-            uint32_t is = by_queues ? older_s3fifo(was, step) : older_by_age(was, policy == SX_L1_POLICY_CLOCK);
-            /* relaxed: hint; a hit noted meanwhile may be lost */
-            if (is != was) atomic_store_explicit(&bucket->policy[i], (uint8_t)is, memory_order_relaxed);
-            c.count++;
-            c.probation += (is & SX_L1_MAIN) == 0;
-            c.classes += sx_l1_slot_class(slot);
-            uint64_t age = (is & (SX_L1_MAIN | SX_L1_HIT)) == SX_L1_MAIN ? is >> MAIN_AGE_SHIFT & MAIN_AGE : 0;
-            age = age * style->step << sx_l1_slot_class(slot);
-            unused = age > unused ? age : unused;
+static void age_locked(sx_l1_group *group, sx_l1_glance *g, sx_l1_policy policy, const weights *style) {
+    bool step = ++group->tick % style->step == 0;
+    if (!sx_l1_by_queues(policy)) {
+        for (uint32_t lanes = g->taken; lanes != 0; lanes &= lanes - 1) {
+            uint32_t lane = (uint32_t)__builtin_ctz(lanes);
+            older_set(group, g, lane, older_by_age(g->policy[lane], policy == SX_L1_POLICY_CLOCK));
         }
+        return;
     }
-    c.unused = c.probation == c.count ? UINT64_MAX : unused;
-    return c;
+    for (uint32_t lanes = g->taken & ~g->main; lanes != 0; lanes &= lanes - 1) {
+        uint32_t lane = (uint32_t)__builtin_ctz(lanes);
+        older_set(group, g, lane, older_probation(g->policy[lane]));
+    }
+    if (!step) return;
+    for (uint32_t lanes = g->main; lanes != 0; lanes &= lanes - 1) {
+        uint32_t lane = (uint32_t)__builtin_ctz(lanes);
+        older_set(group, g, lane, older_main(g->policy[lane]));
+    }
+    g->hit &= ~g->main; /* it is counted now */
+}
+
+/* The greatest age times size in main, in insertions; UINT64_MAX where main is empty. */
+static uint64_t unused_in_main(const sx_l1_glance *g, const weights *style) {
+    uint64_t unused = 0;
+    for (uint32_t lanes = g->main & ~g->hit; lanes != 0; lanes &= lanes - 1) {
+        uint32_t lane = (uint32_t)__builtin_ctz(lanes);
+        uint64_t age = (uint64_t)(g->policy[lane] >> MAIN_AGE_SHIFT & MAIN_AGE) * style->step << g->classes[lane];
+        unused = age > unused ? age : unused;
+    }
+    return g->main == 0 ? UINT64_MAX : unused;
+}
+
+/* Whether an entry of this class is no larger than the group's are on average. */
+static bool is_usual(const sx_l1_glance *g, uint32_t count, uint32_t class) {
+    return class * count <= sx_l1_glance_classes(g);
 }
 
 uint8_t sx_l1_arrival_locked(const sx_l1 *l1, sx_l1_shard *shard, sx_l1_group *group, uint64_t hash, uint32_t class) {
     sx_l1_policy policy = sx_l1_policy_of(l1);
     sx_l1_settle_locked(group, sx_l1_by_queues(policy));
     const weights *style = style_of(l1, group);
-    census c = age_locked(group, policy, style);
+    sx_l1_glance g;
+    sx_l1_glance_locked(group, &g);
+    age_locked(group, &g, policy, style);
     if (!sx_l1_by_queues(policy)) return 0;
     uint64_t gone = ghost_take_locked(group, hash);
     uint32_t leads = policy == SX_L1_POLICY_ADAPTIVE ? group->books & SX_L1_LEADS : 0;
@@ -321,7 +300,7 @@ uint8_t sx_l1_arrival_locked(const sx_l1 *l1, sx_l1_shard *shard, sx_l1_group *g
         if (gone != 0) sx_l1_count(l1, shard, &shard->regretted[leads - 1], 1);
     }
     /* Main has nothing to gain from a key that was away for longer than any of its entries was unused. */
-    if (gone != 0 && (gone + style->step) << class <= c.unused) return SX_L1_MAIN | GHOST_HITS;
-    bool room = c.probation > (c.count + 1) / style->share;
-    return room && class * c.count <= c.classes ? SX_L1_MAIN : 0;
+    if (gone != 0 && (gone + style->step) << class <= unused_in_main(&g, style)) return SX_L1_MAIN | GHOST_HITS;
+    uint32_t count = (uint32_t)__builtin_popcount(g.taken), probation = count - (uint32_t)__builtin_popcount(g.main);
+    return probation > (count + 1) / style->share && is_usual(&g, count, class) ? SX_L1_MAIN : 0;
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Entries in and out: put and remove, each under the latch of one group. */
-#include "l1/table.h"
+#include "l1/glance.h"
 
 #define OWN_VICTIMS_MAX 4u /* a put evicts so many of its own group before the hand goes elsewhere */
 #define TRIES_MAX 8u       /* a put asks so often for room in a full group before it evicts */
@@ -80,24 +80,11 @@ sx_l1_group *sx_l1_group_lock(sx_l1 *l1, uint64_t hash) {
     }
 }
 
-static uint32_t free_slots_locked(sx_l1_bucket *bucket) {
-    uint32_t free = 0;
-#pragma GCC unroll 7
-    for (uint32_t i = SX_L1_SLOTS; i-- > 0;) {
-        /* relaxed: already ordered by the latch */
-        free += free + (atomic_load_explicit(&bucket->slots[i], memory_order_relaxed) == 0);
-    }
-    return free;
-}
-
 uint32_t sx_l1_free_position_locked(sx_l1_group *group, uint32_t home) {
-    /* A bit for each free position: where they are no processor can guess. */
-    uint64_t free = 0;
-    for (uint32_t b = SX_L1_BUCKETS; b-- > 0;) free = free << SX_L1_SLOTS | free_slots_locked(&group->buckets[b]);
+    uint32_t free = ~sx_l1_taken_locked(group) & SX_L1_LANES_ALL;
     if (free == 0) return SX_L1_POSITIONS;
-    free |= free << SX_L1_POSITIONS;
-    uint32_t position = home * SX_L1_SLOTS + (uint32_t)__builtin_ctzll(free >> (home * SX_L1_SLOTS));
-    return position < SX_L1_POSITIONS ? position : position - SX_L1_POSITIONS;
+    uint32_t turned = free >> (home * 8u) | (uint32_t)((uint64_t)free << (32u - home * 8u)); /* home's come first */
+    return sx_l1_lane_position(((uint32_t)__builtin_ctz(turned) + home * 8u) % SX_L1_LANES);
 }
 
 void sx_l1_place_locked(sx_l1_group *group, uint32_t position, uint64_t slot, uint8_t policy) {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* L1's contract, one call at a time: rules of put and remove, budget, expiry, refusals, walks, failures. */
 #include "fixture.h"
-#include "l1/table.h"
+#include "l1/glance.h"
 
 static void test_put_find_remove(void **state) {
     (void)state;
@@ -173,6 +173,60 @@ static void test_tags_by_vector(void **state) {
         atomic_store(&bucket.control, (uint8_t)(hash >> 56));
         assert_int_equal(sx_l1_tags_match_portable(&bucket, hash), wanted);
         assert_int_equal(sx_l1_tags_match(&bucket, hash), wanted);
+    }
+}
+
+/* The same of a group at a glance. */
+static void test_glance_by_vector(void **state) {
+    (void)state;
+    static sx_l1_group group;
+    uint64_t random = 5;
+    for (uint32_t i = 0; i < 20000; i++) {
+        uint32_t wanted = 0;
+        for (uint32_t position = 0; position < SX_L1_POSITIONS; position++) {
+            uint64_t r = random_next(&random), some = UINT64_C(1) << (r >> 8) % 64;
+            sx_l1_bucket *bucket = &group.buckets[position / SX_L1_SLOTS];
+            uint64_t slot = r % 4 == 0 ? 0 : r % 4 == 1 ? some : random_next(&random);
+            atomic_store(&bucket->slots[position % SX_L1_SLOTS], slot);
+            atomic_store(&bucket->policy[position % SX_L1_SLOTS], (uint8_t)(r >> 16));
+            atomic_store(&bucket->control, (uint8_t)(r >> 24));
+            wanted |= (uint32_t)(slot != 0) << sx_l1_position_lane(position);
+        }
+        uint32_t classes = 0, match = 0;
+        for (uint32_t k = 0; k < SX_L1_GHOSTS; k++) {
+            group.ghosts[k] = (uint16_t)(random_next(&random) % 3 * 0x8001 + i % 2);
+            match |= (uint32_t)(group.ghosts[k] == 0x8001) << k;
+        }
+        atomic_store(&group.due, 0x80018001u);
+        group.cursor = group.books = 0x80;
+        group.tick = 1;
+        assert_int_equal(sx_l1_ghosts_match_locked(&group, 0x8001), match);
+        assert_int_equal(sx_l1_ghosts_match_portable_locked(&group, 0x8001), match);
+        sx_l1_glance one, two;
+        sx_l1_glance_locked(&group, &one);
+        sx_l1_glance_portable_locked(&group, &two);
+        assert_int_equal(two.taken, wanted);
+        assert_int_equal(one.taken, wanted);
+        assert_int_equal(sx_l1_taken_locked(&group), wanted);
+        assert_int_equal(sx_l1_taken_portable_locked(&group), wanted);
+        assert_int_equal(sx_l1_count_locked(&group), __builtin_popcount(wanted));
+        assert_int_equal(one.main, two.main);
+        assert_int_equal(one.hit, two.hit);
+        assert_int_equal(two.main & ~wanted, 0);
+        for (uint32_t position = 0; position < SX_L1_POSITIONS; position++) {
+            uint32_t lane = sx_l1_position_lane(position);
+            assert_int_equal(sx_l1_lane_position(lane), position);
+            assert_int_equal(sx_l1_lanes_of(1u << position), 1u << lane);
+            assert_int_equal(one.policy[lane], sx_l1_policy_get(&group, position));
+            assert_int_equal(two.policy[lane], one.policy[lane]);
+            assert_int_equal(one.classes[lane], sx_l1_slot_class(sx_l1_slot_get_locked(&group, position)));
+            assert_int_equal(two.classes[lane], one.classes[lane]);
+            classes += one.classes[lane];
+            assert_int_equal((one.main >> lane & 1u) != 0, (wanted >> lane & 1u) != 0 && (one.policy[lane] & SX_L1_MAIN) != 0);
+            assert_int_equal((one.hit >> lane & 1u) != 0, (wanted >> lane & 1u) != 0 && (one.policy[lane] & SX_L1_HIT) != 0);
+        }
+        assert_int_equal(sx_l1_glance_classes(&one), classes);
+        assert_int_equal(sx_l1_glance_classes(&two), classes);
     }
 }
 
@@ -458,6 +512,7 @@ int main(void) {
         cmocka_unit_test(test_remove_below),
         cmocka_unit_test(test_keys_of_one_hash_are_apart),
         cmocka_unit_test(test_tags_by_vector),
+        cmocka_unit_test(test_glance_by_vector),
         cmocka_unit_test(test_books_are_exact),
         cmocka_unit_test(test_failures_leave_nothing_older),
         cmocka_unit_test(test_stalled_reader_stops_puts),
