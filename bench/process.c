@@ -87,6 +87,7 @@ static int32_t open_engine(bench_run *run, uint32_t index, strata **engine, stra
     int32_t status = configure(run, index, &config, &error);
     strata_open_options options = {
         .struct_size = sizeof options, .config = config, .log = log_line, .log_context = report};
+    if (run->settings.count_allocations) options.allocator = bench_allocations_table(&report->allocated);
     if (status == STRATA_OK) status = strata_open(&options, engine, &error);
     strata_config_destroy(config);
     if (status != STRATA_OK) {
@@ -170,6 +171,7 @@ static void read_usage(bench_process_report *report, int sign) {
     report->switches_voluntary += sign * (int64_t)usage.ru_nvcsw;
     report->switches_forced += sign * (int64_t)usage.ru_nivcsw;
     report->resident_bytes_max = (int64_t)usage.ru_maxrss * 1024;
+    report->allocations += sign * atomic_load(&report->allocated.count);
 }
 
 static bool wait_for_go(const bench_run *run) {

@@ -227,6 +227,12 @@ static void print_memory(FILE *out, const bench_run *run, const bench_series *se
                 growth.bytes < BENCH_FLAT_BYTES || growth.bytes < BENCH_FLAT_PART * growth.from_bytes ? ", flat" : "");
 }
 
+double bench_report_allocations(const bench_run *run, const bench_totals *totals) {
+    int64_t sum = 0;
+    for (uint64_t i = 0; i < run->settings.processes; i++) sum += run->shared->processes[i].allocations;
+    return (double)sum / ((double)bench_count_read(&totals->numbers.completed) + 1e-9);
+}
+
 static void print_effort(FILE *out, const bench_run *run, const bench_totals *totals) {
     int64_t user_us = 0, system_us = 0, resident = 0, voluntary = 0, forced = 0;
     char text[32];
@@ -245,6 +251,9 @@ static void print_effort(FILE *out, const bench_run *run, const bench_totals *to
             "resident %s\n",
             (double)(user_us + system_us) / operations, (double)user_us / operations,
             (double)system_us / operations, (double)voluntary / operations, (double)forced / operations, text);
+    if (run->settings.count_allocations)
+        fprintf(out, "          %.3f allocations per operation by the engines, which took malloc to be counted\n",
+                bench_report_allocations(run, totals));
 }
 
 static int64_t own_cpu_us(const bench_run *run) {

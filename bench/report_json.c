@@ -75,6 +75,8 @@ static void put_result(bench_json *json, const bench_run *run, const bench_total
     bench_json_integer(json, "cpu_elapsed_us", run->cpu_elapsed_us);
     bench_json_integer(json, "cpu_machine_us", run->cpu_machine_us);
     bench_json_integer(json, "cpu_servers_us", run->cpu_servers_us);
+    if (run->settings.count_allocations)
+        bench_json_number(json, "allocations_per_operation", bench_report_allocations(run, totals));
     bench_json_number(json, "resident_growth_second_half_bytes", bench_series_growth(series).bytes);
     bench_json_object_begin(json, "failures");
     for (int i = BENCH_OUTCOME_LOAD; i < BENCH_OUTCOME_COUNT; i++) {
@@ -143,7 +145,7 @@ static void put_verification(bench_json *json, const bench_run *run, const bench
     bench_json_object_end(json);
 }
 
-static void put_process(bench_json *json, const bench_process_report *report) {
+static void put_process(bench_json *json, const bench_process_report *report, bool counted) {
     strata_metric metric;
     bench_json_object_begin(json, NULL);
     bench_json_text(json, "error", report->error);
@@ -153,6 +155,7 @@ static void put_process(bench_json *json, const bench_process_report *report) {
     bench_json_integer(json, "context_switches", report->switches_voluntary + report->switches_forced);
     bench_json_integer(json, "times_asleep", report->switches_voluntary);
     bench_json_integer(json, "times_off_cpu", report->switches_forced);
+    if (counted) bench_json_integer(json, "allocations", report->allocations);
     bench_json_integer(json, "resident_bytes_max", report->resident_bytes_max);
     /* Levels as they were at the end, counts as they grew. */
     bench_json_object_begin(json, "metrics");
@@ -259,7 +262,7 @@ int bench_report_json(const char *path, const bench_run *run, const bench_totals
     put_verification(&json, run, totals);
     put_latencies(&json, run, totals);
     bench_json_array_begin(&json, "processes");
-    for (uint64_t i = 0; i < run->settings.processes; i++) put_process(&json, &run->shared->processes[i]);
+    for (uint64_t i = 0; i < run->settings.processes; i++) put_process(&json, &run->shared->processes[i], run->settings.count_allocations != 0);
     bench_json_array_end(&json);
     put_servers(&json, run);
     put_series(&json, series, run->settings.restart != NULL);

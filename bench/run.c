@@ -206,7 +206,7 @@ void bench_run_replace_process(bench_run *run, uint32_t index) {
     (void)waitpid(run->children[index], NULL, 0);
     bench_database_forget_process(&run->database, index);
     report->restarted = true;
-    report->cpu_user_us = report->cpu_system_us = report->switches_voluntary = report->switches_forced = 0;
+    report->cpu_user_us = report->cpu_system_us = report->switches_voluntary = report->switches_forced = report->allocations = 0;
     atomic_store(&report->ready, 0);
     if (fork_process(run, index) != 0) run->crashed = true;
 }

@@ -9,6 +9,7 @@
 #include <sys/types.h>
 #include <time.h>
 
+#include "bench/allocations.h"
 #include "bench/database.h"
 #include "bench/fault.h"
 #include "bench/histogram.h"
@@ -70,6 +71,7 @@ typedef struct bench_settings {
     const char *find_max; /* NULL: one run */
     uint8_t standalone;
     uint8_t allow_errors;
+    uint8_t count_allocations;
     uint8_t quiet;
 } bench_settings;
 
@@ -128,6 +130,8 @@ typedef struct bench_process_report {
     int64_t metrics_before[BENCH_METRICS_MAX], metrics_after[BENCH_METRICS_MAX];
     int64_t cpu_user_us, cpu_system_us, resident_bytes_max;
     int64_t switches_voluntary, switches_forced; /* a thread of it went to sleep; lost its CPU to another */
+    bench_allocations allocated; /* by its engine, ever; where that is counted */
+    int64_t allocations;         /* of these, while it was at work */
     char error[512];
 } bench_process_report;
 

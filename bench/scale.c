@@ -13,6 +13,7 @@
 #include "bench/coherence/coherence.h"
 #include "bench/environment.h"
 #include "bench/options.h"
+#include "bench/result.h"
 #include "bench/run.h"
 #include "bench/servers.h"
 #include "bench/tiered.h"
@@ -24,6 +25,7 @@ typedef struct scale_settings {
     double seconds, rate;
     uint64_t processes, nodes;
     double writes;
+    const char *json_path;
 } scale_settings;
 
 /* What is measured at one number of servers and engines. All per engine and node where that makes sense. */
@@ -209,6 +211,63 @@ static void print_prediction(const bench_scale_model *model, const scale_setting
     printf("  %s is full first\n", p.fleet_writes_max < p.process_messages_max ? "the node" : "the process's loop");
 }
 
+/* ---- the result file ---------------------------------------------------------------------------------------- */
+
+static void put_fit(bench_json *json, const char *name, const bench_fit *fit) {
+    bench_json_object_begin(json, name);
+    bench_json_number(json, "base", fit->base);
+    bench_json_number(json, "slope", fit->slope);
+    bench_json_object_end(json);
+}
+
+static void put_model(bench_json *json, const bench_scale_model *model) {
+    bench_json_object_begin(json, "model");
+    put_fit(json, "idle_server_us", &model->idle_server_us);
+    put_fit(json, "idle_process_us", &model->idle_process_us);
+    put_fit(json, "memory_bytes", &model->memory_bytes);
+    put_fit(json, "write_us", &model->write_us);
+    bench_json_number(json, "message_us", model->message_us);
+    bench_json_object_end(json);
+}
+
+static void put_prediction(bench_json *json, const bench_scale_model *model, const scale_settings *settings) {
+    bench_scale_prediction p = bench_scale_predict(model, (double)settings->processes, (double)settings->nodes, settings->writes);
+    bench_json_object_begin(json, "prediction");
+    bench_json_object_begin(json, "options");
+    bench_json_integer(json, "processes", (int64_t)settings->processes);
+    bench_json_integer(json, "nodes", (int64_t)settings->nodes);
+    bench_json_number(json, "writes_per_second", settings->writes);
+    bench_json_object_end(json);
+    bench_json_number(json, "node_idle_share", p.node_idle_share);
+    bench_json_number(json, "node_write_share", p.node_write_share);
+    bench_json_number(json, "node_memory_bytes", p.node_memory_bytes);
+    bench_json_number(json, "process_idle_share", p.process_idle_share);
+    bench_json_number(json, "process_message_share", p.process_message_share);
+    bench_json_number(json, "node_writes_max_per_second", p.node_writes_max);
+    bench_json_number(json, "fleet_writes_max_per_second", p.fleet_writes_max);
+    bench_json_number(json, "process_messages_max_per_second", p.process_messages_max);
+    bench_json_object_end(json);
+}
+
+static bool write_json(const scale_settings *settings, const scale_point *points, uint32_t count, const bench_scale_model *model) {
+    bench_json json;
+    if (!bench_result_open(&json, settings->json_path, "strata-bench/scale/1")) return false;
+    bench_json_array_begin(&json, "cases");
+    for (uint32_t i = 0; i < count; i++) {
+        const scale_point *p = &points[i];
+        char name[48];
+        snprintf(name, sizeof name, "%u nodes, %u processes", p->nodes, p->engines);
+        const bench_result_column columns[] = {{"idle_server_us", &p->idle_server_us}, {"idle_process_us", &p->idle_process_us},
+                                               {"memory_bytes", &p->memory_bytes}, {"write_us", &p->write_us},
+                                               {"message_us", &p->message_us}};
+        bench_result_case(&json, name, columns, sizeof columns / sizeof columns[0], 1);
+    }
+    bench_json_array_end(&json);
+    put_model(&json, model);
+    put_prediction(&json, model, settings);
+    return bench_result_close(&json);
+}
+
 /* ---- the subcommand ----------------------------------------------------------------------------------------- */
 
 #define FIELD(member) offsetof(scale_settings, member)
@@ -218,6 +277,7 @@ static const bench_option rows[] = {
     {"processes", BENCH_OPTION_COUNT, "N", "500", 1, 1e6, NULL, FIELD(processes), "of the fleet to be predicted", "Predicting"},
     {"nodes", BENCH_OPTION_COUNT, "N", "100", 1, 1000, NULL, FIELD(nodes), "of it", NULL},
     {"writes", BENCH_OPTION_NUMBER, "PER_SECOND", "50k", 0, 1e9, NULL, FIELD(writes), "sets and invalidations of all processes", NULL},
+    {"json", BENCH_OPTION_TEXT, "FILE", NULL, 0, 0, NULL, FIELD(json_path), "write points, what is fitted to them and what is predicted there", "Result"},
 };
 #define WORDS(...) (const char *const[]){__VA_ARGS__, NULL}
 static const bench_option_preset presets[] = {
@@ -253,6 +313,7 @@ static int run(const scale_settings *settings) {
     bench_scale_model model = fit(points, POINTS);
     print_model(&model);
     print_prediction(&model, settings);
+    if (settings->json_path != NULL && !write_json(settings, points, POINTS, &model)) return BENCH_EXIT_SETUP;
     return BENCH_EXIT_GOOD;
 }
 

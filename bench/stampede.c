@@ -10,6 +10,7 @@
 #include "bench/json.h"
 #include "bench/median.h"
 #include "bench/process.h"
+#include "bench/result.h"
 #include "bench/tiered.h"
 
 #define ROUNDS_MAX        1000u
@@ -165,13 +166,9 @@ static void print_result(stampede *all, const bench_histogram *latency) {
            (double)bench_histogram_quantile_ns(latency, 0.99) / 1e6, (double)bench_histogram_quantile_ns(latency, 1) / 1e6);
 }
 
-static int write_json(const stampede *all, const bench_histogram *latency) {
-    FILE *file = fopen(all->settings.run.json_path, "w");
+static bool write_json(const stampede *all, const bench_histogram *latency) {
     bench_json json;
-    if (file == NULL) return -1;
-    bench_json_init(&json, file);
-    bench_json_object_begin(&json, NULL);
-    bench_json_text(&json, "schema", "strata-bench/stampede/1");
+    if (!bench_result_open(&json, all->settings.run.json_path, "strata-bench/stampede/1")) return false;
     bench_json_integer(&json, "readers", (int64_t)all->settings.readers);
     bench_json_integer(&json, "processes_count", (int64_t)all->settings.run.processes);
     bench_json_integer(&json, "answered", (int64_t)SUM(all, answered));
@@ -187,9 +184,7 @@ static int write_json(const stampede *all, const bench_histogram *latency) {
         bench_json_object_end(&json);
     }
     bench_json_array_end(&json);
-    bench_json_object_end(&json);
-    int failed = ferror(file);
-    return fclose(file) == 0 && !failed ? 0 : -1;
+    return bench_result_close(&json);
 }
 
 /* Where processes have no L2 between them each loads for itself. */
@@ -212,8 +207,7 @@ static int run_all(stampede *all, char *error, size_t error_size) {
         for (uint64_t i = 0; i < all->settings.run.processes; i++) bench_histogram_merge(latency, &all->board->sides[i].latency);
         if (!complete) printf("INCOMPLETE    round %u was not answered in time, or interrupted\n", all->rounds + 1);
         bool good = is_good(all);
-        if (all->settings.run.json_path == NULL || write_json(all, latency) == 0) outcome = good ? BENCH_EXIT_GOOD : BENCH_EXIT_BAD;
-        else fprintf(stderr, "strata-bench stampede: %s can't be written\n", all->settings.run.json_path);
+        if (all->settings.run.json_path == NULL || write_json(all, latency)) outcome = good ? BENCH_EXIT_GOOD : BENCH_EXIT_BAD;
         print_result(all, latency);
     }
     bench_run_release(&all->run);

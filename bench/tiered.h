@@ -54,6 +54,8 @@ bool bench_report_was_noisy(const bench_run *run, const bench_series *series);
 #define BENCH_CAUTION_DISTURBED "the machine was not quiet: don't quote these latencies"
 #define BENCH_CAUTION_LAGGED                                                                       \
     "the generator lagged behind its rate (p99 of the send lag above 0.5 ms): the load was not what was asked for"
+/* Of the engines' memory, an operation, warm-up included; where they are counted. */
+double bench_report_allocations(const bench_run *run, const bench_totals *totals);
 bool bench_report_is_good(const bench_run *run, const bench_totals *totals);
 
 const char *bench_outcome_word(bench_outcome outcome);

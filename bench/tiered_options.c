@@ -97,6 +97,8 @@ static const bench_option rows[] = {
      "a page of it, with curves over time; needs --json", NULL},
     {"allow-errors", BENCH_OPTION_FLAG, NULL, NULL, 0, 0, NULL, FIELD(allow_errors),
      "failed operations don't fail the run; wrong values always do", NULL},
+    {"count-allocations", BENCH_OPTION_FLAG, NULL, NULL, 0, 0, NULL, FIELD(count_allocations),
+     "how often the engines allocate; they take malloc for that, so that times are not those without", NULL},
     {"quiet", BENCH_OPTION_FLAG, NULL, NULL, 0, 0, NULL, FIELD(quiet), "no progress lines", NULL},
 };
 

@@ -5,11 +5,13 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <math.h>
+#include <signal.h>
 #include <spawn.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "bench/html/chart.h"
@@ -19,32 +21,48 @@
 
 extern char **environ;
 
+/* Each stop measures for so long as its words say: on a quiet machine all of them take less than a minute. */
+#define STOP_SECONDS_MAX  45
+#define STOP_SECONDS_MORE 10
+
 #define WORDS(...) (const char *const[]){__VA_ARGS__, NULL}
 static const struct {
     const char *name, *title;
     const char *const *words;
 } stops[BENCH_TOUR_STOPS] = {
-    [BENCH_TOUR_L1] = {"l1", "L1 in the process, beside other caches", WORDS("l1", "--keys", "200k", "--operations", "1m", "--rounds", "4", "--only", "get, all")},
+    [BENCH_TOUR_L1] = {"l1", "L1 in the process, beside other caches", WORDS("l1", "--keys", "200k", "--operations", "500k", "--rounds", "4", "--only", "get, all")},
     [BENCH_TOUR_TIERS] = {"tiers", "Both tiers and a loader: 2 processes, 3 Redis servers, 10 000 operations a second",
-                          WORDS("tiered", "--seconds", "12", "--loader-us", "1000", "--quiet")},
-    [BENCH_TOUR_FAST] = {"fast", "The same as fast as it goes", WORDS("tiered", "--rate", "0", "--seconds", "6", "--quiet")},
+                          WORDS("tiered", "--seconds", "10", "--loader-us", "1000", "--quiet")},
+    [BENCH_TOUR_FAST] = {"fast", "The same as fast as it goes", WORDS("tiered", "--rate", "0", "--seconds", "5", "--warmup", "1", "--quiet")},
     [BENCH_TOUR_COHERENCE] = {"coherence", "Coherence: one operation in four writes, another process looks on",
                               WORDS("tiered", "--rate", "4k", "--set-percent", "20", "--invalidate-percent", "5", "--probe-rate", "300",
-                                    "--keys", "20k", "--seconds", "8", "--quiet")},
+                                    "--keys", "20k", "--seconds", "7", "--warmup", "1", "--quiet")},
     [BENCH_TOUR_STAMPEDE] = {"stampede", "A stampede: 10 000 readers of one cold key", WORDS("stampede", "--rounds", "3")},
     [BENCH_TOUR_FAULT] = {"fault", "A Redis primary is killed, its replica takes over",
-                          WORDS("faults", "--fault", "kill:0@4", "--rate", "5k", "--seconds", "12", "--quiet")},
+                          WORDS("faults", "--fault", "kill:0@3", "--rate", "5k", "--seconds", "11", "--warmup", "1", "--quiet")},
 };
 
 /* ---- running ------------------------------------------------------------------------------------------------ */
 
-/* Runs one stop, its report and its log to a file; its exit status, or -1 where it could not be started. */
+/* Waits for a stop; one that goes on for far longer than it should is interrupted, as by Ctrl-C, and ended if that does not help. */
+static int await_stop(pid_t pid) {
+    int64_t began_ns = bench_now_ns();
+    int status, signals = 0;
+    for (pid_t ended; (ended = waitpid(pid, &status, WNOHANG)) != pid;) {
+        if (ended < 0 && errno != EINTR) return -1;
+        if (bench_now_ns() - began_ns > (STOP_SECONDS_MAX + signals * STOP_SECONDS_MORE) * BENCH_NS_PER_S)
+            (void)kill(pid, signals++ == 0 ? SIGINT : SIGKILL);
+        (void)nanosleep(&(struct timespec){.tv_nsec = 20 * BENCH_NS_PER_MS}, NULL);
+    }
+    return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+}
+
+/* Runs one stop, its report and its log to a file; its exit status, or -1 where it could not be started or did not end by itself. */
 static int run_stop(bench_tour_place place, const char *json_path, const char *text_path) {
     char program[] = "/proc/self/exe", json_word[] = "--json";
     char *argv[32];
     uint32_t count = 0;
     pid_t pid;
-    int status;
     argv[count++] = program;
     for (const char *const *word = stops[place].words; *word != NULL; word++) argv[count++] = (char *)(uintptr_t)*word;
     argv[count++] = json_word;
@@ -56,9 +74,7 @@ static int run_stop(bench_tour_place place, const char *json_path, const char *t
     posix_spawn_file_actions_adddup2(&actions, STDOUT_FILENO, STDERR_FILENO);
     int failure = posix_spawn(&pid, program, &actions, NULL, argv, environ);
     posix_spawn_file_actions_destroy(&actions);
-    if (failure != 0) return -1;
-    while (waitpid(pid, &status, 0) < 0 && errno == EINTR) {}
-    return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+    return failure == 0 ? await_stop(pid) : -1;
 }
 
 /* ---- one screen --------------------------------------------------------------------------------------------- */
@@ -219,6 +235,7 @@ static int write_page(const char *folder, json_t *const *results) {
 static int tour(const char *folder) {
     json_t *results[BENCH_TOUR_STOPS] = {NULL};
     int outcome = BENCH_EXIT_GOOD;
+    int64_t began_ns = bench_now_ns();
     if (mkdir(folder, 0777) != 0 && errno != EEXIST) {
         fprintf(stderr, "strata-bench tour: %s can't be made: %s\n", folder, strerror(errno));
         return BENCH_EXIT_SETUP;
@@ -235,6 +252,7 @@ static int tour(const char *folder) {
         }
         if (status == BENCH_EXIT_GOOD || status == BENCH_EXIT_BAD) results[i] = json_load_file(json_path, 0, NULL);
     }
+    fprintf(stderr, "the tour took %.0f s\n", (double)(bench_now_ns() - began_ns) / 1e9);
     printf("\n");
     bench_tour_print(stdout, results);
     if (write_page(folder, results) != 0) outcome = BENCH_EXIT_SETUP;

@@ -14,6 +14,7 @@
 #include "bench/json.h"
 #include "bench/median.h"
 #include "bench/options.h"
+#include "bench/result.h"
 #include "bench/tiered.h"
 
 #define CURVE_POINTS 100u
@@ -225,13 +226,9 @@ static int write_html(const info *it) {
     return fclose(out) == 0 && !failed ? 0 : -1;
 }
 
-static int write_json(const info *it) {
-    FILE *file = fopen(it->settings.json_path, "w");
+static bool write_json(const info *it) {
     bench_json json;
-    if (file == NULL) return -1;
-    bench_json_init(&json, file);
-    bench_json_object_begin(&json, NULL);
-    bench_json_text(&json, "schema", "strata-bench/trace-info/1");
+    if (!bench_result_open(&json, it->settings.json_path, "strata-bench/trace-info/1")) return false;
     bench_json_text(&json, "trace", it->settings.trace);
     bench_json_integer(&json, "requests", (int64_t)it->table.request_count);
     bench_json_integer(&json, "keys", it->table.key_count);
@@ -250,9 +247,7 @@ static int write_json(const info *it) {
         bench_json_object_end(&json);
     }
     bench_json_array_end(&json);
-    bench_json_object_end(&json);
-    int failed = ferror(file);
-    return fclose(file) == 0 && !failed ? 0 : -1;
+    return bench_result_close(&json);
 }
 
 /* ---- the subcommand ----------------------------------------------------------------------------------------- */
@@ -284,7 +279,7 @@ static int run(info *it) {
         fprintf(stderr, "strata-bench trace-info: out of memory\n");
     } else {
         print_info(it);
-        bool written = (it->settings.html_path == NULL || write_html(it) == 0) && (it->settings.json_path == NULL || write_json(it) == 0);
+        bool written = (it->settings.html_path == NULL || write_html(it) == 0) && (it->settings.json_path == NULL || write_json(it));
         if (!written) fprintf(stderr, "strata-bench trace-info: a file can't be written\n");
         outcome = written ? BENCH_EXIT_GOOD : BENCH_EXIT_SETUP;
     }

@@ -9,11 +9,14 @@
 #include <strata/strata.h>
 
 #include "bench/cluster/cluster.h"
+#include "bench/result.h"
 
 typedef struct bench_coherence {
     uint64_t rounds, value_bytes, primaries, receivers, engines, outstanding;
     double seconds, storm_rate;
     uint32_t only;
+    const char *json_path;
+    bench_json *json; /* NULL: nothing is to be written */
     sx_cluster *cluster;
 } bench_coherence;
 
@@ -28,6 +31,10 @@ void *bench_coherence_share(size_t size);
 /* Forks; the child runs and ends with its parent, whatever happens. The pid, or -1. */
 int bench_coherence_fork(void (*run)(void *argument), void *argument);
 void bench_coherence_sleep_until(int64_t at_ns);
+
+/* A case of the result file, where one is to be written. */
+void bench_coherence_case(const bench_coherence *bench, const char *name, const bench_result_column *columns, uint32_t column_count,
+                          uint32_t rounds);
 
 /* Each prints its part; false where something did not hold. */
 bool bench_coherence_lag(const bench_coherence *bench);

@@ -212,6 +212,10 @@ static bool measure(const bench_coherence *bench, strata_session *session, strat
         theirs[i] = by_hand(bench, nodes, what->one_partition ? 1 : count);
         if (ours[i] <= 0 || theirs[i] <= 0) return false;
     }
+    char name[64];
+    snprintf(name, sizeof name, "server time of a write, %s", what->name);
+    const bench_result_column columns[] = {{"coherent_set_us", ours}, {"set_spublish_us", theirs}};
+    bench_coherence_case(bench, name, columns, 2, rounds);
     double set = bench_median(ours, rounds), hand = bench_median(theirs, rounds);
     printf("server time per write, %u rounds of %.1f s in turns, medians, %llu outstanding, %s: coherent set %.2f us; SET + SPUBLISH "
            "%.2f us; x %.2f\n",

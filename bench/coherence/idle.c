@@ -75,6 +75,12 @@ static bool with(const bench_coherence *bench, idle_side *side, const char *coun
     if (!good) return false;
     double each_us = (bench_median(values, rounds) - bench_median(alone, rounds)) * 1e6 /
                      (double)bench->engines / nodes;
+    char name[48];
+    double server_us[ROUNDS_MAX], base = bench_median(alone, rounds);
+    for (uint32_t i = 0; i < rounds; i++) server_us[i] = (values[i] - base) * 1e6 / (double)bench->engines / nodes;
+    snprintf(name, sizeof name, "idle, %s counters a heartbeat", counters);
+    const bench_result_column column = {"server_us", server_us};
+    bench_coherence_case(bench, name, &column, 1, rounds);
     printf("%10s %16.0f %14.1f %14.1f %24.1f\n", counters, each_us, beats_s, each_us / beats_s, each_us * 1000 / 1e4);
     return true;
 }

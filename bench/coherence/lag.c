@@ -205,6 +205,10 @@ static bool measure(lag_side *side) {
         uint32_t rounds = (uint32_t)bench->rounds;
         bool fine = true;
         for (uint32_t i = 0; i < rounds; i++) fine = round_of(side, rates[r], &p50[i], &p99[i], &per_s[i]) && fine;
+        char name[48];
+        snprintf(name, sizeof name, "lag, %.0f sets/s", rates[r]);
+        const bench_result_column columns[] = {{"per_second", per_s}, {"p50_us", p50}, {"p99_us", p99}};
+        bench_coherence_case(bench, name, columns, 3, rounds);
         printf("%12.0f %12.0f %10.0f %10.0f%s\n", rates[r], bench_median(per_s, rounds),
                bench_median(p50, rounds), bench_median(p99, rounds), fine ? "" : "  some sets FAILED");
         good = good && (fine || rates[r] > 10000);

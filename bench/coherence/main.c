@@ -32,6 +32,7 @@ static const bench_option option_rows[] = {
     {"value-bytes", BENCH_OPTION_BYTES, "BYTES", "100", 8, 65536, NULL, FIELD(value_bytes), "of every value", NULL},
     {"primaries", BENCH_OPTION_COUNT, "N", "3", 1, 16, NULL, FIELD(primaries), "of the cluster that is started", NULL},
     {"only", BENCH_OPTION_CHOICE, "PART", "all", 0, 0, "all|lag|cost|idle|storm|reconnect", FIELD(only), "one part of it", NULL},
+    {"json", BENCH_OPTION_TEXT, "FILE", NULL, 0, 0, NULL, FIELD(json_path), "write cases and rounds there", "Result"},
 };
 #define WORDS(...) (const char *const[]){__VA_ARGS__, NULL}
 static const bench_option_preset presets[] = {
@@ -110,19 +111,14 @@ void bench_coherence_sleep_until(int64_t at_ns) {
     (void)clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &at, NULL);
 }
 
+void bench_coherence_case(const bench_coherence *bench, const char *name, const bench_result_column *columns, uint32_t column_count,
+                          uint32_t rounds) {
+    if (bench->json != NULL) bench_result_case(bench->json, name, columns, column_count, rounds);
+}
+
 /* ---- the command ---- */
 
-int bench_coherence_main(int argc, char **argv) {
-    bench_coherence bench = {0};
-    char error[512] = "";
-    bench_options_given given;
-    int outcome;
-    if (!bench_options_take(&options, argc, argv, &bench, &given, &outcome)) return outcome;
-    sx_cluster_options servers = {.primaries = (uint32_t)bench.primaries};
-    if (sx_cluster_start(&servers, &bench.cluster, error, sizeof error) != 0) {
-        fprintf(stderr, "strata-bench coherence: %s\n", error);
-        return BENCH_EXIT_SETUP;
-    }
+static bool run_parts(const bench_coherence *bench) {
     static bool (*const parts[])(const bench_coherence *) = {
         [PART_LAG] = bench_coherence_lag,
         [PART_COST] = bench_coherence_cost,
@@ -132,7 +128,36 @@ int bench_coherence_main(int argc, char **argv) {
     };
     bool good = true;
     for (uint32_t part = PART_LAG; part <= PART_RECONNECT; part++)
-        if (bench.only == PART_ALL || bench.only == part) good = parts[part](&bench) && good;
+        if (bench->only == PART_ALL || bench->only == part) good = parts[part](bench) && good;
+    return good;
+}
+
+int bench_coherence_main(int argc, char **argv) {
+    bench_coherence bench = {0};
+    bench_json json;
+    char error[512] = "";
+    bench_options_given given;
+    int outcome;
+    if (!bench_options_take(&options, argc, argv, &bench, &given, &outcome)) return outcome;
+    sx_cluster_options servers = {.primaries = (uint32_t)bench.primaries};
+    if (sx_cluster_start(&servers, &bench.cluster, error, sizeof error) != 0) {
+        fprintf(stderr, "strata-bench coherence: %s\n", error);
+        return BENCH_EXIT_SETUP;
+    }
+    if (bench.json_path != NULL) {
+        if (!bench_result_open(&json, bench.json_path, "strata-bench/coherence/1")) {
+            sx_cluster_stop(bench.cluster);
+            return BENCH_EXIT_SETUP;
+        }
+        bench.json = &json;
+        bench_json_array_begin(&json, "cases");
+    }
+    outcome = run_parts(&bench) ? BENCH_EXIT_GOOD : BENCH_EXIT_BAD;
     sx_cluster_stop(bench.cluster);
-    return good ? BENCH_EXIT_GOOD : BENCH_EXIT_BAD;
+    if (bench.json != NULL) {
+        bench_json_array_end(&json);
+        bench_json_boolean(&json, "good", outcome == BENCH_EXIT_GOOD);
+        if (!bench_result_close(&json)) outcome = BENCH_EXIT_SETUP;
+    }
+    return outcome;
 }

@@ -146,6 +146,9 @@ static bool reading(reconnect_side *side, const char *what) {
         printf("%-44s %10.2f MB in %8.2f MB out %9lld from L1 %9lld by header %7.2f s\n", what,
                (double)board->reading.bytes_in / 1e6, (double)board->reading.bytes_out / 1e6, (long long)board->reading.hits,
                (long long)board->reading.revalidated, board->reading.seconds);
+    double in = (double)board->reading.bytes_in, out = (double)board->reading.bytes_out, took_us = board->reading.seconds * 1e6;
+    const bench_result_column columns[] = {{"received_bytes", &in}, {"sent_bytes", &out}, {"took_us", &took_us}};
+    if (what != NULL) bench_coherence_case(board->bench, what, columns, 3, 1);
     return true;
 }
 

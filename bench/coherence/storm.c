@@ -183,6 +183,17 @@ static bool judge(storm_board *board, strata *writer, int64_t heard_before, uint
                (unsigned long long)bench_histogram_quantile_ns(&r->hits[PHASE_STORM], 0.99));
         good = good && heard > 0 && messages == heard && held == 0 && holes == 0 && lost == 0 && atomic_load(&r->misses) == 0;
     }
+    double calm_ns[RECEIVERS_MAX], storm_ns[RECEIVERS_MAX], missing[RECEIVERS_MAX], per_second[RECEIVERS_MAX];
+    for (uint32_t i = 0; i < count; i++) {
+        storm_receiver *r = &board->receivers[i];
+        calm_ns[i] = (double)bench_histogram_quantile_ns(&r->hits[PHASE_CALM], 0.99);
+        storm_ns[i] = (double)bench_histogram_quantile_ns(&r->hits[PHASE_STORM], 0.99);
+        missing[i] = (double)(heard - atomic_load(&r->messages));
+        per_second[i] = (double)sent / seconds;
+    }
+    const bench_result_column columns[] = {{"per_second", per_second}, {"messages_missing", missing}, {"hit_p99_calm_ns", calm_ns},
+                                           {"hit_p99_ns", storm_ns}};
+    bench_coherence_case(board->bench, "storm", columns, 4, (uint32_t)count);
     if (!good) printf("storm: LOST messages, trust or reads\n");
     return good;
 }

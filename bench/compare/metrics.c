@@ -144,7 +144,7 @@ bool bench_metric_is_meant(const bench_metric *metric, const char *name) {
 
 int bench_metric_direction(const char *name) {
     static const char *const more[] = {"per_second", "l1_hit", "hit_ratio", "millions"};
-    static const char *const less[] = {"_ns", "_us", "wakes", "allocations", "failure", "miss", "bytes_per_entry", "lag", "switches"};
+    static const char *const less[] = {"_ns", "_us", "wakes", "allocations", "failure", "miss", "bytes_per_entry", "received_bytes", "sent_bytes", "missing", "lag", "switches"};
     const char *last = strrchr(name, '.');
     last = last != NULL ? last + 1 : name;
     if (strcmp(last, "count") == 0) return 0;

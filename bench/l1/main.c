@@ -12,6 +12,7 @@
 #include "bench/l1/replay.h"
 #include "bench/median.h"
 #include "bench/options.h"
+#include "bench/result.h"
 #include "bench/tiered.h"
 
 #define ROUNDS_MAX 31u
@@ -225,20 +226,8 @@ static int measure_all(options *o) {
 
 static int measure_to_json(options *o) {
     bench_json json;
-    FILE *file = fopen(o->json_path, "w");
-    if (file == NULL) {
-        fprintf(stderr, "strata-bench l1: %s can't be written\n", o->json_path);
-        return BENCH_EXIT_SETUP;
-    }
-    bench_environment environment;
-    bench_environment_read(&environment);
-    bench_json_init(&json, file);
+    if (!bench_result_open(&json, o->json_path, "strata-bench/l1/1")) return BENCH_EXIT_SETUP;
     o->json = &json;
-    bench_json_object_begin(&json, NULL);
-    bench_json_text(&json, "schema", "strata-bench/l1/1");
-    bench_json_object_begin(&json, "environment");
-    bench_environment_put_fields(&json, &environment);
-    bench_json_object_end(&json);
     bench_json_integer(&json, "keys", (int64_t)o->keys);
     bench_json_integer(&json, "operations_a_round", (int64_t)o->operations);
     bench_json_array_begin(&json, "cases");
@@ -247,9 +236,7 @@ static int measure_to_json(options *o) {
     bench_json_array_begin(&json, "cautions");
     if (o->noisy) bench_json_text(&json, NULL, BENCH_CAUTION_NOISY);
     bench_json_array_end(&json);
-    bench_json_object_end(&json);
-    bool failed = ferror(file) != 0;
-    return fclose(file) == 0 && !failed ? outcome : BENCH_EXIT_SETUP;
+    return bench_result_close(&json) ? outcome : BENCH_EXIT_SETUP;
 }
 
 int bench_l1_main(int argc, char **argv) {

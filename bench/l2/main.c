@@ -11,6 +11,7 @@
 #include "bench/l2/main.h"
 #include "bench/median.h"
 #include "bench/options.h"
+#include "bench/result.h"
 #include "bench/run.h"
 #include "bench/tiered.h"
 #include "core/key/key.h"
@@ -174,12 +175,9 @@ static void print_table(const l2_bench *bench) {
     if (bench->path != NULL) printf("idle engine: %.1f wake-ups a second\n", bench->idle_wakes);
 }
 
-static int write_json(const l2_bench *bench, const char *path) {
-    FILE *file = fopen(path, "w");
-    if (file == NULL) return -1;
+static bool write_json(const l2_bench *bench, const char *path) {
     bench_json json;
-    bench_json_init(&json, file);
-    bench_json_object_begin(&json, NULL);
+    if (!bench_result_open(&json, path, "strata-bench/l2/1")) return false;
     bench_json_text(&json, "peer", bench_peer_name());
     bench_json_text(&json, "valkey", bench_valkey_name());
     bench_json_number(&json, "idle_wakes_per_second", bench->idle_wakes);
@@ -207,8 +205,7 @@ static int write_json(const l2_bench *bench, const char *path) {
         bench_json_object_end(&json);
     }
     bench_json_array_end(&json);
-    bench_json_object_end(&json);
-    return fclose(file);
+    return bench_result_close(&json);
 }
 
 /* ---- setting up ---- */
@@ -285,7 +282,7 @@ static int run(l2_bench *bench) {
     bench_valkey_close(bench->valkey);
     bench_peer_close(bench->peer);
     bench_wire_close(bench->wire);
-    if (bench->settings.json_path != NULL && write_json(bench, bench->settings.json_path) != 0) return BENCH_EXIT_SETUP;
+    if (bench->settings.json_path != NULL && !write_json(bench, bench->settings.json_path)) return BENCH_EXIT_SETUP;
     return BENCH_EXIT_GOOD;
 }
 
