@@ -382,8 +382,11 @@ void sx_publish_scripts_init(sx_publish_scripts *scripts) {
     };
     static const char from_clock[] = "  n = us\n", last_message[] = "redis.call(ARGV[4], ARGV[5], ARGV[6] .. ",
                       message_of_all[] = "redis.call(ARGV[1], ARGV[2], '\\150",
+                      other_floor[] = " or floor ~= tonumber(ARGV[9])", refilled_floor[] = " or floor ~= tonumber(ARGV[6])",
+                      other_version[] = "if not same(ARGV[4]) then return -3 end\n",
                       token[] = "if #lease ~= 12 or string.sub(lease, 1, 11) ~= ARGV[3] then return -3 end\n";
-    (void)from_clock, (void)last_message, (void)message_of_all, (void)token;
+    (void)from_clock, (void)last_message, (void)message_of_all, (void)token, (void)other_floor, (void)refilled_floor,
+        (void)other_version;
     sx_redis_script *counting[] = {&scripts->write, &scripts->counter, &scripts->writes, &scripts->write_if};
     for (int i = 0; i < 4; i++)
         counting[i]->text = sx_broken_text(SX_BROKEN(counter_clock), counting[i]->text, from_clock, "  n = 1\n");
@@ -391,6 +394,9 @@ void sx_publish_scripts_init(sx_publish_scripts *scripts) {
     scripts->write_if.text = sx_broken_text(SX_BROKEN(publish), scripts->write_if.text, last_message, "local s = (ARGV[6] .. ");
     scripts->writes.text = sx_broken_text(SX_BROKEN(publish), scripts->writes.text, message_of_all, "local s = ('\\150");
     scripts->fill.text = sx_broken_text(SX_BROKEN(lease_token), scripts->fill.text, token, "");
+    scripts->fill.text = sx_broken_text(SX_BROKEN(floor_fill), scripts->fill.text, other_floor, "");
+    scripts->refill.text = sx_broken_text(SX_BROKEN(floor_fill), scripts->refill.text, refilled_floor, "");
+    scripts->refill.text = sx_broken_text(SX_BROKEN(refill_version), scripts->refill.text, other_version, "");
     sx_redis_script *all[] = {&scripts->write, &scripts->lease,   &scripts->fill, &scripts->abandon,
                               &scripts->await, &scripts->counter, &scripts->beat, &scripts->probe, &scripts->replay,
                               &scripts->over,  &scripts->mark,    &scripts->clear, &scripts->writes, &scripts->claim,

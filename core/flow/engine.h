@@ -386,6 +386,7 @@ static inline void sx_namespace_trust(const strata_namespace *ns, const sx_trust
 }
 /* All entries of the namespace are unproven from here on. */
 static inline void sx_namespace_cleared(strata_namespace *ns) {
+    if (SX_BROKEN(clear_heard)) return;
     atomic_fetch_add_explicit(&ns->clears, 1, memory_order_relaxed); /* relaxed: as above */
 }
 

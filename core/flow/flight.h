@@ -98,7 +98,8 @@ typedef struct sx_flight {
     int64_t backoff_ns;   /* between looks at a lease whose messages we can't be sure to hear; 0 none yet */
     sx_trust_mark mark;
     uint64_t identity;  /* of the connection that the last answer about the key came from */
-    uint8_t *tags;      /* those of the load to come, with nonces taken before it; core/flow/tags.h */
+    uint8_t *tags;      /* those of the load to come, with nonces taken before it; core/flow/tags.h. Of one that failed: written
+                           under the lock by who ends it, and the loop looks at them when it knows of that */
     size_t tags_size, tags_room;
     int64_t send_deadline_ns; /* of what this round asks */
     size_t tag_at, tag_next; /* where the taking or judging is */
@@ -279,6 +280,8 @@ bool sx_load_begin(struct strata_load *load);
 void sx_load_drop(struct strata_load *load); /* it is not to be run: its session closes, or its asker has left */
 /* The flight no longer wants its load. Stripe lock held. */
 void sx_load_forget_locked(sx_flight *flight);
+/* Its load has failed: the flight has the load's tags from now on. */
+void sx_load_keep_tags_locked(sx_flight *flight);
 void sx_load_loaded_on_loop(sx_flight *flight);
 /* Before a fill is sent to a node. */
 void sx_load_encode_fill_for(sx_redis_request *request, const sx_redis_node *node);

@@ -47,6 +47,18 @@
     X(untrust_told, 8)       /* UNTRUST is published before a write follows ASK */                               \
     X(untrust_heard, 8)      /* UNTRUST ends trust */                                                            \
     X(lease_node, 4)         /* a lease is good at the node that granted it */                                   \
+    X(refill_version, 4)     /* a refresh replaces only the version that it refreshes */                         \
+    X(floor, 7)              /* what is older than its namespace's last clear is invalid */                      \
+    X(floor_fill, 7)         /* a fill names the floor that was known before its loader was asked */             \
+    X(clear_heard, 7)        /* a clear or a pattern makes the namespace's entries unproven */                   \
+    X(clear_flights, 7)      /* what was asked for before a clear does not enter L1 */                           \
+    X(pattern_keys, 7)       /* each key that a pattern finds is invalidated */                                  \
+    X(tag_nonce, 7)          /* an entry is valid only with the present nonces of its tags */                    \
+    X(tag_heard, 7)          /* a TAG replaces the nonce that is known */                                        \
+    X(aged_proof, 1)         /* L1 answers what is past its end under the same proof as anything */              \
+    X(stale_generation, 1)   /* what is answered for want of anything better is of the present generation */     \
+    X(stale_heard, 1)        /* and nothing was heard of it since */                                             \
+    X(stale_bound, 1)        /* nor is its proof older than the policy allows */                                 \
     X(owed, 9)               /* an invalidation that failed is repeated */                                       \
     X(owed_hidden, 9)        /* and its key not read meanwhile */                                                \
     X(owed_elsewhere, 9)     /* nor from another server than executed it at last */                              \

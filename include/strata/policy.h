@@ -41,7 +41,8 @@ typedef struct strata_namespace_policy {
     int64_t absent_ttl_ms;       /* how long it is kept, in L2 and L1, that a loader found nothing (STRATA_MISS), unless it
                                     says itself how long; 0: not at all */
     int64_t error_ttl_ms;        /* how long this process answers STRATA_E_LOAD_FAILED at once after a load failed for which
-                                    there is no value past its end; 0: not at all */
+                                    there is no value past its end; a write, a clear, or a tag of the call that loaded
+                                    ends it; 0: not at all */
     int64_t load_timeout_ms;     /* when a load is given up; 0 for flow.load_timeout */
     int64_t l1_idle_ms;          /* L1 forgets a value that was not read there for so long, give or take an eighth; L2 keeps it;
                                     0: not before the end of its time */

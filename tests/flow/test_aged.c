@@ -396,6 +396,25 @@ static void a_load_is_given_up_in_its_namespaces_time(void **state) {
     fixture_close(f);
 }
 
+/* Nobody finished that load, so nobody said its tags but the call that asked. */
+static void a_tag_ends_the_error_of_a_load_that_was_given_up(void **state) {
+    (void)state;
+    fixture *f = open_fixture((strata_namespace_policy){.ttl_ms = 60000, .load_timeout_ms = 50, .error_ttl_ms = 60000}, false,
+                              &one_thread);
+    strata_bytes tags[] = {test_bytes("users")};
+    strata_op_options options = {.struct_size = sizeof options, .tags = tags, .tag_count = 1};
+    strata_result result;
+    assert_int_equal(strata_get_or_load_wait(f->session, f->ns, test_bytes("k"), &options, load_when_told, f, &result),
+                     STRATA_E_TIMEOUT);
+    join_thread();
+    assert_int_equal(strata_load_finish(f->kept, STRATA_OK, test_bytes("too late"), NULL), STRATA_OK);
+    assert_int_equal(get_or_load(f), STRATA_E_LOAD_FAILED);
+    assert_int_equal(strata_invalidate_tags_wait(f->session, tags, 1, NULL), STRATA_OK);
+    assert_int_equal(get_or_load(f), STRATA_OK);
+    join_thread();
+    fixture_close(f);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_first_reader_past_the_end_refreshes), cmocka_unit_test(a_refresh_that_failed_is_held_back),
@@ -406,6 +425,7 @@ int main(void) {
         cmocka_unit_test(a_load_is_given_up_in_its_namespaces_time), cmocka_unit_test(refreshes_that_are_over_take_no_memory),
         cmocka_unit_test(who_runs_no_loads_begins_few_refreshes), cmocka_unit_test(a_thread_that_left_holds_up_nobody),
         cmocka_unit_test(close_waits_for_no_refresh_that_nobody_runs),
+        cmocka_unit_test(a_tag_ends_the_error_of_a_load_that_was_given_up),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -200,6 +200,35 @@ static void a_clear_ends_an_error(void **state) {
     fixture_close(f);
 }
 
+static int32_t get_or_load_tagged(fixture *f, const char *key, const char *tag) {
+    strata_bytes tags[] = {test_bytes(tag)};
+    strata_op_options options = {.struct_size = sizeof options, .tags = tags, .tag_count = 1};
+    strata_result result;
+    return fixture_take(f, strata_get_or_load_wait(f->session, f->ns, test_bytes(key), &options, load, f, &result), &result);
+}
+
+static void invalidate_tag(fixture *f, const char *tag) {
+    strata_bytes tags[] = {test_bytes(tag)};
+    assert_int_equal(strata_invalidate_tags_wait(f->session, tags, 1, NULL), STRATA_OK);
+}
+
+static void a_tag_ends_an_error(void **state) {
+    (void)state;
+    fixture *f = open_fixture((strata_namespace_policy){.ttl_ms = 60000, .error_ttl_ms = 60000});
+    f->status = STRATA_E_LOAD_FAILED;
+    assert_int_equal(get_or_load_tagged(f, "k", "a"), STRATA_E_LOAD_FAILED);
+    assert_int_equal(get_or_load_tagged(f, "l", "b"), STRATA_E_LOAD_FAILED);
+    assert_int_equal(f->calls, 2);
+    f->status = STRATA_OK;
+    invalidate_tag(f, "b");
+    assert_int_equal(get_or_load_tagged(f, "k", "a"), STRATA_E_LOAD_FAILED);
+    assert_int_equal(get_or_load_tagged(f, "l", "b"), STRATA_OK);
+    invalidate_tag(f, "a");
+    assert_int_equal(get_or_load(f, "k"), STRATA_OK); /* whoever asks */
+    assert_int_equal(f->calls, 4);
+    fixture_close(f);
+}
+
 static void a_loader_may_keep_its_value_out(void **state) {
     (void)state;
     fixture *f = open_fixture((strata_namespace_policy){.ttl_ms = 60000, .absent_ttl_ms = 60000});
@@ -219,7 +248,7 @@ int main(void) {
         cmocka_unit_test(an_absence_is_kept_for_its_own_time), cmocka_unit_test(a_write_ends_an_absence),
         cmocka_unit_test(an_error_is_kept_for_its_own_time), cmocka_unit_test(without_a_policy_nothing_is_kept),
         cmocka_unit_test(a_value_past_its_end_is_better_than_an_error),
-        cmocka_unit_test(a_loader_may_keep_its_value_out), cmocka_unit_test(a_clear_ends_an_error),
+        cmocka_unit_test(a_loader_may_keep_its_value_out), cmocka_unit_test(a_clear_ends_an_error), cmocka_unit_test(a_tag_ends_an_error),
         cmocka_unit_test(an_absence_that_the_policy_keeps_no_more),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

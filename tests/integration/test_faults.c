@@ -234,6 +234,37 @@ static void a_short_pause_lets_l1_lapse_and_return(void **state) {
     sx_cluster_stop(cluster);
 }
 
+/* Nobody says anything: the policy has a value cover that for so long, and no longer, far as the value's own end may be. */
+static void what_nobody_could_prove_for_long_covers_nothing(void **state) {
+    (void)state;
+    sx_cluster *cluster;
+    start_cluster(&cluster, 3, 0);
+    strata *engine = test_engine_open(TEST_OPTIONS("l2.nodes", sx_cluster_seeds(cluster), "l2.open_wait", "5s"), NULL);
+    strata_session *session = test_engine_session(engine);
+    strata_namespace *ns = test_engine_ns(engine, "n");
+    strata_namespace_policy policy = {.struct_size = sizeof policy, .stale_if_failing_ms = 2000};
+    assert_int_equal(strata_namespace_policy_set(ns, &policy, NULL), STRATA_OK);
+    test_engine_await_trust(engine, 10000);
+    assert_int_equal(test_set(session, ns, "k", "v"), STRATA_OK);
+    strata_op_options options = {.struct_size = sizeof options, .deadline_ms = 100};
+    strata_result result;
+    int64_t paused_ms = test_now_ms();
+    for (uint32_t i = 0; i < 3; i++) assert_int_equal(sx_cluster_pause(cluster, i), 0);
+    while (test_now_ms() < paused_ms + 700) test_sleep_ms(5);
+    assert_int_equal(strata_get_wait(session, ns, test_bytes("k"), &options, &result), STRATA_STALE);
+    assert_int_equal(result.reason, STRATA_REASON_FAILED);
+    assert_in_range(result.staleness_us, STALENESS_MS * 1000, 2000000);
+    strata_result_release(session, &result);
+    while (test_now_ms() < paused_ms + 2000) test_sleep_ms(5);
+    assert_true(strata_get_wait(session, ns, test_bytes("k"), &options, &result) < 0);
+    for (uint32_t i = 0; i < 3; i++) assert_int_equal(sx_cluster_resume(cluster, i), 0);
+    test_engine_await_trust(engine, 10000);
+    assert_string_equal(test_get(session, ns, "k"), "v");
+    strata_session_close(session);
+    strata_close(engine, 2000);
+    sx_cluster_stop(cluster);
+}
+
 /* ---- Redis that is not there ------------------------------------------------------------------------------------ */
 
 static int loads;
@@ -346,6 +377,7 @@ int main(void) {
         cmocka_unit_test(a_write_of_unknown_outcome_cant_come_back),
         cmocka_unit_test(closing_while_redis_hangs_ends_in_time),
         cmocka_unit_test(a_short_pause_lets_l1_lapse_and_return),
+        cmocka_unit_test(what_nobody_could_prove_for_long_covers_nothing),
         cmocka_unit_test(killed_subscriptions_come_back),
         cmocka_unit_test(a_killed_primary_is_replaced),
         cmocka_unit_test(a_paused_primary_is_not_believed),

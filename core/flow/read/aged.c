@@ -96,19 +96,24 @@ static bool is_proven(const sx_flight *flight, const sx_item *item, const sx_pol
         stamped = flight->fallback_mark.generation;
         if (flight->fallback_mark.term == 0 || (term != 0 && term != flight->fallback_mark.term)) return false;
     }
-    if (stamped != generation) return false;
-    return now_ns < lease_ns ||
+    if (stamped != generation && !SX_BROKEN(stale_generation)) return false;
+    return now_ns < lease_ns || SX_BROKEN(stale_bound) ||
            (proven_ns != INT64_MIN && now_ns - proven_ns < policy->stale_if_failing_ms * SX_NS_PER_MS);
 }
 
-static bool tags_hold(const sx_flight *flight, const sx_item *item, int64_t now_ns) {
-    strata *engine = flight->engine;
+/* until_ns: when the proof of its markers ends; endless where it has none. */
+static bool tags_hold_until(const strata *engine, const sx_item *item, int64_t now_ns, int64_t *until_ns) {
+    *until_ns = INT64_MAX;
     if (sx_item_tagging_of(item) == NULL) return true;
     sx_epoch_pin(engine->loop_record);
-    int64_t until_ns = INT64_MAX;
-    sx_verdict verdict = sx_marks_judge_pinned(engine, item, now_ns, &until_ns);
+    sx_verdict verdict = sx_marks_judge_pinned(engine, item, now_ns, until_ns);
     sx_epoch_unpin(engine->loop_record);
     return verdict == SX_VALID;
+}
+
+static bool tags_hold(const sx_flight *flight, const sx_item *item, int64_t now_ns) {
+    int64_t until_ns;
+    return tags_hold_until(flight->engine, item, now_ns, &until_ns);
 }
 
 /* The value that may be answered instead of a failure, with a reference; NULL where there is none. */
@@ -119,7 +124,7 @@ static sx_item *rescue(sx_flight *flight) {
     sx_policy_read(flight->ns, &policy);
     if (policy.stale_if_failing_ms == 0) return NULL;
     sx_flights_lock(engine->flights, flight->stripe);
-    sx_item *item = flight->seq == flight->fallback_seq ? flight->fallback : NULL;
+    sx_item *item = flight->seq == flight->fallback_seq || SX_BROKEN(stale_heard) ? flight->fallback : NULL;
     if (item != NULL) sx_item_retain(item);
     sx_flights_unlock(engine->flights, flight->stripe);
     if (item == NULL) return NULL;
@@ -131,11 +136,16 @@ static sx_item *rescue(sx_flight *flight) {
     return NULL;
 }
 
-static int64_t staleness_us(const sx_flight *flight) {
+/* No write older than this is missing, nor an invalidation of one of its tags. */
+static int64_t staleness_us(const sx_flight *flight, const sx_item *item) {
     strata *engine = flight->engine;
     if (!engine->l2_on) return 0;
+    int64_t now_ns = sx_loop_now_ns(engine->loop), until_ns;
     int64_t proven_ns = relaxed(&engine->words[flight->partition].proven_ns);
-    return proven_ns == INT64_MIN ? 0 : (sx_loop_now_ns(engine->loop) - proven_ns) / SX_NS_PER_US;
+    if (proven_ns == INT64_MIN) return 0;
+    if (tags_hold_until(engine, item, now_ns, &until_ns) && until_ns - sx_trust_max_staleness_ns(engine->trust) < proven_ns)
+        proven_ns = until_ns - sx_trust_max_staleness_ns(engine->trust); /* the lease ends delta after its heartbeat was sent */
+    return (now_ns - proven_ns) / SX_NS_PER_US;
 }
 
 static strata_source fallback_source(const sx_flight *flight) { return flight->fallback_read ? STRATA_FROM_L2 : STRATA_FROM_L1; }
@@ -145,7 +155,7 @@ static void tell(const sx_flight *flight, sx_op *ops, strata_reason reason, stra
         next = ops->wait_next;
         ops->wait_next = NULL;
         ops->reason = (uint8_t)reason;
-        ops->staleness_us = staleness_us(flight);
+        ops->staleness_us = staleness_us(flight, item);
         sx_op_complete(ops, reason == STRATA_REASON_NONE ? STRATA_OK : STRATA_STALE, source, item);
     }
 }
@@ -171,7 +181,7 @@ static bool stands_locked(const sx_flight *flight) {
 }
 
 /* That loading failed is remembered, in this process, unless something happened to the key meanwhile. It ends with its
-   generation, as entries do: also with a clear. */
+   generation, as entries do: also with a clear; and with what its loader's tags were before it. */
 static void remember_error(sx_flight *flight, const sx_policy *policy) {
     strata *engine = flight->engine;
     int64_t lease_ns;
@@ -179,6 +189,11 @@ static void remember_error(sx_flight *flight, const sx_policy *policy) {
     sx_namespace_trust(flight->ns, &engine->words[flight->partition], &lease_ns, &generation);
     sx_item_facts facts = {.written_ms = INT64_MIN, .generation = generation, .ns = flight->ns->index,
                            .partition = (uint16_t)flight->partition, .nothing = SX_ITEM_ERROR};
+    if (flight->tags_size != 0) {
+        facts.tags = flight->tags;
+        facts.tags_size = flight->tags_size;
+        facts.generation |= SX_ITEM_TAGGED;
+    }
     sx_item *item = sx_item_create(engine->heap, flight->key, flight->key_size, "", 0, &facts);
     if (item == NULL) return;
     sx_lifetime life = sx_policy_nothing(0, policy->error_ttl_ms);

@@ -305,7 +305,7 @@ static void outdated(sx_flight *flight, sx_item *item, bool candidate) {
 }
 
 bool sx_fetch_is_cleared_on_loop(const sx_flight *flight, const sx_item *item) {
-    return item->n < sx_floors_of_on_loop(flight->engine, flight->ns, flight->partition);
+    return !SX_BROKEN(floor) && item->n < sx_floors_of_on_loop(flight->engine, flight->ns, flight->partition);
 }
 
 /* A stored value, that may be cleared, or whose tags may not hold. */

@@ -152,6 +152,7 @@ static void check_load(sx_flight *flight, int64_t now_ns) {
     if (flight->state == SX_FLIGHT_LOADING && flight->load != NULL) {
         take_back = (!flight->load->started && flight->asker == NULL) || sx_flight_idles_locked(flight);
         give_up = now_ns >= flight->load_deadline_ns;
+        if (give_up) sx_load_keep_tags_locked(flight);
         if (take_back || give_up) sx_load_forget_locked(flight);
     }
     sx_flights_unlock(engine->flights, flight->stripe);

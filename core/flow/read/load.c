@@ -108,9 +108,26 @@ int32_t sx_load_start(sx_flight *flight) {
     return STRATA_OK;
 }
 
+void sx_load_keep_tags_locked(sx_flight *flight) {
+    strata *engine = flight->engine;
+    const strata_load *load = flight->load;
+    assert(sx_flights_is_locked(engine->flights, flight->stripe));
+    flight->tags_size = 0;
+    if (load == NULL || load->tags_size == 0) return;
+    if (flight->tags_room < load->tags_size) {
+        sx_release(&engine->alloc, flight->tags, flight->tags_room);
+        flight->tags = sx_allocate(&engine->alloc, load->tags_size);
+        flight->tags_room = flight->tags == NULL ? 0 : load->tags_size;
+    }
+    flight->tags_size = flight->tags_room == 0 ? 0 : load->tags_size;
+    if (flight->tags_size != 0) memcpy(flight->tags, load->tags, load->tags_size);
+    else flight->fill = false; /* what is not known to depend on tags is not kept */
+}
+
 /* Hands an outcome to the flight; true where the caller must post it by post_announced, which it is announced for: the
    flight, and with it the loop, is there now, but once the lock is released close may end both. */
 static bool hand_over_locked(sx_flight *flight, int32_t status, sx_item *item, const sx_packed *packed) {
+    if (status < 0 && status != STRATA_E_CANCELLED) sx_load_keep_tags_locked(flight);
     flight->load = NULL;
     flight->loaded = true;
     flight->loaded_status = status;

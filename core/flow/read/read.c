@@ -36,13 +36,21 @@ _Static_assert(STRATA_UNTRUSTED_REVALIDATE - 1 == SX_UNTRUSTED_REVALIDATE && STR
                    STRATA_UNTRUSTED_SERVE_STALE - 1 == SX_UNTRUSTED_SERVE_STALE,
                "policies as the option counts them, after the default");
 
+/* Up to when nothing that happened to it, or to one of its tags, is missing; it was found to be of this generation. */
+static int64_t proven_of(const strata *engine, const sx_trust_word *word, const sx_item *item, int64_t now_ns) {
+    /* relaxed: a bound that is shown and compared */
+    int64_t proven_ns = atomic_load_explicit(&word->proven_ns, memory_order_relaxed), until_ns = INT64_MAX;
+    if (sx_item_tagging_of(item) == NULL || sx_marks_check_pinned(engine, item, now_ns, &until_ns) != SX_VALID) return proven_ns;
+    until_ns -= sx_trust_max_staleness_ns(engine->trust); /* the lease ends delta after its heartbeat was sent */
+    return until_ns < proven_ns ? until_ns : proven_ns;
+}
+
 /* An item that can't be proven fresh now: served as stale where the policy says so, else left for revalidation. */
 static int32_t peek_unproven(strata_session *session, const strata_namespace *ns, const sx_trust_word *word, bool trusted, bool same_generation,
                              sx_item *item, int64_t now_ns, strata_result *out, sx_read_more *more) {
     int64_t stale_max_ns, policy = policy_of(ns, &stale_max_ns);
     count(session, ns, SX_SESSION_METRIC_L1_UNPROVEN);
-    /* relaxed: a bound that is shown and compared */
-    int64_t proven_ns = atomic_load_explicit(&word->proven_ns, memory_order_relaxed);
+    int64_t proven_ns = same_generation ? proven_of(session->engine, word, item, now_ns) : INT64_MIN;
     if (!trusted && same_generation && policy == SX_UNTRUSTED_SERVE_STALE && proven_ns != INT64_MIN &&
         now_ns - proven_ns <= stale_max_ns && now_ns < sx_item_fresh_ns(item)) {
         count(session, ns, SX_SESSION_METRIC_L1_STALE);
@@ -88,6 +96,16 @@ static int32_t missed(strata_session *session, const strata_namespace *ns, uint3
     return STRATA_MISS;
 }
 
+/* Trust is not asked for: L2 may be what fails. So tags end it where they are known to be others than before its loader ran;
+   one that could not be asked for then does so once it is known. */
+static bool error_stands(const strata *engine, const sx_item *item, int64_t now_ns, uint64_t generation) {
+    /* relaxed: compared with the generation that was acquired */
+    uint64_t stamped = atomic_load_explicit(&item->generation, memory_order_relaxed);
+    if (sx_item_tagging_of(item) == NULL) return stamped == generation;
+    int64_t until_ns = INT64_MAX;
+    return stamped == (generation | SX_ITEM_TAGGED) && sx_marks_judge_pinned(engine, item, now_ns, &until_ns) != SX_OUTDATED;
+}
+
 /* Nothing, or an entry past the least of its times. Apart, so that hits carry none of it. */
 static __attribute__((noinline)) int32_t peek_aged(strata_session *session, const strata_namespace *ns, const sx_trust_word *word, int64_t lease_ns,
                                  uint64_t generation, sx_item *item, strata_result *out, sx_read_more *more) {
@@ -95,17 +113,18 @@ static __attribute__((noinline)) int32_t peek_aged(strata_session *session, cons
     int64_t now_ns = sx_engine_now(engine);
     bool nothing = item != NULL && (item->flags & SX_ITEM_NOTHING) != 0;
     if (item == NULL || now_ns >= sx_item_gone_ns(item)) return missed(session, ns, SX_SESSION_METRIC_L1_MISSES);
-    bool same = is_same(engine, item, now_ns, generation, &lease_ns), trusted = is_trusted(now_ns, lease_ns);
-    if (nothing && (item->flags & SX_ITEM_ERROR) != 0) { /* no value, so trust is not asked for: L2 may be what fails */
-        bool loads = more != NULL && more->loads && same;
+    if (nothing && (item->flags & SX_ITEM_ERROR) != 0) {
+        bool loads = more != NULL && more->loads && error_stands(engine, item, now_ns, generation);
         (void)missed(session, ns, loads ? SX_SESSION_METRIC_L1_ERRORS : SX_SESSION_METRIC_L1_MISSES);
         return loads ? STRATA_E_LOAD_FAILED : STRATA_MISS;
     }
+    bool same = is_same(engine, item, now_ns, generation, &lease_ns), trusted = is_trusted(now_ns, lease_ns);
     if (nothing) {
         if (more != NULL) more->absent = trusted && same;
         return missed(session, ns, trusted && same ? SX_SESSION_METRIC_L1_ABSENT : SX_SESSION_METRIC_L1_MISSES);
     }
-    if (!trusted || !same) return peek_unproven(session, ns, word, trusted, same, item, now_ns, out, more);
+    if ((!trusted || !same) && !SX_BROKEN(aged_proof))
+        return peek_unproven(session, ns, word, trusted, same, item, now_ns, out, more);
     return sx_aged_answer_pinned(session, ns, item, now_ns, staleness_of(engine, now_ns, lease_ns), out, more);
 }
 

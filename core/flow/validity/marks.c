@@ -63,7 +63,7 @@ sx_verdict sx_marks_judge_pinned(const strata *engine, const sx_item *item, int6
         const sx_mark *mark = find(engine, tag.name, tag.size);
         uint64_t nonce = mark == NULL ? 0 : proven_nonce(engine, mark, now_ns, &until_ns);
         if (nonce == 0) verdict = SX_UNPROVEN;
-        else if (nonce != tag.nonce) return SX_OUTDATED;
+        else if (nonce != tag.nonce && !SX_BROKEN(tag_nonce)) return SX_OUTDATED;
         if (until_ns < *lease_ns) *lease_ns = until_ns;
     }
     return verdict;

@@ -77,7 +77,7 @@ static void apply_filled(strata *engine, const strata_namespace *ns, const sx_me
 }
 
 void sx_apply_clear_on_loop(strata *engine, strata_namespace *ns, uint32_t partition, uint64_t n) {
-    sx_flights_mark_wide(engine->flights, partition, ns, n);
+    if (!SX_BROKEN(clear_flights)) sx_flights_mark_wide(engine->flights, partition, ns, n);
     sx_floors_raise_on_loop(engine, ns, partition, n);
 }
 
@@ -89,6 +89,7 @@ void sx_apply_pattern_on_loop(strata *engine, strata_namespace *ns, uint32_t par
 void sx_apply_message_on_loop(void *context, uint32_t partition, const sx_message *message) {
     strata *engine = context;
     assert(sx_loop_is_current(engine->loop));
+    if (message->kind == SX_MESSAGE_TAG && SX_BROKEN(tag_heard)) return;
     if (message->kind == SX_MESSAGE_TAG) {
         sx_marks_renewed_on_loop(engine, message->key, message->key_size, message->n, message->id);
         sx_flights_mark_tag(engine, message->key, message->key_size, message->id);

@@ -292,7 +292,7 @@ static void invalidate_all(struct sx_sweep *sweep, const sx_resp *names) {
     sweep->under_way = 1; /* for who starts them */
     for (uint32_t i = 0; i < names->count; i++) {
         sx_publish_key key;
-        if (decode(sweep, &names->items[i], &key) != STRATA_OK) continue;
+        if (decode(sweep, &names->items[i], &key) != STRATA_OK || SX_BROKEN(pattern_keys)) continue;
         count++;
         sweep->under_way++;
         sx_write_invalidate_on_loop(engine, sweep->ns, key.key, key.key_size, now_ns + SCAN_NS, key_over, sweep);
