@@ -150,7 +150,7 @@ static history_rules with_loss(const history_loss *loss) {
 
 static void a_failover_excuses_what_it_may_have_lost(void **state) {
     (void)state;
-    history_loss loss = {.from_ns = 50, .to_ns = 200, .keys = 1};
+    history_loss loss = {.from_ns = 50, .to_ns = 200, .partitions = 1};
     history_rules lossy = with_loss(&loss);
     history_op set = version(op(HISTORY_SET, 1, 0, 100, 7), 0, 70), before = op(HISTORY_SET, 1, 0, 49, 7);
     history_op read = version(op(HISTORY_READ, 2, 201, 210, 6), STRATA_FROM_L2, 60);
@@ -169,15 +169,15 @@ static void a_failover_excuses_what_it_may_have_lost(void **state) {
     assert_int_equal(only_fault((history_op[]){told, later, read}, 3, &lossy), HISTORY_FAULTS);
     history_op gone = op(HISTORY_INVALIDATE, 1, 0, 100, 7);
     assert_int_equal(only_fault((history_op[]){gone, read}, 2, &lossy), HISTORY_FAULTS);
-    loss.keys = 2;
+    loss.partitions = 2;
     assert_int_equal(only_fault((history_op[]){set, read}, 2, &lossy), HISTORY_STALE);
-    loss = (history_loss){.from_ns = 50, .to_ns = 200, .keys = 1, .lossless = true};
+    loss = (history_loss){.from_ns = 50, .to_ns = 200, .partitions = 1, .lossless = true};
     assert_int_equal(only_fault((history_op[]){set, read}, 2, &lossy), HISTORY_STALE);
 }
 
 static void what_a_failover_lost_is_gone_for_all(void **state) {
     (void)state;
-    history_loss loss = {.from_ns = 50, .to_ns = 200, .keys = 1};
+    history_loss loss = {.from_ns = 50, .to_ns = 200, .partitions = 1};
     history_rules lossy = with_loss(&loss);
     history_op set = version(op(HISTORY_SET, 1, 0, 100, 7), 0, 70);
     history_op witness = version(op(HISTORY_READ, 2, 201, 210, 6), STRATA_FROM_L2, 60);
@@ -191,7 +191,7 @@ static void what_a_failover_lost_is_gone_for_all(void **state) {
 
 static void what_was_flushed_is_gone_for_all(void **state) {
     (void)state;
-    history_loss flush = {.from_ns = 150, .to_ns = 200, .keys = 1};
+    history_loss flush = {.from_ns = 150, .to_ns = 200, .partitions = 1};
     history_rules flushed = rules;
     flushed.flushes = &flush;
     flushed.flush_count = 1;
@@ -220,7 +220,7 @@ static void an_answer_of_l2_may_be_that_of_a_read_it_joined(void **state) {
 /* Those that an invalidation must have reached when everybody had been left in peace at 300. */
 static void what_a_process_owes_is_executed_in_peace(void **state) {
     (void)state;
-    history_loss loss = {.from_ns = 50, .to_ns = 200, .keys = 1};
+    history_loss loss = {.from_ns = 50, .to_ns = 200, .partitions = 1};
     history_rules lossy = with_loss(&loss);
     int64_t peace[] = {150, 300}, killed[] = {0, 0, 0};
     lossy.repeated_ns = peace;
@@ -254,7 +254,7 @@ static void what_a_process_owes_is_executed_in_peace(void **state) {
     assert_int_equal(only_fault((history_op[]){failed, own}, 2, &lossy), HISTORY_OWN_WRITE);
     assert_int_equal(only_fault((history_op[]){failed, before}, 2, &lossy), HISTORY_FAULTS);
     lossy.loss_count = 1; /* also where it was executed at last by a primary that was replaced, and where nobody was left in peace */
-    loss = (history_loss){.from_ns = 120, .to_ns = 200, .keys = 1};
+    loss = (history_loss){.from_ns = 120, .to_ns = 200, .partitions = 1};
     own.start_ns = 210, own.end_ns = 220;
     lossy.repeated_count = 0;
     assert_int_equal(only_fault((history_op[]){failed, own}, 2, &lossy), HISTORY_OWN_WRITE);
@@ -277,6 +277,42 @@ static void a_tags_number_is_judged_within_the_bound(void **state) {
     assert_int_equal(only_fault((history_op[]){gone, read}, 2, &tags), HISTORY_FAULTS);
     read.start_ns = 601;
     assert_int_equal(only_fault((history_op[]){gone, read}, 2, &tags), HISTORY_STALE);
+}
+
+/* Ages in the units of rules.bound_ns would be less than the ms that a result is allowed: so all of it is in ms here. */
+static void what_was_flagged_stale_is_judged_by_what_it_is_allowed(void **state) {
+    (void)state;
+    const int64_t ms = 1000000;
+    history_rules in_ms = rules;
+    in_ms.bound_ns = 500 * ms;
+    history_op gone = op(HISTORY_INVALIDATE, 1, 0, 100 * ms, 7);
+    history_op read = with(op(HISTORY_READ, 2, 1100 * ms, 1110 * ms, 6), STRATA_FROM_L1, 0), own = read;
+    assert_int_equal(only_fault((history_op[]){gone, read}, 2, &in_ms), HISTORY_STALE);
+    read.allowed_ms = 1000;
+    assert_int_equal(only_fault((history_op[]){gone, read}, 2, &in_ms), HISTORY_FAULTS);
+    read.source = STRATA_FROM_L2;
+    assert_int_equal(only_fault((history_op[]){gone, read}, 2, &in_ms), HISTORY_FAULTS);
+    read.start_ns++;
+    assert_int_equal(only_fault((history_op[]){gone, read}, 2, &in_ms), HISTORY_STALE);
+    read.start_ns--;
+    read.said_us = 999998;
+    assert_int_equal(only_fault((history_op[]){gone, read}, 2, &in_ms), HISTORY_UNDERSTATED);
+    own.allowed_ms = 1000; /* allows nobody to miss a write of his own */
+    own.process = 1;
+    assert_int_equal(only_fault((history_op[]){gone, own}, 2, &in_ms), HISTORY_OWN_WRITE);
+}
+
+static void keys_of_a_partition_share_its_losses(void **state) {
+    (void)state;
+    const uint8_t partition_of[] = {3, 3, 4};
+    history_loss loss = {.from_ns = 50, .to_ns = 200, .partitions = 1 << 3};
+    history_rules lossy = with_loss(&loss);
+    lossy.partition_of = partition_of;
+    history_op gone = op(HISTORY_INVALIDATE, 1, 0, 100, 7), read = op(HISTORY_READ, 2, 601, 610, 6);
+    gone.key = read.key = 1;
+    assert_int_equal(only_fault((history_op[]){gone, read}, 2, &lossy), HISTORY_FAULTS);
+    gone.key = read.key = 2;
+    assert_int_equal(only_fault((history_op[]){gone, read}, 2, &lossy), HISTORY_STALE);
 }
 
 static void files_are_read_one_after_another(void **state) {
@@ -316,6 +352,8 @@ int main(void) {
         cmocka_unit_test(an_answer_of_l2_may_be_that_of_a_read_it_joined),
         cmocka_unit_test(what_a_process_owes_is_executed_in_peace),
         cmocka_unit_test(a_tags_number_is_judged_within_the_bound),
+        cmocka_unit_test(what_was_flagged_stale_is_judged_by_what_it_is_allowed),
+        cmocka_unit_test(keys_of_a_partition_share_its_losses),
         cmocka_unit_test(files_are_read_one_after_another),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -63,19 +63,28 @@ static void note(history_report *report, history_fault fault, const history_op *
 
 static bool is_write(const history_op *op) { return op->kind == HISTORY_SET || op->kind == HISTORY_INVALIDATE; }
 
+/* Not so what was answered as stale: its source says nothing of what is known of it. */
 static bool is_from(const history_op *op, strata_source source) {
-    return op->kind == HISTORY_READ && op->source == (uint8_t)source;
+    return op->kind == HISTORY_READ && op->source == (uint8_t)source && op->allowed_ms == 0;
 }
 
+/* How old it may be beside what it is judged by. */
+static int64_t allowed_ns(const history_op *read) { return read->allowed_ms * INT64_C(1000000); }
+
 /* ---- losses ---- */
+
+static uint64_t bit_of(const view *v) {
+    uint32_t key = v->ops[0].key;
+    return UINT64_C(1) << ((v->rules->partition_of != NULL ? v->rules->partition_of[key] : key) & 63);
+}
 
 /* The last loss of the key that touches that time, or such a failover that loses nothing; NULL none. */
 static const history_loss *loss_within(const view *v, int64_t from_ns, int64_t to_ns, bool or_lossless) {
     const history_loss *found = NULL;
-    uint64_t key = UINT64_C(1) << (v->ops[0].key & 63);
+    uint64_t bit = bit_of(v);
     for (size_t i = 0; i < v->rules->loss_count; i++) {
         const history_loss *loss = &v->rules->losses[i];
-        if ((loss->keys & key) == 0 || (loss->lossless && !or_lossless) || loss->to_ns < from_ns || loss->from_ns > to_ns) continue;
+        if ((loss->partitions & bit) == 0 || (loss->lossless && !or_lossless) || loss->to_ns < from_ns || loss->from_ns > to_ns) continue;
         if (found == NULL || loss->to_ns > found->to_ns) found = loss;
     }
     return found;
@@ -148,22 +157,24 @@ static int64_t asked_ns(const view *v, const history_op *read) {
 static bool is_judged(const view *v, const history_op *read) {
     /* A loader's answer goes to those who asked before it could know. */
     if (read->kind != HISTORY_READ || read->source == STRATA_FROM_LOADER) return false;
-    return read->source == STRATA_FROM_L1 ||
+    return read->source == STRATA_FROM_L1 || read->allowed_ms != 0 ||
            (!v->rules->sets_may_be_lost && loss_within(v, asked_ns(v, read), read->end_ns, true) == NULL);
 }
 
 /* blind: it misses a write of its own process, which is worse. */
 static void judge_read(const view *v, const facts *writes, const history_op *read, bool blind) {
-    bool l1 = read->source == STRATA_FROM_L1;
+    bool stale = read->allowed_ms != 0, l1 = read->source == STRATA_FROM_L1 || stale;
+    int64_t bound_ns = stale ? allowed_ns(read) : v->rules->bound_ns;
     const fact *first = missed(writes, read->value, read->start_ns);
     if (blind || first == NULL) return;
     int64_t age_ns = read->start_ns - first->from_ns;
-    if (l1 && age_ns > v->report->oldest_ns) v->report->oldest_ns = age_ns;
+    int64_t *oldest_ns = stale ? &v->report->oldest_stale_ns : &v->report->oldest_ns;
+    if (l1 && age_ns > *oldest_ns) *oldest_ns = age_ns;
     if (!is_judged(v, read)) return;
     if (l1 && read->said_us != 0 && age_ns > ((int64_t)read->said_us + 1) * 1000)
         note(v->report, HISTORY_UNDERSTATED, read, first->op);
     bool tag = v->rules->tags_from != 0 && read->key >= v->rules->tags_from;
-    if (l1 || tag ? age_ns <= v->rules->bound_ns : first->from_ns > asked_ns(v, read)) return;
+    if (l1 || tag ? age_ns <= bound_ns : first->from_ns > asked_ns(v, read)) return;
     bool back = first->op->kind == HISTORY_INVALIDATE && is_old_load(v, read, first->op);
     note(v->report, back ? HISTORY_RESURRECTED : HISTORY_STALE, read, first->op);
 }
@@ -240,7 +251,7 @@ static void judge_repeated(view *v) {
     for (size_t i = 0; i < v->count && f->count != 0; i++) {
         const history_op *read = &v->ops[i];
         if (!is_judged(v, read)) continue;
-        const fact *first = missed(f, read->value, asked_ns(v, read));
+        const fact *first = missed(f, read->value, asked_ns(v, read) - allowed_ns(read));
         if (first != NULL) note(v->report, HISTORY_FORGOTTEN, read, first->op);
     }
 }
@@ -303,10 +314,10 @@ static void judge_revived(const view *v, const history_op *const *witnesses, siz
 /* The newest flush of the key that was over by then; NULL none. */
 static const history_loss *flush_before(const view *v, int64_t by_ns) {
     const history_loss *found = NULL;
-    uint64_t key = UINT64_C(1) << (v->ops[0].key & 63);
+    uint64_t bit = bit_of(v);
     for (size_t i = 0; i < v->rules->flush_count; i++) {
         const history_loss *flush = &v->rules->flushes[i];
-        if ((flush->keys & key) != 0 && flush->to_ns <= by_ns && (found == NULL || flush->to_ns > found->to_ns)) found = flush;
+        if ((flush->partitions & bit) != 0 && flush->to_ns <= by_ns && (found == NULL || flush->to_ns > found->to_ns)) found = flush;
     }
     return found;
 }

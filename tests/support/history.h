@@ -25,6 +25,7 @@ typedef struct history_op {
     uint32_t process, key;
     uint32_t said_us;     /* a read from L1: the staleness that it was said to have at most, 0 none; a load: how long after its
                              read it began */
+    uint32_t allowed_ms;  /* a read answered as stale for want of anything better: it may be that old, wherever from; 0: as fresh */
     uint8_t kind, source; /* strata_source of a read */
     uint8_t filled;       /* LOAD: L2 took the result */
     uint8_t invalidates;  /* FAILED_WRITE: of an invalidation, which its process owes from then on */
@@ -46,10 +47,11 @@ typedef enum history_fault {
 } history_fault;
 const char *history_fault_name(history_fault fault);
 
-/* A failover: what was executed at its old primary in that time may be lost, and answers of L2 may come from either. */
+/* A failover: what was executed at its old primary in that time may be lost, and answers of L2 may come from either. Of a
+   flush, what was there is lost. */
 typedef struct history_loss {
     int64_t from_ns, to_ns;
-    uint64_t keys; /* bit k: key k, k < 64 */
+    uint64_t partitions; /* bit p: of keys in partition p, p < 64 */
     bool lossless; /* an orderly one: only the last applies */
 } history_loss;
 
@@ -61,6 +63,7 @@ typedef struct history_rules {
     uint32_t tags_from;    /* keys from here on are tags' numbers in tagged entries: L2's answers are judged by what their process
                               knows of the tag, and so may be as old as L1's; 0: none are */
     int64_t join_ns;       /* an answer of L2 may be as old as a read of the same process that it joined, at most this */
+    const uint8_t *partition_of; /* by key; NULL: each key is its own */
     const history_loss *losses;
     size_t loss_count;
     const history_loss *flushes; /* when servers were emptied */
@@ -79,6 +82,7 @@ typedef struct history_report {
     history_op worst[HISTORY_FAULTS][2]; /* the first found: what broke the rule, and what it should have respected */
     uint64_t writes, lost_writes; /* judged, and those excused by a loss */
     int64_t oldest_ns; /* how long before a read from L1 began the oldest write ended that it missed, in bounds or not */
+    int64_t oldest_stale_ns; /* the same of reads answered as stale */
 } history_report;
 
 /* Sorts ops by key and beginning. Whether no rule was broken. */

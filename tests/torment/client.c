@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A client process: one thread writes its keys, two read all keys, and everything that ends is written down. */
+/* A client process: one thread writes its keys, two read all keys, one makes whole namespaces invalid, and everything that
+   ends is written down. */
 #include "tests/torment/torment.h"
 
 #include <fcntl.h>
@@ -17,17 +18,26 @@
 #include "tests/support/engine.h"
 
 #define READERS 2
+#define NUMBERS (TORMENT_TAGS / TORMENT_KEYS + 1) /* of an entry: its own, its pattern's, its clear's, its tag's */
+#define TEXT    200 /* bytes of every second value: enough to be compressed */
+#define AGAIN_NS 10000000 /* for so long the same number read again from L1 says nothing new */
+
+/* A number that its writer did not read before the call that may make it invalid began, or that has no meaning for its key:
+   judged by nobody. */
+#define UNKNOWN UINT64_MAX
 
 typedef struct actor {
     const torment_client *client;
     torment_shared *shared;
     torment_log *log;
     strata *engine;
+    strata_namespace *const *spaces;
     uint64_t random;
     int64_t asked_ns;   /* when the present call began */
     history_op *loaded; /* the load that ran within the present call */
     strata_bytes tag;   /* of the present call */
     char tag_name[8];
+    struct { uint64_t value; int64_t until_ns; } noted[TORMENT_JUDGED]; /* by key: what need not be noted again until then */
 } actor;
 
 /* ---- clocks ---- */
@@ -101,14 +111,23 @@ static history_op *record(actor *me, history_op op) {
     return out;
 }
 
-/* ---- tags ---- */
+/* ---- numbers and tags ---- */
 
-/* What a tagged entry shows of its tag where its writer did not read that before the tags were taken: judged by nobody. */
-#define TAG_UNKNOWN UINT64_MAX
+static strata_bytes put_numbers(char text[TEXT], uint32_t key, const uint64_t numbers[NUMBERS]) {
+    int size = snprintf(text, TEXT, "%llu %llu %llu %llu ", (unsigned long long)numbers[0], (unsigned long long)numbers[1],
+                        (unsigned long long)numbers[2], (unsigned long long)numbers[3]);
+    memset(text + size, '.', TEXT - (size_t)size);
+    return (strata_bytes){text, key % 2 == 0 ? TEXT : (size_t)size};
+}
 
-static void put_numbers(char text[48], uint32_t key, uint64_t value, uint64_t tag) {
-    if (torment_is_tagged(key)) snprintf(text, 48, "%llu %llu", (unsigned long long)value, (unsigned long long)tag);
-    else snprintf(text, 48, "%llu", (unsigned long long)value);
+/* False where it is not what put_numbers made. */
+static bool take_numbers(strata_bytes value, uint32_t key, uint64_t numbers[NUMBERS]) {
+    char text[TEXT + 1] = "", again[TEXT], *at = text;
+    if (value.size > TEXT) return false;
+    memcpy(text, value.data, value.size);
+    for (int i = 0; i < NUMBERS; i++) numbers[i] = strtoull(at, &at, 10);
+    strata_bytes same = put_numbers(again, key, numbers);
+    return same.size == value.size && memcmp(again, text, same.size) == 0;
 }
 
 static strata_op_options options_for(actor *me, uint32_t key) {
@@ -121,13 +140,20 @@ static strata_op_options options_for(actor *me, uint32_t key) {
     return options;
 }
 
-/* A read of a tagged key is one of its tag's number too. */
-static void record_tag(actor *me, history_op op, const char *rest) {
-    if (!torment_is_tagged(op.key) || *rest == 0) return;
-    op.key = TORMENT_KEYS + op.key / 3;
-    op.value = strtoull(rest, NULL, 10);
+/* A read of a key is one of the other numbers in its entry too. What L2 answers is judged beside all that it may have joined. */
+static void record_more(actor *me, history_op op, const uint64_t numbers[NUMBERS]) {
+    uint32_t key = op.key;
+    bool l1 = op.source == STRATA_FROM_L1;
     op.n = op.id = 0;
-    record(me, op);
+    for (uint32_t i = 1; i < NUMBERS; i++) {
+        op.key = i * TORMENT_KEYS + (i + 1 < NUMBERS ? key : key / 3);
+        op.value = numbers[i];
+        bool noted = me->noted[op.key].value == op.value && op.start_ns < me->noted[op.key].until_ns;
+        if (l1 ? op.value == UNKNOWN || noted : i + 1 == NUMBERS && !torment_is_tagged(key)) continue;
+        me->noted[op.key].value = op.value;
+        me->noted[op.key].until_ns = op.start_ns + AGAIN_NS;
+        record(me, op);
+    }
 }
 
 static void invalidate_tag(actor *me, strata_session *session) {
@@ -142,8 +168,23 @@ static void invalidate_tag(actor *me, strata_session *session) {
     op.end_ns = torment_now_ns();
     if (status != STRATA_OK) op.kind = HISTORY_FAILED_WRITE;
     for (uint32_t k = 0; k < TORMENT_KEYS; k++) {
-        op.key = TORMENT_KEYS + k / 3;
+        op.key = TORMENT_TAGS + k / 3;
         if (torment_is_tagged(k) && torment_tag_of(k) == tag) record(me, op);
+    }
+}
+
+/* All of a namespace: whoever does it raises its number first. */
+static void invalidate_space(actor *me, strata_session *session, torment_space space, bool by_pattern) {
+    _Atomic uint64_t *number = by_pattern ? &me->shared->swept[space] : &me->shared->cleared[space];
+    history_op op = {.kind = HISTORY_INVALIDATE, .value = atomic_fetch_add(number, 1) + 1};
+    op.start_ns = torment_now_ns();
+    int32_t status = by_pattern ? torment_space_sweep(session, me->spaces[space], me->shared)
+                                : torment_space_clear(session, me->spaces[space]);
+    op.end_ns = torment_now_ns();
+    if (status != STRATA_OK) op.kind = HISTORY_FAILED_WRITE;
+    for (uint32_t k = 0; k < TORMENT_KEYS; k++) {
+        op.key = (by_pattern ? TORMENT_SWEPT : TORMENT_CLEARED) + k;
+        if (torment_space_of(k) == space) record(me, op);
     }
 }
 
@@ -152,24 +193,52 @@ static void invalidate_tag(actor *me, strata_session *session) {
 static void load_truth(strata_load *load, void *user) {
     actor *me = user;
     strata_bytes key = strata_load_key(load);
-    char name[16] = "", text[48];
+    char name[TORMENT_NAME] = "", text[TEXT];
     memcpy(name, key.data, key.size < sizeof name ? key.size : sizeof name - 1);
     history_op op = {.kind = HISTORY_LOAD, .key = (uint32_t)atoi(name + 1), .start_ns = torment_now_ns()};
-    op.value = atomic_load(&me->shared->truth[op.key]);
-    op.said_us = (uint32_t)((op.start_ns - me->asked_ns) / 1000);
-    uint64_t tag = atomic_load(&me->shared->tags[torment_tag_of(op.key)]);
+    torment_space space = torment_space_of(op.key);
+    uint64_t numbers[NUMBERS] = {atomic_load(&me->shared->truth[op.key]), atomic_load(&me->shared->swept[space]),
+                                 atomic_load(&me->shared->cleared[space]),
+                                 torment_is_tagged(op.key) ? atomic_load(&me->shared->tags[torment_tag_of(op.key)]) : UNKNOWN};
+    op.value = numbers[0];
+    /* Elsewhere loads may run beside each other: refreshes, and those whose lease a pattern took. */
+    op.said_us = space == TORMENT_PLAIN ? (uint32_t)((op.start_ns - me->asked_ns) / 1000) : UINT32_MAX;
     uint64_t dice = torment_random(&me->random) % 16;
     if (dice < 6) torment_sleep_ms((int64_t)(dice * dice * 4)); /* up to 100 ms */
     else if (torment_random(&me->random) % 32 == 0) torment_sleep_ms(400 + (int64_t)(torment_random(&me->random) % 1000)); /* over a failover */
-    put_numbers(text, op.key, op.value, tag);
+    if (space == TORMENT_FAILING && torment_random(&me->random) % 2 == 0) {
+        strata_load_finish(load, STRATA_E_LOAD_FAILED, (strata_bytes){NULL, 0}, NULL);
+        return;
+    }
     op.end_ns = torment_now_ns();
     me->loaded = record(me, op);
-    strata_load_finish(load, STRATA_OK, test_bytes(text), NULL);
+    strata_load_finish(load, STRATA_OK, put_numbers(text, op.key, numbers), NULL);
 }
 
-static void read_one(actor *me, strata_session *session, strata_namespace *ns, uint32_t key) {
-    char name[16], text[48] = "", *rest;
-    snprintf(name, sizeof name, "h%u", key);
+static void record_read(actor *me, history_op op, const strata_result *result) {
+    uint64_t numbers[NUMBERS];
+    if (!take_numbers(result->value, op.key, numbers)) {
+        atomic_fetch_add(&me->shared->damaged, 1);
+        return;
+    }
+    op.value = numbers[0];
+    op.n = result->version_n;
+    op.id = result->version_id;
+    op.source = result->source;
+    op.said_us = result->staleness_us < UINT32_MAX ? (uint32_t)result->staleness_us : 0;
+    if (result->reason == STRATA_REASON_FAILED || result->reason == STRATA_REASON_SLOW) op.allowed_ms = TORMENT_FAILING_MS;
+    else if (result->reason == STRATA_REASON_UNPROVEN) op.allowed_ms = TORMENT_UNPROVEN_MS;
+    /* A load's result has a version where L2 took it. What ages is also loaded while others load it. */
+    bool mine = me->loaded != NULL && me->loaded->key == op.key && torment_space_of(op.key) <= TORMENT_GROUPED;
+    if (mine && op.source == STRATA_FROM_LOADER && op.id != 0) me->loaded->filled = 1;
+    record(me, op);
+    record_more(me, op, numbers);
+}
+
+static void read_one(actor *me, strata_session *session, uint32_t key) {
+    char name[TORMENT_NAME];
+    torment_key_name(name, key);
+    strata_namespace *ns = me->spaces[torment_space_of(key)];
     strata_op_options options = options_for(me, key);
     uint64_t dice = torment_random(&me->random) % 64;
     if (dice == 0) options.flags = STRATA_BYPASS_L1;
@@ -180,44 +249,74 @@ static void read_one(actor *me, strata_session *session, strata_namespace *ns, u
     int32_t status = dice < 12 ? strata_get_wait(session, ns, test_bytes(name), &options, &result)
                                : strata_get_or_load_wait(session, ns, test_bytes(name), &options, load_truth, me, &result);
     op.end_ns = torment_now_ns();
-    if (status != STRATA_OK) {
+    if (status != STRATA_OK && status != STRATA_STALE) {
         op.kind = HISTORY_FAILED_READ;
+        record(me, op);
+        op.key += TORMENT_SWEPT;
         record(me, op);
         return;
     }
-    if (result.value.size < sizeof text) memcpy(text, result.value.data, result.value.size);
-    op.value = strtoull(text, &rest, 10);
-    op.n = result.version_n;
-    op.id = result.version_id;
-    op.source = (uint8_t)result.source;
-    op.said_us = result.staleness_us < UINT32_MAX ? (uint32_t)result.staleness_us : 0;
-    /* A load's result has a version where L2 took it. */
-    if (me->loaded != NULL && result.source == STRATA_FROM_LOADER && result.version_id != 0) me->loaded->filled = 1;
-    record(me, op);
-    record_tag(me, op, rest);
+    record_read(me, op, &result);
     strata_result_release(session, &result);
 }
 
-static void write_one(actor *me, strata_session *session, strata_namespace *ns, uint32_t key) {
-    char name[16], text[48];
-    snprintf(name, sizeof name, "h%u", key);
+static void record_write(actor *me, history_op op, bool set, int32_t status, const strata_result *result) {
+    op.kind = status != STRATA_OK ? HISTORY_FAILED_WRITE : set ? HISTORY_SET : HISTORY_INVALIDATE;
+    op.invalidates = !set && status != STRATA_OK && status != STRATA_E_OVERLOADED;
+    if (set && status == STRATA_OK) {
+        op.n = result->version_n;
+        op.id = result->version_id;
+    }
+    record(me, op);
+}
+
+/* What the writer stores now: of the numbers that others raise it knows nothing. */
+static strata_bytes raise_truth(actor *me, char text[TEXT], uint32_t key, history_op *op) {
+    op->key = key;
+    op->value = atomic_fetch_add(&me->shared->truth[key], 1) + 1;
+    uint64_t numbers[NUMBERS] = {op->value, UNKNOWN, UNKNOWN, UNKNOWN};
+    return put_numbers(text, key, numbers);
+}
+
+static void write_one(actor *me, strata_session *session, uint32_t key) {
+    char name[TORMENT_NAME], text[TEXT];
+    torment_key_name(name, key);
+    strata_namespace *ns = me->spaces[torment_space_of(key)];
     strata_op_options options = options_for(me, key);
     bool set = torment_random(&me->random) % 2 == 0;
     strata_result result;
-    history_op op = {.kind = set ? HISTORY_SET : HISTORY_INVALIDATE, .key = key};
-    op.value = atomic_fetch_add(&me->shared->truth[key], 1) + 1;
-    put_numbers(text, key, op.value, TAG_UNKNOWN);
+    history_op op = {0};
+    strata_bytes value = raise_truth(me, text, key, &op);
     op.start_ns = torment_now_ns();
-    int32_t status = set ? strata_set_wait(session, ns, test_bytes(name), test_bytes(text), &options, &result)
+    int32_t status = set ? strata_set_wait(session, ns, test_bytes(name), value, &options, &result)
                          : strata_invalidate_wait(session, ns, test_bytes(name), &options);
     op.end_ns = torment_now_ns();
-    if (status != STRATA_OK) op.kind = HISTORY_FAILED_WRITE;
-    op.invalidates = !set && status != STRATA_OK && status != STRATA_E_OVERLOADED;
-    if (set && status == STRATA_OK) {
-        op.n = result.version_n;
-        op.id = result.version_id;
+    record_write(me, op, set, status, &result);
+}
+
+#define MANY (TORMENT_KEYS / TORMENT_CLIENTS / TORMENT_SPACES)
+
+/* All keys of a namespace that are its to write, at once; two of them are of one partition. */
+static void write_many(actor *me, strata_session *session, torment_space space) {
+    char names[MANY][TORMENT_NAME], texts[MANY][TEXT];
+    strata_bytes keys[MANY], values[MANY];
+    strata_result results[MANY];
+    history_op ops[MANY] = {{0}};
+    strata_op_options options = {.struct_size = sizeof options, .deadline_ms = TORMENT_DEADLINE_MS};
+    for (uint32_t i = 0; i < MANY; i++) {
+        uint32_t key = (i * TORMENT_SPACES + space) * TORMENT_CLIENTS + me->client->index;
+        torment_key_name(names[i], key);
+        keys[i] = test_bytes(names[i]);
+        values[i] = raise_truth(me, texts[i], key, &ops[i]);
     }
-    record(me, op);
+    int64_t start_ns = torment_now_ns();
+    int32_t status = strata_mset_wait(session, me->spaces[space], keys, values, MANY, &options, results);
+    int64_t end_ns = torment_now_ns();
+    for (uint32_t i = 0; i < MANY; i++) {
+        ops[i].start_ns = start_ns;
+        ops[i].end_ns = end_ns;
+        record_write(me, ops[i], true, status == STRATA_OK ? results[i].status : status, &results[i]);
+    }
 }
 
 /* ---- threads ---- */
@@ -225,13 +324,35 @@ static void write_one(actor *me, strata_session *session, strata_namespace *ns, 
 static void *read_all(void *argument) {
     actor *me = argument;
     strata_session *session = test_engine_session(me->engine);
-    strata_namespace *ns = test_engine_ns(me->engine, "torment");
     while (!atomic_load(&me->shared->stop)) {
         /* Some keys are read all the time, some seldom: those show what was forgotten. */
         uint64_t dice = torment_random(&me->random);
         uint32_t key = (uint32_t)(dice % 4 != 0 ? dice / 4 % (TORMENT_KEYS / 2) : dice / 4 % TORMENT_KEYS);
-        read_one(me, session, ns, key);
+        read_one(me, session, key);
         if (dice % 3 == 0) torment_sleep_ms(1);
+    }
+    strata_session_close(session);
+    return NULL;
+}
+
+static bool in_peace(const actor *me) {
+    if (!atomic_load(&me->shared->peace)) return false;
+    torment_sleep_ms(5);
+    return true;
+}
+
+/* Seldom enough for entries to be old by then. */
+static void *clear_all(void *argument) {
+    actor *me = argument;
+    strata_session *session = test_engine_session(me->engine);
+    int64_t next_ns = torment_now_ns();
+    while (!atomic_load(&me->shared->stop)) {
+        if (in_peace(me)) continue;
+        torment_sleep_ms(5);
+        if (torment_now_ns() < next_ns) continue;
+        uint64_t dice = torment_random(&me->random);
+        invalidate_space(me, session, (torment_space)(TORMENT_GROUPED + dice % (TORMENT_SPACES - TORMENT_GROUPED)), dice / 8 % 3 == 0);
+        next_ns = torment_now_ns() + (int64_t)(500 + dice / 64 % 4000) * 1000000;
     }
     strata_session_close(session);
     return NULL;
@@ -239,18 +360,15 @@ static void *read_all(void *argument) {
 
 static void write_all(actor *me) {
     strata_session *session = test_engine_session(me->engine);
-    strata_namespace *ns = test_engine_ns(me->engine, "torment");
     while (!atomic_load(&me->shared->stop)) {
-        if (atomic_load(&me->shared->peace)) {
-            torment_sleep_ms(5);
-            continue;
-        }
+        if (in_peace(me)) continue;
         uint64_t dice = torment_random(&me->random);
         if (dice / 64 % 12 == 0) invalidate_tag(me, session);
+        if (dice / 128 % 8 == 0) write_many(me, session, (torment_space)(dice / 4096 % TORMENT_SPACES));
         uint32_t key = (uint32_t)(dice / 16 % (TORMENT_KEYS / TORMENT_CLIENTS)) * TORMENT_CLIENTS + me->client->index;
-        write_one(me, session, ns, key);
-        if (dice % 4 == 0) read_one(me, session, ns, key);
-        if (dice % 16 == 1) write_one(me, session, ns, key); /* at once again */
+        write_one(me, session, key);
+        if (dice % 4 == 0) read_one(me, session, key);
+        if (dice % 16 == 1) write_one(me, session, key); /* at once again */
         torment_sleep_ms(2 + (int64_t)(dice / 1024 % 30));
         if (dice % 200 == 2) torment_sleep_ms(1500); /* what is missed now is not noticed by the next message */
     }
@@ -272,17 +390,23 @@ _Noreturn void torment_client_run(const torment_client *client) {
                                                    partitions, "coherence.lease", lease, "coherence.max_staleness",
                                                    staleness, "l1.bytes", "16MiB", "coherence.beat_counters",
                                                    client->seed % 2 == 0 ? "1" : "256", "coherence.value_bytes_max",
-                                                   client->seed % 3 == 1 ? "512" : "0", "coherence.audit_per_s", "100"),
+                                                   client->seed % 3 == 1 ? "512" : "0", "coherence.audit_per_s", "100",
+                                                   "flow.compress", client->seed % 2 == 0 ? "lz4" : "zstd",
+                                                   "flow.compress_min", "64"),
                                       NULL);
-    actor actors[READERS + 1];
-    pthread_t threads[READERS];
-    for (uint32_t i = 0; i <= READERS; i++)
-        actors[i] = (actor){.client = client, .shared = shared, .log = log, .engine = engine,
+    strata_namespace *spaces[TORMENT_SPACES];
+    for (int i = 0; i < TORMENT_SPACES; i++)
+        if ((spaces[i] = torment_space_open(engine, (torment_space)i)) == NULL) _exit(2);
+    static actor actors[READERS + 2];
+    pthread_t threads[READERS + 1];
+    for (uint32_t i = 0; i < READERS + 2; i++)
+        actors[i] = (actor){.client = client, .shared = shared, .log = log, .engine = engine, .spaces = spaces,
                             .random = client->seed * 1000 + client->process * 10 + i};
-    for (int i = 0; i < READERS; i++) pthread_create(&threads[i], NULL, read_all, &actors[i]);
+    for (int i = 0; i <= READERS; i++) pthread_create(&threads[i], NULL, i < READERS ? read_all : clear_all, &actors[i]);
     atomic_fetch_add(&shared->ready, 1);
-    write_all(&actors[READERS]);
-    for (int i = 0; i < READERS; i++) pthread_join(threads[i], NULL);
+    write_all(&actors[READERS + 1]);
+    for (int i = 0; i <= READERS; i++) pthread_join(threads[i], NULL);
+    atomic_fetch_add(&shared->packed, (uint64_t)test_metric(engine, "flow.compressed"));
     atomic_fetch_add(&shared->audited, (uint64_t)test_metric(engine, "audit.checked"));
     atomic_fetch_add(&shared->divergent, (uint64_t)test_metric(engine, "audit.divergent"));
     int32_t status = strata_close(engine, 2000);

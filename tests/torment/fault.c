@@ -88,10 +88,10 @@ static void note_loss(torment_world *w, uint32_t shard, int64_t to_ns) {
     int64_t from_ns = w->synced_ns[shard];
     if (w->loss_count + 2 > sizeof w->losses / sizeof w->losses[0]) return;
     if (from_ns < w->silent_from_ns) {
-        w->losses[w->loss_count++] = (history_loss){from_ns, w->silent_from_ns, w->shard_keys[shard], false};
+        w->losses[w->loss_count++] = (history_loss){from_ns, w->silent_from_ns, w->shard_partitions[shard], false};
         from_ns = w->silent_to_ns;
     }
-    w->losses[w->loss_count++] = (history_loss){from_ns, to_ns, w->shard_keys[shard], w->orderly};
+    w->losses[w->loss_count++] = (history_loss){from_ns, to_ns, w->shard_partitions[shard], w->orderly};
 }
 
 void torment_settle(torment_world *w) {
@@ -152,11 +152,11 @@ static void kill_primary(torment_world *w) {
 
 /* From now on no version of what was there may be served, once the bound is over. */
 static void note_flush(torment_world *w, uint32_t shard, int64_t from_ns) {
-    uint64_t keys = 0;
-    for (uint32_t k = 0; k < TORMENT_JUDGED; k++)
-        if (w->home[w->key_partition[k]] == shard) keys |= UINT64_C(1) << k;
+    uint64_t partitions = 0;
+    for (uint32_t p = 0; p < TORMENT_PARTITIONS; p++)
+        if (w->home[p] == shard) partitions |= UINT64_C(1) << p;
     if (w->flush_count < sizeof w->flushes / sizeof w->flushes[0])
-        w->flushes[w->flush_count++] = (history_loss){from_ns, torment_now_ns(), keys, false};
+        w->flushes[w->flush_count++] = (history_loss){from_ns, torment_now_ns(), partitions, false};
 }
 
 static void flush(torment_world *w, uint32_t shard) {
@@ -268,13 +268,11 @@ static bool migrate_slot(torment_world *w, uint16_t slot, uint32_t from, uint32_
 }
 
 /* A slot moves with its keys, two at a time, and often back. */
-static void migrate(torment_world *w) {
-    uint32_t partition = w->key_partition[dice(w, TORMENT_JUDGED)];
+static void migrate(torment_world *w, uint32_t partition) {
     uint16_t slot = w->slots[partition];
     for (uint64_t turn = dice(w, 2) + 1; turn > 0; turn--) {
         uint32_t home = w->home[partition], guest = (home + 1 + (uint32_t)dice(w, TORMENT_SHARDS - 1)) % TORMENT_SHARDS;
-        for (uint32_t k = 0; k < TORMENT_JUDGED; k++)
-            if (w->key_partition[k] == partition) w->shard_keys[guest] |= UINT64_C(1) << k;
+        w->shard_partitions[guest] |= UINT64_C(1) << partition;
         if (!migrate_slot(w, slot, primary_of(w, home), primary_of(w, guest))) {
             /* As an operator would not leave it: what has moved is lost, and nothing of it may ever be found again. */
             for (uint32_t i = 0; i < TORMENT_NODES; i++)
@@ -287,6 +285,14 @@ static void migrate(torment_world *w) {
         w->home[partition] = guest;
         torment_sleep_ms(between(w, 100, 800));
     }
+}
+
+static void migrate_one(torment_world *w) {
+    uint32_t partition = w->key_partition[dice(w, TORMENT_JUDGED)];
+    int64_t from_ns = torment_now_ns();
+    migrate(w, partition);
+    if (w->move_count < sizeof w->moves / sizeof w->moves[0])
+        w->moves[w->move_count++] = (history_loss){from_ns, torment_now_ns(), UINT64_C(1) << partition, false};
 }
 
 static void to_all(torment_world *w, const char *command) {
@@ -412,7 +418,7 @@ void torment_strike(torment_world *w, torment_fault fault) {
     case TORMENT_PAUSE: pause_node(w); break;
     case TORMENT_FAILOVER: fail_over(w); break;
     case TORMENT_TAKEOVER: take_over(w); break;
-    case TORMENT_MIGRATE: migrate(w); break;
+    case TORMENT_MIGRATE: migrate_one(w); break;
     case TORMENT_KILL_PUBSUB: kill_clients(w, "CLIENT KILL TYPE pubsub"); break;
     case TORMENT_KILL_NORMAL: kill_clients(w, "CLIENT KILL TYPE normal"); break;
     case TORMENT_BUFFER: small_buffers(w); break;

@@ -13,15 +13,23 @@
 
 #include <sys/types.h>
 
+#include <strata/strata.h>
+
 #include "bench/cluster/cluster.h"
 #include "tests/support/history.h"
-#include "tests/torment/proxy.h"
+#include "tests/support/proxy.h"
 
 #define TORMENT_CLIENTS    4
 #define TORMENT_KEYS       48 /* key k is written by client k % TORMENT_CLIENTS alone; whose number is raised by nobody else */
 #define TORMENT_TAGGED     16 /* every third key; its entry shows the number of its tag too, which is judged as one more key */
-#define TORMENT_JUDGED     (TORMENT_KEYS + TORMENT_TAGGED) /* at most 64 */
-#define TORMENT_PARTITIONS 64 /* more than keys: so that versions of two servers meet at one n, and a rotation takes long */
+/* What patterns, clears and tags make invalid has numbers of its own, each judged as one more key: of key k's entry those at
+   TORMENT_SWEPT + k, TORMENT_CLEARED + k and, of a tagged one, TORMENT_TAGS + k / 3. */
+#define TORMENT_SWEPT      TORMENT_KEYS
+#define TORMENT_CLEARED    (2 * TORMENT_KEYS)
+#define TORMENT_TAGS       (3 * TORMENT_KEYS)
+#define TORMENT_JUDGED     (TORMENT_TAGS + TORMENT_TAGGED)
+#define TORMENT_NAME       24
+#define TORMENT_PARTITIONS 64 /* so that versions of two servers meet at one n, and a rotation takes long; the checker's masks have 64 bits */
 #define TORMENT_SHARDS     3
 #define TORMENT_NODES      (2 * TORMENT_SHARDS)
 #define TORMENT_BUS        TORMENT_NODES /* from there on the proxy's servers are the nodes' cluster buses */
@@ -29,17 +37,30 @@
 #define TORMENT_NODE_TIMEOUT_MS 1000
 #define TORMENT_DEADLINE_MS     500
 #define TORMENT_LEASE_MS        3000
+#define TORMENT_UNPROVEN_MS     1500 /* how old a value may be that is answered because nothing can be proven */
+#define TORMENT_FAILING_MS      2500 /* how old a value may be that is answered because its loader fails */
 #define TORMENT_OPS_MAX         (1u << 21) /* of one client process */
+
+/* The namespaces; key k is in that of k / TORMENT_CLIENTS % TORMENT_SPACES. */
+typedef enum torment_space {
+    TORMENT_PLAIN,   /* its values stay */
+    TORMENT_GROUPED, /* answered as stale while nothing can be proven; cleared and swept by patterns, as are those that follow */
+    TORMENT_AGED,    /* refreshed ahead of the end, and answered past it while they are refreshed */
+    TORMENT_FAILING, /* answered past the end where their loader, or L2, fails */
+    TORMENT_SPACES
+} torment_space;
 
 /* What all processes see; a file in the run's directory. */
 typedef struct torment_shared {
     _Atomic uint64_t truth[TORMENT_KEYS];
     _Atomic uint64_t tags[TORMENT_CLIENTS]; /* tag t's number; client t alone raises it, and invalidates the tag */
+    _Atomic uint64_t swept[TORMENT_SPACES], cleared[TORMENT_SPACES]; /* raised by whoever is about to do it */
     _Atomic uint32_t ready, stop;
     _Atomic int64_t wall_step_ns; /* added to every wall clock that a client reads */
     _Atomic uint64_t clock_reads; /* how often one was read */
     _Atomic uint32_t peace;       /* nobody writes */
-    _Atomic uint64_t audited, divergent; /* of clients that have ended */
+    _Atomic uint64_t damaged;     /* values that are not what anybody wrote */
+    _Atomic uint64_t audited, divergent, packed; /* of clients that have ended */
 } torment_shared;
 
 /* A client's file: how many operations were begun to be noted, then they; end_ns is written last. */
@@ -62,6 +83,17 @@ void *torment_map(const char *directory, const char *name, size_t size);
 /* Of the tagged key k: which tag it has. */
 static inline uint32_t torment_tag_of(uint32_t key) { return key / 3 % TORMENT_CLIENTS; }
 static inline bool torment_is_tagged(uint32_t key) { return key % 3 == 0; }
+static inline torment_space torment_space_of(uint32_t key) { return (torment_space)(key / TORMENT_CLIENTS % TORMENT_SPACES); }
+
+/* spaces.c */
+const char *torment_space_name(torment_space space);
+strata_namespace *torment_space_open(strata *engine, torment_space space);
+void torment_key_name(char name[TORMENT_NAME], uint32_t key);
+/* Invalidates all of a namespace, by the pattern that all of its keys match, or by a clear. */
+int32_t torment_space_sweep(strata_session *session, strata_namespace *ns, const torment_shared *shared);
+int32_t torment_space_clear(strata_session *session, strata_namespace *ns);
+
+/* client.c */
 int64_t torment_now_ns(void); /* CLOCK_MONOTONIC */
 void torment_sleep_ms(int64_t ms);
 uint64_t torment_random(uint64_t *state);
@@ -97,15 +129,15 @@ typedef struct torment_world {
     uint32_t processes;               /* client processes started so far */
     int primary[TORMENT_SHARDS];      /* node; of shard s: s or s + TORMENT_SHARDS */
     int64_t synced_ns[TORMENT_SHARDS]; /* what was acknowledged before had reached the replica */
-    uint64_t shard_keys[TORMENT_SHARDS]; /* keys that are or were there */
+    uint64_t shard_partitions[TORMENT_SHARDS]; /* that are or were there */
     uint32_t home[TORMENT_PARTITIONS];   /* shard that has the partition's slot now */
-    uint32_t key_partition[TORMENT_JUDGED]; /* of a tagged key's second number: the tag's marker's */
+    uint8_t key_partition[TORMENT_JUDGED]; /* of a tag's number: its marker's */
     uint16_t slots[TORMENT_PARTITIONS];
     uint64_t done[TORMENT_FAULTS];
     struct { torment_fault fault; int64_t start_ns, end_ns; } struck[4096]; /* end: settled */
     size_t struck_count;
-    history_loss losses[4096], calm[4096], flushes[4096];
-    size_t loss_count, calm_count, flush_count;
+    history_loss losses[4096], calm[4096], flushes[4096], moves[4096];
+    size_t loss_count, calm_count, flush_count, move_count; /* moves: of slots, from node to node */
     int64_t repeated_ns[4096], killed_ns[256]; /* when all had been left in peace; by process, 0 for those that were not killed */
     size_t repeated_count;
     int64_t calm_from_ns;

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A proxy between clients and servers that misbehaves as told: one port for each server, one thread for all of them.
 
-   Servers announce the proxy's ports, so clients come by here whatever map they read. Replication goes the same way, but is
+   Servers announce the proxy's ports, or clients translate (l2.nat), so that they come by here whatever map they read. Replication goes the same way, but is
    told from clients by its first bytes, and suffers from nothing but PROXY_LAG. What is told by its first bytes to be of the
    cluster's bus is bytes only: no message of it is looked for. */
-#ifndef SX_TESTS_TORMENT_PROXY_H
-#define SX_TESTS_TORMENT_PROXY_H
+#ifndef SX_TESTS_SUPPORT_PROXY_H
+#define SX_TESTS_SUPPORT_PROXY_H
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -21,12 +21,16 @@ typedef enum proxy_fault_kind {
     PROXY_LOSE   /* single messages of channels vanish without a trace */
 } proxy_fault_kind;
 
+/* Whose connections: a client subscribes over one of its own. */
+typedef enum proxy_whose { PROXY_ALL, PROXY_SUBSCRIPTIONS, PROXY_DATA } proxy_whose;
+
 typedef struct proxy_fault {
     proxy_fault_kind kind;
     int64_t until_ns;    /* CLOCK_MONOTONIC */
     uint32_t delay_ms;   /* DELAY */
     uint32_t percent;    /* of connections; LOSE: of messages */
     bool to_server, to_client; /* STALL and DROP: which directions */
+    proxy_whose whose;
     uint64_t seed;
 } proxy_fault;
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The proxy's thread: links between a client and a server, each two directions of bytes with the time when they are due. */
-#include "tests/torment/proxy.h"
+#include "tests/support/proxy.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -149,7 +149,7 @@ static void take(proxy *p, uint32_t node) {
 static bool suffers(const proxy *p, const passage *l, proxy_fault_kind kind) {
     const proxy_fault *f = &p->now[l->node];
     if (kind == PROXY_LAG || l->replication) return f->kind == PROXY_LAG && kind == PROXY_LAG && l->replication;
-    if (f->kind != kind) return false;
+    if (f->kind != kind || (f->whose != PROXY_ALL && l->subscription != (f->whose == PROXY_SUBSCRIPTIONS))) return false;
     return kind == PROXY_LOSE || mix(f->seed ^ mix(l->id)) % 100 < f->percent;
 }
 
