@@ -6,6 +6,9 @@
    for the turn's end, which thus see everything that ran since the last poll, then the one uv_timer that wakes the next
    turn.
 
+   A turn with much to do is rounded off every few milliseconds, between two tasks or two reads, so that deadlines are kept
+   and what is done is written and told.
+
    Only a loop that sleeps, or is about to, is woken: one that runs looks into its mailbox before it sleeps again. */
 #include "core/loop/loop.h"
 #include "core/loop/sleep.h"
@@ -24,6 +27,9 @@
 #define INJECTED_CLOCK_LOOK_MS 10
 /* How often the mailbox is looked at again at one turn's end: I/O must have its turn. */
 #define LOOKS_MAX 4
+/* A turn that takes longer is rounded off in between; and tasks between looks at the clock. */
+#define LATE_NS (4 * SX_NS_PER_MS)
+#define TASKS_A_LOOK 32
 /* libuv adds to its time: stay far from overflow. */
 #define SLEEP_MS_MAX (24 * 3600 * 1000)
 
@@ -47,6 +53,8 @@ struct sx_loop {
     sx_turn_hook **hooks_end;
     sx_turn_end ends;  /* a ring's head */
     int64_t recent_ns; /* the clock as the present callback began */
+    int64_t rounded_ns; /* when timers and ends were last seen to, or the poll ended */
+    bool slept;         /* nothing has run since the poll began */
     sx_task stop_task;
     sx_thread thread;
     bool started; /* owner: who starts and stops it */
@@ -78,12 +86,36 @@ int64_t sx_loop_recent_ns(const sx_loop *loop) {
 
 /* ---- turns ---------------------------------------------------------------------------------------------------- */
 
+static void run_ends(sx_loop *loop) {
+    while (loop->ends.next != &loop->ends) {
+        sx_turn_end *end = loop->ends.next;
+        sx_loop_turn_end_cancel(loop, end);
+        end->run_on_loop(end);
+    }
+}
+
+/* Due timers, then the hooks and what asked for the turn's end. */
+static void round_off(sx_loop *loop) {
+    loop->rounded_ns = loop->recent_ns;
+    if (loop->wheel.count != 0 && sx_wheel_advance(&loop->wheel, loop->recent_ns) != 0) loop->ran = true;
+    for (sx_turn_hook *hook = loop->hooks; hook != NULL; hook = hook->next) hook->run_on_loop(hook);
+    run_ends(loop);
+}
+
+void sx_loop_catch_up(sx_loop *loop) {
+    assert(sx_loop_is_current(loop));
+    loop->recent_ns = sx_loop_now_ns(loop);
+    if (loop->recent_ns - loop->rounded_ns >= LATE_NS) round_off(loop);
+}
+
 static void run_mail(sx_loop *loop) {
+    uint32_t count = 0;
     for (sx_mail *mail = sx_mailbox_drain_mpsc(&loop->mailbox); mail != NULL;) {
         sx_task *task = (sx_task *)(void *)mail; /* mail is its first member */
         mail = mail->next;                       /* the task may free itself */
         loop->ran = true;
         task->run_on_loop(task);
+        if (++count % TASKS_A_LOOK == 0) sx_loop_catch_up(loop);
     }
 }
 
@@ -119,23 +151,13 @@ static void arm(sx_loop *loop) {
     if (uv_timer_start(&loop->alarm, alarm_on_loop, (uint64_t)sleep_ms, 0) == 0) loop->alarm_ns = nearest;
 }
 
-static void run_ends(sx_loop *loop) {
-    while (loop->ends.next != &loop->ends) {
-        sx_turn_end *end = loop->ends.next;
-        sx_loop_turn_end_cancel(loop, end);
-        end->run_on_loop(end);
-    }
-}
-
 static void end_turn(sx_loop *loop) {
     loop->recent_ns = sx_loop_now_ns(loop);
     if (!sx_mailbox_is_empty(&loop->mailbox)) {
         run_mail(loop);
         loop->recent_ns = sx_loop_now_ns(loop);
     }
-    if (loop->wheel.count != 0 && sx_wheel_advance(&loop->wheel, loop->recent_ns) != 0) loop->ran = true;
-    for (sx_turn_hook *hook = loop->hooks; hook != NULL; hook = hook->next) hook->run_on_loop(hook);
-    run_ends(loop);
+    round_off(loop);
 }
 
 /* Before the poll. What was posted until the loop said that it sleeps is run here: nobody wakes it for that. */
@@ -143,6 +165,7 @@ static void prepare_on_loop(uv_prepare_t *prepare) {
     sx_loop *loop = prepare->data;
     end_turn(loop);
     sx_sleep_begin(&loop->sleep);
+    loop->slept = true;
     for (int looks = 0; !sx_mailbox_stays_empty(&loop->mailbox); looks++) {
         if (looks == LOOKS_MAX) {
             (void)uv_async_send(&loop->wake); /* the poll returns at once */
@@ -155,6 +178,8 @@ static void prepare_on_loop(uv_prepare_t *prepare) {
 
 void sx_loop_awake(sx_loop *loop) {
     loop->recent_ns = sx_loop_now_ns(loop);
+    if (loop->slept) loop->rounded_ns = loop->recent_ns;
+    loop->slept = false;
     sx_sleep_end(&loop->sleep);
 }
 
@@ -204,7 +229,7 @@ int32_t sx_loop_create(const sx_alloc *alloc, const sx_clock *clock, const sx_lo
     loop->ends.next = loop->ends.previous = &loop->ends;
     atomic_init(&loop->sleep.asleep, true); /* until its first turn */
     become_owner(loop);
-    loop->recent_ns = sx_loop_now_ns(loop);
+    loop->recent_ns = loop->rounded_ns = sx_loop_now_ns(loop);
     sx_wheel_init(&loop->wheel, loop->recent_ns);
     int failure = uv_loop_init(&loop->uv);
     if (failure == 0) {

@@ -10,7 +10,7 @@
 #include "core/memory/atomic.h"
 
 /* IN_KEEP: values of 1 MiB, in their envelopes, are read into a buffer that is there already, and moved no more. */
-enum { IN_FIRST = 64 * 1024, IN_KEEP = (1024 + 64) * 1024, READ_MIN = 16 * 1024, MESSAGE_SPARE = 64 * 1024 * 1024,
+enum { IN_FIRST = 64 * 1024, IN_KEEP = (1024 + 64) * 1024, READ_MIN = 16 * 1024, READ_MAX = 64 * 1024, MESSAGE_SPARE = 64 * 1024 * 1024,
        TLS_ALERT = 0x15 };
 
 static sx_redis_entry *oldest(sx_redis_conn *conn) {
@@ -150,7 +150,10 @@ static void make_room(sx_redis_conn *conn) {
 
 uint8_t *sx_redis_conn_room(sx_redis_conn *conn, size_t *room) {
     make_room(conn);
+    const size_t have = conn->in_end - conn->in_begin, left = conn->in_wanted > have ? conn->in_wanted - have : 0;
+    const size_t most = left > READ_MAX ? left : READ_MAX; /* many small replies at once would hold up everything else */
     *room = conn->in_capacity - conn->in_end;
+    if (*room > most) *room = most;
     return *room > 0 ? conn->in + conn->in_end : NULL;
 }
 
@@ -190,7 +193,9 @@ void sx_redis_conn_take(sx_redis_conn *conn, size_t size) {
 static void received(uv_stream_t *stream, ssize_t size, const uv_buf_t *buf) {
     (void)buf;
     sx_redis_conn *conn = stream->data;
-    if (sx_redis_conn_received(conn, size)) sx_redis_conn_take(conn, (size_t)size);
+    if (!sx_redis_conn_received(conn, size)) return;
+    sx_redis_conn_take(conn, (size_t)size);
+    sx_loop_catch_up(conn->loop); /* libuv reads many times before it returns to its loop */
 }
 
 void sx_redis_conn_read_start(sx_redis_conn *conn) {

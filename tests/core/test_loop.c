@@ -216,6 +216,41 @@ static void test_timer_precision(void **state) {
     sx_loop_destroy(loop);
 }
 
+static void burn(sx_task *task) {
+    (void)task;
+    for (int64_t until = sx_clock_now_ns(&real_clock) + SX_NS_PER_MS / 5; sx_clock_now_ns(&real_clock) < until;) {}
+}
+
+static int ends_run;
+static void count_end(sx_turn_end *end) {
+    (void)end;
+    ends_run++;
+}
+
+/* Tasks without end don't keep timers waiting, nor what a turn's end was asked for. */
+static void test_long_turn(void **state) {
+    (void)state;
+    enum { COUNT = 1000 };
+    sx_loop *loop = created(&real_clock);
+    static sx_task tasks[COUNT];
+    alarm_clock alarm = {0};
+    sx_turn_end end = {.run_on_loop = count_end};
+    for (int i = 0; i < COUNT; i++) {
+        tasks[i] = (sx_task){.run_on_loop = burn};
+        sx_loop_post(loop, &tasks[i]);
+    }
+    ends_run = 0;
+    set_alarm(&alarm, loop, sx_loop_now_ns(loop) + 5 * SX_NS_PER_MS);
+    sx_loop_turn_end(loop, &end);
+    int64_t began_ns = sx_loop_now_ns(loop);
+    sx_loop_turn(loop, 0);
+    assert_true(sx_loop_now_ns(loop) - began_ns >= COUNT * SX_NS_PER_MS / 5);
+    assert_int_equal(alarm.fired, 1);
+    assert_true(alarm.fired_ns - alarm.due_ns < COUNT * SX_NS_PER_MS / 5 / 2);
+    assert_int_equal(ends_run, 1);
+    sx_loop_destroy(loop);
+}
+
 /* Only the injected clock decides, and jumps of it are noticed. */
 static void test_injected_clock(void **state) {
     (void)state;
@@ -415,6 +450,7 @@ int main(void) {
         cmocka_unit_test(test_task_posts_itself),
         cmocka_unit_test(test_hooks),
         cmocka_unit_test(test_timer_precision),
+        cmocka_unit_test(test_long_turn),
         cmocka_unit_test(test_injected_clock),
         cmocka_unit_test(test_injected_clock_on_thread),
         cmocka_unit_test(test_sleeps),

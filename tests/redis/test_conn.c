@@ -422,6 +422,65 @@ static void pushes_and_forgetting(void **state) {
     sx_cluster_stop(server);
 }
 
+/* ---- much at once ---- */
+
+typedef struct slow {
+    test_drive *drive;
+    sx_timer timer;
+    int64_t fired_ns;
+    int ready, pushes;
+} slow;
+
+static void slow_ready(void *context, sx_redis_conn *conn) {
+    (void)conn;
+    ((slow *)context)->ready = 1;
+}
+
+static void slow_push(void *context, sx_redis_conn *conn, const sx_resp *push) {
+    (void)conn, (void)push;
+    slow *s = context;
+    s->pushes++;
+    int64_t until_ns = sx_loop_now_ns(s->drive->loop) + SX_NS_PER_MS / 4;
+    while (sx_loop_now_ns(s->drive->loop) < until_ns) {}
+}
+
+static void slow_fire(sx_timer *timer) {
+    slow *s = (slow *)(void *)((char *)timer - offsetof(slow, timer));
+    s->fired_ns = sx_loop_now_ns(s->drive->loop);
+}
+
+/* Messages without end on one connection: libuv reads on, and timers are kept all the same. */
+static void a_flood_keeps_timers(void **state) {
+    (void)state;
+    enum { MESSAGES = 1200 }; /* of 1 KiB: twenty reads */
+    char words[1200] = "PUBLISH flood ";
+    sx_cluster *server = test_cluster_start(&(sx_cluster_options){.primaries = 0});
+    test_drive drive;
+    test_drive_init(&drive);
+    slow s = {.drive = &drive, .timer = {.fire_on_loop = slow_fire}};
+    const sx_redis_conn_events events = {&s, slow_ready, slow_push, NULL};
+    sx_redis_conn *conn = NULL;
+    sx_redis_address address = {.port = sx_cluster_port(server, 0)};
+    snprintf(address.host, sizeof address.host, "127.0.0.1");
+    assert_int_equal(sx_redis_conn_open(drive.loop, &drive.settings, &address, &events, &conn), STRATA_OK);
+    turn_until(&drive, &s.ready, 1);
+    watch w = {0};
+    send_words(&drive, conn, &w, "SUBSCRIBE flood", false);
+    turn_until(&drive, &s.pushes, 1);
+    memset(words + strlen(words), 'x', 1024);
+    for (int i = 0; i < MESSAGES; i++) free(sx_cluster_command(server, 0, "%s", words));
+    int64_t due_ns = sx_loop_now_ns(drive.loop) + 5 * SX_NS_PER_MS;
+    sx_loop_timer_set(drive.loop, &s.timer, due_ns);
+    turn_until(&drive, &s.pushes, 1 + MESSAGES);
+    test_drive_turn(&drive, 10);
+    assert_true(s.fired_ns != 0);
+    assert_true(s.fired_ns - due_ns < MESSAGES * SX_NS_PER_MS / 4 / 3);
+    sx_redis_conn_close(conn, STRATA_OK, "done");
+    test_drive_turn(&drive, 20);
+    test_drive_close(&drive);
+    sx_cluster_stop(server);
+}
+
 /* ---- what a forgotten command becomes ---- */
 
 /* One command, all of it, of strings that no server finds too long. */
@@ -519,6 +578,7 @@ int main(void) {
         cmocka_unit_test(a_password_is_wiped),
         cmocka_unit_test(pushes_and_forgetting),
         cmocka_unit_test(nothing_has_any_length),
+        cmocka_unit_test(a_flood_keeps_timers),
         cmocka_unit_test(huge_replies_pass_and_memory_shrinks),
         cmocka_unit_test(create_survives_failed_allocations),
     };
