@@ -477,6 +477,11 @@ bool sx_publish_next_floor(const sx_resp *reply, size_t *at, sx_publish_floor *o
 sx_publish_verdict sx_publish_decode(const sx_resp *reply, uint64_t *n, int64_t *server_ms) {
     if (reply == NULL) return SX_PUBLISH_MALFORMED;
     if (reply->type == SX_RESP_INTEGER) {
+        if (reply->integer > 0) {
+            *n = (uint64_t)reply->integer;
+            *server_ms = -1;
+            return SX_PUBLISH_DONE;
+        }
         if (reply->integer == -1) return SX_PUBLISH_LATE;
         if (reply->integer == -2) return SX_PUBLISH_EARLY;
         if (reply->integer == -3) return SX_PUBLISH_LOST;

@@ -150,7 +150,7 @@ void sx_publish_encode_beat(const sx_publish *publish, const uint32_t *partition
 void sx_publish_encode_probe(const sx_publish *publish, uint32_t partition, uint64_t id, sx_command *command);
 
 typedef enum sx_publish_verdict {
-    SX_PUBLISH_DONE,     /* n and server_ms are set */
+    SX_PUBLISH_DONE,     /* n and server_ms are set, the latter to -1 where the script does not tell it */
     SX_PUBLISH_LATE,     /* refused: past its deadline; nothing was done */
     SX_PUBLISH_EARLY,    /* refused: not yet after not_before; nothing was done */
     SX_PUBLISH_LOST,     /* fill: the lease is gone; nothing was stored */

@@ -4,12 +4,12 @@
 
 #include "core/observe/broken.h"
 
-/* Refusals are negative integers; success is {n, server_ms}. */
+/* Refusals are negative integers; success is {n, server_ms}, of write n alone: a table costs as much as a command. */
 
 #define LUA_TIME                                                                                                  \
     "local t = redis.call('TIME')\n"                                                                              \
     "local us = t[1] * 1000000 + t[2]\n"                                                                          \
-    "local ms = math.floor(us / 1000)\n"
+    "local ms = (us - us % 1000) / 1000\n"
 
 /* A counter is usable while a double holds it exactly. One that is missing, or is not, begins anew, and what its hash knew
    of clears is gone with it: then nothing from before counts (field b). */
@@ -31,9 +31,9 @@
    refused its INCR for lack of memory either. Where it is refused all the same, the message can't have a number:
    UNTRUST makes every holder prove its entries anew. Once the counter has moved, whatever fails must be published too. */
 #define LUA_WRITE_DUE                                                                                             \
-    "local ARGV = ARGV\n"                                                                                         \
-    "if ARGV[1] ~= '0' and ms > tonumber(ARGV[1]) then return -1 end\n"                                           \
-    "if ARGV[2] ~= '0' and ms <= tonumber(ARGV[2]) then return -2 end\n"
+    "local ARGV, pack = ARGV, struct.pack\n"                                                                      \
+    "if ARGV[1] ~= '0' and ms - ARGV[1] > 0 then return -1 end\n"                                                 \
+    "if ARGV[2] ~= '0' and ms - ARGV[2] <= 0 then return -2 end\n"
 #define LUA_WRITE                                                                                                 \
     "local value, mode = ARGV[8], ARGV[9]\n"                                                                      \
     "local gone = not value or mode == 'm'\n"                                                                     \
@@ -46,11 +46,16 @@
     "if n <= 1 or n >= 9007199254740992 then\n"                                                                   \
     LUA_RESTART("KEYS[2]")                                                                                        \
     "end\n"                                                                                                       \
-    "local number = '\\207' .. struct.pack('>I8', n)\n"                                                           \
+    "local number = '\\207' .. pack('>I8', n)\n"                                                                  \
+    "local rest = ARGV[7]\n"                                                                                      \
     "if value then\n"                                                                                             \
     "  local r\n"                                                                                                 \
     "  local small = #value <= 4096\n"                                                                            \
-    "  if small then value = string.sub(value, 1, 2) .. number .. '\\207' .. struct.pack('>I8', ms) .. string.sub(value, 21) end\n" \
+    "  if small or mode == 'v' then\n"                                                                            \
+    "    local whole = '\\155\\1' .. number .. '\\207' .. pack('>I8', ms) .. string.sub(value, 21)\n"             \
+    "    if small then value = whole end\n"                                                                       \
+    "    if mode == 'v' then rest = rest .. whole end\n"                                                          \
+    "  end\n"                                                                                                     \
     "  if ARGV[3] ~= '0' then r = redis.pcall('SET', KEYS[1], value, 'PX', ARGV[3])\n"                            \
     "  else r = redis.pcall('SET', KEYS[1], value) end\n"                                                         \
     "  if not small and not r.err then r = " LUA_PATCH " end\n"                                                   \
@@ -60,12 +65,8 @@
     "    return r\n"                                                                                              \
     "  end\n"                                                                                                     \
     "end\n"                                                                                                       \
-    "local rest = ARGV[7]\n"                                                                                      \
-    "if mode == 'v' then\n"                                                                                       \
-    "  rest = rest .. string.sub(value, 1, 2) .. number .. '\\207' .. struct.pack('>I8', ms) .. string.sub(value, 21)\n" \
-    "end\n"                                                                                                       \
     "redis.call(ARGV[4], ARGV[5], ARGV[6] .. number .. rest)\n"                                                   \
-    "return {n, ms}\n"
+    "return n\n"
 static const char write_text[] = LUA_TIME LUA_WRITE_DUE LUA_WRITE;
 
 /* KEYS and ARGV[1] to [9] as in write, with a value, [9] "v" or "".  ARGV[10] the condition, [11] its number, [12] namespace's

@@ -112,9 +112,19 @@ static inline sx_publish_write write_of(bool set) {
                               .tail = set ? tail : NULL, .tail_size = set ? TAIL : 0};
 }
 
+/* *ms: written_at, as it is stored. */
 static inline sx_publish_verdict do_write(const sx_publish_write *write, uint64_t *n, int64_t *ms) {
+    int64_t unknown;
     sx_publish_encode_write(&publish, write, &command);
-    return sx_publish_decode(test_talk_call(wire, &command, &scripts.write), n, ms);
+    sx_publish_verdict verdict = sx_publish_decode(test_talk_call(wire, &command, &scripts.write), n, &unknown);
+    if (verdict != SX_PUBLISH_DONE) return verdict;
+    assert_int_equal(unknown, -1);
+    char words[160];
+    snprintf(words, sizeof words, "GETRANGE %s 12 19", value_name);
+    const sx_resp *at = write->key.what == SX_PUBLISH_VALUE ? test_talk_say(wire, words) : NULL;
+    *ms = 0;
+    for (size_t i = 0; at != NULL && i < at->size; i++) *ms = *ms * 256 + (uint8_t)at->text[i];
+    return verdict;
 }
 
 static inline uint64_t must_write(bool set) {

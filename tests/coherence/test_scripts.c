@@ -509,8 +509,10 @@ static void malformed_replies_are_seen(void **state) {
     pair[0].integer = 5;
     pair[1].type = SX_RESP_STRING;
     assert_int_equal(sx_publish_decode(&reply, &n, &ms), SX_PUBLISH_MALFORMED);
-    reply = (sx_resp){.type = SX_RESP_INTEGER, .integer = -4};
-    assert_int_equal(sx_publish_decode(&reply, &n, &ms), SX_PUBLISH_MALFORMED);
+    for (int64_t none = -4; none <= 0; none += 4) {
+        reply = (sx_resp){.type = SX_RESP_INTEGER, .integer = none};
+        assert_int_equal(sx_publish_decode(&reply, &n, &ms), SX_PUBLISH_MALFORMED);
+    }
     assert_int_equal(n, 7);
     assert_int_equal(ms, 8);
 }
