@@ -10,7 +10,8 @@
 #define SMALL_PART  10 /* of S3-FIFO's room, one part */
 #define GHOST_PARTS 9  /* of those ten, what its ghosts stood for */
 #define WINDOW_PART 100 /* of W-TinyLFU's room, one part */
-#define SAFE_PART   0.8 /* of the rest, for keys that were hit there */
+#define SAFE_PART   0.8 /* of the rest, for keys that were hit there; the others have LOW_PART. Both are rounded down */
+#define LOW_PART    0.2
 #define SKETCH_KEY  14.378 /* counters for each key of the main part: one in a thousand reads is wrong where no more keys come */
 #define SKETCH_ROWS 10u
 #define SKETCH_AGE  32u /* counters are halved after so many hits for each key of the main part */
@@ -163,11 +164,12 @@ static void count(sim *s, uint32_t key) {
 
 static uint64_t rest_of(const sim *s) { return s->capacity - s->small; }
 static uint64_t safe_of(const sim *s) { return (uint64_t)((double)rest_of(s) * SAFE_PART); }
+static uint64_t low_of(const sim *s) { return (uint64_t)((double)rest_of(s) * LOW_PART); }
 
 /* Into the lowest segment that has room, as the reference does: so the protected one fills at first by itself. */
 static void put_segmented(sim *s, uint32_t key) {
     while (s->held[MAIN] + s->held[SAFE] + s->weight[key] > rest_of(s)) take(s, oldest(s, s->held[MAIN] > 0 ? MAIN : SAFE));
-    bool low = s->held[MAIN] + s->weight[key] <= rest_of(s) - safe_of(s) || s->held[SAFE] + s->weight[key] > safe_of(s);
+    bool low = s->held[MAIN] + s->weight[key] <= low_of(s) || s->held[SAFE] + s->weight[key] > safe_of(s);
     put(s, low ? MAIN : SAFE, key);
 }
 
@@ -189,7 +191,11 @@ static void hit_wtinylfu(sim *s, uint32_t key) {
     bool in_window = s->where[key] == SMALL;
     move(s, in_window ? SMALL : SAFE, key);
     if (in_window) return;
-    while (s->held[SAFE] > safe_of(s)) move(s, MAIN, oldest(s, SAFE));
+    while (s->held[SAFE] > safe_of(s)) {
+        move(s, MAIN, oldest(s, SAFE));
+        /* As in the reference: who has no room in the lower segment makes it, so that one place is free for whoever comes next. */
+        while (s->held[MAIN] > low_of(s)) take(s, oldest(s, MAIN));
+    }
     count(s, key);
     if (++s->counted < SKETCH_AGE * rest_of(s)) return;
     s->counted = 0;

@@ -144,11 +144,9 @@ static bool parse_row(char *line, char *name, uint64_t *capacity, double *fracti
 }
 
 /* W-TinyLFU's sketch is too small for keys that are many more than are held, as the reference has it: another hash gives other
-   neighbours, within a hundredth where the window has more than one place. */
-static double tolerance_of(int policy, uint64_t capacity) {
-    if (policy != HITRATIO_WTINYLFU) return 0.005;
-    return capacity < 200 ? 0.05 : 0.01;
-}
+   neighbours. Where the window has but one place a single one more or less shows: 136, 137 and 138 keys of web12 miss .672, .649 and
+   .643 of the requests, and the reference .6305. */
+static double tolerance_of(int policy, uint64_t capacity) { return policy == HITRATIO_WTINYLFU && capacity < 200 ? 0.02 : 0.005; }
 
 static void check_row(const char *name, const bench_requests *r, uint64_t capacity, double fraction, const double *values) {
     for (int policy = 0; policy < HITRATIO_POLICIES; policy++) {
