@@ -5,6 +5,7 @@
 #include <assert.h>
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <strata/status.h>
@@ -34,6 +35,9 @@ static void arg_value_name(const sx_publish *publish, const sx_publish_key *key,
     else if (key->what == SX_PUBLISH_REFRESH)
         sx_key_name_refresh(&command->args, publish->tags, key->partition, key->ns, key->ns_size, key->ns_version, key->key,
                             key->key_size);
+    else if (key->what == SX_PUBLISH_COUNT)
+        sx_key_name_count(&command->args, publish->tags, key->partition, key->ns, key->ns_size, key->ns_version, key->key,
+                          key->key_size);
     else
         sx_key_name_value(&command->args, publish->tags, key->partition, key->ns, key->ns_size, key->ns_version, key->key,
                           key->key_size);
@@ -144,6 +148,50 @@ bool sx_publish_decode_conflict(const sx_resp *reply, uint64_t *n, uint64_t *id)
     *n = get_u64(reply->text + 3);
     *id = get_u64(reply->text + 21);
     return true;
+}
+
+void sx_publish_encode_look(const sx_publish *publish, const sx_publish_key *key, int64_t deadline_ms, int64_t ttl_ms,
+                            sx_command *command) {
+    sx_command_int(command, 2);
+    arg_value_name(publish, key, command);
+    arg_counter_name(publish, key->partition, command);
+    sx_command_int(command, deadline_ms);
+    arg_field(key, command);
+    sx_command_int(command, SX_PUBLISH_LOOK_MAX - 1);
+    if (ttl_ms >= 0) sx_command_int(command, ttl_ms);
+}
+
+bool sx_publish_decode_look(const sx_resp *reply, const char **bytes, size_t *size) {
+    *bytes = reply->type == SX_RESP_STRING ? reply->text : NULL;
+    *size = reply->type == SX_RESP_STRING ? reply->size : 0;
+    return reply->type == SX_RESP_STRING || reply->type == SX_RESP_NULL;
+}
+
+void sx_publish_encode_count(const sx_publish *publish, const sx_publish_key *key, int64_t deadline_ms, int64_t change,
+                             int64_t ttl_ms, sx_command *command) {
+    assert(key->what == SX_PUBLISH_COUNT);
+    sx_command_int(command, 1);
+    arg_value_name(publish, key, command);
+    sx_command_int(command, deadline_ms);
+    sx_command_int(command, change);
+    sx_command_int(command, ttl_ms);
+}
+
+static bool number_of(const sx_resp *reply, int64_t *out) {
+    char text[24], *end;
+    if (reply->type != SX_RESP_STRING || reply->size == 0 || reply->size >= sizeof text) return false;
+    memcpy(text, reply->text, reply->size);
+    text[reply->size] = 0;
+    *out = strtoll(text, &end, 10);
+    return end == text + reply->size;
+}
+
+int32_t sx_publish_decode_count(const sx_resp *reply, int64_t *out) {
+    if (number_of(reply, out)) return STRATA_OK;
+    if (reply->type != SX_RESP_INTEGER) return STRATA_E_UNKNOWN_OUTCOME;
+    if (reply->integer == -1) return STRATA_E_TIMEOUT;
+    if (reply->integer == -4) return STRATA_E_RANGE;
+    return reply->integer == -5 ? STRATA_E_TYPE : STRATA_E_UNKNOWN_OUTCOME;
 }
 
 /* The deadlines as the script takes them: the least as text, then each in 8 bytes. */

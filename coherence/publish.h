@@ -29,12 +29,15 @@ typedef struct sx_publish_scripts {
     sx_redis_script claim;   /* the right to refresh a value that stays where it is meanwhile */
     sx_redis_script refill;  /* store a refresh in the place of the version it refreshes */
     sx_redis_script write_if; /* set, if what is there allows it */
-    sx_redis_script *all[17];
+    sx_redis_script look;    /* what a reader of a value would learn but its bytes; may extend its life */
+    sx_redis_script count;   /* add to a number */
+    sx_redis_script *all[19];
 } sx_publish_scripts;
 void sx_publish_scripts_init(sx_publish_scripts *scripts);
 
-/* What a key is: a value of a namespace, the lease of who refreshes that, or the marker of a tag, whose bytes are the key. */
-typedef enum sx_publish_what { SX_PUBLISH_VALUE, SX_PUBLISH_REFRESH, SX_PUBLISH_TAG } sx_publish_what;
+/* What a key is: a value of a namespace, the lease of who refreshes that, the marker of a tag, whose bytes are the key,
+   or a number that is counted. */
+typedef enum sx_publish_what { SX_PUBLISH_VALUE, SX_PUBLISH_REFRESH, SX_PUBLISH_TAG, SX_PUBLISH_COUNT } sx_publish_what;
 
 /* Where a key lives; strings are the caller's. */
 typedef struct sx_publish_key {
@@ -83,6 +86,18 @@ void sx_publish_encode_write(const sx_publish *publish, const sx_publish_write *
 void sx_publish_encode_write_if(const sx_publish *publish, const sx_publish_write *write, sx_command *command);
 /* Whether the reply says that the condition does not hold: then the version of what is there, zeros where nothing is. */
 bool sx_publish_decode_conflict(const sx_resp *reply, uint64_t *n, uint64_t *id);
+/* What is known of a value, in SX_PUBLISH_LOOK_MAX bytes at most: as it is stored, up to its tags or beyond. With ttl_ms (0: no
+   end; negative: only looks) its life ends no sooner than that from now on. deadline_ms as in a write. */
+#define SX_PUBLISH_LOOK_MAX 5120
+void sx_publish_encode_look(const sx_publish *publish, const sx_publish_key *key, int64_t deadline_ms, int64_t ttl_ms,
+                            sx_command *command);
+/* False: malformed. *bytes NULL where no value is there, or none that a reader would be given, had it no tags. */
+bool sx_publish_decode_look(const sx_resp *reply, const char **bytes, size_t *size);
+/* Adds to a number, of key->what SX_PUBLISH_COUNT; ttl_ms (0: none) is its life where it has no end. deadline_ms as in a write. */
+void sx_publish_encode_count(const sx_publish *publish, const sx_publish_key *key, int64_t deadline_ms, int64_t change,
+                             int64_t ttl_ms, sx_command *command);
+/* STRATA_OK; STRATA_E_TIMEOUT, STRATA_E_RANGE or STRATA_E_TYPE: nothing was done; STRATA_E_UNKNOWN_OUTCOME: makes no sense. */
+int32_t sx_publish_decode_count(const sx_resp *reply, int64_t *out);
 /* Several writes of one partition and namespace, none of a tag, none that carries, none with not_before_ms, no two of one
    key: they share one n and one message. */
 void sx_publish_encode_writes(const sx_publish *publish, const sx_publish_write *writes, uint32_t count,

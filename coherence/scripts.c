@@ -69,6 +69,19 @@
     "return n\n"
 static const char write_text[] = LUA_TIME LUA_WRITE_DUE LUA_WRITE;
 
+/* The number at at in v, in two halves of 32 bits; at is moved on. */
+#define LUA_UINT                                                                                                  \
+    "local function uint()\n"                                                                                     \
+    "  local b, hi, lo = string.byte(v, at) or 0, 0, nil\n"                                                       \
+    "  at = at + 1\n"                                                                                             \
+    "  if b < 128 then return 0, b end\n"                                                                         \
+    "  if b == 204 then lo, at = struct.unpack('>I1', v, at)\n"                                                   \
+    "  elseif b == 205 then lo, at = struct.unpack('>I2', v, at)\n"                                               \
+    "  elseif b == 206 then lo, at = struct.unpack('>I4', v, at)\n"                                               \
+    "  else hi, lo, at = struct.unpack('>I4I4', v, at) end\n"                                                     \
+    "  return hi, lo\n"                                                                                           \
+    "end\n"
+
 /* KEYS and ARGV[1] to [9] as in write, with a value, [9] "v" or "".  ARGV[10] the condition, [11] its number, [12] namespace's
    field. A set that happens only if what is there allows it: "=" it has the version [11], n and id as they stand in a value;
    ">" its app_version is less than the 8 bytes [11]; "0" nothing is there that a reader would be given, had it no tags. What
@@ -77,16 +90,7 @@ static const char write_text[] = LUA_TIME LUA_WRITE_DUE LUA_WRITE;
 static const char write_if_text[] =
     LUA_TIME LUA_WRITE_DUE
     "local v, at = redis.call('GETRANGE', KEYS[1], 0, 67), 30\n"
-    "local function uint()\n"
-    "  local b, hi, lo = string.byte(v, at) or 0, 0, nil\n"
-    "  at = at + 1\n"
-    "  if b < 128 then return 0, b end\n"
-    "  if b == 204 then lo, at = struct.unpack('>I1', v, at)\n"
-    "  elseif b == 205 then lo, at = struct.unpack('>I2', v, at)\n"
-    "  elseif b == 206 then lo, at = struct.unpack('>I4', v, at)\n"
-    "  else hi, lo, at = struct.unpack('>I4I4', v, at) end\n"
-    "  return hi, lo\n"
-    "end\n"
+    LUA_UINT
     "if #v < 33 or string.sub(v, 1, 2) ~= '\\155\\1' then v = false end\n"
     "if v then\n"
     "  local n = struct.unpack('>I8', v, 4)\n"
@@ -179,6 +183,64 @@ static const char replay_text[] =
     "end\n"
     "redis.call(ARGV[2], ARGV[3], ARGV[4] .. '\\207' .. struct.pack('>I8', n) .. ARGV[5])\n"
     "return {n, ms, stays and 1 or 0}\n";
+
+/* KEYS value, counter.  ARGV deadline_ms, namespace's field, the last byte looked at, [ttl_ms]. The beginning of a value that has not
+   ended and was not cleared, null where there is none: up to and with an empty list of tags, else up to that byte. With a ttl,
+   0 for no end, where the value would end before that: its time begins anew, with that ttl, its version and bytes as they are. */
+static const char look_text[] =
+    LUA_TIME
+    "local deadline = tonumber(ARGV[1])\n"
+    "if deadline > 0 and ms > deadline then return -1 end\n"
+    "local v, at = redis.call('GETRANGE', KEYS[1], 0, ARGV[3]), 30\n"
+    LUA_UINT
+    "if #v < 33 or string.sub(v, 1, 2) ~= '\\155\\1' then return false end\n"
+    "local c = redis.call('HMGET', KEYS[2], 'n', 'b', ARGV[2])\n"
+    "local floor = math.max(tonumber(c[2] or nil) or 0, tonumber(c[3] or nil) or 0)\n"
+    "if not c[1] or struct.unpack('>I8', v, 4) < floor then return false end\n"
+    "uint()\n"
+    "local from = at\n"
+    "local hi, lo = uint()\n"
+    "local to, ttl = at, hi * 4294967296 + lo\n"
+    "hi, lo = uint()\n"
+    "local stale = hi * 4294967296 + lo\n"
+    "local _, flags = uint()\n"
+    "local ends = struct.unpack('>I8', v, 13) + ttl\n"
+    "if ttl > 0 and ends <= ms then return false end\n"
+    "local new = tonumber(ARGV[4] or nil)\n"
+    "if new and ttl > 0 and flags % 64 < 32 and (new == 0 or ms + new > ends) then\n"
+    "  local f = '\\207' .. struct.pack('>I8', new)\n"
+    "  if new < 128 then f = string.char(new)\n"
+    "  elseif new < 65536 then f = '\\205' .. struct.pack('>I2', new)\n"
+    "  elseif new < 4294967296 then f = '\\206' .. struct.pack('>I4', new) end\n"
+    "  if new > 0 and #f == to - from then\n"
+    "    redis.call('SETRANGE', KEYS[1], from - 1, f)\n"
+    "    redis.call('SETRANGE', KEYS[1], 12, struct.pack('>I8', ms))\n"
+    "    redis.call('PEXPIRE', KEYS[1], new + stale)\n"
+    "  else\n"
+    "    local all = redis.call('GET', KEYS[1])\n"
+    "    all = string.sub(all, 1, 12) .. struct.pack('>I8', ms) .. string.sub(all, 21, from - 1) .. f .. string.sub(all, to)\n"
+    "    if new > 0 then redis.call('SET', KEYS[1], all, 'PX', new + stale) else redis.call('SET', KEYS[1], all) end\n"
+    "  end\n"
+    "  v, at = redis.call('GETRANGE', KEYS[1], 0, ARGV[3]), at + #f - (to - from)\n"
+    "end\n"
+    "if string.byte(v, at) == 192 then v = string.sub(v, 1, at) end\n"
+    "return v\n";
+
+/* KEYS number.  ARGV deadline_ms, change, ttl_ms. Adds to the field n, and gives the key that time to live where it has none
+   (0: never). Answers the number as digits, which no double rounds; -4 where it would be beyond 64 bits, -5 where something
+   else stands there: then nothing has changed. */
+static const char count_text[] =
+    LUA_TIME
+    "local deadline = tonumber(ARGV[1])\n"
+    "if deadline > 0 and ms > deadline then return -1 end\n"
+    "local r = redis.pcall('HINCRBY', KEYS[1], 'n', ARGV[2])\n"
+    "if type(r) == 'table' then\n"
+    "  if string.find(r.err, 'overflow', 1, true) then return -4 end\n"
+    "  if string.find(r.err, 'WRONGTYPE', 1, true) or string.find(r.err, 'not an integer', 1, true) then return -5 end\n"
+    "  return r\n"
+    "end\n"
+    "if ARGV[3] ~= '0' and redis.call('PTTL', KEYS[1]) < 0 then redis.call('PEXPIRE', KEYS[1], ARGV[3]) end\n"
+    "return redis.call('HGET', KEYS[1], 'n')\n";
 
 /* KEYS value.  ARGV lease, lease_ms. What SET NX GET PX does where the server has it. */
 static const char lease_text[] =
@@ -379,7 +441,7 @@ void sx_publish_scripts_init(sx_publish_scripts *scripts) {
         .beat = {.text = beat_text},       .probe = {.text = probe_text}, .replay = {.text = replay_text},
         .over = {.text = over_text},       .mark = {.text = mark_text},   .clear = {.text = clear_text},
         .writes = {.text = writes_text},   .claim = {.text = claim_text}, .refill = {.text = refill_text},
-        .write_if = {.text = write_if_text},
+        .write_if = {.text = write_if_text}, .look = {.text = look_text}, .count = {.text = count_text},
     };
     static const char from_clock[] = "  n = us\n", last_message[] = "redis.call(ARGV[4], ARGV[5], ARGV[6] .. ",
                       message_of_all[] = "redis.call(ARGV[1], ARGV[2], '\\150",
@@ -401,7 +463,7 @@ void sx_publish_scripts_init(sx_publish_scripts *scripts) {
     sx_redis_script *all[] = {&scripts->write, &scripts->lease,   &scripts->fill, &scripts->abandon,
                               &scripts->await, &scripts->counter, &scripts->beat, &scripts->probe, &scripts->replay,
                               &scripts->over,  &scripts->mark,    &scripts->clear, &scripts->writes, &scripts->claim,
-                              &scripts->refill, &scripts->write_if, NULL};
+                              &scripts->refill, &scripts->write_if, &scripts->look, &scripts->count, NULL};
     _Static_assert(sizeof all == sizeof scripts->all, "one place for each script and the end");
     memcpy(scripts->all, all, sizeof all);
 }

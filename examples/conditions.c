@@ -36,11 +36,23 @@ static int32_t update(strata_session *session, strata_namespace *rows, const cha
     return status == STRATA_CONFLICT ? STRATA_OK : status;
 }
 
+/* At most so many in a minute, by all processes together. */
+static int32_t allow(strata_session *session, strata_namespace *limits, const char *who, int64_t most, int *allowed) {
+    strata_op_options minute = {.struct_size = sizeof minute, .ttl_ms = 60 * 1000};
+    int64_t count = 0;
+    int32_t status = strata_incr_wait(session, limits, text(who), 1, &minute, &count);
+    *allowed = status == STRATA_OK && count <= most;
+    return status;
+}
+
 static int32_t run(strata_session *session, strata_namespace *ns) {
     int32_t status = append(session, ns, "list", "one");
     if (status == STRATA_OK) status = append(session, ns, "list", "two");
     if (status == STRATA_OK) status = update(session, ns, "row", "second", 2);
     if (status == STRATA_OK) status = update(session, ns, "row", "first", 1);
+    int allowed = 0;
+    if (status == STRATA_OK) status = allow(session, ns, "alice", 100, &allowed);
+    if (status == STRATA_OK) printf("alice %s\n", allowed ? "may" : "has to wait");
     return status;
 }
 

@@ -101,15 +101,28 @@ static bool read_tags(sx_msgpack_reader *reader, sx_envelope *out) {
     return reader->ok;
 }
 
+/* From the front up to the tags. */
+static bool read_head(const void *bytes, size_t size, sx_msgpack_reader *reader, sx_envelope *out) {
+    *reader = sx_msgpack_reader_over((const uint8_t *)bytes + SX_ENVELOPE_FRONT_BYTES, size - SX_ENVELOPE_FRONT_BYTES);
+    out->app_version = sx_msgpack_read_uint(reader);
+    bool ok = read_ms(reader, &out->ttl_ms) && read_ms(reader, &out->stale_ms);
+    out->flags = sx_msgpack_read_uint(reader);
+    return ok && (out->flags & ~(uint64_t)SX_ENVELOPE_FLAGS) == 0 && read_tags(reader, out);
+}
+
+sx_envelope_kind sx_envelope_decode_head(const void *bytes, size_t size, sx_envelope *out) {
+    sx_msgpack_reader reader;
+    sx_envelope_kind kind = sx_envelope_decode_front(bytes, size, out);
+    if (kind != SX_ENVELOPE_VALUE || (read_head(bytes, size, &reader, out) && reader.ok)) return kind;
+    memset(out, 0, sizeof *out);
+    return SX_ENVELOPE_CORRUPT;
+}
+
 sx_envelope_kind sx_envelope_decode(const void *bytes, size_t size, sx_envelope *out) {
+    sx_msgpack_reader reader;
     sx_envelope_kind kind = sx_envelope_decode_front(bytes, size, out);
     if (kind != SX_ENVELOPE_VALUE) return kind;
-    sx_msgpack_reader reader = sx_msgpack_reader_over((const uint8_t *)bytes + SX_ENVELOPE_FRONT_BYTES,
-                                                      size - SX_ENVELOPE_FRONT_BYTES);
-    out->app_version = sx_msgpack_read_uint(&reader);
-    bool ok = read_ms(&reader, &out->ttl_ms) && read_ms(&reader, &out->stale_ms);
-    out->flags = sx_msgpack_read_uint(&reader);
-    ok = ok && (out->flags & ~(uint64_t)SX_ENVELOPE_FLAGS) == 0 && read_tags(&reader, out);
+    bool ok = read_head(bytes, size, &reader, out);
     if (ok && !sx_msgpack_read_nil(&reader)) out->etag = sx_msgpack_read_bytes(&reader, &out->etag_size);
     if (ok) out->payload = sx_msgpack_read_bytes(&reader, &out->payload_size);
     if (ok && reader.ok && reader.at == reader.end) return SX_ENVELOPE_VALUE;

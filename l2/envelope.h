@@ -50,6 +50,8 @@ void sx_envelope_encode_lease(sx_buf *buf, uint64_t token);
 typedef enum sx_envelope_kind { SX_ENVELOPE_VALUE, SX_ENVELOPE_LEASE, SX_ENVELOPE_CORRUPT } sx_envelope_kind;
 /* Reads what Redis stored, in place. For a lease only id (its token) is set. */
 sx_envelope_kind sx_envelope_decode(const void *bytes, size_t size, sx_envelope *out);
+/* Reads a value's beginning, with its tags or beyond: all but etag and payload. */
+sx_envelope_kind sx_envelope_decode_head(const void *bytes, size_t size, sx_envelope *out);
 /* Reads a front of SX_ENVELOPE_FRONT_BYTES: n, written_ms and id only. */
 sx_envelope_kind sx_envelope_decode_front(const void *bytes, size_t size, sx_envelope *out);
 

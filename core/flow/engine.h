@@ -227,7 +227,7 @@ typedef struct sx_letter {
     sx_mail_kind kind;
 } sx_letter;
 
-typedef enum sx_op_kind { SX_OP_GET, SX_OP_LOAD, SX_OP_SET, SX_OP_INVALIDATE } sx_op_kind;
+typedef enum sx_op_kind { SX_OP_GET, SX_OP_LOAD, SX_OP_SET, SX_OP_INVALIDATE, SX_OP_ERRAND } sx_op_kind;
 
 /* One operation that was not answered at once: from the starting call to its completion. */
 typedef struct sx_op {
@@ -256,6 +256,7 @@ typedef struct sx_op {
     struct sx_op *wait_next, *wait_previous;
     sx_flight *flight; /* the flight it waits on, or NULL */
     struct sx_write *write; /* the write it waits on, or NULL */
+    struct sx_errand *errand; /* the errand it waits on, or NULL */
     struct sx_sweep *sweep; /* the pattern it waits on, or NULL */
     struct sx_renewal *renewal; /* the renewal of markers or floors it waits on, or NULL */
     int64_t soft_ns; /* when it would rather have a value past its end; INT64_MAX never */

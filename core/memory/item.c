@@ -118,6 +118,29 @@ bool sx_item_is_idle(const sx_item *item, int64_t now_ns) {
     return aging != NULL && aging->idle_ns != 0 && now_ns < aging->gone_ns && now_ns >= sx_item_gone_ns(item);
 }
 
+sx_item *sx_item_copy(const sx_item *item) {
+    const sx_item_tagging *tagging = sx_item_tagging_of(item);
+    sx_item_facts facts = {.n = item->n,
+                           .id = item->id,
+                           .app_version = sx_item_app_version(item),
+                           .written_ms = item->written_ms,
+                           .expires_ns = sx_item_expires_ns(item),
+                           /* relaxed: whoever restamps it meanwhile proves that one, not this */
+                           .generation = (uint64_t)atomic_load_explicit(&item->generation, memory_order_relaxed),
+                           .ns = item->ns,
+                           .partition = item->partition,
+                           .tags = tagging == NULL ? NULL : tagging->bytes,
+                           .tags_size = tagging == NULL ? 0 : tagging->size,
+                           .nothing = item->flags & SX_ITEM_NOTHING,
+                           .aged = (item->flags & SX_ITEM_AGING) != 0};
+    sx_item *copy = sx_item_create(item->heap, sx_item_key(item), item->key_size, sx_item_value(item), item->value_size, &facts);
+    if (copy != NULL && tagging != NULL) /* relaxed: as above */
+        atomic_store_explicit(&sx_item_tagging_of(copy)->epoch,
+                              atomic_load_explicit(&tagging->epoch, memory_order_relaxed), /* relaxed: as above */
+                              memory_order_relaxed);
+    return copy;
+}
+
 size_t sx_item_size(const sx_item *item) {
     const sx_item_tagging *tagging = sx_item_tagging_of(item);
     return size_of(item->key_size, item->value_size, item->flags, tagging == NULL ? 0 : tagging->size);

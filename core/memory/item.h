@@ -80,6 +80,8 @@ typedef struct sx_item_aging {
    shares the item). NULL when out of memory. */
 sx_item *sx_item_create(sx_heap *heap, const void *key, size_t key_size, const void *value, size_t value_size,
                         const sx_item_facts *facts);
+/* The same once more, with times of its own to be set; proven as far as that one is. NULL when out of memory. */
+sx_item *sx_item_copy(const sx_item *item);
 static inline uint8_t *sx_item_key(const sx_item *item) {
     return (uint8_t *)(uintptr_t)(item + 1);
 }

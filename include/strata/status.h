@@ -49,7 +49,8 @@ extern "C" {
     X(E_PROTOCOL, -23, "L2 answered something that is not valid in its protocol")                              \
     X(E_VERSION, -24, "the server is too old for what is needed")                                              \
     X(E_TTL, -25, "a value without an end of life, which its namespace's policy does not allow")               \
-    X(E_FOREIGN, -26, "a foreign namespace's values are raw: that is not possible with them")
+    X(E_FOREIGN, -26, "a foreign namespace's values are raw: that is not possible with them")                  \
+    X(E_RANGE, -27, "the number would be beyond what 64 bits hold")
 
 enum {
 #define STRATA_STATUS_ENUM_(name, number, text) STRATA_##name = number,

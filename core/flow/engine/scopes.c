@@ -119,7 +119,7 @@ static void read_latency_locked(const strata_namespace *ns, strata_latency laten
 }
 
 void sx_stats_note_op_on_loop(const sx_op *op) {
-    if (op->ns == NULL || op->refresh || op->session->apart || op->status == STRATA_E_CANCELLED || op->status == STRATA_E_CLOSED) return;
+    if (op->ns == NULL || op->kind == SX_OP_ERRAND || op->refresh || op->session->apart || op->status == STRATA_E_CANCELLED || op->status == STRATA_E_CLOSED) return;
     strata_latency latency = STRATA_LATENCY_SET;
     if (op->kind == SX_OP_GET || op->kind == SX_OP_LOAD)
         latency = op->source == STRATA_FROM_LOADER || op->status == STRATA_E_LOAD_FAILED ? STRATA_LATENCY_LOAD : STRATA_LATENCY_L2;

@@ -8,7 +8,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include "core/flow/engine.h"
+#include "core/flow/errand.h"
 
 #define LOAD_DEPTH_MAX 16
 /* A session that runs none of its loads, as it neither dispatches nor waits, begins no more refreshes beyond so many. */
@@ -93,13 +93,14 @@ static void cancel_outstanding(strata_session *session) {
     for (sx_op *op = session->outstanding, *next; op != NULL; op = next) {
         next = op->out_next;
         sx_flights_lock(engine->flights, op->stripe);
-        bool linked = op->flight != NULL || op->write != NULL || op->renewal != NULL;
+        bool linked = op->flight != NULL || op->write != NULL || op->renewal != NULL || op->errand != NULL;
         if (op->flight != NULL) sx_flight_leave_locked(op);
         if (op->write != NULL) { /* an op that is on its way already isn't ours to touch */
             op->write->op = NULL;
             op->write = NULL;
         }
         if (op->renewal != NULL) sx_renewal_forget_locked(op);
+        if (op->errand != NULL) sx_errand_forget_locked(op);
         if (op->sweep != NULL) linked = sx_sweep_forget_locked(op);
         sx_flights_unlock(engine->flights, op->stripe);
         if (linked) sx_op_complete(op, STRATA_E_CANCELLED, STRATA_FROM_NONE, NULL);
@@ -182,7 +183,7 @@ sx_op *sx_session_op(strata_session *session, sx_op_kind kind, const strata_op_o
         if (options->deadline_ms != 0) deadline_ms = options->deadline_ms;
         op->ttl_ms = options->ttl_ms;
     }
-    if (options != NULL && options->tag_count != 0 && kind != SX_OP_GET && kind != SX_OP_INVALIDATE && !take_tags(op, options)) {
+    if (options != NULL && options->tag_count != 0 && kind != SX_OP_GET && kind != SX_OP_INVALIDATE && kind != SX_OP_ERRAND && !take_tags(op, options)) {
         sx_release(&engine->alloc, op, sizeof *op);
         return NULL;
     }

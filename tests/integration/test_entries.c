@@ -1,0 +1,368 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Looking at entries, having them live longer, and counting, by two processes' worth of engines at one cluster. */
+// ctest: timeout=120
+#include <inttypes.h>
+#include <pthread.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "core/key/key.h"
+#include "tests/support/cluster.h"
+#include "tests/support/engine.h"
+
+typedef struct side {
+    strata *engine;
+    strata_namespace *ns;
+    strata_session *session;
+} side;
+
+static sx_cluster *cluster;
+
+static int setup(void **state) {
+    (void)state;
+    cluster = test_cluster_start(&(sx_cluster_options){.primaries = 3, .node_timeout_ms = 20000});
+    return 0;
+}
+
+static int teardown(void **state) {
+    (void)state;
+    sx_cluster_stop(cluster);
+    return 0;
+}
+
+static side open_side(const char *ns) {
+    side s;
+    s.engine = test_engine_open(TEST_OPTIONS("l2.nodes", sx_cluster_seeds(cluster), "l2.open_wait", "10s", "flow.ttl_jitter", "0"), NULL);
+    s.ns = test_engine_ns(s.engine, ns);
+    s.session = test_engine_session(s.engine);
+    assert_true(test_metric_wait(s.engine, "coherence.partitions_trusted", 256, 10000));
+    return s;
+}
+
+static void close_side(side *s) {
+    strata_session_close(s->session);
+    strata_close(s->engine, 2000);
+}
+
+static strata_op_options ttl_of(int64_t ttl_ms) {
+    return (strata_op_options){.struct_size = sizeof(strata_op_options), .ttl_ms = ttl_ms};
+}
+
+static void set_for(side *s, const char *key, const char *value, int64_t ttl_ms) {
+    strata_op_options options = ttl_of(ttl_ms);
+    assert_int_equal(strata_set_wait(s->session, s->ns, test_bytes(key), test_bytes(value), &options, NULL), STRATA_OK);
+}
+
+static int32_t exists(side *s, const char *key, strata_result *out) {
+    return strata_exists_wait(s->session, s->ns, test_bytes(key), NULL, out);
+}
+
+static int32_t touch(side *s, const char *key, int64_t ttl_ms, strata_result *out) {
+    strata_op_options options = ttl_of(ttl_ms);
+    return strata_touch_wait(s->session, s->ns, test_bytes(key), &options, out);
+}
+
+static void what_a_reader_would_find_exists(void **state) {
+    (void)state;
+    side a = open_side("exists"), b = open_side("exists");
+    strata_result result, got;
+    int64_t ttl_ms = 7;
+    assert_int_equal(exists(&a, "k", &result), STRATA_MISS);
+    assert_int_equal(strata_get_ttl_wait(a.session, a.ns, test_bytes("k"), NULL, &ttl_ms), STRATA_MISS);
+    assert_int_equal(ttl_ms, 7);
+    set_for(&a, "k", "value", 60000);
+    int64_t looks = test_metric(a.engine, "flow.looks");
+    assert_int_equal(exists(&a, "k", &result), STRATA_OK);
+    assert_int_equal(test_metric(a.engine, "flow.looks"), looks); /* L1 knows */
+    assert_int_equal(exists(&b, "k", &got), STRATA_OK);
+    assert_int_equal(test_metric(b.engine, "flow.looks"), 1);
+    assert_int_equal(got.version_n, result.version_n);
+    assert_int_equal(got.version_id, result.version_id);
+    assert_int_equal(got.value.size, 0);
+    assert_in_range(got.ttl_ms, 50000, 60000);
+    assert_in_range(got.age_ms, 0, 10000);
+    assert_null(test_peek(b.session, b.ns, "k")); /* nothing was brought */
+    assert_int_equal(strata_get_ttl_wait(b.session, b.ns, test_bytes("k"), NULL, &ttl_ms), STRATA_OK);
+    assert_in_range(ttl_ms, 50000, 60000);
+    assert_int_equal(strata_invalidate_wait(a.session, a.ns, test_bytes("k"), NULL), STRATA_OK);
+    assert_int_equal(exists(&b, "k", &result), STRATA_MISS);
+    set_for(&a, "brief", "value", 100);
+    assert_int_equal(exists(&b, "brief", &result), STRATA_OK);
+    test_sleep_ms(150);
+    assert_int_equal(exists(&b, "brief", &result), STRATA_MISS);
+    set_for(&a, "cleared", "value", 60000);
+    assert_int_equal(strata_clear_wait(a.session, a.ns, NULL), STRATA_OK);
+    assert_int_equal(exists(&b, "cleared", &result), STRATA_MISS);
+    assert_int_equal(touch(&b, "cleared", 60000, &result), STRATA_MISS);
+    close_side(&a);
+    close_side(&b);
+}
+
+static void what_its_tags_make_invalid_does_not(void **state) {
+    (void)state;
+    side a = open_side("tags"), b = open_side("tags");
+    strata_bytes tags[] = {test_bytes("one"), test_bytes("two")};
+    strata_op_options options = {.struct_size = sizeof options, .tags = tags, .tag_count = 2, .ttl_ms = 60000};
+    strata_result result;
+    assert_int_equal(strata_set_wait(a.session, a.ns, test_bytes("k"), test_bytes("v"), &options, NULL), STRATA_OK);
+    assert_int_equal(exists(&b, "k", &result), STRATA_OK);
+    assert_int_equal(touch(&b, "k", 120000, &result), STRATA_OK);
+    assert_string_equal(test_get(b.session, b.ns, "k"), "v");
+    assert_int_equal(strata_invalidate_tags_wait(a.session, tags + 1, 1, NULL), STRATA_OK);
+    for (int i = 0; i < 100 && exists(&b, "k", &result) == STRATA_OK; i++) test_sleep_ms(10);
+    assert_int_equal(exists(&b, "k", &result), STRATA_MISS);
+    assert_int_equal(touch(&a, "k", 600000, &result), STRATA_MISS);
+    assert_null(test_get(a.session, a.ns, "k"));
+    close_side(&a);
+    close_side(&b);
+}
+
+static void a_touch_extends_and_moves_nothing(void **state) {
+    (void)state;
+    side a = open_side("touch"), b = open_side("touch");
+    strata_result result, before;
+    char large[5000];
+    memset(large, 'x', sizeof large);
+    /* By numbers of each width, to each. */
+    static const int64_t ttls[] = {400, 70000, 5000000000, 90000, 600};
+    for (size_t from = 0; from < 4; from++) {
+        strata_op_options options = ttl_of(ttls[from]);
+        assert_int_equal(strata_set_wait(a.session, a.ns, test_bytes("k"), (strata_bytes){large, sizeof large}, &options, &before), STRATA_OK);
+        for (size_t to = 0; to < 5; to++) {
+            int64_t longest = ttls[from];
+            assert_int_equal(touch(&b, "k", ttls[to], &result), STRATA_OK);
+            for (size_t i = 0; i <= to; i++) longest = ttls[i] > longest ? ttls[i] : longest;
+            assert_in_range(result.ttl_ms, longest - 350, longest);
+            assert_int_equal(result.version_n, before.version_n);
+            assert_int_equal(result.version_id, before.version_id);
+        }
+        strata_result got;
+        assert_int_equal(strata_get_wait(b.session, b.ns, test_bytes("k"), NULL, &got), STRATA_OK);
+        assert_int_equal(got.value.size, sizeof large);
+        assert_memory_equal(got.value.data, large, sizeof large);
+        strata_result_release(b.session, &got);
+        assert_int_equal(strata_invalidate_wait(b.session, b.ns, test_bytes("k"), NULL), STRATA_OK);
+    }
+    assert_int_equal(touch(&a, "nothing", 1000, &result), STRATA_MISS);
+    close_side(&a);
+    close_side(&b);
+}
+
+static void what_is_touched_lives(void **state) {
+    (void)state;
+    side a = open_side("lives"), b = open_side("lives");
+    strata_result result;
+    set_for(&a, "k", "v", 400);
+    assert_string_equal(test_get(b.session, b.ns, "k"), "v");
+    assert_int_equal(touch(&a, "k", 60000, &result), STRATA_OK);
+    strata_result peeked;
+    assert_int_equal(strata_peek(a.session, a.ns, test_bytes("k"), &peeked), STRATA_OK);
+    assert_in_range(peeked.ttl_ms, 50000, 60000);
+    assert_int_equal(peeked.version_id, result.version_id);
+    strata_result_release(a.session, &peeked);
+    test_sleep_ms(450);
+    assert_string_equal(test_peek(a.session, a.ns, "k"), "v");
+    assert_null(test_peek(b.session, b.ns, "k")); /* its copy kept its time */
+    assert_string_equal(test_get(b.session, b.ns, "k"), "v");
+    /* Past its end it is not brought back. */
+    set_for(&a, "old", "v", 100);
+    test_sleep_ms(150);
+    assert_int_equal(touch(&a, "old", 60000, &result), STRATA_MISS);
+    /* Without end, where the namespace allows it, and never shortened from there. */
+    assert_int_equal(touch(&a, "k", STRATA_EXPIRES_NEVER, &result), STRATA_E_TTL);
+    strata_namespace_policy policy = {.struct_size = sizeof policy, .flags = STRATA_POLICY_ENDLESS};
+    assert_int_equal(strata_namespace_policy_set(a.ns, &policy, NULL), STRATA_OK);
+    assert_int_equal(touch(&a, "k", STRATA_EXPIRES_NEVER, &result), STRATA_OK);
+    assert_int_equal(result.ttl_ms, STRATA_EXPIRES_NEVER);
+    assert_int_equal(touch(&a, "k", 1000, &result), STRATA_OK);
+    assert_int_equal(result.ttl_ms, STRATA_EXPIRES_NEVER);
+    /* Nobody was told: it is no write. */
+    assert_int_equal(test_metric(a.engine, "flow.sets"), 2);
+    close_side(&a);
+    close_side(&b);
+}
+
+#define THREADS 4
+#define STEPS   100
+
+static void *count_up(void *argument) {
+    side *s = argument;
+    strata_session *session = test_engine_session(s->engine);
+    for (int i = 0; i < STEPS; i++) {
+        if (strata_incr_wait(session, s->ns, test_bytes("sum"), i % 2 == 0 ? 3 : -1, NULL, NULL) != STRATA_OK) abort();
+    }
+    strata_session_close(session);
+    return NULL;
+}
+
+static int32_t incr(side *s, const char *key, int64_t change, int64_t *out) {
+    return strata_incr_wait(s->session, s->ns, test_bytes(key), change, NULL, out);
+}
+
+static void numbers_are_counted_by_all(void **state) {
+    (void)state;
+    side sides[2] = {open_side("count"), open_side("count")};
+    pthread_t threads[THREADS];
+    int64_t sum = 0;
+    for (int i = 0; i < THREADS; i++) assert_int_equal(pthread_create(&threads[i], NULL, count_up, &sides[i % 2]), 0);
+    for (int i = 0; i < THREADS; i++) pthread_join(threads[i], NULL);
+    assert_int_equal(incr(&sides[0], "sum", 0, &sum), STRATA_OK);
+    assert_int_equal(sum, THREADS * STEPS);
+    /* A value of the same key is another thing, and so is an invalidation. */
+    assert_int_equal(test_set(sides[0].session, sides[0].ns, "sum", "v"), STRATA_OK);
+    assert_int_equal(strata_invalidate_wait(sides[0].session, sides[0].ns, test_bytes("sum"), NULL), STRATA_OK);
+    assert_int_equal(incr(&sides[1], "sum", 1, &sum), STRATA_OK);
+    assert_int_equal(sum, THREADS * STEPS + 1);
+    for (int i = 0; i < 2; i++) close_side(&sides[i]);
+}
+
+static void numbers_have_64_bits(void **state) {
+    (void)state;
+    side a = open_side("wide");
+    int64_t number = 0;
+    assert_int_equal(incr(&a, "n", (INT64_C(1) << 53) + 1, &number), STRATA_OK);
+    assert_int_equal(incr(&a, "n", 2, &number), STRATA_OK);
+    assert_true(number == (INT64_C(1) << 53) + 3);
+    assert_int_equal(incr(&a, "max", INT64_MAX, &number), STRATA_OK);
+    assert_true(number == INT64_MAX);
+    assert_int_equal(incr(&a, "max", 1, &number), STRATA_E_RANGE);
+    assert_int_equal(incr(&a, "max", 0, &number), STRATA_OK);
+    assert_true(number == INT64_MAX);
+    assert_int_equal(incr(&a, "min", INT64_MIN, &number), STRATA_OK);
+    assert_true(number == INT64_MIN);
+    assert_int_equal(incr(&a, "min", -1, &number), STRATA_E_RANGE);
+    assert_int_equal(incr(&a, "", 1, &number), STRATA_E_KEY_SIZE);
+    close_side(&a);
+}
+
+static char *say(const char *verb, const char *key, const char *rest) {
+    sx_key_tags *tags;
+    assert_int_equal(sx_key_tags_create(sx_alloc_default(), 256, &tags), STRATA_OK);
+    const struct sx_key_tag *tag = &tags->tags[sx_key_partition(key, strlen(key), 256)];
+    int owner = sx_cluster_owner(cluster, tag->slot);
+    assert_true(owner >= 0);
+    char *text = sx_cluster_command(cluster, (uint32_t)owner, "%s {%s}s1:=window:1:%s%s", verb, tag->text, key, rest);
+    sx_key_tags_destroy(tags);
+    return text;
+}
+
+static void a_number_has_a_window(void **state) {
+    (void)state;
+    side a = open_side("window");
+    int64_t number = 0;
+    strata_op_options options = ttl_of(300);
+    for (int i = 1; i <= 3; i++) {
+        assert_int_equal(strata_incr_wait(a.session, a.ns, test_bytes("n"), 1, &options, &number), STRATA_OK);
+        assert_int_equal(number, i);
+        test_sleep_ms(80);
+    }
+    test_sleep_ms(200); /* it counts from the first */
+    assert_int_equal(strata_incr_wait(a.session, a.ns, test_bytes("n"), 1, &options, &number), STRATA_OK);
+    assert_int_equal(number, 1);
+    options = ttl_of(STRATA_EXPIRES_NEVER);
+    assert_int_equal(strata_incr_wait(a.session, a.ns, test_bytes("n"), 1, &options, &number), STRATA_E_TTL);
+    /* What is not ours is left as it is. */
+    char *answer = say("SET", "foreign", " text");
+    assert_string_equal(answer, "OK");
+    free(answer);
+    assert_int_equal(incr(&a, "foreign", 1, &number), STRATA_E_TYPE);
+    answer = say("GET", "foreign", "");
+    assert_string_equal(answer, "text");
+    free(answer);
+    free(say("HSET", "word", " n word"));
+    assert_int_equal(incr(&a, "word", 1, &number), STRATA_E_TYPE);
+    close_side(&a);
+}
+
+typedef struct answer {
+    int count;
+    int32_t status;
+    int64_t number;
+} answer;
+
+static void told(void *user, const strata_result *result) {
+    answer *a = user;
+    a->count++;
+    a->status = result->status;
+    a->number = strata_result_count(result);
+}
+
+static void answers_may_come_later(void **state) {
+    (void)state;
+    side a = open_side("later");
+    strata_result result;
+    answer got = {0};
+    assert_int_equal(strata_incr(a.session, a.ns, test_bytes("n"), 5, NULL, told, &got), STRATA_PENDING);
+    while (got.count < 1) strata_session_wait(a.session, 100);
+    assert_int_equal(got.number, 5);
+    assert_int_equal(strata_incr(a.session, a.ns, test_bytes("n"), 5, NULL, NULL, NULL), STRATA_PENDING);
+    int64_t number = 0;
+    assert_int_equal(incr(&a, "n", 1, &number), STRATA_OK);
+    assert_int_equal(number, 11);
+    assert_int_equal(strata_exists(a.session, a.ns, test_bytes("k"), NULL, &result, told, &got), STRATA_PENDING);
+    while (got.count < 2) strata_session_wait(a.session, 100);
+    assert_int_equal(got.status, STRATA_MISS);
+    set_for(&a, "k", "v", 60000);
+    assert_int_equal(strata_exists(a.session, a.ns, test_bytes("k"), NULL, &result, told, &got), STRATA_OK);
+    assert_int_equal(strata_touch(a.session, a.ns, test_bytes("k"), NULL, &result, told, &got), STRATA_PENDING);
+    while (got.count < 3) strata_session_wait(a.session, 100);
+    assert_int_equal(got.status, STRATA_OK);
+    /* A session that closes is told so, and nothing is left behind. */
+    assert_int_equal(strata_incr(a.session, a.ns, test_bytes("n"), 1, NULL, told, &got), STRATA_PENDING);
+    assert_int_equal(strata_touch(a.session, a.ns, test_bytes("k"), NULL, &result, told, &got), STRATA_PENDING);
+    strata_session_close(a.session);
+    assert_int_equal(got.count, 5);
+    a.session = test_engine_session(a.engine);
+    close_side(&a);
+}
+
+static void keys_that_others_write_have_none_of_it(void **state) {
+    (void)state;
+    side a = open_side("own");
+    strata_result result;
+    int64_t number;
+    strata_error error;
+    strata_foreign_options options = {.struct_size = sizeof options, .prefix = test_bytes("entries:")};
+    assert_int_equal(strata_namespace_open_foreign(a.engine, "entries", &options, &a.ns, &error), STRATA_OK);
+    assert_int_equal(exists(&a, "k", &result), STRATA_E_FOREIGN);
+    assert_int_equal(touch(&a, "k", 1000, &result), STRATA_E_FOREIGN);
+    assert_int_equal(incr(&a, "k", 1, &number), STRATA_E_FOREIGN);
+    close_side(&a);
+}
+
+static void without_l2_l1_is_asked(void **state) {
+    (void)state;
+    strata *engine = test_engine_open(TEST_OPTIONS("l2.mode", "none", "flow.ttl_jitter", "0"), NULL);
+    side s = {engine, test_engine_ns(engine, "n"), test_engine_session(engine)};
+    strata_result result;
+    int64_t number;
+    assert_int_equal(exists(&s, "k", &result), STRATA_MISS);
+    set_for(&s, "k", "v", 5000);
+    assert_int_equal(exists(&s, "k", &result), STRATA_OK);
+    assert_int_equal(touch(&s, "k", 60000, &result), STRATA_OK);
+    assert_in_range(result.ttl_ms, 50000, 60000);
+    assert_int_equal(touch(&s, "k", 1000, &result), STRATA_OK);
+    assert_in_range(result.ttl_ms, 50000, 60000);
+    assert_string_equal(test_peek(s.session, s.ns, "k"), "v");
+    assert_int_equal(touch(&s, "none", 1000, &result), STRATA_MISS);
+    assert_int_equal(incr(&s, "n", 1, &number), STRATA_E_UNAVAILABLE);
+    close_side(&s);
+}
+
+int main(void) {
+    if (!sx_cluster_available()) return 77;
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(what_a_reader_would_find_exists), cmocka_unit_test(what_its_tags_make_invalid_does_not),
+        cmocka_unit_test(a_touch_extends_and_moves_nothing), cmocka_unit_test(what_is_touched_lives),
+        cmocka_unit_test(numbers_are_counted_by_all),      cmocka_unit_test(numbers_have_64_bits),
+        cmocka_unit_test(a_number_has_a_window),           cmocka_unit_test(answers_may_come_later),
+        cmocka_unit_test(keys_that_others_write_have_none_of_it), cmocka_unit_test(without_l2_l1_is_asked),
+    };
+    return cmocka_run_group_tests(tests, setup, teardown);
+}
