@@ -61,8 +61,54 @@ static void each_namespace_has_its_own(void **state) {
     sx_cluster_stop(cluster);
 }
 
+static void load(strata_load *load, void *user) {
+    ++*(int *)user;
+    strata_load_finish(load, STRATA_OK, test_bytes("loaded"), NULL);
+}
+
+/* Where values may be used past their end, how old they are must be known: of a server that nobody here has spoken to before, by its
+   first answer. Else each would count as over, and be loaded. */
+static void a_successors_clock_is_known_with_its_first_answer(void **state) {
+    (void)state;
+    enum { KEYS = 200 };
+    sx_cluster *cluster = test_cluster_start(&(sx_cluster_options){.primaries = 3, .replicas = 1});
+    strata *engine = test_engine_open(TEST_OPTIONS("l2.nodes", sx_cluster_seeds(cluster), "l2.open_wait", "5s", "l1.enabled", "false"),
+                                      NULL);
+    strata_session *session = test_engine_session(engine);
+    strata_namespace *ns = test_engine_ns(engine, "n");
+    strata_namespace_policy policy = {.struct_size = sizeof policy, .ttl_ms = 60000, .stale_if_failing_ms = 60000};
+    assert_int_equal(strata_namespace_policy_set(ns, &policy, NULL), STRATA_OK);
+    test_engine_await_trust(engine, 5000);
+    char key[16];
+    int loads = 0;
+    for (int i = 0; i < KEYS; i++) {
+        snprintf(key, sizeof key, "k%d", i);
+        assert_int_equal(test_set(session, ns, key, "v"), STRATA_OK);
+    }
+    free(sx_cluster_command(cluster, 3, "CLUSTER FAILOVER"));
+    for (bool master = false; !master; test_sleep_ms(5)) { /* ctest ends it otherwise */
+        char *role = sx_cluster_command(cluster, 3, "ROLE");
+        master = strncmp(role, "master", 6) == 0;
+        free(role);
+    }
+    for (int i = 0; i < KEYS; i++) { /* moved to it one by one */
+        strata_op_options options = {.struct_size = sizeof options, .deadline_ms = 3000};
+        strata_result result;
+        snprintf(key, sizeof key, "k%d", i);
+        assert_int_equal(strata_get_or_load_wait(session, ns, test_bytes(key), &options, load, &loads, &result), STRATA_OK);
+        assert_memory_equal(result.value.data, "v", 1);
+        assert_in_range(result.ttl_ms, 1, 60000);
+        strata_result_release(session, &result);
+    }
+    assert_int_equal(loads, 0);
+    strata_session_close(session);
+    strata_close(engine, 1000);
+    sx_cluster_stop(cluster);
+}
+
 int main(void) {
     if (!sx_cluster_available()) return 77;
-    const struct CMUnitTest tests[] = {cmocka_unit_test(each_namespace_has_its_own)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(each_namespace_has_its_own),
+                                       cmocka_unit_test(a_successors_clock_is_known_with_its_first_answer)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
