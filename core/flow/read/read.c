@@ -40,7 +40,8 @@ _Static_assert(STRATA_UNTRUSTED_REVALIDATE - 1 == SX_UNTRUSTED_REVALIDATE && STR
 static int64_t proven_of(const strata *engine, const sx_trust_word *word, const sx_item *item, int64_t now_ns) {
     /* relaxed: a bound that is shown and compared */
     int64_t proven_ns = atomic_load_explicit(&word->proven_ns, memory_order_relaxed), until_ns = INT64_MAX;
-    if (sx_item_tagging_of(item) == NULL || sx_marks_check_pinned(engine, item, now_ns, &until_ns) != SX_VALID) return proven_ns;
+    if (sx_item_tagging_of(item) == NULL) return proven_ns;
+    if (sx_marks_check_pinned(engine, item, now_ns, &until_ns) != SX_VALID) return INT64_MIN; /* since a moment */
     until_ns -= sx_trust_max_staleness_ns(engine->trust); /* the lease ends delta after its heartbeat was sent */
     return until_ns < proven_ns ? until_ns : proven_ns;
 }
