@@ -122,16 +122,22 @@ static void a_pattern_and_an_engine(void **state) {
 static void what_is_no_struct(void **state) {
     fixture *f = *state;
     static const uint32_t sizes[] = {0, 3, 1 << 20};
+    const strata_bytes key = test_bytes("k");
+    strata_result result;
+    void *cut_short = cut(&(strata_op_options){.flags = 0}, 4);
+    memcpy(cut_short, &(uint32_t){3}, 4);
     strata_op_options options = {.struct_size = 0};
     strata_namespace_policy policy = {.struct_size = 0};
     for (int i = 0; i < 3; i++) {
         options.struct_size = policy.struct_size = sizes[i];
         assert_int_equal(strata_set_wait(f->session, f->ns, test_bytes("k"), test_bytes("v"), &options, NULL), STRATA_E_INVALID);
         assert_int_equal(strata_clear_wait(f->session, f->ns, &options), STRATA_E_INVALID);
+        assert_int_equal(strata_mget_wait(f->session, f->ns, &key, 1, cut_short, &result), STRATA_E_INVALID);
         assert_int_equal(strata_set_if_newer_wait(f->session, f->ns, test_bytes("k"), test_bytes("v"), &options, NULL), STRATA_E_INVALID);
         assert_int_equal(strata_namespace_policy_set(f->ns, &policy, NULL), STRATA_E_INVALID);
         assert_int_equal(strata_namespace_policy_get(f->ns, &policy), STRATA_E_INVALID);
     }
+    free(cut_short);
 }
 
 int main(void) {

@@ -20,9 +20,11 @@ typedef struct batch_call {
     void *loader_user;
 } batch_call;
 
+static uint32_t flags_of(const batch_call *call) { return call->options == NULL ? 0 : call->options->flags; }
+
 static int32_t check(const batch_call *call) {
     if (call->keys == NULL || call->count == 0 || call->count > SX_BATCH_MAX) return STRATA_E_INVALID;
-    if (call->options != NULL && (call->options->flags & STRATA_ON_LOOP) != 0) return STRATA_E_INVALID;
+    if (sx_options_check(call->options) != STRATA_OK || (flags_of(call) & STRATA_ON_LOOP) != 0) return STRATA_E_INVALID;
     for (size_t i = 0; i < call->count; i++) {
         int32_t status = sx_read_check(call->session, call->ns, call->keys[i], call->options);
         if (status != STRATA_OK) return status;
@@ -34,8 +36,6 @@ static int32_t check(const batch_call *call) {
 }
 
 static bool reads(const batch_call *call) { return call->kind == BATCH_GET || call->kind == BATCH_LOAD; }
-
-static uint32_t flags_of(const batch_call *call) { return call->options == NULL ? 0 : call->options->flags; }
 
 static size_t batch_size(size_t count) { return sizeof(sx_batch) + count * sizeof(strata_result); }
 
