@@ -102,9 +102,7 @@ static void round_off(sx_loop *loop) {
     run_ends(loop);
 }
 
-void sx_loop_catch_up(sx_loop *loop) {
-    assert(sx_loop_is_current(loop));
-    loop->recent_ns = sx_loop_now_ns(loop);
+static void catch_up(sx_loop *loop) {
     if (loop->recent_ns - loop->rounded_ns >= LATE_NS) round_off(loop);
 }
 
@@ -115,7 +113,9 @@ static void run_mail(sx_loop *loop) {
         mail = mail->next;                       /* the task may free itself */
         loop->ran = true;
         task->run_on_loop(task);
-        if (++count % TASKS_A_LOOK == 0) sx_loop_catch_up(loop);
+        if (++count % TASKS_A_LOOK != 0) continue;
+        loop->recent_ns = sx_loop_now_ns(loop);
+        catch_up(loop);
     }
 }
 
@@ -181,6 +181,7 @@ void sx_loop_awake(sx_loop *loop) {
     if (loop->slept) loop->rounded_ns = loop->recent_ns;
     loop->slept = false;
     sx_sleep_end(&loop->sleep);
+    catch_up(loop);
 }
 
 static void check_on_loop(uv_check_t *check) {

@@ -65,11 +65,9 @@ void sx_loop_timer_set(sx_loop *loop, sx_timer *timer, int64_t due_ns);
 void sx_loop_timer_cancel(sx_loop *loop, sx_timer *timer);
 static inline bool sx_timer_is_set(const sx_timer *timer) { return timer->next != NULL; }
 void sx_loop_hook_add(sx_loop *loop, sx_turn_hook *hook);
-/* For callbacks of I/O, first: the loop runs, nobody needs to wake it for what is posted from here on. Reads the clock. */
+/* For callbacks of I/O, first: the loop runs, nobody needs to wake it for what is posted from here on. Reads the clock. In a turn
+   that has taken long, timers that are due and what waits for the turn's end run now: look at what they may have changed. */
 void sx_loop_awake(sx_loop *loop);
-/* For callbacks of I/O, last: in a turn that has taken long, timers that are due and what waits for the turn's end run now.
-   Reads the clock. */
-void sx_loop_catch_up(sx_loop *loop);
 /* Has end run before the loop sleeps; nothing to do where it is waiting to run already. */
 void sx_loop_turn_end(sx_loop *loop, sx_turn_end *end);
 /* The same, before what waits to run so far: what it does may be more of that. */

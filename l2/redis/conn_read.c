@@ -193,9 +193,7 @@ void sx_redis_conn_take(sx_redis_conn *conn, size_t size) {
 static void received(uv_stream_t *stream, ssize_t size, const uv_buf_t *buf) {
     (void)buf;
     sx_redis_conn *conn = stream->data;
-    if (!sx_redis_conn_received(conn, size)) return;
-    sx_redis_conn_take(conn, (size_t)size);
-    sx_loop_catch_up(conn->loop); /* libuv reads many times before it returns to its loop */
+    if (sx_redis_conn_received(conn, size)) sx_redis_conn_take(conn, (size_t)size);
 }
 
 void sx_redis_conn_read_start(sx_redis_conn *conn) {

@@ -184,7 +184,6 @@ static void received(uv_stream_t *stream, ssize_t size, const uv_buf_t *buf) {
     sx_redis_tls_stream_give(conn->secure->stream, conn->secure->in, (size_t)size);
     if (!conn->secure->handshaken) shake_hands(conn);
     if (conn->secure->handshaken) decrypt(conn);
-    sx_loop_catch_up(conn->loop);
 }
 
 void sx_redis_secure_start(sx_redis_conn *conn) {
