@@ -427,8 +427,7 @@ static void pushes_and_forgetting(void **state) {
 typedef struct slow {
     test_drive *drive;
     sx_timer timer;
-    int64_t fired_ns;
-    int ready, pushes;
+    int ready, pushes, pushes_before; /* it fired */
 } slow;
 
 static void slow_ready(void *context, sx_redis_conn *conn) {
@@ -446,7 +445,7 @@ static void slow_push(void *context, sx_redis_conn *conn, const sx_resp *push) {
 
 static void slow_fire(sx_timer *timer) {
     slow *s = (slow *)(void *)((char *)timer - offsetof(slow, timer));
-    s->fired_ns = sx_loop_now_ns(s->drive->loop);
+    s->pushes_before = s->pushes;
 }
 
 /* Messages without end on one connection: libuv reads on, and timers are kept all the same. */
@@ -469,12 +468,10 @@ static void a_flood_keeps_timers(void **state) {
     turn_until(&drive, &s.pushes, 1);
     memset(words + strlen(words), 'x', 1024);
     for (int i = 0; i < MESSAGES; i++) free(sx_cluster_command(server, 0, "%s", words));
-    int64_t due_ns = sx_loop_now_ns(drive.loop) + 5 * SX_NS_PER_MS;
-    sx_loop_timer_set(drive.loop, &s.timer, due_ns);
+    sx_loop_timer_set(drive.loop, &s.timer, sx_loop_now_ns(drive.loop) + 5 * SX_NS_PER_MS);
     turn_until(&drive, &s.pushes, 1 + MESSAGES);
     test_drive_turn(&drive, 10);
-    assert_true(s.fired_ns != 0);
-    assert_true(s.fired_ns - due_ns < MESSAGES * SX_NS_PER_MS / 4 / 3);
+    assert_in_range(s.pushes_before, 1, MESSAGES / 3);
     sx_redis_conn_close(conn, STRATA_OK, "done");
     test_drive_turn(&drive, 20);
     test_drive_close(&drive);
