@@ -31,7 +31,8 @@ typedef struct sx_publish_scripts {
     sx_redis_script write_if; /* set, if what is there allows it */
     sx_redis_script look;    /* what a reader of a value would learn but its bytes; may extend its life */
     sx_redis_script count;   /* add to a number */
-    sx_redis_script *all[19];
+    sx_redis_script extend;  /* a refresh that found the value unchanged */
+    sx_redis_script *all[20];
 } sx_publish_scripts;
 void sx_publish_scripts_init(sx_publish_scripts *scripts);
 
@@ -129,7 +130,7 @@ void sx_publish_encode_clear(const sx_publish *publish, const sx_publish_key *ke
 void sx_publish_encode_claim(const sx_publish *publish, const sx_publish_key *key, uint64_t n, uint64_t id, uint64_t token,
                              int64_t lease_ms, sx_command *command);
 /* What a refresh of (n, id) brought, if that is still there, the claim still ours, and floor as in a fill; id of the value is the token.
-   Without a tail (NULL) the value is removed. */
+   Without a tail (NULL) the value is removed; or, by the script extend, lives for ttl_ms, as another version of the same bytes. */
 void sx_publish_encode_refill(const sx_publish *publish, const sx_publish_key *key, uint64_t n, uint64_t id, uint64_t token,
                               int64_t deadline_ms, int64_t ttl_ms, const uint8_t *tail, size_t tail_size,
                               uint64_t floor, sx_command *command);

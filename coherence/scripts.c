@@ -82,6 +82,13 @@ static const char write_text[] = LUA_TIME LUA_WRITE_DUE LUA_WRITE;
     "  return hi, lo\n"                                                                                           \
     "end\n"
 
+/* new as a number of msgpack. */
+#define LUA_TTL_FIELD                                                                                             \
+    "  local f = '\\207' .. struct.pack('>I8', new)\n"                                                            \
+    "  if new < 128 then f = string.char(new)\n"                                                                  \
+    "  elseif new < 65536 then f = '\\205' .. struct.pack('>I2', new)\n"                                          \
+    "  elseif new < 4294967296 then f = '\\206' .. struct.pack('>I4', new) end\n"
+
 /* KEYS and ARGV[1] to [9] as in write, with a value, [9] "v" or "".  ARGV[10] the condition, [11] its number, [12] namespace's
    field. A set that happens only if what is there allows it: "=" it has the version [11], n and id as they stand in a value;
    ">" its app_version is less than the 8 bytes [11]; "0" nothing is there that a reader would be given, had it no tags. What
@@ -208,10 +215,7 @@ static const char look_text[] =
     "if ttl > 0 and ends <= ms then return false end\n"
     "local new = tonumber(ARGV[4] or nil)\n"
     "if new and ttl > 0 and flags % 64 < 32 and (new == 0 or ms + new > ends) then\n"
-    "  local f = '\\207' .. struct.pack('>I8', new)\n"
-    "  if new < 128 then f = string.char(new)\n"
-    "  elseif new < 65536 then f = '\\205' .. struct.pack('>I2', new)\n"
-    "  elseif new < 4294967296 then f = '\\206' .. struct.pack('>I4', new) end\n"
+    LUA_TTL_FIELD
     "  if new > 0 and #f == to - from then\n"
     "    redis.call('SETRANGE', KEYS[1], from - 1, f)\n"
     "    redis.call('SETRANGE', KEYS[1], 12, struct.pack('>I8', ms))\n"
@@ -355,6 +359,43 @@ static const char refill_text[] =
     "end\n"
     "return {n, ms}\n";
 
+/* KEYS value, counter, claim.  ARGV deadline_ms, ttl_ms of the value (0: no end), the lease but for its last byte, version, namespace's
+   field, floor. As refill, with the bytes that are there: they get a new version, n and id, the flag refreshed, and the time. */
+static const char extend_text[] =
+    LUA_TIME LUA_USABLE LUA_SAME
+    "local deadline = tonumber(ARGV[1])\n"
+    "if deadline > 0 and ms > deadline then return -1 end\n"
+    "if string.sub(redis.call('GETRANGE', KEYS[3], 0, 11), 1, 11) ~= ARGV[3] then return -3 end\n"
+    "redis.call('UNLINK', KEYS[3])\n"
+    "if not same(ARGV[4]) then return -3 end\n"
+    "local c = redis.call('HMGET', KEYS[2], 'n', 'b', ARGV[5])\n"
+    "local n = tonumber(c[1] or nil)\n"
+    "local floor = math.max(tonumber(c[2] or nil) or 0, tonumber(c[3] or nil) or 0)\n"
+    "if not usable(n) or floor ~= tonumber(ARGV[6]) then return -3 end\n"
+    "local v, at, new = redis.call('GETRANGE', KEYS[1], 0, 67), 30, tonumber(ARGV[2])\n"
+    LUA_UINT
+    "uint()\n"
+    "local from = at\n"
+    "uint()\n"
+    "local to = at\n"
+    "local hi, lo = uint()\n"
+    "local stale = hi * 4294967296 + lo\n"
+    "local flags = string.byte(v, at)\n"
+    "if flags % 32 < 16 then flags = flags + 16 end\n"
+    LUA_TTL_FIELD
+    "local head = struct.pack('>I8', n) .. '\\207' .. struct.pack('>I8', ms) .. '\\207' .. string.sub(ARGV[3], 4, 11)\n"
+    "if new > 0 and #f == to - from then\n"
+    "  redis.call('SETRANGE', KEYS[1], 3, head)\n"
+    "  redis.call('SETRANGE', KEYS[1], from - 1, f)\n"
+    "  redis.call('SETRANGE', KEYS[1], at - 1, string.char(flags))\n"
+    "  redis.call('PEXPIRE', KEYS[1], new + stale)\n"
+    "else\n"
+    "  local all = redis.call('GET', KEYS[1])\n"
+    "  all = string.sub(all, 1, 3) .. head .. string.sub(all, 30, from - 1) .. f .. string.sub(all, to, at - 1) .. string.char(flags) .. string.sub(all, at + 1)\n"
+    "  if new > 0 then redis.call('SET', KEYS[1], all, 'PX', new + stale) else redis.call('SET', KEYS[1], all) end\n"
+    "end\n"
+    "return {n, ms}\n";
+
 /* KEYS value, or claim.  ARGV the lease but for its last byte, publish command, channel, FILLED message. */
 static const char abandon_text[] =
     "local lease = redis.call('GETRANGE', KEYS[1], 0, 12)\n"
@@ -442,6 +483,7 @@ void sx_publish_scripts_init(sx_publish_scripts *scripts) {
         .over = {.text = over_text},       .mark = {.text = mark_text},   .clear = {.text = clear_text},
         .writes = {.text = writes_text},   .claim = {.text = claim_text}, .refill = {.text = refill_text},
         .write_if = {.text = write_if_text}, .look = {.text = look_text}, .count = {.text = count_text},
+        .extend = {.text = extend_text},
     };
     static const char from_clock[] = "  n = us\n", last_message[] = "redis.call(ARGV[4], ARGV[5], ARGV[6] .. ",
                       message_of_all[] = "redis.call(ARGV[1], ARGV[2], '\\150",
@@ -463,7 +505,7 @@ void sx_publish_scripts_init(sx_publish_scripts *scripts) {
     sx_redis_script *all[] = {&scripts->write, &scripts->lease,   &scripts->fill, &scripts->abandon,
                               &scripts->await, &scripts->counter, &scripts->beat, &scripts->probe, &scripts->replay,
                               &scripts->over,  &scripts->mark,    &scripts->clear, &scripts->writes, &scripts->claim,
-                              &scripts->refill, &scripts->write_if, &scripts->look, &scripts->count, NULL};
+                              &scripts->refill, &scripts->write_if, &scripts->look, &scripts->count, &scripts->extend, NULL};
     _Static_assert(sizeof all == sizeof scripts->all, "one place for each script and the end");
     memcpy(scripts->all, all, sizeof all);
 }

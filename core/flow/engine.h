@@ -313,6 +313,7 @@ struct strata_load {
     bool started;            /* lock: stripe */
     struct sx_gather *gather; /* const: those that go to its loader with it; a reference, or NULL */
     strata_load *more;       /* of them, the next one */
+    sx_item *base;           /* const: what is to be refreshed; a reference, or NULL */
     uint8_t *tags;           /* const once it is known to others: those of the operation, with their nonces */
     size_t tags_size;
     strata_namespace *ns;

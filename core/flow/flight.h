@@ -81,6 +81,7 @@ typedef struct sx_flight {
     sx_trust_mark fallback_mark; /* then: of when it was asked, with the namespace's clears; term 0 where that proves nothing */
     int64_t loaded_ttl_ms;
     uint32_t loaded_flags;
+    bool unmodified;    /* it is what is to be refreshed, as its source still has it */
 
     /* owner: loop */
     sx_task task;

@@ -22,24 +22,31 @@ static size_t tagging_at(size_t plain, uint32_t flags) {
     return aligned(plain) + ((flags & SX_ITEM_AGING) != 0 ? sizeof(sx_item_aging) : 0);
 }
 
-static size_t size_of(size_t key_size, size_t value_size, uint32_t flags, size_t tags_size) {
+static size_t etag_at(size_t key_size, size_t value_size, uint32_t flags, size_t tags_size) {
     size_t plain = plain_size(key_size, value_size, flags);
     if ((flags & SX_ITEM_TAGS) != 0) return tagging_at(plain, flags) + offsetof(sx_item_tagging, bytes) + tags_size;
     return (flags & SX_ITEM_AGING) != 0 ? tagging_at(plain, flags) : plain;
 }
 
+static size_t size_of(size_t key_size, size_t value_size, uint32_t flags, size_t tags_size, size_t etag_size) {
+    return etag_at(key_size, value_size, flags, tags_size) + ((flags & SX_ITEM_ETAG) != 0 ? 1 + etag_size : 0);
+}
+
 sx_item *sx_item_create(sx_heap *heap, const void *key, size_t key_size, const void *value, size_t value_size,
                         const sx_item_facts *facts) {
-    if (key_size > UINT16_MAX || value_size > UINT32_MAX || facts->tags_size > UINT16_MAX) return NULL;
+    if (key_size > UINT16_MAX || value_size > UINT32_MAX || facts->tags_size > UINT16_MAX || facts->etag_size > UINT8_MAX)
+        return NULL;
     uint32_t flags = facts->app_version != 0 ? SX_ITEM_APP_VERSION : 0;
     if (facts->tags_size != 0) flags |= SX_ITEM_TAGS;
     flags |= facts->nothing;
     if (facts->aged || facts->nothing != 0) flags |= SX_ITEM_AGING;
-    sx_item *item = sx_allocate(&heap->alloc, size_of(key_size, value_size, flags, facts->tags_size));
+    if (facts->etag_size != 0) flags |= SX_ITEM_ETAG;
+    size_t size = size_of(key_size, value_size, flags, facts->tags_size, facts->etag_size);
+    sx_item *item = sx_allocate(&heap->alloc, size);
     if (item == NULL) return NULL;
     /* L1's slots keep their own in the other bits; a program's allocator was asked for 16. */
     if (((uintptr_t)item & 15) != 0 || (uint64_t)(uintptr_t)item >> 48 != 0) {
-        sx_release(&heap->alloc, item, size_of(key_size, value_size, flags, facts->tags_size));
+        sx_release(&heap->alloc, item, size);
         return NULL;
     }
     item->heap = heap;
@@ -68,6 +75,11 @@ sx_item *sx_item_create(sx_heap *heap, const void *key, size_t key_size, const v
         atomic_init(&tagging->epoch, 0);
         tagging->size = (uint16_t)facts->tags_size;
         memcpy(tagging->bytes, facts->tags, facts->tags_size);
+    }
+    if ((flags & SX_ITEM_ETAG) != 0) {
+        uint8_t *etag = (uint8_t *)item + etag_at(key_size, value_size, flags, facts->tags_size);
+        etag[0] = (uint8_t)facts->etag_size;
+        memcpy(etag + 1, facts->etag, facts->etag_size);
     }
     if (value != NULL && value_size != 0) memcpy(sx_item_value(item), value, value_size);
     if (key_size != 0) memcpy(sx_item_key(item), key, key_size);
@@ -120,6 +132,8 @@ bool sx_item_is_idle(const sx_item *item, int64_t now_ns) {
 
 sx_item *sx_item_copy(const sx_item *item) {
     const sx_item_tagging *tagging = sx_item_tagging_of(item);
+    size_t etag_size;
+    const uint8_t *etag = sx_item_etag(item, &etag_size);
     sx_item_facts facts = {.n = item->n,
                            .id = item->id,
                            .app_version = sx_item_app_version(item),
@@ -131,6 +145,8 @@ sx_item *sx_item_copy(const sx_item *item) {
                            .partition = item->partition,
                            .tags = tagging == NULL ? NULL : tagging->bytes,
                            .tags_size = tagging == NULL ? 0 : tagging->size,
+                           .etag = etag,
+                           .etag_size = etag_size,
                            .nothing = item->flags & SX_ITEM_NOTHING,
                            .aged = (item->flags & SX_ITEM_AGING) != 0};
     sx_item *copy = sx_item_create(item->heap, sx_item_key(item), item->key_size, sx_item_value(item), item->value_size, &facts);
@@ -143,7 +159,18 @@ sx_item *sx_item_copy(const sx_item *item) {
 
 size_t sx_item_size(const sx_item *item) {
     const sx_item_tagging *tagging = sx_item_tagging_of(item);
-    return size_of(item->key_size, item->value_size, item->flags, tagging == NULL ? 0 : tagging->size);
+    size_t etag_size = 0;
+    (void)sx_item_etag(item, &etag_size);
+    return size_of(item->key_size, item->value_size, item->flags, tagging == NULL ? 0 : tagging->size, etag_size);
+}
+
+const uint8_t *sx_item_etag(const sx_item *item, size_t *size) {
+    *size = 0;
+    if ((item->flags & SX_ITEM_ETAG) == 0) return NULL;
+    const sx_item_tagging *tagging = sx_item_tagging_of(item);
+    const uint8_t *etag = (const uint8_t *)item + etag_at(item->key_size, item->value_size, item->flags, tagging == NULL ? 0 : tagging->size);
+    *size = etag[0];
+    return etag + 1;
 }
 
 uint64_t sx_item_app_version(const sx_item *item) {

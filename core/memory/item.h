@@ -24,17 +24,19 @@ typedef struct sx_item_facts {
     uint16_t partition;
     const uint8_t *tags;    /* msgpack as in the envelope (core/flow/tags.h); NULL none */
     size_t tags_size;       /* at most UINT16_MAX */
+    const uint8_t *etag;    /* what its source calls it; NULL none */
+    size_t etag_size;       /* at most UINT8_MAX */
     uint16_t nothing;       /* SX_ITEM_ABSENT or SX_ITEM_ERROR; 0: it is a value */
     bool aged;              /* with room for a sx_item_aging, which says the same as expires_ns until it is set */
 } sx_item_facts;
 
 /* The public strata_value is an item. Layout: this header, which is one cache line, the key, so that a find can ask for
-   it without knowing anything of the item, the value (aligned to 8), the app's version if it has one, its aging (aligned to 8) and its tags (aligned to 8) if it has any. Everything is const once the item is shared, except refs, generation and what is said to be atomic. */
+   it without knowing anything of the item, the value (aligned to 8), the app's version if it has one, its aging (aligned to 8) its tags (aligned to 8) if it has any, and its etag. Everything is const once the item is shared, except refs, generation and what is said to be atomic. */
 typedef struct strata_value {
     uint16_t ns;
     uint16_t partition;
     uint16_t key_size;
-    uint16_t flags;              /* SX_ITEM_APP_VERSION .. SX_ITEM_ERROR */
+    uint16_t flags;              /* SX_ITEM_APP_VERSION .. SX_ITEM_ETAG */
     _Atomic uint32_t refs;       /* atomic: acq_rel on release [order: item-free]; bit 31: kept outside the engine */
     uint32_t value_size;
     sx_heap *heap;
@@ -51,6 +53,7 @@ typedef struct strata_value {
 #define SX_ITEM_AGING       4u /* a sx_item_aging before that */
 #define SX_ITEM_ABSENT      8u /* no value: the source has none. Has an aging; never a hit by expires_ns */
 #define SX_ITEM_ERROR      16u /* no value: loading it failed. Likewise */
+#define SX_ITEM_ETAG      32u /* what its source calls it, at the end: its size in a byte, then that */
 #define SX_ITEM_NOTHING (SX_ITEM_ABSENT | SX_ITEM_ERROR)
 
 /* In the generation of an item with tags: so it never equals a partition's, and who reads an item without tags need not
@@ -96,6 +99,8 @@ sx_item_aging *sx_item_aging_of(const sx_item *item);
 static inline int64_t sx_item_expires_ns(const sx_item *item) {
     return atomic_load_explicit(&item->expires_ns, memory_order_relaxed); /* relaxed: stands for itself */
 }
+/* NULL where it has none. */
+const uint8_t *sx_item_etag(const sx_item *item, size_t *size);
 /* When its time to live ends, until when L1 answers it as fresh, and when nobody may use it any more. */
 static inline int64_t sx_item_fresh_ns(const sx_item *item) {
     return (item->flags & SX_ITEM_AGING) == 0 ? sx_item_expires_ns(item) : sx_item_aging_of(item)->fresh_ns;

@@ -438,6 +438,33 @@ STRATA_API int32_t strata_get_or_load_wait(strata_session *session, strata_names
  */
 STRATA_API strata_bytes strata_load_key(const strata_load *load);
 
+#define STRATA_ETAG_BYTES_MAX 255
+
+/*
+ * What the source called the value that a load is to refresh: for a conditional request (If-None-Match, If-Modified-Since).
+ *   load  a load that is not finished
+ * Returns: its bytes, alive until the load is ended; empty where there is nothing to refresh, or its loader gave none.
+ * Owns:    nothing.
+ * Threads: any.
+ * Blocks:  never.
+ * Since:   0.1
+ */
+STRATA_API strata_bytes strata_load_etag(const strata_load *load);
+
+/*
+ * Ends a load, the source having said that the value is what it was: it lives on for a ttl from now on, in L2, where its bytes
+ * are not moved, and in this process's L1. Its tags, app_version and etag stay.
+ *   load    a load whose strata_load_etag is not empty
+ *   ttl_ms  0 for the operation's, STRATA_EXPIRES_NEVER for none
+ * Returns: STRATA_OK; STRATA_E_INVALID where there is nothing to refresh, STRATA_E_TTL or STRATA_E_NOMEM: the load ended with
+ *          that failure.
+ * Owns:    takes the load, as strata_load_finish does, in its place.
+ * Threads: any, exactly once per load.
+ * Blocks:  on a lock held for a few instructions.
+ * Since:   0.1
+ */
+STRATA_API int32_t strata_load_not_modified(strata_load *load, int64_t ttl_ms);
+
 #define STRATA_LOAD_DONT_CACHE 0x1u /* the value is for those who wait: no cache takes it */
 
 /* What else a loader says of its value. Zero what is not used; struct_size first. */
@@ -450,6 +477,8 @@ typedef struct strata_load_result {
                                  too late: the value answers who waits, but is cached only by the next load */
     uint32_t tag_count;
     uint32_t reserved_2;  /* 0 */
+    strata_bytes etag;    /* what the source calls this state of the value (an ETag, a Last-Modified date, a digest): up to
+                             STRATA_ETAG_BYTES_MAX bytes, kept with it for the load that refreshes it, see strata_load_etag; copied */
 } strata_load_result;
 
 /*

@@ -31,6 +31,7 @@ const sx_metric_row sx_flow_metrics[SX_FLOW_METRIC_COUNT] = {
     [SX_FLOW_METRIC_L2_MISSES] = {"l2.misses", "operations", "keys that L2 does not hold", 0},
     [SX_FLOW_METRIC_REVALIDATED] = {"l2.revalidated", "operations", "L1 entries proven again by their header", 0},
     [SX_FLOW_METRIC_LOADS] = {"flow.loads", "operations", "loaders asked", 0},
+    [SX_FLOW_METRIC_NOT_MODIFIED] = {"flow.not_modified", "operations", "loads that found the value unchanged, and extended it", 0},
     [SX_FLOW_METRIC_BATCH_LOADS] = {"flow.batch_loads", "operations", "times a batch's loader was asked, for one key or many", 0},
     [SX_FLOW_METRIC_LOAD_FAILURES] = {"flow.load_failures", "operations", "loads that failed", 0},
     [SX_FLOW_METRIC_LEASES_AWAITED] = {"flow.leases_awaited", "operations",

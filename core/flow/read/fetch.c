@@ -76,7 +76,7 @@ void sx_fetch_submit_on_loop(sx_flight *flight, const sx_redis_script *script, i
     op->request.slot = engine->tags->tags[flight->partition].slot;
     op->request.deadline_ns = deadline_ns;
     op->request.read_only = false;
-    bool fills = script == &engine->scripts.fill || script == &engine->scripts.refill;
+    bool fills = script == &engine->scripts.fill || script == &engine->scripts.refill || script == &engine->scripts.extend;
     op->request.encode = fills ? sx_load_encode_fill_for : done == value_done ? encode_get : NULL;
     /* Nothing that writes goes by the second connection: a lease must not change places with what takes it back. */
     op->request.bulk = done == value_done && is_large(engine, flight->hash);
@@ -273,6 +273,8 @@ int32_t sx_fetch_item_on_loop(strata *engine, const strata_namespace *ns, uint32
                                                        : now_ns / SX_NS_PER_MS - (server_ms - envelope->written_ms),
                            .ns = ns->index,
                            .partition = (uint16_t)partition,
+                           .etag = envelope->etag,
+                           .etag_size = envelope->etag_size <= STRATA_ETAG_BYTES_MAX ? envelope->etag_size : 0, /* another writer's */
                            .aged = sx_policy_ages(&policy) || life.stale_ms != 0,
                            .nothing = (envelope->flags & SX_ENVELOPE_ABSENT) != 0 ? SX_ITEM_ABSENT : 0};
     if (envelope->tags_size > 1) { /* else nil */

@@ -9,6 +9,7 @@ static void load_free(strata_load *load) {
     strata *engine = load->engine;
     sx_release(&engine->alloc, load->tags, load->tags_size);
     if (load->gather != NULL) sx_gather_release(load->gather);
+    if (load->base != NULL) sx_item_release(load->base);
     sx_release(&engine->alloc, load, sizeof *load + load->key_size);
     sx_engine_release(engine);
 }
@@ -49,6 +50,15 @@ static sx_op *asked_locked(const sx_flight *flight) {
     return alone || flight->engine->executor.execute != NULL ? refresh : NULL;
 }
 
+/* What the load is to renew, with a reference: what was claimed, or without L2 what L1 holds. NULL: nothing. */
+static sx_item *base_locked(const sx_flight *flight) {
+    sx_item *here = flight->seq == flight->fallback_seq ? flight->fallback : NULL;
+    sx_item *base = flight->engine->l2_on ? flight->claimed : here;
+    if (base == NULL || (base->flags & SX_ITEM_NOTHING) != 0) return NULL;
+    sx_item_retain(base);
+    return base;
+}
+
 int32_t sx_load_start(sx_flight *flight) {
     strata *engine = flight->engine;
     assert(sx_lock_none_held());
@@ -70,6 +80,7 @@ int32_t sx_load_start(sx_flight *flight) {
     if (asked != NULL && room) {
         load->loader = asked->loader;
         load->loader_user = asked->loader_user;
+        load->base = base_locked(flight);
         load->gather = gather = asked->gather;
         if (gather != NULL) sx_gather_retain(gather);
         decides = asked->undecided;
@@ -216,6 +227,8 @@ static int32_t loaded_item(strata_load *load, strata_bytes value, const strata_l
     sx_policy_read(load->ns, &policy);
     facts.aged = sx_policy_ages(&policy);
     facts.nothing = nothing;
+    facts.etag = details == NULL ? NULL : details->etag.data;
+    facts.etag_size = details == NULL ? 0 : details->etag.size;
     sx_buf tags;
     sx_buf_init(&tags, &engine->alloc);
     bool few = sx_tags_encode(&tags, load->tags, load->tags_size, details == NULL ? NULL : details->tags,
@@ -235,6 +248,29 @@ static bool keeps_absences(const strata_namespace *ns) {
     return policy.absent_ttl_ms != 0;
 }
 
+/* Hands the outcome over, if anybody still wants it, and ends the load. */
+static void deliver(strata_load *load, int32_t status, sx_item *item, sx_packed *packed, int64_t ttl_ms, uint32_t flags,
+                    bool unmodified) {
+    strata *engine = load->engine;
+    bool post = false;
+    if (status < 0) sx_count(load->ns, SX_FLOW_METRIC_LOAD_FAILURES);
+    sx_flights_lock(engine->flights, load->stripe);
+    sx_flight *flight = load->flight;
+    if (flight != NULL) {
+        flight->loaded_ttl_ms = ttl_ms;
+        flight->loaded_flags = flags;
+        flight->unmodified = unmodified;
+        post = hand_over_locked(flight, status, item, packed);
+        *packed = (sx_packed){0};
+        item = NULL;
+    }
+    sx_flights_unlock(engine->flights, load->stripe);
+    if (post) post_announced(engine, flight);
+    if (item != NULL) sx_item_release(item);
+    sx_packed_deinit(packed);
+    load_free(load);
+}
+
 int32_t strata_load_finish(strata_load *load, int32_t status, strata_bytes value, const strata_load_result *details) {
     if (load == NULL) return STRATA_E_INVALID;
     strata *engine = load->engine;
@@ -246,7 +282,8 @@ int32_t strata_load_finish(strata_load *load, int32_t status, strata_bytes value
     details = sx_struct_whole(details, &whole, sizeof whole);
     if (details != NULL &&
         (!sx_struct_fits(details, details->struct_size, sizeof *details) || (details->flags & ~STRATA_LOAD_DONT_CACHE) != 0 || details->ttl_ms < 0 ||
-         details->reserved_2 != 0 || !sx_tags_good(details->tags, details->tag_count)))
+         details->reserved_2 != 0 || details->etag.size > STRATA_ETAG_BYTES_MAX ||
+         (details->etag.size != 0 && details->etag.data == NULL) || !sx_tags_good(details->tags, details->tag_count)))
         answer = STRATA_E_INVALID;
     else if (details != NULL && !sx_policy_allows(load->ns, details->ttl_ms))
         answer = STRATA_E_TTL;
@@ -259,25 +296,31 @@ int32_t strata_load_finish(strata_load *load, int32_t status, strata_bytes value
     }
     if (answer != STRATA_OK) status = answer;
     else if (status != STRATA_OK && status != STRATA_MISS) status = STRATA_E_LOAD_FAILED;
-    if (status < 0) sx_count(load->ns, SX_FLOW_METRIC_LOAD_FAILURES);
     bool kept = (details == NULL || (details->flags & STRATA_LOAD_DONT_CACHE) == 0) && !sx_namespace_is_foreign(load->ns);
     if (kept && item != NULL && item->value_size != 0) sx_packed_make(engine, &packed, value.data, value.size);
 
-    bool post = false;
-    sx_flights_lock(engine->flights, load->stripe);
-    sx_flight *flight = load->flight;
-    if (flight != NULL) {
-        flight->loaded_ttl_ms = details == NULL ? 0 : details->ttl_ms;
-        flight->loaded_flags = details == NULL ? 0 : details->flags;
-        post = hand_over_locked(flight, status, item, &packed);
-        packed = (sx_packed){0};
-        item = NULL;
+    deliver(load, status, item, &packed, details == NULL ? 0 : details->ttl_ms, details == NULL ? 0 : details->flags, false);
+    return answer;
+}
+
+strata_bytes strata_load_etag(const strata_load *load) {
+    strata_bytes etag = {NULL, 0};
+    if (load->base != NULL) etag.data = sx_item_etag(load->base, &etag.size);
+    return etag;
+}
+
+int32_t strata_load_not_modified(strata_load *load, int64_t ttl_ms) {
+    if (load == NULL) return STRATA_E_INVALID;
+    if (sx_engine_forked(load->engine)) return STRATA_E_FORKED;
+    sx_item *item = NULL;
+    sx_packed packed = {0};
+    int32_t answer = ttl_ms < 0 || load->base == NULL ? STRATA_E_INVALID : sx_policy_allows(load->ns, ttl_ms) ? STRATA_OK : STRATA_E_TTL;
+    if (answer == STRATA_OK && (item = sx_item_copy(load->base)) == NULL) answer = STRATA_E_NOMEM;
+    if (answer == STRATA_OK) {
+        item->written_ms = sx_engine_now(load->engine) / SX_NS_PER_MS;
+        sx_count(load->ns, SX_FLOW_METRIC_NOT_MODIFIED);
     }
-    sx_flights_unlock(engine->flights, load->stripe);
-    if (post) post_announced(engine, flight);
-    if (item != NULL) sx_item_release(item);
-    sx_packed_deinit(&packed);
-    load_free(load);
+    deliver(load, answer, item, &packed, ttl_ms, 0, true);
     return answer;
 }
 
@@ -345,6 +388,15 @@ void sx_load_encode_fill_for(sx_redis_request *request, const sx_redis_node *nod
     sx_publish_key key = sx_flight_publish_key(flight);
     sx_command_clear(&request->command);
     encode_value(flight, &key, SX_LONG_PAST_MS, 0, NULL, 0);
+}
+
+/* The bytes are there already. */
+static bool encode_extend(sx_flight *flight, const sx_lifetime *life) {
+    sx_command *command = &flight->store_op.request.command;
+    sx_publish_key key = sx_flight_publish_key(flight);
+    sx_command_clear(command);
+    encode_value(flight, &key, 0, life->ttl_ms, NULL, 0);
+    return !command->args.failed;
 }
 
 static bool encode_fill(sx_flight *flight, const sx_item *item, const sx_lifetime *life) {
@@ -471,11 +523,12 @@ void sx_load_loaded_on_loop(sx_flight *flight) {
         sx_tagged_learn_on_loop(flight, item);
         return;
     }
-    if (flight->leased && encode_fill(flight, item, &life)) {
+    bool extends = flight->unmodified && flight->claimed != NULL;
+    if (flight->leased && (extends ? encode_extend(flight, &life) : encode_fill(flight, item, &life))) {
         int64_t deadline_ns = now_ns + sx_hot_read(&engine->hot.l2_timeout_ns);
+        const sx_redis_script *refill = extends ? &engine->scripts.extend : &engine->scripts.refill;
         flight->shown = false;
-        sx_fetch_submit_on_loop(flight, flight->claimed == NULL ? &engine->scripts.fill : &engine->scripts.refill, deadline_ns,
-                                fill_done);
+        sx_fetch_submit_on_loop(flight, flight->claimed == NULL ? &engine->scripts.fill : refill, deadline_ns, fill_done);
         return;
     }
     take_loaded(flight);

@@ -40,6 +40,7 @@ sx_envelope sx_packed_envelope(const sx_item *item, const sx_packed *packed, uin
         envelope.payload = packed->bytes.data;
         envelope.payload_size = packed->bytes.size;
     }
+    envelope.etag = sx_item_etag(item, &envelope.etag_size);
     const sx_item_tagging *tagging = sx_item_tagging_of(item);
     if (tagging != NULL) {
         envelope.tags = tagging->bytes;

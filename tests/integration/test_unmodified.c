@@ -1,0 +1,248 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Refreshes whose source says that nothing has changed: with L2, by two processes' worth of engines, and without. */
+// ctest: timeout=120
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "core/key/key.h"
+#include "tests/support/cluster.h"
+#include "tests/support/engine.h"
+
+typedef struct side {
+    strata *engine;
+    strata_namespace *ns;
+    strata_session *session;
+    /* its source */
+    int calls, unchanged;
+    const char *etag;
+    int64_t ttl_ms;
+    char seen[300]; /* what the last load was to compare with */
+    int32_t ended;  /* what its end was answered */
+    bool keep;
+    strata_load *kept;
+} side;
+
+static sx_cluster *cluster;
+static char body[6000];
+
+static int setup(void **state) {
+    (void)state;
+    for (size_t i = 0; i < sizeof body; i++) body[i] = (char)('a' + i * i % 23);
+    cluster = test_cluster_start(&(sx_cluster_options){.primaries = 3, .node_timeout_ms = 20000});
+    return 0;
+}
+
+static int teardown(void **state) {
+    (void)state;
+    sx_cluster_stop(cluster);
+    return 0;
+}
+
+static side open_side(const char *ns, const char *mode, const char *compress) {
+    side s = {.etag = "one"};
+    strata_namespace_policy policy = {.struct_size = sizeof policy, .ttl_ms = 300, .stale_if_failing_ms = 60000};
+    s.engine = test_engine_open(TEST_OPTIONS("l2.nodes", sx_cluster_seeds(cluster), "l2.open_wait", "10s", "flow.ttl_jitter", "0", "l2.mode",
+                                             mode, "flow.compress", compress), NULL);
+    s.ns = test_engine_ns(s.engine, ns);
+    s.session = test_engine_session(s.engine);
+    assert_int_equal(strata_namespace_policy_set(s.ns, &policy, NULL), STRATA_OK);
+    if (strcmp(mode, "none") != 0) assert_true(test_metric_wait(s.engine, "coherence.partitions_trusted", 256, 10000));
+    return s;
+}
+
+static void close_side(side *s) {
+    strata_session_close(s->session);
+    assert_int_equal(strata_close(s->engine, 2000), STRATA_OK);
+}
+
+static void end_load(side *s, strata_load *load) {
+    strata_bytes etag = strata_load_etag(load);
+    snprintf(s->seen, sizeof s->seen, "%.*s", (int)etag.size, etag.size == 0 ? "" : (const char *)etag.data);
+    if (strcmp(s->seen, s->etag) == 0) {
+        s->unchanged++;
+        s->ended = strata_load_not_modified(load, s->ttl_ms);
+        return;
+    }
+    strata_load_result details = {.struct_size = sizeof details, .ttl_ms = s->ttl_ms, .etag = test_bytes(s->etag)};
+    s->ended = strata_load_finish(load, STRATA_OK, (strata_bytes){body, sizeof body}, &details);
+}
+
+static void load_body(strata_load *load, void *user) {
+    side *s = user;
+    s->calls++;
+    if (s->keep) s->kept = load;
+    else end_load(s, load);
+}
+
+static strata_result read_body(side *s) {
+    strata_result result;
+    assert_int_equal(strata_get_or_load_wait(s->session, s->ns, test_bytes("k"), NULL, load_body, s, &result), STRATA_OK);
+    assert_int_equal(result.value.size, sizeof body);
+    assert_memory_equal(result.value.data, body, sizeof body);
+    strata_result_release(s->session, &result);
+    return result;
+}
+
+/* Bytes that L2 holds for the key. */
+static int64_t stored_size(const char *ns) {
+    sx_key_tags *tags;
+    assert_int_equal(sx_key_tags_create(sx_alloc_default(), 256, &tags), STRATA_OK);
+    const struct sx_key_tag *tag = &tags->tags[sx_key_partition("k", 1, 256)];
+    int owner = sx_cluster_owner(cluster, tag->slot);
+    assert_true(owner >= 0);
+    char *text = sx_cluster_command(cluster, (uint32_t)owner, "STRLEN {%s}s1:%s:1:k", tag->text, ns);
+    int64_t size = atoll(text);
+    free(text);
+    sx_key_tags_destroy(tags);
+    return size;
+}
+
+static void its_bytes_stay_where_they_are(const char *ns, const char *compress) {
+    side a = open_side(ns, "cluster", compress), b = open_side(ns, "cluster", compress);
+    strata_result first = read_body(&a), next;
+    assert_string_equal(a.seen, "");
+    /* Whoever comes next after its end asks with the etag. By numbers of another width, and of the same. */
+    static const int64_t ttls[] = {90000, 0, 300, 280, 0};
+    side *sides[] = {&b, &b, &a, &b, &a};
+    for (int i = 0; i < 5; i++) {
+        side *s = sides[i];
+        if (i != 1) test_sleep_ms(330);
+        s->ttl_ms = ttls[i];
+        int calls = s->calls, unchanged = s->unchanged;
+        if (i == 1) { /* it lives for 90 s now */
+            next = read_body(s);
+            assert_int_equal(s->calls, calls);
+            assert_in_range(next.ttl_ms, 80000, 90000);
+            assert_int_equal(next.version_n, first.version_n);
+            assert_int_equal(next.version_id, first.version_id);
+            strata_op_options again = {.struct_size = sizeof again, .flags = STRATA_REFRESH, .ttl_ms = 300};
+            assert_int_equal(strata_get_or_load_wait(s->session, s->ns, test_bytes("k"), &again, load_body, s, &next), STRATA_OK);
+            strata_result_release(s->session, &next);
+        } else {
+            next = read_body(s);
+        }
+        assert_int_equal(s->calls, calls + 1);
+        assert_int_equal(s->unchanged, unchanged + 1);
+        assert_int_equal(s->ended, STRATA_OK);
+        assert_string_equal(s->seen, "one");
+        assert_true(next.version_id != first.version_id);
+        first = next;
+        assert_int_equal(strata_peek(s->session, s->ns, test_bytes("k"), &next), STRATA_OK); /* L1 has it too */
+        assert_int_equal(next.version_id, first.version_id);
+        strata_result_release(s->session, &next);
+    }
+    if (strcmp(compress, "none") != 0) assert_in_range(stored_size(ns), 100, sizeof body / 2); /* as it was stored first */
+    assert_int_equal(test_metric(a.engine, "flow.not_modified") + test_metric(b.engine, "flow.not_modified"), 5);
+    close_side(&a);
+    close_side(&b);
+}
+
+static void an_unchanged_value_lives_on(void **state) {
+    (void)state;
+    its_bytes_stay_where_they_are("plain", "none");
+    its_bytes_stay_where_they_are("packed", "lz4");
+}
+
+static void a_changed_one_is_loaded(void **state) {
+    (void)state;
+    side a = open_side("changed", "cluster", "none"), b = open_side("changed", "cluster", "none");
+    (void)read_body(&a);
+    test_sleep_ms(330);
+    b.etag = "two";
+    (void)read_body(&b);
+    assert_string_equal(b.seen, "one");
+    assert_int_equal(b.unchanged, 0);
+    test_sleep_ms(330);
+    a.etag = "two";
+    (void)read_body(&a);
+    assert_string_equal(a.seen, "two");
+    assert_int_equal(a.unchanged, 1);
+    close_side(&a);
+    close_side(&b);
+}
+
+static void told(void *user, const strata_result *result) {
+    *(int32_t *)user = result->status;
+}
+
+/* An invalidation while the source is asked wins. */
+static void what_is_invalidated_meanwhile_is_not_brought_back(void **state) {
+    (void)state;
+    side a = open_side("inval", "cluster", "none"), b = open_side("inval", "cluster", "none");
+    strata_result result;
+    int32_t answered = STRATA_PENDING;
+    (void)read_body(&a);
+    test_sleep_ms(330);
+    a.keep = true;
+    assert_int_equal(strata_get_or_load(a.session, a.ns, test_bytes("k"), NULL, load_body, &a, &result, told, &answered), STRATA_PENDING);
+    while (a.kept == NULL) strata_session_wait(a.session, 100);
+    assert_int_equal(strata_invalidate_wait(b.session, b.ns, test_bytes("k"), NULL), STRATA_OK);
+    a.keep = false;
+    end_load(&a, a.kept);
+    assert_int_equal(a.unchanged, 1);
+    while (answered == STRATA_PENDING) strata_session_wait(a.session, 100);
+    assert_int_equal(answered, STRATA_OK); /* who waited since before may have it */
+    assert_null(test_get(a.session, a.ns, "k"));
+    assert_null(test_get(b.session, b.ns, "k"));
+    close_side(&a);
+    close_side(&b);
+}
+
+static void insist(strata_load *load, void *user) {
+    side *s = user;
+    s->ended = strata_load_not_modified(load, 0);
+}
+
+static void what_is_not_there_can_not_be_unchanged(void **state) {
+    (void)state;
+    side a = open_side("nothing", "cluster", "none");
+    strata_result result;
+    assert_int_equal(strata_get_or_load_wait(a.session, a.ns, test_bytes("k"), NULL, insist, &a, &result), STRATA_E_INVALID);
+    assert_int_equal(a.ended, STRATA_E_INVALID);
+    assert_int_equal(test_metric(a.engine, "flow.not_modified"), 0);
+    char large[STRATA_ETAG_BYTES_MAX + 2];
+    memset(large, 'e', sizeof large);
+    large[sizeof large - 1] = 0;
+    a.etag = large;
+    assert_int_equal(strata_get_or_load_wait(a.session, a.ns, test_bytes("k"), NULL, load_body, &a, &result), STRATA_E_INVALID);
+    assert_int_equal(a.ended, STRATA_E_INVALID);
+    large[STRATA_ETAG_BYTES_MAX] = 0;
+    (void)read_body(&a);
+    test_sleep_ms(330);
+    (void)read_body(&a);
+    assert_int_equal(a.unchanged, 1);
+    assert_int_equal(strlen(a.seen), STRATA_ETAG_BYTES_MAX);
+    close_side(&a);
+}
+
+static void without_l2_l1_keeps_the_etag(void **state) {
+    (void)state;
+    side a = open_side("alone", "none", "none");
+    (void)read_body(&a);
+    for (int i = 1; i <= 2; i++) {
+        test_sleep_ms(330);
+        (void)read_body(&a);
+        assert_int_equal(a.unchanged, i);
+        (void)read_body(&a);
+        assert_int_equal(a.calls, i + 1);
+    }
+    close_side(&a);
+}
+
+int main(void) {
+    if (!sx_cluster_available()) return 77;
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(an_unchanged_value_lives_on),
+        cmocka_unit_test(a_changed_one_is_loaded),
+        cmocka_unit_test(what_is_invalidated_meanwhile_is_not_brought_back),
+        cmocka_unit_test(what_is_not_there_can_not_be_unchanged),
+        cmocka_unit_test(without_l2_l1_keeps_the_etag),
+    };
+    return cmocka_run_group_tests(tests, setup, teardown);
+}
