@@ -80,6 +80,9 @@ static sx_item *find_from(const sx_l1_root *root, uint64_t hash, uint16_t ns, co
         for (uint32_t i = 1; item == NULL && (control & SX_L1_OVERFLOW) != 0 && i < SX_L1_BUCKETS; i++) {
             item = find_in_bucket(&group->buckets[(home + i) % SX_L1_BUCKETS], hash, ns, key, size);
         }
+        /* It may have been brought home while the others were read: it came there before it left them. */
+        if (item == NULL && (control & SX_L1_OVERFLOW) != 0)
+            item = find_in_bucket(&group->buckets[home], hash, ns, key, size);
         if (item != NULL) return item;
         /* A split or merge may have moved the entry while its slots were read: it set the level before it emptied them. */
         if (SX_LIKELY((control_get(group, home) & SX_L1_LEVEL_MASK) == level)) return NULL;

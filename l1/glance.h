@@ -60,6 +60,17 @@ static inline uint32_t sx_l1_ghosts_match_portable_locked(const sx_l1_group *gro
     return match;
 }
 
+/* Entries that are at home in this bucket, a bit each, wherever they are. */
+static inline uint32_t sx_l1_homes_portable_locked(sx_l1_group *group, uint32_t home) {
+    uint32_t homes = 0;
+    for (uint32_t lane = 0; lane < SX_L1_LANES; lane++) {
+        if (lane % 8u == 7u) continue;
+        uint64_t slot = sx_l1_slot_get_locked(group, sx_l1_lane_position(lane));
+        homes |= (uint32_t)(slot != 0 && sx_l1_home(slot) == home) << lane;
+    }
+    return homes;
+}
+
 static inline uint32_t sx_l1_taken_portable_locked(sx_l1_group *group) {
     uint32_t taken = 0;
     for (uint32_t lane = 0; lane < SX_L1_LANES; lane++) {
@@ -68,7 +79,7 @@ static inline uint32_t sx_l1_taken_portable_locked(sx_l1_group *group) {
     return taken;
 }
 
-#if defined(__SSE2__) && !SX_TSAN
+#if defined(__SSE2__) && !SX_TSAN && !defined(SX_L1_PORTABLE)
 /* As sx_l1_tags_match reads them: only the latch's holder writes slots, and a policy byte is a hint. */
 typedef struct sx_l1_halves {
     __m128i low, high; /* words of four slots; of the last bucket's last slot the policy bytes */
@@ -90,6 +101,21 @@ static inline uint32_t sx_l1_taken_locked(sx_l1_group *group) {
         taken = taken << 8 | (sx_l1_halves_taken(&last) & 7u) << 4 | sx_l1_halves_taken(&first);
     }
     return taken;
+}
+static inline uint32_t sx_l1_halves_homes(const sx_l1_halves *h, __m128i home) {
+    __m128i same = _mm_cmpeq_epi32(_mm_srli_epi32(h->high, 30), home);
+    return (uint32_t)_mm_movemask_ps(_mm_castsi128_ps(same)) & sx_l1_halves_taken(h);
+}
+static inline uint32_t sx_l1_homes_locked(sx_l1_group *group, uint32_t home) {
+    uint32_t homes = 0;
+    __m128i wanted = _mm_set1_epi32((int)home);
+#pragma GCC unroll 4
+    for (uint32_t b = SX_L1_BUCKETS; b-- > 0;) {
+        const __m128 *pairs = (const __m128 *)(const void *)&group->buckets[b];
+        sx_l1_halves first = sx_l1_halves_of(pairs), last = sx_l1_halves_of(pairs + 2);
+        homes = homes << 8 | (sx_l1_halves_homes(&last, wanted) & 7u) << 4 | sx_l1_halves_homes(&first, wanted);
+    }
+    return homes;
 }
 /* Two buckets. */
 static inline void sx_l1_glance_two_locked(const sx_l1_bucket *two, uint8_t *policy, uint8_t *classes, uint32_t masks[3]) {
@@ -132,6 +158,9 @@ _Static_assert(offsetof(sx_l1_group, ghosts) % SX_CACHE_LINE == 0 && sizeof(sx_l
 #else
 static inline uint32_t sx_l1_ghosts_match_locked(const sx_l1_group *group, uint16_t print) {
     return sx_l1_ghosts_match_portable_locked(group, print);
+}
+static inline uint32_t sx_l1_homes_locked(sx_l1_group *group, uint32_t home) {
+    return sx_l1_homes_portable_locked(group, home);
 }
 static inline uint32_t sx_l1_taken_locked(sx_l1_group *group) { return sx_l1_taken_portable_locked(group); }
 static inline void sx_l1_glance_locked(sx_l1_group *group, sx_l1_glance *g) { sx_l1_glance_portable_locked(group, g); }

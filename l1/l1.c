@@ -10,7 +10,7 @@
    Finds (find.c) run under an epoch pin and take no lock. A slot is published with release and read with acquire; the
    item behind it is immutable, and the table's reference to it is dropped only when no pin can see it any more. A find
    looks at the key's home bucket, and at the group's other buckets only if the home's control byte says that entries had
-   to go there.
+   to go there; insertions bring them home where they can.
 
    Writers (write.c) take the latch of one group for some hundred nanoseconds. Evictions (policy.c) are within the group of
    the key that is put, then, if that did not pay, in the groups the hand comes by (keep.c).

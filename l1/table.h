@@ -198,7 +198,7 @@ static inline uint32_t sx_l1_tags_match_portable(sx_l1_bucket *bucket, uint64_t 
     }
     return match;
 }
-#if defined(__SSE2__) && !SX_TSAN /* which takes vectors for plain accesses */
+#if defined(__SSE2__) && !SX_TSAN && !defined(SX_L1_PORTABLE) /* tools that watch atomics take vectors for plain accesses */
 /* As above: the halves of a vector are read whole, and in the order of loads, as every load of such a processor is. */
 static inline uint32_t sx_l1_tags_match(sx_l1_bucket *bucket, uint64_t hash) {
     const __m128 *pairs = (const __m128 *)(const void *)bucket; /* of slots, the last with the policy bytes */

@@ -87,6 +87,11 @@ uint32_t sx_l1_free_position_locked(sx_l1_group *group, uint32_t home) {
     return sx_l1_lane_position(((uint32_t)__builtin_ctz(turned) + home * 8u) % SX_L1_LANES);
 }
 
+/* Entries that are at home in this bucket and live in others, a bit each. */
+static uint32_t away_locked(sx_l1_group *group, uint32_t bucket) {
+    return sx_l1_homes_locked(group, bucket) & ~(255u << (bucket * 8u));
+}
+
 void sx_l1_place_locked(sx_l1_group *group, uint32_t position, uint64_t slot, uint8_t policy) {
     assert(sx_l1_is_latched(group));
     uint32_t home = sx_l1_home(slot);
@@ -99,19 +104,31 @@ void sx_l1_place_locked(sx_l1_group *group, uint32_t position, uint64_t slot, ui
 }
 
 void sx_l1_overflow_locked(sx_l1_group *group) {
-    uint32_t away = 0;
-    for (uint32_t b = 0; b < SX_L1_BUCKETS; b++) {
-        for (uint32_t i = 0; i < SX_L1_SLOTS; i++) {
-            /* relaxed: already ordered by the latch */
-            uint64_t slot = atomic_load_explicit(&group->buckets[b].slots[i], memory_order_relaxed);
-            away |= (uint32_t)((slot != 0) & (sx_l1_home(slot) != b)) << sx_l1_home(slot);
-        }
-    }
     for (uint32_t bucket = 0; bucket < SX_L1_BUCKETS; bucket++) {
         uint32_t control = sx_l1_control_get_locked(group, bucket);
-        uint32_t wanted = (control & SX_L1_LEVEL_MASK) | ((away >> bucket & 1u) != 0 ? SX_L1_OVERFLOW : 0);
+        uint32_t wanted = (control & SX_L1_LEVEL_MASK) | (away_locked(group, bucket) != 0 ? SX_L1_OVERFLOW : 0);
         if (control != wanted) sx_l1_control_set_locked(group, bucket, wanted);
     }
+}
+
+/* A free position for an entry of this home, beginning with one that is free: where that is in another bucket, an entry that is
+   at home there moves to it, and leaves its own, until the free one is at home or nobody wants it. Hits at home read one line of the
+   group, others two or more. Who is moved is for a moment in both places; finds look at home again before they give up. */
+static uint32_t bring_home_locked(sx_l1_group *group, uint32_t position, uint32_t home) {
+    bool moved = false;
+    uint32_t away;
+    while (position / SX_L1_SLOTS != home && (away = away_locked(group, position / SX_L1_SLOTS)) != 0) {
+        uint32_t wanted = away & 255u << (home * 8u); /* who makes room at home is moved first */
+        uint32_t from = sx_l1_lane_position((uint32_t)__builtin_ctz(wanted != 0 ? wanted : away));
+        uint64_t slot = sx_l1_slot_get_locked(group, from);
+        sx_l1_policy_set(group, position, sx_l1_policy_get(group, from));
+        sx_l1_slot_set_locked(group, position, slot);
+        sx_l1_slot_set_locked(group, from, 0);
+        position = from;
+        moved = true;
+    }
+    if (moved) sx_l1_overflow_locked(group);
+    return position;
 }
 
 void sx_l1_clear_locked(sx_l1_group *group, uint32_t position) {
@@ -206,6 +223,7 @@ static bool insert_locked(sx_l1 *l1, sx_l1_shard *shard, sx_l1_group *group, con
     assert(position < SX_L1_POSITIONS);
     uint8_t policy = sx_l1_arrival_locked(l1, shard, group, p->hash, sx_l1_size_class(p->footprint));
     sx_item_retain_held(p->item);
+    position = bring_home_locked(group, position, sx_l1_home(p->hash));
     sx_l1_place_locked(group, position, sx_l1_slot_of(p->item, p->hash, p->footprint), policy);
     count_locked(l1, shard, group, p);
     sx_l1_account(l1, shard, (int64_t)p->footprint);

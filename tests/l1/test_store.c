@@ -225,6 +225,15 @@ static void test_glance_by_vector(void **state) {
             assert_int_equal((one.main >> lane & 1u) != 0, (wanted >> lane & 1u) != 0 && (one.policy[lane] & SX_L1_MAIN) != 0);
             assert_int_equal((one.hit >> lane & 1u) != 0, (wanted >> lane & 1u) != 0 && (one.policy[lane] & SX_L1_HIT) != 0);
         }
+        for (uint32_t home = 0; home < SX_L1_BUCKETS; home++) {
+            uint32_t homes = 0;
+            for (uint32_t position = 0; position < SX_L1_POSITIONS; position++) {
+                uint64_t slot = sx_l1_slot_get_locked(&group, position);
+                homes |= (uint32_t)(slot != 0 && slot >> 62 == home) << sx_l1_position_lane(position);
+            }
+            assert_int_equal(sx_l1_homes_locked(&group, home), homes);
+            assert_int_equal(sx_l1_homes_portable_locked(&group, home), homes);
+        }
         assert_int_equal(sx_l1_glance_classes(&one), classes);
         assert_int_equal(sx_l1_glance_classes(&two), classes);
     }
