@@ -160,6 +160,29 @@ static void many_keys_change_at_once(void **state) {
     close_side(&s);
 }
 
+/* One server, from which all goes that is said of several. */
+static void a_standalone_server_is_followed(void **state) {
+    (void)state;
+    sx_cluster *all = cluster;
+    cluster = test_cluster_start(&(sx_cluster_options){.primaries = 0});
+    test_talk *talk = test_talk_open(sx_cluster_port(cluster, 0), false);
+    side s = open_side(1);
+    say(talk, "SET " PREFIX "k old");
+    hold(&s, "k", "old");
+    int64_t start_ms = test_now_ms();
+    say(talk, "SET " PREFIX "k new");
+    (void)gone(&s, "k", "old", start_ms);
+    hold(&s, "k", "new");
+    start_ms = test_now_ms();
+    say(talk, "REPLICAOF 127.0.0.1 1"); /* then nothing is proven any more */
+    (void)gone(&s, "k", "new", start_ms);
+    assert_int_equal(test_metric(s.engine, "foreign.nodes"), 0);
+    test_talk_close(talk);
+    close_side(&s);
+    sx_cluster_stop(cluster);
+    cluster = all;
+}
+
 /* ---- own operations ---- */
 
 static void load(strata_load *load, void *user) { strata_load_finish(load, STRATA_OK, test_bytes(user), NULL); }
@@ -345,6 +368,7 @@ int main(void) {
                                        cmocka_unit_test(a_value_ends_when_redis_says),
                                        cmocka_unit_test(flushed_keys_are_not_answered),
                                        cmocka_unit_test(many_keys_change_at_once),
+                                       cmocka_unit_test(a_standalone_server_is_followed),
                                        cmocka_unit_test(own_writes_are_plain_and_read_back),
                                        cmocka_unit_test(an_own_write_does_not_wait_for_the_word_of_it),
                                        cmocka_unit_test(what_raw_values_can_not_do_is_refused),

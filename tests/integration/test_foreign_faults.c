@@ -175,6 +175,28 @@ static void a_replaced_primary_is_not_believed(void **state) {
     close_side(&s);
 }
 
+/* What a server keeps for a subscriber is limited, and so is what it may answer a tracking connection. */
+static void a_huge_value_costs_the_connection_once(void **state) {
+    (void)state;
+    side s = open_side(3);
+    strata_result result;
+    test_talk *talk = talk_to_owner("huge");
+    say(talk, "SETRANGE " PREFIX "huge 34000000 x");
+    for (int i = 0; i < 4; i++) {
+        strata_op_options patient = {.struct_size = sizeof patient, .deadline_ms = 10000};
+        assert_int_equal(strata_get_wait(s.session, s.ns, test_bytes("huge"), &patient, &result), STRATA_OK);
+        assert_int_equal(result.value.size, 34000001);
+        strata_result_release(s.session, &result);
+    }
+    assert_true(test_metric(s.engine, "foreign.lost") >= 1); /* a busy machine may have been late, too */
+    assert_int_equal(test_metric(s.engine, "foreign.reads"), 1);
+    say(talk, "SET " PREFIX "huge small");
+    assert_string_equal(test_get(s.session, s.ns, "huge"), "small");
+    hold(&s, "huge", "small"); /* and then it is one like any other */
+    test_talk_close(talk);
+    close_side(&s);
+}
+
 static void it_can_be_switched_off(void **state) {
     (void)state;
     strata *engine = test_engine_open(TEST_OPTIONS("l2.nodes", sx_cluster_seeds(cluster), "coherence.foreign", "none"), NULL);
@@ -195,6 +217,7 @@ int main(void) {
                                        cmocka_unit_test(a_paused_primary_proves_nothing),
                                        cmocka_unit_test(a_change_behind_a_read_is_heard),
                                        cmocka_unit_test(keys_that_move_are_followed),
+                                       cmocka_unit_test(a_huge_value_costs_the_connection_once),
                                        cmocka_unit_test(it_can_be_switched_off),
                                        cmocka_unit_test(a_replaced_primary_is_not_believed),
                                        cmocka_unit_test(a_failover_ends_what_was_held)};

@@ -118,7 +118,11 @@ static void tracked_done(sx_foreign_read *read, int32_t status, const sx_resp *r
         failed(flight, status);
     } else if (is_wrong_type(reply)) {
         failed(flight, STRATA_E_TYPE);
+    } else if (flight->engine->stopping) {
+        sx_flight_fail_on_loop(flight, STRATA_E_CLOSED);
     } else { /* lost, or not there: MOVED, ASK, LOADING .. */
+        /* It may be the value that no such connection survives, by its size: not twice. */
+        if (status != STRATA_OK) sx_fetch_note_size_on_loop(flight->engine, flight->hash, SIZE_MAX);
         uint8_t name[SX_FOREIGN_NAME_BYTES_MAX];
         ask_store(flight, name, sx_foreign_name(flight->ns, flight->key, flight->key_size, name));
     }
