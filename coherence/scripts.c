@@ -13,6 +13,10 @@
 
 /* A counter is usable while a double holds it exactly. One that is missing, or is not, begins anew, and what its hash knew
    of clears is gone with it: then nothing from before counts (field b). */
+/* A number of ours within a script's text. */
+#define TEXT(number) TEXT_OF(number)
+#define TEXT_OF(text) #text
+
 #define LUA_USABLE "local function usable(n) return n and n >= 1 and n < 9007199254740992 end\n"
 #define LUA_RESTART(key)                                                                                          \
     "  n = us\n"                                                                                                 \
@@ -423,7 +427,8 @@ static const char counter_text[] =
 
 /* KEYS counter.  ARGV deadline_ms, publish command, channel, message before n, message after n, namespace's field. All that
    the namespace has in the partition with a smaller n is invalid from here on; where the field is empty, nothing is: it is only
-   published. The HDEL deletes nothing: having written
+   published. Floors can't end by themselves, since a value may live for ever; where they are too many, one for all namespaces takes
+   their place, and UNTRUST has every holder ask for it: too much is invalid then, never too little. The HDEL deletes nothing: having written
    once, the script is not refused the rest for lack of memory. */
 static const char clear_text[] =
     LUA_TIME LUA_USABLE
@@ -438,8 +443,18 @@ static const char clear_text[] =
     "if n == 1 or not usable(n) then\n"
     LUA_RESTART("KEYS[1]")
     "end\n"
-    "if ARGV[6] ~= '' then redis.call('HSET', KEYS[1], ARGV[6], string.format('%.0f', n)) end\n"
+    "local folded = false\n"
+    "if ARGV[6] ~= '' then\n"
+    "  local number = string.format('%.0f', n)\n"
+    "  redis.call('HSET', KEYS[1], ARGV[6], number)\n"
+    "  folded = redis.call('HLEN', KEYS[1]) > 2 + " TEXT(SX_PUBLISH_FLOORS_MAX) "\n" /* beside n and b */
+    "  if folded then\n"
+    "    redis.call('UNLINK', KEYS[1])\n"
+    "    redis.call('HSET', KEYS[1], 'n', number, 'b', number)\n"
+    "  end\n"
+    "end\n"
     "redis.call(ARGV[2], ARGV[3], ARGV[4] .. '\\207' .. struct.pack('>I8', n) .. ARGV[5])\n"
+    "if folded then redis.call(ARGV[2], ARGV[3], '\\146\\8\\0') end\n"
     "return {n, ms}\n";
 
 /* No KEYS (they would be of several slots).  ARGV counter names. Answers {seconds, microseconds, counter ...}: digits,
@@ -472,6 +487,7 @@ static const char probe_text[] =
     "redis.call('HGET', KEYS[1], 'n')\n"
     "redis.call('HMGET', KEYS[1], 'n', 'b')\n"
     "redis.call('HGETALL', KEYS[1])\n"
+    "redis.call('HLEN', KEYS[1])\n"
     "redis.call('UNLINK', KEYS[1])\n"
     "return 1\n";
 

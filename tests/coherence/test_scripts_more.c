@@ -124,6 +124,49 @@ static void a_refresh_replaces_that_version_only(void **state) {
     assert_false(is_there());
 }
 
+static uint64_t clear_named(const char *name, size_t size) {
+    sx_publish_key whole = key;
+    uint64_t n = 0;
+    int64_t ms;
+    whole.key_size = 0;
+    whole.ns = name;
+    whole.ns_size = size;
+    sx_command_clear(&command);
+    sx_publish_encode_clear(&publish, &whole, 0, &command);
+    assert_int_equal(sx_publish_decode(test_talk_call(wire, &command, &scripts.clear), &n, &ms), SX_PUBLISH_DONE);
+    return n;
+}
+
+/* However many namespaces and versions are cleared in the course of time. */
+static void too_many_floors_become_one_for_all(void **state) {
+    (void)state;
+    sx_message m;
+    char name[16];
+    uint64_t n = 0;
+    for (int i = 0; i < SX_PUBLISH_FLOORS_MAX; i++) {
+        n = clear_named(name, (size_t)snprintf(name, sizeof name, "ns%d", i));
+        assert_true(next_message(&m) && m.kind == SX_MESSAGE_CLEAR);
+    }
+    assert_int_equal(say("HLEN", counter_name)->integer, SX_PUBLISH_FLOORS_MAX + 2);
+    n = clear_named("ns7", 3); /* one more time is no more */
+    assert_true(next_message(&m) && m.kind == SX_MESSAGE_CLEAR);
+    assert_int_equal(say("HLEN", counter_name)->integer, SX_PUBLISH_FLOORS_MAX + 2);
+    assert_int_equal(clear_named("new", 3), n + 1);
+    assert_true(next_message(&m) && m.kind == SX_MESSAGE_CLEAR && m.n == n + 1);
+    assert_true(next_message(&m) && m.kind == SX_MESSAGE_UNTRUST); /* everybody asks again */
+    sx_command_clear(&command);
+    sx_publish_encode_counter(&publish, key.partition, &command);
+    const sx_resp *reply = test_talk_call(wire, &command, &scripts.counter);
+    size_t at = 0, floors = 0;
+    for (sx_publish_floor floor; sx_publish_next_floor(reply, &at, &floor); floors++)
+        assert_true(floor.ns == NULL && floor.n == n + 1); /* of all namespaces, nothing older */
+    assert_int_equal(at, reply->count);
+    assert_int_equal(floors, 1);
+    assert_int_equal(clear_named("ns7", 3), n + 2);
+    assert_true(next_message(&m) && m.kind == SX_MESSAGE_CLEAR);
+    assert_int_equal(say("HLEN", counter_name)->integer, 3);
+}
+
 static uint64_t mark(const sx_publish_key *tag, uint64_t nonce, uint64_t *n) {
     uint8_t marker[] = {0xcf, 0, 0, 0, 0, 0, 0, 0, 0, 'x'};
     for (int i = 0; i < 8; i++) marker[1 + i] = (uint8_t)(nonce >> (56 - 8 * i));
@@ -196,6 +239,7 @@ int main(void) {
         cmocka_unit_test_setup(a_value_travels_as_it_is_stored, clean),
         cmocka_unit_test_setup(a_lease_takes_the_place_of_that_version_only, clean),
         cmocka_unit_test_setup(a_refresh_replaces_that_version_only, clean),
+        cmocka_unit_test_setup(too_many_floors_become_one_for_all, clean),
         cmocka_unit_test_setup(a_marker_is_created_once_and_renewed, clean),
         cmocka_unit_test_setup(out_of_memory_does_not_keep_a_marker, clean),
     };

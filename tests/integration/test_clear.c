@@ -118,6 +118,35 @@ static void one_call_makes_all_of_a_namespace_invalid(void **state) {
     test_side_close(b);
 }
 
+/* So many floors that they become one: what else the partition holds is loaded anew, once, and is then what it was. */
+static void one_floor_for_all_costs_a_load(void **state) {
+    (void)state;
+    test_side a, b;
+    char fields[512];
+    open_side(&a, "many");
+    open_side(&b, "kept");
+    uint32_t partition = sx_key_partition("k", 1, PARTITIONS);
+    assert_int_equal(test_set(b.session, b.ns, "k", "before"), STRATA_OK);
+    assert_string_equal(test_get(b.session, b.ns, "k"), "before");
+    for (int i = 0; i < 1024; i += 8) { /* of versions that came and went */
+        size_t used = 0;
+        for (int k = i; k < i + 8; k++) used += (size_t)snprintf(fields + used, sizeof fields - used, " gone:%d 1", k);
+        at_counter(partition, "HSET", fields);
+    }
+    clear(&a);
+    for (int i = 0; i < 300 && test_get(b.session, b.ns, "k") != NULL; i++) test_sleep_ms(10);
+    assert_null(test_get(b.session, b.ns, "k"));
+    assert_string_equal(test_side_read(&b, "k", "loaded", NULL), "loaded");
+    test_engine_await_trust(b.engine, 5000);
+    for (int i = 0; i < 2; i++) { /* and a load is stored: everybody knows the floor */
+        assert_string_equal(test_side_read(&b, "k", "again", NULL), "loaded");
+        assert_int_equal(test_set(a.session, a.ns, "k", "a"), STRATA_OK);
+        assert_string_equal(test_get(a.session, a.ns, "k"), "a");
+    }
+    test_side_close(&a);
+    test_side_close(&b);
+}
+
 static void who_comes_later_knows_of_it(void **state) {
     (void)state;
     test_side a, b, c;
@@ -415,6 +444,7 @@ int main(void) {
     if (!sx_cluster_available()) return 77;
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(one_call_makes_all_of_a_namespace_invalid),
+        cmocka_unit_test(one_floor_for_all_costs_a_load),
         cmocka_unit_test(who_comes_later_knows_of_it),
         cmocka_unit_test(a_load_from_before_a_clear_is_cached_nowhere),
         cmocka_unit_test(who_waits_for_an_outdated_load_loads),
