@@ -16,6 +16,7 @@
 #include "core/key/key.h"
 #include "tests/support/cluster.h"
 #include "tests/support/engine.h"
+#include "tests/support/side.h"
 
 #define STALENESS_MS 500
 #define KEYS 48
@@ -348,6 +349,34 @@ static void a_write_of_unknown_outcome_cant_come_back(void **state) {
     sx_cluster_stop(cluster);
 }
 
+/* An invalidation waits behind a write of unknown outcome until its time is over. Who asks after that is not given what a loader
+   had been asked for before. */
+static void who_asks_after_a_failed_invalidation_waits_for_another_load(void **state) {
+    (void)state;
+    sx_cluster *cluster;
+    start_cluster(&cluster, 0, 0);
+    test_side s;
+    test_side_open(&s, "n", TEST_OPTIONS("l2.nodes", sx_cluster_seeds(cluster), "l2.open_wait", "5s", "flow.l2_timeout", "100ms"), NULL);
+    strata_op_options brief = {.struct_size = sizeof brief, .deadline_ms = 50}, patient = {.struct_size = sizeof patient, .deadline_ms = 8000};
+    strata_result result;
+    assert_int_equal(sx_cluster_pause(cluster, 0), 0);
+    assert_int_equal(strata_set_wait(s.session, s.ns, test_bytes("k"), test_bytes("v"), &brief, NULL), STRATA_E_UNKNOWN_OUTCOME);
+    test_side_hold(&s, "k", NULL);
+    strata_load *old = s.kept;
+    assert_int_equal(strata_invalidate_wait(s.session, s.ns, test_bytes("k"), &brief), STRATA_E_TIMEOUT);
+    assert_int_equal(strata_get_or_load(s.session, s.ns, test_bytes("k"), &patient, test_side_load, &s, &result, test_side_done, &s),
+                     STRATA_PENDING);
+    s.value = "new";
+    assert_int_equal(strata_load_finish(old, STRATA_OK, test_bytes("old"), NULL), STRATA_OK);
+    test_side_await(&s, 1);
+    assert_string_equal(s.answer, "old"); /* who asked before */
+    test_side_await(&s, 2);
+    assert_string_equal(s.answer, "new");
+    assert_int_equal(sx_cluster_resume(cluster, 0), 0);
+    test_side_close(&s);
+    sx_cluster_stop(cluster);
+}
+
 static void closing_while_redis_hangs_ends_in_time(void **state) {
     (void)state;
     sx_cluster *cluster;
@@ -378,6 +407,7 @@ int main(void) {
         cmocka_unit_test(closing_while_redis_hangs_ends_in_time),
         cmocka_unit_test(a_short_pause_lets_l1_lapse_and_return),
         cmocka_unit_test(what_nobody_could_prove_for_long_covers_nothing),
+        cmocka_unit_test(who_asks_after_a_failed_invalidation_waits_for_another_load),
         cmocka_unit_test(killed_subscriptions_come_back),
         cmocka_unit_test(a_killed_primary_is_replaced),
         cmocka_unit_test(a_paused_primary_is_not_believed),

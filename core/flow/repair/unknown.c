@@ -63,6 +63,17 @@ bool sx_unknown_hides_on_loop(const strata *engine, uint64_t hash, uint16_t ns, 
 
 static void count(strata *engine, uint32_t metric) { sx_counter_add_shared(&engine->counters[metric], 1); }
 
+/* First of all: nothing that could be wrong stays in L1, or gets there. */
+static void clear_here(strata *engine, uint64_t hash, const sx_item *key) {
+    uint32_t stripe = sx_flight_stripe(hash);
+    sx_flights_lock(engine->flights, stripe);
+    sx_flights_mark_locked(engine->flights, hash, key->ns, sx_item_key(key), key->key_size, 0);
+    if (engine->l1_on)
+        (void)sx_l1_remove(engine->l1, engine->loop_record, hash, key->ns, sx_item_key(key), key->key_size,
+                           UINT64_MAX);
+    sx_flights_unlock(engine->flights, stripe);
+}
+
 /* ---- the queue behind it ------------------------------------------------------------------------------------- */
 
 static void unqueue(sx_unknown *unknown, sx_write *write) {
@@ -78,7 +89,10 @@ static void queued_too_long(sx_timer *timer) {
     sx_unknown *unknown = find(write->engine, write->hash, write->item);
     unqueue(unknown, write);
     /* What settles the one before it is executed later than this was wanted. */
-    if (write->invalidate && !SX_BROKEN(owed)) unknown->invalidated = true;
+    if (write->invalidate && !SX_BROKEN(owed)) {
+        unknown->invalidated = true;
+        clear_here(write->engine, write->hash, write->item); /* what is being loaded is not for who asks from now on */
+    }
     /* Never sent; or executed, but perhaps undone by the one before it. */
     sx_write_end_on_loop(write, write->done_n == 0 ? STRATA_E_TIMEOUT : STRATA_E_UNKNOWN_OUTCOME, 0);
 }
@@ -262,17 +276,6 @@ static void attempt(sx_timer *timer) {
 }
 
 /* ---- adding --------------------------------------------------------------------------------------------------- */
-
-/* First of all: nothing that could be wrong stays in L1, or gets there. */
-static void clear_here(strata *engine, uint64_t hash, const sx_item *key) {
-    uint32_t stripe = sx_flight_stripe(hash);
-    sx_flights_lock(engine->flights, stripe);
-    sx_flights_mark_locked(engine->flights, hash, key->ns, sx_item_key(key), key->key_size, 0);
-    if (engine->l1_on)
-        (void)sx_l1_remove(engine->l1, engine->loop_record, hash, key->ns, sx_item_key(key), key->key_size,
-                           UINT64_MAX);
-    sx_flights_unlock(engine->flights, stripe);
-}
 
 static sx_unknown *create(strata *engine, strata_namespace *ns, sx_item *key, uint64_t hash, uint32_t partition,
                           int64_t not_before_ms) {
