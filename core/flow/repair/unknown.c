@@ -88,8 +88,9 @@ static void queued_too_long(sx_timer *timer) {
     sx_write *write = SX_CONTAINER(timer, sx_write, timer);
     sx_unknown *unknown = find(write->engine, write->hash, write->item);
     unqueue(unknown, write);
-    /* What settles the one before it is executed later than this was wanted. */
+    /* What settles the one before it settles this too, if it is sent from now on. */
     if (write->invalidate && !SX_BROKEN(owed)) {
+        if (unknown->in_store) unknown->once_more = true; /* that may be executed already, before this was wanted */
         unknown->invalidated = true;
         clear_here(write->engine, write->hash, write->item); /* what is being loaded is not for who asks from now on */
     }
