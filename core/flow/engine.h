@@ -62,6 +62,7 @@ struct strata_namespace {
     /* How many keys are without L1 and without L2 (core/flow/rollout.h); 0: none. atomic: relaxed, a number that stands for itself */
     _Atomic uint32_t without;
     strata_rollout rollout; /* lock: engine; as it was set */
+    int64_t l1_bytes_max;   /* lock: engine; as it was set; 0 none */
     _Atomic bool opened; /* atomic: release by sx_names_add, acquire by finds [order: namespace-open] */
     /* How entries that can't be proven are read: (max_ms << 2) | strata_untrusted in one word. atomic: relaxed, a number
        that stands for itself */
@@ -147,6 +148,7 @@ struct strata {
     sx_epoch *epoch;
     sx_l1 *l1;
     sx_trust_word *words; /* of partitions, then SX_FOREIGN_WORDS of foreign keys' slots */
+    struct sx_tenants *tenants; /* NULL: nobody is counted by itself */
     sx_flights *flights;
     sx_marks *marks;
     sx_floor *floors;            /* owner: loop; by partition */
@@ -590,5 +592,6 @@ void sx_apply_observed_locked(strata *engine, uint64_t hash, uint16_t ns, const 
 
 #include "core/flow/repair.h"
 #include "core/flow/rollout.h"
+#include "core/flow/tenants.h"
 
 #endif

@@ -76,7 +76,8 @@ STRATA_API int32_t strata_stats_value(struct strata *engine, const char *name, i
 /*
  * Reads what is counted for one namespace, without stopping anyone.
  *   ns      a namespace
- *   values  receives count numbers, in the order of strata_metric_describe; STRATA_STATS_NONE where by_namespace is 0
+ *   values  receives count numbers, in the order of strata_metric_describe; STRATA_STATS_NONE where by_namespace is
+ *           0; and for l1.entries and l1.bytes_used without flow.l1_usage
  *   count   numbers at values; beyond strata_metric_count() they are left alone
  * Returns: STRATA_OK; STRATA_E_INVALID; STRATA_E_FORKED.
  * Owns:    nothing.

@@ -314,6 +314,7 @@ static void what_raw_values_can_not_do_is_refused(void **state) {
     assert_int_equal(strata_clear_wait(s.session, s.ns, NULL), STRATA_E_FOREIGN);
     assert_int_equal(strata_clear(s.session, s.ns, NULL, NULL, NULL), STRATA_E_FOREIGN);
     assert_int_equal(strata_invalidate_pattern_wait(s.session, s.ns, test_bytes("*"), NULL), STRATA_E_FOREIGN);
+    assert_int_equal(strata_tenant_clear_wait(s.session, s.ns, test_bytes("acme"), NULL), STRATA_E_FOREIGN);
     strata_error error;
     strata_namespace_policy policy = {.struct_size = sizeof policy, .refresh_percent = 50};
     assert_int_equal(strata_namespace_policy_set(s.ns, &policy, &error), STRATA_E_CONFIG);

@@ -22,6 +22,7 @@ static void engine_free(strata *engine) {
     if (engine->l1 != NULL) sx_l1_destroy(engine->l1);
     sx_marks_destroy(engine);
     if (engine->epoch != NULL) sx_epoch_destroy(engine->epoch);
+    sx_tenants_destroy(engine);
     sx_flights_destroy(&alloc, engine->flights);
     if (engine->tags != NULL) sx_key_tags_destroy(engine->tags);
     sx_floors_destroy(engine);
@@ -130,7 +131,8 @@ static int32_t create_l1(strata *engine) {
     sx_l1_settings settings = {sx_config_int(engine->config, "l1.bytes"),
                                sx_config_int(engine->config, "l1.item_bytes_max"),
                                (sx_l1_policy)sx_config_int(engine->config, "l1.policy")};
-    return sx_l1_create(engine->heap, engine->epoch, &engine->clock, &engine->secret, &settings, &engine->l1);
+    int32_t status = sx_l1_create(engine->heap, engine->epoch, &engine->clock, &engine->secret, &settings, &engine->l1);
+    return status == STRATA_OK ? sx_tenants_create(engine) : status;
 }
 
 static sx_redis_settings redis_settings(strata *engine) {

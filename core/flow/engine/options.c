@@ -78,6 +78,25 @@ static const sx_option flow_rows[] = {
      .default_text = "100%",
      .hot = true,
      .doc = "how many of the keys use L2, likewise"},
+    {.name = "flow.l1_usage",
+     .type = SX_OPTION_BOOLEAN,
+     .min = 0,
+     .max = 1,
+     .default_text = "false",
+     .doc = "count what each namespace and tenant occupies in L1, which limits of them need; hits cost the same, values that enter a little more"},
+    {.name = "flow.tenants_max",
+     .type = SX_OPTION_INTEGER,
+     .min = 1,
+     .max = 65536,
+     .default_text = "256",
+     .doc = "with flow.l1_usage: tenants told apart, at 512 bytes of l1.bytes each; those beyond, and some before, are counted as one"},
+    {.name = "flow.tenant_part",
+     .type = SX_OPTION_PERCENT,
+     .min = 1,
+     .max = 100,
+     .default_text = "100%",
+     .hot = true,
+     .doc = "with flow.l1_usage: how much of l1.bytes one tenant may occupy that has no limit of its own"},
 };
 static const sx_option_table flow_options = {flow_rows, sizeof flow_rows / sizeof *flow_rows};
 
@@ -106,6 +125,7 @@ void sx_engine_apply_hot(strata *engine) {
     for (uint32_t i = 0; i < engine->namespace_count; i++) sx_rollout_apply_locked(engine->namespaces[i]);
     if (engine->l1 != NULL) {
         sx_l1_resize(engine->l1, sx_config_int(config, "l1.bytes"));
+        sx_tenants_apply_locked(engine);
         sx_l1_policy_change(engine->l1, (sx_l1_policy)sx_config_int(config, "l1.policy"));
     }
 }

@@ -147,6 +147,11 @@ int32_t strata_stats_namespace(const strata_namespace *ns, int64_t *values, size
         if (by_namespace[i]) values[first + i] = sx_counter_read(&ns->stats->flow[i]) - (base == NULL ? 0 : base->flow[i]);
     }
     sx_lock_release(&engine->lock);
+    sx_l1_usage usage;
+    if (!sx_tenants_usage(ns, &usage)) return STRATA_OK;
+    first = sx_stats_first_of(sx_l1_metrics);
+    if (first + SX_L1_METRIC_ENTRIES < count) values[first + SX_L1_METRIC_ENTRIES] = usage.entries;
+    if (first + SX_L1_METRIC_BYTES_USED < count) values[first + SX_L1_METRIC_BYTES_USED] = usage.bytes;
     return STRATA_OK;
 }
 

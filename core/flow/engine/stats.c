@@ -193,7 +193,8 @@ int32_t strata_metric_describe(size_t index, strata_metric *out) {
     out->doc = metric->doc;
     out->gauge = metric->gauge;
     out->by_namespace = from->rows == sx_session_metrics ? row != SX_SESSION_METRIC_TAGS_INVALIDATED
-                                                         : from->rows == sx_flow_metrics && sx_stats_is_by_namespace(row);
+                                                         : (from->rows == sx_flow_metrics && sx_stats_is_by_namespace(row)) ||
+                                                               (from->rows == sx_l1_metrics && (row == SX_L1_METRIC_ENTRIES || row == SX_L1_METRIC_BYTES_USED));
     return STRATA_OK;
 }
 

@@ -1,0 +1,253 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Tenants: told apart by a hash of their names in a table of fixed size, from which none ever leaves, so that an entry is counted as
+   its tenant's from its put to its end. Namespaces come first among L1's parts, then tenants, then those for whom there was no room. */
+#include "core/flow/tenants.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "core/flow/foreign.h"
+
+#define PROBES    8u             /* places where a tenant may be */
+#define PART_COST 512            /* bytes of the budget for each part, about */
+#define SHARE     32             /* of the budget, namespaces' parts take one such part at most */
+#define LIMIT_MIN (64 * 1024)
+
+struct sx_tenants {
+    const strata *engine;
+    uint32_t namespaces; /* parts of namespaces; those beyond are not counted. const, as max */
+    uint32_t max;
+    int64_t *own;        /* lock: engine; by place, then for the rest: limits that the program has set; 0 none */
+    _Atomic uint64_t hashes[]; /* atomic: relaxed; who is at a place, for ever; 0 nobody yet. A number that stands for itself */
+};
+
+static size_t size_of(uint32_t max) { return sizeof(sx_tenants) + max * sizeof(_Atomic uint64_t); }
+
+/* ---- who it is ----------------------------------------------------------------------------------------------- */
+
+/* The name that a key begins with, escaped as it is there: all before the first ':'. Empty where it names none. */
+static strata_bytes name_in(const uint8_t *key, size_t size) {
+    strata_bytes name = {key, 0};
+    if (size < 2 || key[0] != '@') return name;
+    const uint8_t *end = memchr(key, ':', size);
+    name.size = end == NULL ? size : (size_t)(end - key);
+    return name;
+}
+
+static uint64_t hash_of(const sx_tenants *tenants, strata_bytes name) {
+    uint64_t hash = sx_key_hash(&tenants->engine->secret, UINT16_MAX, name.data, name.size);
+    return hash == 0 ? 1 : hash;
+}
+
+/* The tenant's place; max where there is none for it, and, without claim, where it has none yet: *met says which. */
+static uint32_t place_of(sx_tenants *tenants, uint64_t hash, bool claim, bool *met) {
+    *met = true;
+    for (uint32_t i = 0; i < PROBES && i < tenants->max; i++) {
+        uint32_t at = (uint32_t)((hash + i) % tenants->max);
+        uint64_t who = atomic_load_explicit(&tenants->hashes[at], memory_order_relaxed); /* relaxed: a number that stands for itself */
+        if (who == 0 && !claim) {
+            *met = false;
+            return tenants->max;
+        }
+        /* relaxed: as above; where another was faster, who says who */
+        if (who == 0 && atomic_compare_exchange_strong_explicit(&tenants->hashes[at], &who, hash, memory_order_relaxed, memory_order_relaxed))
+            return at;
+        if (who == hash) return at;
+    }
+    return tenants->max;
+}
+
+/* L1's hook. */
+static uint32_t parts_of(void *context, const sx_item *item, uint32_t parts[SX_L1_PARTS_EACH]) {
+    sx_tenants *tenants = context;
+    uint32_t count = 0;
+    bool met;
+    if (item->ns < tenants->namespaces) parts[count++] = item->ns;
+    strata_bytes name = name_in(sx_item_key(item), item->key_size);
+    if (name.size != 0) parts[count++] = tenants->namespaces + place_of(tenants, hash_of(tenants, name), true, &met);
+    return count;
+}
+
+int32_t sx_tenants_create(strata *engine) {
+    if (sx_config_int(engine->config, "flow.l1_usage") == 0) return STRATA_OK;
+    uint32_t max = (uint32_t)sx_config_int(engine->config, "flow.tenants_max");
+    int64_t room = sx_config_int(engine->config, "l1.bytes") / SHARE / PART_COST;
+    sx_tenants *tenants = sx_allocate_zero(&engine->alloc, size_of(max));
+    if (tenants == NULL) return STRATA_E_NOMEM;
+    engine->tenants = tenants;
+    tenants->engine = engine;
+    tenants->max = max;
+    tenants->namespaces = room < SX_NAMESPACES_MAX ? (uint32_t)room : SX_NAMESPACES_MAX;
+    tenants->own = sx_allocate_zero(&engine->alloc, (max + 1) * sizeof *tenants->own);
+    if (tenants->own == NULL) return STRATA_E_NOMEM;
+    sx_l1_parts parts = {.count = tenants->namespaces + max + 1, .of = parts_of, .context = tenants};
+    return sx_l1_watch_parts(engine->l1, &parts);
+}
+
+void sx_tenants_destroy(strata *engine) {
+    sx_tenants *tenants = engine->tenants;
+    if (tenants == NULL) return;
+    sx_release(&engine->alloc, tenants->own, (tenants->max + 1) * sizeof *tenants->own);
+    sx_release(&engine->alloc, tenants, size_of(tenants->max));
+    engine->tenants = NULL;
+}
+
+/* ---- limits -------------------------------------------------------------------------------------------------- */
+
+static int64_t limit_at_locked(const strata *engine, uint32_t place) {
+    int64_t own = engine->tenants->own[place], percent = sx_config_int(engine->config, "flow.tenant_part");
+    if (own != 0) return own;
+    if (percent == 100) return INT64_MAX;
+    int64_t share = sx_config_int(engine->config, "l1.bytes") / 100 * percent;
+    return share < LIMIT_MIN ? LIMIT_MIN : share;
+}
+
+void sx_tenants_apply_locked(strata *engine) {
+    sx_tenants *tenants = engine->tenants;
+    if (tenants == NULL) return;
+    for (uint32_t i = 0; i <= tenants->max; i++) sx_l1_limit_part(engine->l1, tenants->namespaces + i, limit_at_locked(engine, i));
+}
+
+static int32_t refuse(strata_error *error, int32_t status, const char *text) {
+    return sx_config_refuse(error, status, "%s", text);
+}
+
+static int32_t check_limit(const strata *engine, int64_t bytes_max, strata_error *error) {
+    int32_t status = sx_engine_alive(engine);
+    if (status != STRATA_OK) return status;
+    if (engine->tenants == NULL) return refuse(error, STRATA_E_CONFIG, "option 'flow.l1_usage' is off: nothing is counted that could be limited");
+    if (bytes_max != 0 && bytes_max < LIMIT_MIN) return refuse(error, STRATA_E_CONFIG, "a limit must be 64KiB or more, or 0");
+    return STRATA_OK;
+}
+
+/* The name as it stands in keys. */
+static int32_t escaped(strata_bytes tenant, char buffer[SX_KEY_BYTES_MAX], strata_bytes *out) {
+    strata_key key;
+    strata_key_begin(&key, buffer, SX_KEY_BYTES_MAX);
+    (void)strata_key_tenant(&key, tenant);
+    return strata_key_finish(&key, out);
+}
+
+static int32_t find(strata *engine, strata_bytes tenant, bool claim, uint32_t *place, bool *met) {
+    char buffer[SX_KEY_BYTES_MAX];
+    strata_bytes name;
+    int32_t status = escaped(tenant, buffer, &name);
+    if (status != STRATA_OK) return STRATA_E_INVALID;
+    *place = place_of(engine->tenants, hash_of(engine->tenants, name), claim, met);
+    return *place == engine->tenants->max && *met ? STRATA_E_OVERLOADED : STRATA_OK;
+}
+
+int32_t strata_tenant_limit(strata *engine, strata_bytes tenant, int64_t bytes_max, strata_error *error) {
+    if (engine == NULL) return STRATA_E_INVALID;
+    int32_t status = check_limit(engine, bytes_max, error);
+    if (status != STRATA_OK) return status;
+    uint32_t place;
+    bool met;
+    status = find(engine, tenant, true, &place, &met);
+    if (status == STRATA_E_OVERLOADED) return refuse(error, status, "no room for another tenant: option 'flow.tenants_max'");
+    if (status != STRATA_OK) return status;
+    sx_lock_acquire(&engine->lock);
+    engine->tenants->own[place] = bytes_max;
+    sx_l1_limit_part(engine->l1, engine->tenants->namespaces + place, limit_at_locked(engine, place));
+    sx_lock_release(&engine->lock);
+    return STRATA_OK;
+}
+
+int32_t strata_namespace_limit(strata_namespace *ns, int64_t bytes_max, strata_error *error) {
+    if (ns == NULL) return STRATA_E_INVALID;
+    strata *engine = ns->engine;
+    int32_t status = check_limit(engine, bytes_max, error);
+    if (status != STRATA_OK) return status;
+    if (ns->index >= engine->tenants->namespaces)
+        return refuse(error, STRATA_E_OVERLOADED, "l1.bytes is too small to count as many namespaces");
+    sx_lock_acquire(&engine->lock);
+    ns->l1_bytes_max = bytes_max;
+    sx_l1_limit_part(engine->l1, ns->index, bytes_max == 0 ? INT64_MAX : bytes_max);
+    sx_lock_release(&engine->lock);
+    return STRATA_OK;
+}
+
+/* ---- usage --------------------------------------------------------------------------------------------------- */
+
+bool sx_tenants_usage(const strata_namespace *ns, sx_l1_usage *out) {
+    const strata *engine = ns->engine;
+    if (engine->tenants == NULL || ns->index >= engine->tenants->namespaces) return false;
+    *out = sx_l1_usage_read(engine->l1, ns->index);
+    return true;
+}
+
+static void tell(strata_usage *out, const sx_l1_usage *usage, int64_t bytes_max) {
+    strata_usage whole = {.struct_size = sizeof whole, .entries = usage->entries, .bytes = usage->bytes, .bytes_max = bytes_max};
+    sx_struct_fill(out, &whole, sizeof whole);
+}
+
+int32_t strata_namespace_usage(const strata_namespace *ns, strata_usage *out) {
+    if (ns == NULL || out == NULL || !sx_struct_receives(out->struct_size)) return STRATA_E_INVALID;
+    strata *engine = ns->engine;
+    int32_t status = check_limit(engine, 0, NULL);
+    if (status != STRATA_OK) return status;
+    sx_l1_usage usage;
+    if (!sx_tenants_usage(ns, &usage)) return STRATA_E_OVERLOADED;
+    sx_lock_acquire(&engine->lock);
+    tell(out, &usage, ns->l1_bytes_max == 0 ? INT64_MAX : ns->l1_bytes_max);
+    sx_lock_release(&engine->lock);
+    return STRATA_OK;
+}
+
+int32_t strata_tenant_usage(strata *engine, strata_bytes tenant, strata_usage *out) {
+    if (engine == NULL || out == NULL || !sx_struct_receives(out->struct_size)) return STRATA_E_INVALID;
+    int32_t status = check_limit(engine, 0, NULL);
+    uint32_t place;
+    bool met;
+    if (status == STRATA_OK) status = find(engine, tenant, false, &place, &met);
+    if (status != STRATA_OK) return status;
+    sx_l1_usage usage = {0};
+    if (met) usage = sx_l1_usage_read(engine->l1, engine->tenants->namespaces + place);
+    sx_lock_acquire(&engine->lock);
+    tell(out, &usage, limit_at_locked(engine, place));
+    sx_lock_release(&engine->lock);
+    return STRATA_OK;
+}
+
+/* ---- a tenant's end ------------------------------------------------------------------------------------------ */
+
+/* What matches all keys of the tenant but the one that is its name alone: that one is in name. */
+static int32_t pattern_of(const strata_namespace *ns, strata_bytes tenant, char buffer[SX_KEY_BYTES_MAX], strata_bytes *name, char pattern[STRATA_PATTERN_BYTES_MAX],
+                          strata_bytes *out) {
+    if (ns == NULL) return STRATA_E_INVALID;
+    if (sx_namespace_is_foreign(ns)) return STRATA_E_FOREIGN;
+    int32_t status = escaped(tenant, buffer, name);
+    size_t size = 0;
+    for (size_t i = 0; i < name->size && status == STRATA_OK; i++) {
+        char c = ((const char *)name->data)[i];
+        bool special = strchr("*?[]\\^", c) != NULL && c != '\0';
+        if (size + special + 3 > STRATA_PATTERN_BYTES_MAX) return STRATA_E_KEY_SIZE;
+        if (special) pattern[size++] = '\\';
+        pattern[size++] = c;
+    }
+    if (status != STRATA_OK) return status;
+    pattern[size++] = ':';
+    pattern[size++] = '*';
+    *out = (strata_bytes){pattern, size};
+    return STRATA_OK;
+}
+
+int32_t strata_tenant_clear(strata_session *session, strata_namespace *ns, strata_bytes tenant, const strata_pattern_options *options,
+                            strata_done_fn done, void *user) {
+    char buffer[SX_KEY_BYTES_MAX], text[STRATA_PATTERN_BYTES_MAX];
+    strata_bytes name = {0}, pattern = {0};
+    int32_t status = pattern_of(ns, tenant, buffer, &name, text, &pattern);
+    if (status != STRATA_OK) return status;
+    status = strata_invalidate(session, ns, name, NULL, NULL, NULL); /* what fails of it is repeated until it is executed */
+    if (status != STRATA_OK && status != STRATA_PENDING) return status;
+    return strata_invalidate_pattern(session, ns, pattern, options, done, user);
+}
+
+int32_t strata_tenant_clear_wait(strata_session *session, strata_namespace *ns, strata_bytes tenant,
+                                 const strata_pattern_options *options) {
+    char buffer[SX_KEY_BYTES_MAX], text[STRATA_PATTERN_BYTES_MAX];
+    strata_bytes name = {0}, pattern = {0};
+    int32_t status = pattern_of(ns, tenant, buffer, &name, text, &pattern);
+    if (status == STRATA_OK) status = strata_invalidate_wait(session, ns, name, NULL);
+    return status == STRATA_OK ? strata_invalidate_pattern_wait(session, ns, pattern, options) : status;
+}

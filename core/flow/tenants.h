@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Who occupies L1: namespaces and tenants as the parts that it counts and limits. Included by engine.h. */
+#ifndef SX_CORE_FLOW_TENANTS_H
+#define SX_CORE_FLOW_TENANTS_H
+
+#include "core/flow/engine.h"
+
+typedef struct sx_tenants sx_tenants;
+
+/* Has a new L1 count by namespace and tenant. Not where flow.l1_usage is off. */
+int32_t sx_tenants_create(strata *engine);
+/* Once nothing of L1 is left. NULL is nothing to do. */
+void sx_tenants_destroy(strata *engine);
+/* Limits as options and program have them. Lock: engine */
+void sx_tenants_apply_locked(strata *engine);
+/* What a namespace occupies. False where that is not counted. */
+bool sx_tenants_usage(const strata_namespace *ns, sx_l1_usage *out);
+
+#endif

@@ -1,0 +1,116 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Tenants and namespaces as guests of one L1: what each occupies there, what it may occupy at most, and a tenant's end. Included by
+   strata.h; key.h says how a key names its tenant. */
+#ifndef STRATA_TENANT_H
+#define STRATA_TENANT_H
+
+#include <strata/strata.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* What is counted, and limited, with flow.l1_usage on. A guest's entries are evicted for its own from its limit on, to a sixteenth: what
+   the others have stays. Tenants are told apart by their names, whatever the namespace, as far as there is room for flow.tenants_max; the
+   rest is one guest. Those without a limit of their own have flow.tenant_part of l1.bytes. */
+typedef struct strata_usage {
+    uint32_t struct_size;  /* sizeof(strata_usage) */
+    uint32_t reserved;     /* 0 */
+    int64_t entries;
+    int64_t bytes;         /* with all that belongs to an entry; until its memory is free again */
+    int64_t bytes_max;     /* INT64_MAX: no limit */
+} strata_usage;
+
+#define STRATA_L1_UNLIMITED INT64_MAX
+
+/*
+ * Limits what a tenant occupies in this process's L1.
+ *   engine     an engine with flow.l1_usage
+ *   tenant     its name, as given to strata_key_tenant
+ *   bytes_max  65536 or more; STRATA_L1_UNLIMITED; 0: flow.tenant_part again. What is there beyond it leaves as the tenant puts
+ *   error      receives what was refused; may be NULL
+ * Returns: STRATA_OK; STRATA_E_CONFIG where nothing is counted, or bytes_max is too small; STRATA_E_OVERLOADED where there is no room for
+ *          another tenant; STRATA_E_INVALID; STRATA_E_CLOSED; STRATA_E_FORKED.
+ * Owns:    nothing.
+ * Threads: any.
+ * Blocks:  on a lock held for a few instructions.
+ * Since:   0.1
+ */
+STRATA_API int32_t strata_tenant_limit(strata *engine, strata_bytes tenant, int64_t bytes_max, strata_error *error);
+
+/*
+ * Tells what a tenant occupies in this process's L1.
+ *   engine  an engine with flow.l1_usage
+ *   tenant  its name, as given to strata_key_tenant
+ *   out     struct_size set; receives it
+ * Returns: STRATA_OK, with zeros for one that was never met; STRATA_E_CONFIG where nothing is counted; STRATA_E_OVERLOADED where it is counted
+ *          with others, for want of room; STRATA_E_INVALID; STRATA_E_CLOSED; STRATA_E_FORKED.
+ * Owns:    nothing.
+ * Threads: any.
+ * Blocks:  on a lock held for a few instructions.
+ * Since:   0.1
+ */
+STRATA_API int32_t strata_tenant_usage(strata *engine, strata_bytes tenant, strata_usage *out);
+
+/*
+ * Limits what a namespace occupies in this process's L1.
+ *   ns         a namespace of an engine with flow.l1_usage
+ *   bytes_max  65536 or more; STRATA_L1_UNLIMITED or 0: no limit
+ *   error      receives what was refused; may be NULL
+ * Returns: as strata_tenant_limit; STRATA_E_OVERLOADED where an L1 so small has no room to count another namespace.
+ * Owns:    nothing.
+ * Threads: any.
+ * Blocks:  on a lock held for a few instructions.
+ * Since:   0.1
+ */
+STRATA_API int32_t strata_namespace_limit(strata_namespace *ns, int64_t bytes_max, strata_error *error);
+
+/*
+ * Tells what a namespace occupies in this process's L1.
+ *   ns   a namespace of an engine with flow.l1_usage
+ *   out  struct_size set; receives it
+ * Returns: as strata_tenant_usage.
+ * Owns:    nothing.
+ * Threads: any.
+ * Blocks:  on a lock held for a few instructions.
+ * Since:   0.1
+ */
+STRATA_API int32_t strata_namespace_usage(const strata_namespace *ns, strata_usage *out);
+
+/*
+ * Invalidates every key of one tenant in a namespace: strata_invalidate_pattern of what begins with it, which says what that costs and
+ * promises, and of the key that is the tenant's name alone. Where there is no L2 all of the namespace is cleared.
+ *   session  a session
+ *   ns       a namespace
+ *   tenant   its name, as given to strata_key_tenant
+ *   options  how, or NULL
+ *   done     receives the outcome; NULL to not be told
+ *   user     handed to done
+ * Returns: as strata_invalidate_pattern (STRATA_E_FOREIGN); STRATA_E_KEY_SIZE where the name is too long for a pattern.
+ * Owns:    nothing.
+ * Threads: the session's.
+ * Blocks:  on a lock held for a few instructions.
+ * Since:   0.1
+ */
+STRATA_API int32_t strata_tenant_clear(strata_session *session, strata_namespace *ns, strata_bytes tenant,
+                                       const strata_pattern_options *options, strata_done_fn done, void *user);
+
+/*
+ * Invalidates every key of one tenant in a namespace and waits for the outcome.
+ *   session  a session
+ *   ns       a namespace
+ *   tenant   its name, as given to strata_key_tenant
+ *   options  how, or NULL
+ * Returns: as strata_invalidate_pattern_wait; STRATA_E_KEY_SIZE.
+ * Owns:    nothing.
+ * Threads: the session's, outside its callbacks.
+ * Blocks:  as long as it takes; options->progress can end it.
+ * Since:   0.1
+ */
+STRATA_API int32_t strata_tenant_clear_wait(strata_session *session, strata_namespace *ns, strata_bytes tenant,
+                                            const strata_pattern_options *options);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,201 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Tenants and namespaces as guests of one L1: each is counted for itself, and one that is noisy does not evict the others. */
+// ctest: timeout=180
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "core/flow/engine.h"
+#include "tests/support/engine.h"
+
+typedef struct fixture {
+    strata *engine;
+    strata_namespace *ns, *other;
+    strata_session *session;
+} fixture;
+
+static fixture *open_fixture(const char *const *pairs) {
+    fixture *f = calloc(1, sizeof *f);
+    f->engine = test_engine_open(pairs, NULL);
+    f->ns = test_engine_ns(f->engine, "guests");
+    f->other = test_engine_ns(f->engine, "other");
+    f->session = test_engine_session(f->engine);
+    return f;
+}
+
+static void close_fixture(fixture *f) {
+    strata_session_close(f->session);
+    assert_int_equal(strata_close(f->engine, 1000), STRATA_OK);
+    free(f);
+}
+
+static strata_bytes key_of(char *buffer, size_t size, const char *tenant, uint32_t number) {
+    strata_key key;
+    strata_bytes bytes;
+    strata_key_begin(&key, buffer, size);
+    if (tenant != NULL) (void)strata_key_tenant(&key, test_bytes(tenant));
+    (void)strata_key_int(&key, number);
+    assert_int_equal(strata_key_finish(&key, &bytes), STRATA_OK);
+    return bytes;
+}
+
+static void put(fixture *f, strata_namespace *ns, const char *tenant, uint32_t number, size_t size) {
+    static char value[4096];
+    char buffer[64];
+    int32_t status = strata_set_wait(f->session, ns, key_of(buffer, sizeof buffer, tenant, number), (strata_bytes){value, size}, NULL, NULL);
+    assert_true(status == STRATA_OK || status == STRATA_E_OVERLOADED);
+}
+
+static bool has(fixture *f, strata_namespace *ns, const char *tenant, uint32_t number) {
+    char buffer[64];
+    strata_result result;
+    if (strata_peek(f->session, ns, key_of(buffer, sizeof buffer, tenant, number), &result) != STRATA_OK) return false;
+    strata_result_release(f->session, &result);
+    return true;
+}
+
+static strata_usage of_tenant(fixture *f, const char *tenant) {
+    strata_usage usage = {.struct_size = sizeof usage};
+    assert_int_equal(strata_tenant_usage(f->engine, test_bytes(tenant), &usage), STRATA_OK);
+    return usage;
+}
+
+static strata_usage of_namespace(const strata_namespace *ns) {
+    strata_usage usage = {.struct_size = sizeof usage};
+    assert_int_equal(strata_namespace_usage(ns, &usage), STRATA_OK);
+    return usage;
+}
+
+static void test_each_is_counted(void **state) {
+    (void)state;
+    fixture *f = open_fixture(TEST_OPTIONS("l2.mode", "none", "flow.l1_usage", "on"));
+    for (uint32_t i = 0; i < 10; i++) put(f, f->ns, "acme", i, 1000);
+    for (uint32_t i = 0; i < 3; i++) put(f, f->other, "acme", i, 1000);
+    for (uint32_t i = 0; i < 5; i++) put(f, f->ns, "a:b", i, 100); /* escaped in the key */
+    put(f, f->ns, NULL, 7, 100);
+    strata_usage acme = of_tenant(f, "acme"), odd = of_tenant(f, "a:b"), ns = of_namespace(f->ns), other = of_namespace(f->other);
+    assert_int_equal(acme.entries, 13);
+    assert_in_range(acme.bytes, 13 * 1000, 13 * 1400);
+    assert_int_equal(odd.entries, 5);
+    assert_int_equal(ns.entries, 16);
+    assert_int_equal(other.entries, 3);
+    assert_true(acme.bytes_max == STRATA_L1_UNLIMITED && ns.bytes_max == STRATA_L1_UNLIMITED);
+    assert_int_equal(of_tenant(f, "a").entries, 0); /* never met */
+    assert_int_equal(ns.entries + other.entries, test_metric(f->engine, "l1.entries"));
+    int64_t *values = calloc(strata_metric_count(), sizeof *values);
+    strata_metric metric;
+    assert_int_equal(strata_stats_namespace(f->ns, values, strata_metric_count()), STRATA_OK);
+    for (size_t i = 0; strata_metric_describe(i, &metric) == STRATA_OK; i++) {
+        if (strcmp(metric.name, "l1.entries") == 0) assert_int_equal(values[i], 16);
+        if (strcmp(metric.name, "l1.bytes_used") == 0) assert_int_equal(values[i], ns.bytes);
+    }
+    free(values);
+    char buffer[64];
+    for (uint32_t i = 0; i < 10; i++)
+        assert_int_equal(strata_invalidate_wait(f->session, f->ns, key_of(buffer, sizeof buffer, "acme", i), NULL), STRATA_OK);
+    for (int i = 0; i < 500 && of_tenant(f, "acme").entries != 3; i++) test_sleep_ms(10); /* as their memory is freed */
+    assert_int_equal(of_tenant(f, "acme").entries, 3);
+    close_fixture(f);
+}
+
+#define QUIET_KEYS 2000u
+
+/* A tenant whose working set fits, read all over again, beside one that reads each of ever new keys three times: what part of the quiet
+   one's reads L1 answers. */
+static double quiet_ratio(fixture *f) {
+    uint32_t hits = 0, reads = 0, noisy = 0;
+    for (uint32_t round = 0; round < 8; round++) {
+        for (uint32_t i = 0; i < QUIET_KEYS; i++) {
+            bool hit = has(f, f->ns, "quiet", i);
+            if (!hit) put(f, f->ns, "quiet", i, 500);
+            if (round > 1) {
+                hits += hit;
+                reads++;
+            }
+            for (uint32_t j = 0; j < 10; j++, noisy++) {
+                if (!has(f, f->ns, "noisy", noisy)) put(f, f->ns, "noisy", noisy, 500);
+                (void)has(f, f->ns, "noisy", noisy);
+                (void)has(f, f->ns, "noisy", noisy - noisy % 64);
+            }
+        }
+    }
+    return (double)hits / reads;
+}
+
+static void test_a_noisy_tenant_evicts_its_own(void **state) {
+    (void)state;
+    const char *const options[] = {"l2.mode", "none", "flow.l1_usage", "on", "l1.bytes", "4MiB", "l1.policy", "lru", NULL};
+    fixture *f = open_fixture(options);
+    double without = quiet_ratio(f);
+    close_fixture(f);
+    f = open_fixture(options);
+    strata_error error;
+    assert_int_equal(strata_tenant_limit(f->engine, test_bytes("noisy"), 1 << 20, &error), STRATA_OK);
+    assert_int_equal(of_tenant(f, "noisy").bytes_max, 1 << 20);
+    double with = quiet_ratio(f);
+    strata_usage noisy = of_tenant(f, "noisy");
+    print_message("quiet tenant's hit ratio: %.3f without a limit of the noisy one, %.3f with; noisy has %lld bytes\n", without, with,
+                  (long long)noisy.bytes);
+    assert_true(without < 0.5);
+    assert_true(with > 0.95);
+    assert_true(noisy.bytes <= (1 << 20) + (1 << 20) / 8);
+    close_fixture(f);
+    f = open_fixture(options); /* the same by a part for each tenant, and by a namespace's limit */
+    assert_int_equal(strata_option_set(f->engine, "flow.tenant_part", "40%", NULL), STRATA_OK);
+    assert_int_equal(of_tenant(f, "noisy").bytes_max, (4 << 20) / 100 * 40);
+    assert_true(quiet_ratio(f) > 0.95);
+    close_fixture(f);
+}
+
+static void test_a_namespace_is_limited(void **state) {
+    (void)state;
+    fixture *f = open_fixture(TEST_OPTIONS("l2.mode", "none", "flow.l1_usage", "on", "l1.bytes", "8MiB"));
+    assert_int_equal(strata_namespace_limit(f->other, 256 << 10, NULL), STRATA_OK);
+    assert_int_equal(of_namespace(f->other).bytes_max, 256 << 10);
+    for (uint32_t i = 0; i < 1000; i++) put(f, f->ns, NULL, i, 500);
+    for (uint32_t i = 0; i < 20000; i++) put(f, f->other, NULL, i, 500);
+    const int64_t most = (256 << 10) + (256 << 10) / 8;
+    for (int i = 0; i < 500 && of_namespace(f->other).bytes > most; i++) test_sleep_ms(10); /* what was evicted counts until it is freed */
+    assert_in_range(of_namespace(f->other).bytes, (256 << 10) / 4, most); /* one key is put at a time, and one evicts one */
+    uint32_t left = 0;
+    for (uint32_t i = 0; i < 1000; i++) left += has(f, f->ns, NULL, i);
+    assert_true(left >= 990);
+    close_fixture(f);
+}
+
+static void test_no_room_and_nonsense(void **state) {
+    (void)state;
+    strata_error error;
+    strata_usage usage = {.struct_size = sizeof usage};
+    fixture *f = open_fixture(TEST_OPTIONS("l2.mode", "none", "flow.l1_usage", "on", "flow.tenants_max", "2"));
+    put(f, f->ns, "a", 1, 10);
+    put(f, f->ns, "b", 1, 10);
+    put(f, f->ns, "c", 1, 10); /* counted, as one of the rest */
+    assert_int_equal(of_tenant(f, "a").entries + of_tenant(f, "b").entries, 2);
+    assert_int_equal(strata_tenant_usage(f->engine, test_bytes("c"), &usage), STRATA_E_OVERLOADED);
+    assert_int_equal(strata_tenant_limit(f->engine, test_bytes("c"), 1 << 20, &error), STRATA_E_OVERLOADED);
+    assert_string_equal(error.text, "no room for another tenant: option 'flow.tenants_max'");
+    assert_int_equal(strata_tenant_limit(f->engine, test_bytes("a"), 100, &error), STRATA_E_CONFIG);
+    assert_int_equal(strata_tenant_limit(f->engine, test_bytes(""), 1 << 20, &error), STRATA_E_INVALID);
+    assert_int_equal(strata_tenant_usage(NULL, test_bytes("a"), &usage), STRATA_E_INVALID);
+    close_fixture(f);
+    f = open_fixture(TEST_OPTIONS("l2.mode", "none"));
+    assert_int_equal(strata_tenant_limit(f->engine, test_bytes("a"), 1 << 20, &error), STRATA_E_CONFIG);
+    assert_int_equal(strata_namespace_usage(f->ns, &usage), STRATA_E_CONFIG);
+    close_fixture(f);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_each_is_counted),
+        cmocka_unit_test(test_a_noisy_tenant_evicts_its_own),
+        cmocka_unit_test(test_a_namespace_is_limited),
+        cmocka_unit_test(test_no_room_and_nonsense),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,98 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A tenant's end: all of its keys are gone, from L2 and every process, and nobody else's. */
+// ctest: timeout=120
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "tests/support/cluster.h"
+#include "tests/support/engine.h"
+#include "tests/support/side.h"
+
+#define KEYS 60u
+
+static sx_cluster *cluster;
+
+static int setup(void **state) {
+    (void)state;
+    sx_cluster_options options = {.primaries = 3};
+    cluster = test_cluster_start(&options);
+    return 0;
+}
+
+static int teardown(void **state) {
+    (void)state;
+    sx_cluster_stop(cluster);
+    return 0;
+}
+
+static void open_side(test_side *side) {
+    *side = (test_side){0};
+    test_side_open(side, "tenants", TEST_OPTIONS("l2.nodes", sx_cluster_seeds(cluster), "l2.open_wait", "10s", "flow.l1_usage", "on"), NULL);
+}
+
+static const char *key_of(const char *tenant, uint32_t number) {
+    static char buffer[64];
+    strata_key key;
+    strata_bytes bytes;
+    strata_key_begin(&key, buffer, sizeof buffer - 1);
+    (void)strata_key_tenant(&key, test_bytes(tenant));
+    if (number != 0) (void)strata_key_int(&key, number);
+    assert_int_equal(strata_key_finish(&key, &bytes), STRATA_OK);
+    buffer[bytes.size] = 0;
+    return buffer;
+}
+
+static void a_tenant_is_cleared(void **state) {
+    (void)state;
+    /* whose names begin alike, or are patterns */
+    const char *const tenants[] = {"ac*e", "acme", "ac*", "ac*e2", "[a]"};
+    test_side a, b;
+    open_side(&a);
+    open_side(&b);
+    for (size_t t = 0; t < 5; t++) {
+        for (uint32_t i = 0; i < KEYS; i++) assert_int_equal(test_set(a.session, a.ns, key_of(tenants[t], i), "v"), STRATA_OK);
+    }
+    for (size_t t = 0; t < 5; t++) {
+        for (uint32_t i = 0; i < KEYS; i++) assert_string_equal(test_get(b.session, b.ns, key_of(tenants[t], i)), "v");
+    }
+    assert_int_equal(strata_tenant_clear_wait(a.session, a.ns, test_bytes("ac*e"), NULL), STRATA_OK);
+    for (uint32_t i = 0; i < KEYS; i++) test_side_await_gone(&b, key_of("ac*e", i));
+    for (size_t t = 0; t < 5; t++) {
+        for (uint32_t i = 0; i < KEYS; i++) {
+            const char *text = test_get(b.session, b.ns, key_of(tenants[t], i));
+            if (t == 0) assert_null(text);
+            else assert_string_equal(text, "v");
+        }
+    }
+    strata_usage usage = {.struct_size = sizeof usage};
+    for (int i = 0; i < 500; i++) {
+        assert_int_equal(strata_tenant_usage(b.engine, test_bytes("ac*e"), &usage), STRATA_OK);
+        if (usage.entries == 0) break;
+        test_sleep_ms(10);
+    }
+    assert_int_equal(usage.entries, 0); /* its memory came back */
+    assert_int_equal(usage.bytes, 0);
+    assert_int_equal(strata_tenant_clear(a.session, a.ns, test_bytes("[a]"), NULL, test_side_done, &a), STRATA_PENDING);
+    test_side_await(&a, 1);
+    assert_int_equal(a.status, STRATA_OK);
+    for (uint32_t i = 0; i < KEYS; i++) test_side_await_gone(&b, key_of("[a]", i));
+    assert_null(test_get(b.session, b.ns, key_of("[a]", 0)));
+    assert_string_equal(test_get(b.session, b.ns, key_of("acme", 5)), "v");
+    char longest[300];
+    memset(longest, 'x', sizeof longest);
+    assert_int_equal(strata_tenant_clear_wait(a.session, a.ns, (strata_bytes){longest, sizeof longest}, NULL), STRATA_E_KEY_SIZE);
+    test_side_close(&a);
+    test_side_close(&b);
+}
+
+int main(void) {
+    if (!sx_cluster_available()) return 77;
+    const struct CMUnitTest tests[] = {cmocka_unit_test(a_tenant_is_cleared)};
+    return cmocka_run_group_tests(tests, setup, teardown);
+}
