@@ -45,6 +45,7 @@ void sx_trust_gain(sx_trust *trust, uint32_t partition, uint64_t counter, int64_
     sx_trust_count(trust, SX_TRUST_METRIC_GAINED, 1);
     sx_trust_count(trust, SX_TRUST_METRIC_PARTITIONS_TRUSTED, 1);
     sx_trust_extend(trust, partition, lease_ns);
+    if (trust->events.on_trust != NULL) trust->events.on_trust(trust->events.context, partition, true);
 }
 
 void sx_trust_extend(sx_trust *trust, uint32_t partition, int64_t lease_ns) {
@@ -62,6 +63,7 @@ void sx_trust_lose(sx_trust *trust, uint32_t partition) {
         if (--p->node->trusted == 0) p->node->ends++;
         sx_trust_count(trust, SX_TRUST_METRIC_LOST, 1);
         sx_trust_count(trust, SX_TRUST_METRIC_PARTITIONS_TRUSTED, -1);
+        if (trust->events.on_trust != NULL) trust->events.on_trust(trust->events.context, partition, false);
     }
     if (p->node != NULL) p->since = ++p->node->seq;
 }

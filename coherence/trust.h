@@ -36,6 +36,8 @@ typedef struct sx_trust_events {
     /* Whether anything was asked of this process since the last call. On the loop, about as often as heartbeats go out, which
        are fewer while it says no; NULL: always. */
     bool (*is_used)(void *context);
+    /* Trust in a partition was gained, or lost. On the loop, where nothing but a note may be taken; may be NULL. */
+    void (*on_trust)(void *context, uint32_t partition, bool gained);
 } sx_trust_events;
 
 typedef struct sx_trust_settings {

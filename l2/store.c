@@ -123,6 +123,7 @@ static void note_result(sx_store_op *op, const sx_redis_rule *rule, sx_redis_out
     if (opened) sx_counter_add(&store->counters[SX_STORE_METRIC_BREAKER_OPENS], 1);
     sx_store_node *stats = opened ? node_of(store, node) : NULL;
     if (stats != NULL) (void)sx_counter_add(&stats->breaker_opens, 1);
+    if (store->settings.on_breaker != NULL && opened != probe) store->settings.on_breaker(store->settings.context, node, opened);
     if (opened != probe) sx_counter_add(&store->counters[SX_STORE_METRIC_BREAKERS_OPEN], opened ? 1 : -1);
 }
 

@@ -19,6 +19,9 @@ typedef struct sx_store_settings {
     int64_t retry_max_ns;
     uint32_t breaker_failures;    /* consecutive node faults that open it; 0: never */
     int64_t breaker_open_ns;      /* until one probe is let through (half-open) */
+    /* A node's breaker has opened, or closed. On the loop, where nothing but a note may be taken; NULL: nobody wants to know. */
+    void (*on_breaker)(void *context, const sx_redis_node *node, bool opened);
+    void *context;
 } sx_store_settings;
 
 /* One operation. Embedded; lives until done. owner: loop. The caller fills request's command/encode, script, read_only,

@@ -23,6 +23,7 @@
 #include "core/flow/metrics.h"
 #include "core/flow/names.h"
 #include "core/flow/policy.h"
+#include "core/flow/rings.h"
 #include "core/flow/scopes.h"
 #include "core/flow/structs.h"
 #include "core/key/key.h"
@@ -181,6 +182,7 @@ struct strata {
     sx_config *config;        /* values that are not hot: const after open */
     uint64_t config_version;
     struct sx_config_watch *watch; /* NULL none */
+    sx_events events;
     struct strata_session *sessions;
     uint32_t namespace_count; /* of those in names, by index */
     strata_namespace *namespaces[SX_NAMESPACES_MAX];
@@ -244,6 +246,7 @@ typedef struct sx_op {
     strata_loader_fn loader;
     void *loader_user;
     int64_t start_ns;
+    uint64_t hash;  /* of its key, once it is under way */
     int64_t deadline_ns;
     int64_t ttl_ms; /* as its caller said: 0 nothing */
     bool refresh;   /* in the background: nobody waits for it */
@@ -301,6 +304,7 @@ struct strata_session {
     sx_counter counters[SX_SESSION_METRIC_COUNT]; /* writer: thread; what is of no namespace */
     /* By namespace. lock: engine for who sets one, which is done before anybody has the namespace's handle */
     sx_tally *tallies[SX_NAMESPACES_MAX];
+    sx_event_ring *_Atomic events; /* atomic: release by who makes it, acquire by the thread [order: event-ring]; NULL: none yet */
 };
 
 /* One run of a loader. */
@@ -589,9 +593,8 @@ void sx_apply_pattern_on_loop(strata *engine, strata_namespace *ns, uint32_t par
 /* A version n of the key was seen: nothing older stays in L1 or gets in. Stripe lock held. */
 void sx_apply_observed_locked(strata *engine, uint64_t hash, uint16_t ns, const void *key, size_t key_size,
                               uint64_t n);
-
+#include "core/flow/events.h"
 #include "core/flow/repair.h"
 #include "core/flow/rollout.h"
 #include "core/flow/tenants.h"
-
 #endif

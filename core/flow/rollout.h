@@ -18,7 +18,7 @@ static inline bool sx_rollout_l1(const strata_namespace *ns, const void *key, si
     return SX_LIKELY(without == 0) || !sx_rollout_is_out(without, key, key_size);
 }
 static inline bool sx_rollout_l2(const strata_namespace *ns, const void *key, size_t key_size) {
-    uint32_t without = atomic_load_explicit(&ns->without, memory_order_relaxed) >> SX_ROLLOUT_BITS; /* relaxed: as above */
+    uint32_t without = atomic_load_explicit(&ns->without, memory_order_relaxed) >> SX_ROLLOUT_BITS & SX_ROLLOUT_MASK; /* relaxed: as above */
     return SX_LIKELY(without == 0) || !sx_rollout_is_out(without, key, key_size);
 }
 

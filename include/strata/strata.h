@@ -578,6 +578,7 @@ STRATA_API int32_t strata_invalidate_wait(strata_session *session, strata_namesp
 #include <strata/batch.h>
 #include <strata/conditions.h>
 #include <strata/entries.h>
+#include <strata/events.h>
 #include <strata/foreign.h>
 #include <strata/groups.h>
 #include <strata/key.h>

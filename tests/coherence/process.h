@@ -110,7 +110,7 @@ static inline void process_open(process *p, const options *o) {
     const sx_trust_settings settings = {
         &p->redis, partitions, (o->delta_ms == 0 ? 500 : o->delta_ms) * SX_NS_PER_MS, 15 * SX_NS_PER_S,
         o->beat_counters == 0 ? 128 : o->beat_counters};
-    const sx_trust_events events = {p, on_message, on_refused, NULL, NULL, NULL, NULL};
+    const sx_trust_events events = {p, on_message, on_refused, NULL, NULL, NULL, NULL, NULL};
     assert_int_equal(sx_trust_create(p->loop, alloc, &p->log, p->cluster, p->tags, &p->publish, &p->scripts, &settings,
                                      &events, p->words, &p->trust),
                      STRATA_OK);

@@ -357,7 +357,7 @@ static inline int setup(void **state) {
     sx_publish_scripts_init(&w.scripts);
     w.publish = (sx_publish){.alloc = alloc, .tags = w.tags, .sharded = true, .set_nx_get = true};
     const sx_trust_settings settings = {&w.redis, P, DELTA, 15 * SX_NS_PER_S, P};
-    const sx_trust_events events = {NULL, on_message, on_refused, NULL, NULL, NULL, NULL};
+    const sx_trust_events events = {NULL, on_message, on_refused, NULL, NULL, NULL, NULL, NULL};
     assert_int_equal(sx_trust_create(w.loop, alloc, &w.log, &w.cluster, w.tags, &w.publish, &w.scripts, &settings,
                                      &events, w.words, &w.trust),
                      STRATA_OK);

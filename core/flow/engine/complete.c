@@ -8,7 +8,10 @@ static void deliver(sx_op *op) {
     if (op->undecided) sx_gather_decided(op);
     if (op->status == STRATA_E_TIMEOUT)
         (void)sx_counter_add_shared(op->ns == NULL ? &engine->counters[SX_FLOW_METRIC_TIMEOUTS] : &op->ns->stats->flow[SX_FLOW_METRIC_TIMEOUTS], 1);
-    if (sx_loop_is_current(engine->loop)) sx_stats_note_op_on_loop(op);
+    if (sx_loop_is_current(engine->loop)) {
+        sx_stats_note_op_on_loop(op);
+        sx_events_op_on_loop(op);
+    }
     if (op->refresh && engine->executor.execute == NULL) /* [order: close-idle] */
         atomic_fetch_sub_explicit(&engine->idle, 1, memory_order_relaxed); /* relaxed: close reads it after pending */
     if (op->kind == SX_OP_GET || op->kind == SX_OP_LOAD) sx_pending_end(engine, sx_read_cost(op->tags_size)); /* writes count themselves */

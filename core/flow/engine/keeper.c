@@ -78,6 +78,7 @@ static void keep(void *argument) {
         if (record == NULL && sx_epoch_register(engine->epoch, &record) != STRATA_OK) continue;
         bool busy = work(engine, record);
         watch_readers(engine, &stalled);
+        sx_events_l1_on_keeper(engine);
         if (busy) rest_ns = BUSY_NS;
         else if (rest_ns < IDLE_FIRST_NS) rest_ns = IDLE_FIRST_NS;
         else rest_ns = rest_ns * 2 < IDLE_MAX_NS ? rest_ns * 2 : IDLE_MAX_NS;

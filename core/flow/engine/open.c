@@ -23,6 +23,7 @@ static void engine_free(strata *engine) {
     sx_marks_destroy(engine);
     if (engine->epoch != NULL) sx_epoch_destroy(engine->epoch);
     sx_tenants_destroy(engine);
+    sx_events_destroy(engine);
     sx_flights_destroy(&alloc, engine->flights);
     if (engine->tags != NULL) sx_key_tags_destroy(engine->tags);
     sx_floors_destroy(engine);
@@ -199,7 +200,9 @@ static int32_t create_l2(strata *engine, strata_error *error) {
     sx_store_settings store = {.retry_base_ns = sx_config_int(config, "l2.retry_base"),
                                .retry_max_ns = sx_config_int(config, "l2.retry_max"),
                                .breaker_failures = (uint32_t)sx_config_int(config, "l2.breaker_failures"),
-                               .breaker_open_ns = sx_config_int(config, "l2.breaker_open")};
+                               .breaker_open_ns = sx_config_int(config, "l2.breaker_open"),
+                               .on_breaker = sx_events_breaker_on_loop,
+                               .context = engine};
     status = sx_store_create(engine->loop, &engine->alloc, engine->cluster, &store, &engine->store);
     if (status != STRATA_OK) return status;
     sx_trust_settings trust = {.redis = &engine->redis_settings,
@@ -208,7 +211,7 @@ static int32_t create_l2(strata *engine, strata_error *error) {
                                .node_timeout_ns = sx_config_int(config, "coherence.node_timeout"),
                                .beat_counters = (uint32_t)sx_config_int(config, "coherence.beat_counters")};
     sx_trust_events trust_events = {engine, sx_apply_message_on_loop, on_refused, on_agreed,
-                                    sx_recovery_replaced_on_loop, on_word, is_used};
+                                    sx_recovery_replaced_on_loop, on_word, is_used, sx_events_trust_on_loop};
     /* Until L2 has said that its layout is ours, nothing is written there. */
     atomic_init(&engine->refused, STRATA_E_UNAVAILABLE);
     status = sx_trust_create(engine->loop, &engine->alloc, &engine->log, engine->cluster, engine->tags, &engine->publish,

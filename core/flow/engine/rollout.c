@@ -33,7 +33,8 @@ void sx_rollout_apply_locked(strata_namespace *ns) {
     }
     uint32_t l2 = without(true, sx_config_int(engine->config, "flow.l2_part"), (own->flags & STRATA_ROLLOUT_L2_OFF) != 0,
                           own->l2_per_mille);
-    atomic_store_explicit(&ns->without, l1 | l2 << SX_ROLLOUT_BITS, memory_order_relaxed); /* relaxed: a number that stands for itself */
+    uint32_t kinds = atomic_load_explicit(&engine->events.kinds, memory_order_relaxed); /* relaxed: written under this lock */
+    atomic_store_explicit(&ns->without, l1 | l2 << SX_ROLLOUT_BITS | (kinds == 0 ? 0 : SX_NS_WATCHED), memory_order_relaxed); /* relaxed: a number that stands for itself */
 }
 
 static int32_t refuse(strata_error *error, const char *field, const char *range) {

@@ -70,7 +70,7 @@ int32_t strata_session_open(strata *engine, strata_session **out) {
     }
     name_record(session->record);
     sx_lock_acquire(&engine->lock);
-    bool room = sx_stats_session_add_locked(session);
+    bool room = sx_stats_session_add_locked(session) && sx_events_session_add_locked(session);
     if (room) {
         session->next = engine->sessions;
         if (engine->sessions != NULL) engine->sessions->previous = session;
@@ -130,6 +130,7 @@ void strata_session_close(strata_session *session) {
     else engine->sessions = session->next;
     if (session->next != NULL) session->next->previous = session->previous;
     sx_stats_session_end_locked(session);
+    sx_events_session_end_locked(session);
     sx_lock_release(&engine->lock);
     sx_counter_add_shared(&engine->counters[SX_FLOW_METRIC_SESSIONS], -1);
     session_free(session);

@@ -157,6 +157,7 @@ int32_t sx_read_slow(strata_session *session, strata_namespace *ns, strata_bytes
     bool fresh = false, post = false, joined = false;
     uint32_t stripe = sx_flight_stripe(hash);
     op->ns = ns;
+    op->hash = hash;
     op->stripe = stripe;
     sx_flights_lock(engine->flights, stripe);
     sx_flight *flight = sx_flight_find_locked(engine->flights, hash, ns->index, key.data, key.size);
@@ -211,7 +212,9 @@ int32_t strata_peek(strata_session *session, strata_namespace *ns, strata_bytes 
     if (SX_UNLIKELY(!sx_rollout_l1(ns, key.data, key.size))) return STRATA_MISS;
     uint32_t partition = sx_namespace_partition(ns, key.data, key.size);
     uint64_t hash = sx_l1_hash(&engine->secret, ns->index, key.data, key.size);
-    return sx_read_peek(session, hash, partition, ns, key, out, NULL);
+    status = sx_read_peek(session, hash, partition, ns, key, out, NULL);
+    if (SX_UNLIKELY(sx_is_watched(ns))) sx_events_read(session, ns, hash, status);
+    return status;
 }
 
 typedef struct read_call {
@@ -292,6 +295,7 @@ static int32_t read_key(strata_session *session, strata_namespace *ns, strata_by
     if ((flags & (STRATA_BYPASS_L1 | STRATA_REFRESH)) == 0 && sx_rollout_l1(ns, key.data, key.size)) {
         if (SX_UNLIKELY(gets % L1_TIMED == 0)) status = peek_timed(session, hash, partition, ns, key, out, &more);
         else status = sx_read_peek(session, hash, partition, ns, key, out, &more);
+        if (SX_UNLIKELY(sx_is_watched(ns))) sx_events_read(session, ns, hash, status);
         if (more.refresh != NULL)
             sx_read_refresh(session, ns, key, hash, partition, options, call->loader, call->loader_user, NULL, &more);
         if (status != STRATA_MISS || more.absent) return status;

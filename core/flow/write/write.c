@@ -98,6 +98,7 @@ int32_t sx_write_start(strata_session *session, strata_namespace *ns, strata_byt
     if (condition != NULL) write->condition = *condition;
     if (!engine->l2_on) return write_here(session, write);
     op->ns = ns;
+    op->hash = write->hash;
     op->stripe = sx_flight_stripe(write->hash);
     if (op->done != NULL || op->sync || op->batch != NULL) {
         write->op = op;

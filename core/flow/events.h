@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Events for who watches: rings of one writer and one reader each, and the flag that says whether to write at all. Included by engine.h. */
+#ifndef SX_CORE_FLOW_EVENTS_H
+#define SX_CORE_FLOW_EVENTS_H
+
+#include "core/flow/engine.h"
+
+#define SX_NS_WATCHED (1u << 28) /* in strata_namespace.without, beside the parts of the keys */
+
+static inline bool sx_is_watched(const strata_namespace *ns) {
+    return (atomic_load_explicit(&ns->without, memory_order_relaxed) & SX_NS_WATCHED) != 0; /* relaxed: a hint; who sees it late misses some */
+}
+
+/* L1's answer to a read. Apart, so that a hit carries only the test before. */
+void sx_events_read(strata_session *session, const strata_namespace *ns, uint64_t hash, int32_t status);
+/* An operation that has ended, on the loop. */
+void sx_events_op_on_loop(const sx_op *op);
+void sx_events_heard_on_loop(strata *engine, const strata_namespace *ns, uint64_t hash, uint64_t n);
+void sx_events_breaker_on_loop(void *engine, const sx_redis_node *node, bool opened);
+void sx_events_trust_on_loop(void *engine, uint32_t partition, bool gained);
+/* What has left L1 since the last call. */
+void sx_events_l1_on_keeper(strata *engine);
+
+/* Room for a session that is being opened, where somebody watches. Lock: engine, as for the next */
+bool sx_events_session_add_locked(strata_session *session);
+void sx_events_session_end_locked(strata_session *session);
+void sx_events_destroy(strata *engine);
+
+#endif
