@@ -38,6 +38,8 @@ static void arg_value_name(const sx_publish *publish, const sx_publish_key *key,
     else if (key->what == SX_PUBLISH_COUNT)
         sx_key_name_count(&command->args, publish->tags, key->partition, key->ns, key->ns_size, key->ns_version, key->key,
                           key->key_size);
+    else if (key->what == SX_PUBLISH_LOCK)
+        sx_key_name_lock(&command->args, publish->tags, key->partition, key->ns, key->ns_size, key->ns_version, key->key, key->key_size);
     else
         sx_key_name_value(&command->args, publish->tags, key->partition, key->ns, key->ns_size, key->ns_version, key->key,
                           key->key_size);
@@ -386,6 +388,19 @@ int32_t sx_publish_decode_name(const sx_publish *publish, uint32_t partitions, c
     return there ? STRATA_OK : STRATA_MISS;
 }
 
+void sx_publish_encode_lock(const sx_publish *publish, const sx_publish_lock *lock, sx_command *command) {
+    assert(lock->ttl_ms > 0 && lock->keep_ms >= 0);
+    static const char *const steps[] = {
+        [SX_PUBLISH_LOCK_ACQUIRE] = "acquire", [SX_PUBLISH_LOCK_RENEW] = "renew", [SX_PUBLISH_LOCK_RELEASE] = "release"};
+    sx_command_int(command, 1);
+    arg_value_name(publish, &lock->key, command);
+    sx_command_int(command, lock->deadline_ms);
+    sx_command_arg(command, steps[lock->step], strlen(steps[lock->step]));
+    sx_command_arg(command, &lock->id, sizeof lock->id); /* compared as bytes */
+    sx_command_int(command, lock->ttl_ms);
+    sx_command_int(command, lock->keep_ms);
+}
+
 static void arg_refresh_name(const sx_publish *publish, const sx_publish_key *key, sx_command *command) {
     sx_publish_key refresh = *key;
     refresh.what = SX_PUBLISH_REFRESH;
@@ -542,5 +557,14 @@ sx_publish_verdict sx_publish_decode(const sx_resp *reply, uint64_t *n, int64_t 
     if (second->type != SX_RESP_INTEGER || second->integer < 0) return SX_PUBLISH_MALFORMED;
     *n = (uint64_t)first->integer;
     *server_ms = second->integer;
+    return SX_PUBLISH_DONE;
+}
+
+sx_publish_verdict sx_publish_decode_lock(const sx_resp *reply, uint64_t *token, int64_t *left_ms) {
+    bool others = reply != NULL && reply->type == SX_RESP_ARRAY && reply->count == 2 && reply->items[0].type == SX_RESP_INTEGER &&
+                  reply->items[0].integer == 0 && reply->items[1].type == SX_RESP_INTEGER && reply->items[1].integer > 0;
+    if (!others) return sx_publish_decode(reply, token, left_ms);
+    *token = 0;
+    *left_ms = reply->items[1].integer;
     return SX_PUBLISH_DONE;
 }

@@ -32,13 +32,14 @@ typedef struct sx_publish_scripts {
     sx_redis_script look;    /* what a reader of a value would learn but its bytes; may extend its life */
     sx_redis_script count;   /* add to a number */
     sx_redis_script extend;  /* a refresh that found the value unchanged */
-    sx_redis_script *all[20];
+    sx_redis_script lock;    /* a lock of the program: granted, renewed, released */
+    sx_redis_script *all[21];
 } sx_publish_scripts;
 void sx_publish_scripts_init(sx_publish_scripts *scripts);
 
 /* What a key is: a value of a namespace, the lease of who refreshes that, the marker of a tag, whose bytes are the key,
-   or a number that is counted. */
-typedef enum sx_publish_what { SX_PUBLISH_VALUE, SX_PUBLISH_REFRESH, SX_PUBLISH_TAG, SX_PUBLISH_COUNT } sx_publish_what;
+   a number that is counted, or a lock of the program, whose name is the key. */
+typedef enum sx_publish_what { SX_PUBLISH_VALUE, SX_PUBLISH_REFRESH, SX_PUBLISH_TAG, SX_PUBLISH_COUNT, SX_PUBLISH_LOCK } sx_publish_what;
 
 /* Where a key lives; strings are the caller's. */
 typedef struct sx_publish_key {
@@ -169,6 +170,18 @@ void sx_publish_encode_beat(const sx_publish *publish, const uint32_t *partition
                             sx_command *command);
 void sx_publish_encode_probe(const sx_publish *publish, uint32_t partition, uint64_t id, sx_command *command);
 
+/* What is asked of a lock, by the identity of one acquisition. deadline_ms as in a write. */
+typedef enum sx_publish_lock_step { SX_PUBLISH_LOCK_ACQUIRE, SX_PUBLISH_LOCK_RENEW, SX_PUBLISH_LOCK_RELEASE } sx_publish_lock_step;
+typedef struct sx_publish_lock {
+    sx_publish_key key; /* SX_PUBLISH_LOCK */
+    sx_publish_lock_step step;
+    uint64_t id;
+    int64_t deadline_ms;
+    int64_t ttl_ms;  /* how long it is held */
+    int64_t keep_ms; /* and its token remembered after that */
+} sx_publish_lock;
+void sx_publish_encode_lock(const sx_publish *publish, const sx_publish_lock *lock, sx_command *command);
+
 typedef enum sx_publish_verdict {
     SX_PUBLISH_DONE,     /* n and server_ms are set, the latter to -1 where the script does not tell it */
     SX_PUBLISH_LATE,     /* refused: past its deadline; nothing was done */
@@ -186,6 +199,10 @@ typedef struct sx_publish_floor {
 /* Walks the reply of encode_counter: *at is 0 at first. False at the end, or where the reply makes no sense: then *at is
    not the reply's count. */
 bool sx_publish_next_floor(const sx_resp *reply, size_t *at, sx_publish_floor *out);
+
+/* Reads the reply of a lock's step: DONE with the token, 0 where another holds it, and for how long it is held yet; LOST where this
+   identity does not hold it (any more). */
+sx_publish_verdict sx_publish_decode_lock(const sx_resp *reply, uint64_t *token, int64_t *left_ms);
 
 /* Reads the reply of a write, a fill, a refill, a clear or a replay. */
 sx_publish_verdict sx_publish_decode(const sx_resp *reply, uint64_t *n, int64_t *server_ms);

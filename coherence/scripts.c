@@ -400,6 +400,31 @@ static const char extend_text[] =
     "end\n"
     "return {n, ms}\n";
 
+/* KEYS lock.  ARGV deadline_ms, "acquire", "renew" or "release", identity, ttl_ms, keep_ms. A lock is 24 bytes: the last token, who
+   holds it, until when in ms. A token is at least the clock in us, so that it grows where the last one was forgotten. Answers
+   {token, ms left}; {0, ms left} where another holds it; -3 where this one does not. A release removes first, which
+   memory limits can't refuse, and leaves who it was, so that one which is sent twice is told the same. */
+static const char lock_text[] =
+    LUA_TIME
+    "if ARGV[1] ~= '0' and ms > tonumber(ARGV[1]) then return -1 end\n"
+    "local v = redis.call('GET', KEYS[1])\n"
+    "local token, id, till = 0, '', 0\n"
+    "if v and #v == 24 then token, id, till = struct.unpack('>I8c8I8', v) end\n"
+    "local mine = till > ms and id == ARGV[3]\n"
+    "if ARGV[2] == 'release' and till == 0 and id == ARGV[3] then return {token, 0} end\n"
+    "if ARGV[2] == 'acquire' then\n"
+    "  if till > ms then return {mine and token or 0, till - ms} end\n"
+    "  token, till = math.max(token + 1, us), ms + ARGV[4]\n"
+    "elseif not mine then return -3\n"
+    "elseif ARGV[2] == 'renew' then till = math.max(till, ms + ARGV[4])\n"
+    "else\n"
+    "  redis.call('UNLINK', KEYS[1])\n"
+    "  redis.pcall('SET', KEYS[1], struct.pack('>I8c8I8', token, ARGV[3], 0), 'PX', ARGV[5])\n"
+    "  return {token, 0}\n"
+    "end\n"
+    "redis.call('SET', KEYS[1], struct.pack('>I8c8I8', token, ARGV[3], till), 'PX', till - ms + ARGV[5])\n"
+    "return {token, till - ms}\n";
+
 /* KEYS value, or claim.  ARGV the lease but for its last byte, publish command, channel, FILLED message. */
 static const char abandon_text[] =
     "local lease = redis.call('GETRANGE', KEYS[1], 0, 12)\n"
@@ -500,6 +525,7 @@ void sx_publish_scripts_init(sx_publish_scripts *scripts) {
         .writes = {.text = writes_text},   .claim = {.text = claim_text}, .refill = {.text = refill_text},
         .write_if = {.text = write_if_text}, .look = {.text = look_text}, .count = {.text = count_text},
         .extend = {.text = extend_text},
+        .lock = {.text = lock_text},
     };
     static const char from_clock[] = "  n = us\n", last_message[] = "redis.call(ARGV[4], ARGV[5], ARGV[6] .. ",
                       message_of_all[] = "redis.call(ARGV[1], ARGV[2], '\\150",
@@ -521,7 +547,7 @@ void sx_publish_scripts_init(sx_publish_scripts *scripts) {
     sx_redis_script *all[] = {&scripts->write, &scripts->lease,   &scripts->fill, &scripts->abandon,
                               &scripts->await, &scripts->counter, &scripts->beat, &scripts->probe, &scripts->replay,
                               &scripts->over,  &scripts->mark,    &scripts->clear, &scripts->writes, &scripts->claim,
-                              &scripts->refill, &scripts->write_if, &scripts->look, &scripts->count, &scripts->extend, NULL};
+                              &scripts->refill, &scripts->write_if, &scripts->look, &scripts->count, &scripts->extend, &scripts->lock, NULL};
     _Static_assert(sizeof all == sizeof scripts->all, "one place for each script and the end");
     memcpy(scripts->all, all, sizeof all);
 }

@@ -208,6 +208,7 @@ struct strata {
     sx_flight *active_flights;   /* all that the loop knows */
     struct sx_sweep *sweeps;     /* under way */
     sx_gather *gathers;          /* those that loads wait in */
+    struct sx_locking *lockings; /* under way */
     uint16_t large[SX_LARGE_SLOTS]; /* fingerprints of keys whose values were large; 0 none */
     sx_task stop_task, start_task;
     bool stopping;
@@ -263,6 +264,7 @@ typedef struct sx_op {
     struct sx_write *write; /* the write it waits on, or NULL */
     struct sx_errand *errand; /* the errand it waits on, or NULL */
     struct sx_sweep *sweep; /* the pattern it waits on, or NULL */
+    struct sx_locking *locking; /* the call of a lock it waits on, or NULL */
     struct sx_renewal *renewal; /* the renewal of markers or floors it waits on, or NULL */
     int64_t soft_ns; /* when it would rather have a value past its end; INT64_MAX never */
     uint64_t join_min_n;

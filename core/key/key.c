@@ -144,6 +144,13 @@ void sx_key_name_count(sx_buf *buf, const sx_key_tags *tags, uint32_t partition,
     append_value(buf, ns, ns_size, version, key, key_size);
 }
 
+void sx_key_name_lock(sx_buf *buf, const sx_key_tags *tags, uint32_t partition, const char *ns, size_t ns_size,
+                      uint32_t version, const void *name, size_t name_size) {
+    append_head(buf, tags, partition);
+    sx_buf_append_byte(buf, '!');
+    append_value(buf, ns, ns_size, version, name, name_size);
+}
+
 void sx_key_name_counter(sx_buf *buf, const sx_key_tags *tags, uint32_t partition) {
     append_head(buf, tags, partition);
     sx_buf_append_byte(buf, 'n');

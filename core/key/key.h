@@ -48,6 +48,9 @@ void sx_key_name_refresh(sx_buf *buf, const sx_key_tags *tags, uint32_t partitio
 /* A number that is counted: "{tag}s1:=<ns>:<version>:<key>"; no namespace begins with '='. */
 void sx_key_name_count(sx_buf *buf, const sx_key_tags *tags, uint32_t partition, const char *ns, size_t ns_size,
                        uint32_t version, const void *key, size_t key_size);
+/* A lock of the program: "{tag}s1:!<ns>:<version>:<name>"; no namespace begins with '!'. */
+void sx_key_name_lock(sx_buf *buf, const sx_key_tags *tags, uint32_t partition, const char *ns, size_t ns_size,
+                      uint32_t version, const void *name, size_t name_size);
 /* A tag's marker: "{tag}s1:#<tag>", in the partition of the tag's own bytes. */
 void sx_key_name_marker(sx_buf *buf, const sx_key_tags *tags, uint32_t partition, const void *tag, size_t tag_size);
 #define SX_KEY_NAME_LAYOUT "s1:layout"

@@ -130,10 +130,17 @@ static void a_successor_begins_warm_and_fresh(void **state) {
     assert_int_equal(progress.failed + progress.full, 0);
     assert_int_equal(test_metric(after.engine, "flow.gets"), gets); /* warming's reads are not the program's */
     assert_int_equal(test_metric(after.engine, "l1.misses"), misses);
+    /* What was read while a late heartbeat left its freshness unproven is not in L1. */
+    for (int i = 0; i < 5 && test_metric(after.engine, "l1.entries") < KEYS - 1; i++) {
+        assert_true(test_metric(after.engine, "flow.fills_refused") > 0);
+        assert_true(test_metric_wait(after.engine, "coherence.partitions_trusted", 256, 20000));
+        assert_int_equal(strata_warm_snapshot(after.engine, NULL, NULL, &warm, NULL), STRATA_OK);
+        assert_int_equal(end_of(warm, STRATA_OK).warmed, KEYS - 1);
+    }
     l1_has(&after, "key", KEYS, KEYS - 1);
     assert_string_equal(test_get(after.session, after.ns, "key:7"), "new");
     assert_null(test_peek(after.session, after.ns, "key:8"));
-    assert_int_equal(test_metric(after.engine, "warm.warmed"), KEYS - 1);
+    assert_true(test_metric(after.engine, "warm.warmed") >= KEYS - 1);
     assert_int_equal(test_metric(after.engine, "warm.running"), 0);
     assert_true(test_metric(after.engine, "l2.grouped") > 0);
     close_side(&after);
@@ -297,7 +304,7 @@ static void what_is_wrong_is_refused(void **state) {
     assert_int_equal(strata_warm_keys(a.ns, &key, 0, NULL, &warm), STRATA_E_INVALID);
     assert_int_equal(strata_warm_keys(a.ns, &empty, 1, NULL, &warm), STRATA_E_KEY_SIZE);
     assert_int_equal(strata_warm_pattern(a.ns, empty, NULL, &warm), STRATA_E_INVALID);
-    options = (strata_warm_options){.struct_size = 4};
+    options = (strata_warm_options){.struct_size = 0};
     assert_int_equal(strata_warm_keys(a.ns, &key, 1, &options, &warm), STRATA_E_INVALID);
     strata *none = test_engine_open(TEST_OPTIONS("l2.mode", "none", "l1.enabled", "false"), NULL);
     assert_int_equal(strata_warm_keys(test_engine_ns(none, "n"), &key, 1, NULL, &warm), STRATA_E_INVALID);

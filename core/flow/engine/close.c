@@ -3,6 +3,7 @@
 #include <time.h>
 
 #include "core/flow/engine.h"
+#include "core/flow/lock/lock.h"
 
 static void stopped(void *context) {
     strata *engine = context;
@@ -33,6 +34,7 @@ static void stop_on_loop(sx_task *task) {
                      engine->unknown_count + engine->owed_count);
     sx_unknown_cut_off_on_loop(engine);
     sx_sweep_cut_off_on_loop(engine);
+    sx_lockings_cut_off_on_loop(engine);
     if (!engine->l2_on) {
         stopped(engine);
         return;
