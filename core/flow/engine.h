@@ -187,6 +187,7 @@ struct strata {
     uint32_t namespace_count; /* of those in names, by index */
     strata_namespace *namespaces[SX_NAMESPACES_MAX];
     uint32_t foreign_count; /* of those, foreign ones */
+    struct sx_rules *rules; /* NULL: none */
     uint32_t warmings; /* whose threads may call the engine */
     int64_t past[SX_SESSION_METRIC_COUNT]; /* counters of closed sessions that are of no namespace */
     int64_t *base;            /* by metric: subtracted from what is told; NULL: never reset */
@@ -221,6 +222,7 @@ struct strata {
     pthread_mutex_t keeper_mutex;
     pthread_cond_t keeper_wake;
     bool keeper_stop; /* lock: keeper_mutex */
+    struct sx_event_log *event_log; /* const after open; its entries under the lock engine */
     struct sx_snapshots *snapshots; /* const after open; NULL where none are written */
 };
 
@@ -264,6 +266,7 @@ typedef struct sx_op {
     struct sx_write *write; /* the write it waits on, or NULL */
     struct sx_errand *errand; /* the errand it waits on, or NULL */
     struct sx_sweep *sweep; /* the pattern it waits on, or NULL */
+    struct sx_cascade *cascade; /* the event it waits on, or NULL */
     struct sx_locking *locking; /* the call of a lock it waits on, or NULL */
     struct sx_renewal *renewal; /* the renewal of markers or floors it waits on, or NULL */
     int64_t soft_ns; /* when it would rather have a value past its end; INT64_MAX never */
@@ -558,17 +561,11 @@ int32_t sx_fetch_item_on_loop(strata *engine, const strata_namespace *ns, uint32
 bool sx_sweep_forget_locked(sx_op *op);
 void sx_sweep_cut_off_on_loop(strata *engine);
 
-/* Names the keys of a namespace that match a pattern, as L2 holds them, to take, on the loop, until that answers anything but
-   STRATA_OK (then done is told STRATA_E_CANCELLED). take is not called any more once the session is closed. STRATA_PENDING: done is
-   told, once; STRATA_MISS: there is no L2. */
-int32_t sx_sweep_collect(strata_session *session, strata_namespace *ns, strata_bytes pattern, uint32_t keys_per_s,
-                         int32_t (*take)(void *context, const void *key, size_t size), void *context, strata_done_fn done, void *user);
-
 /* renew.c */
-/* Every partition publishes PATTERN; then a sweep's op, which is taken from *op (NULL: nobody waits), ends, with status where
-   that is a failure. False, and nothing has happened, when out of memory. */
+/* Every partition publishes PATTERN; then a sweep's op, which is taken from *op (NULL: nobody waits), ends, and who is told by a call
+   (ended may be NULL) is told, with status where that is a failure. False, and nothing has happened, when out of memory. */
 bool sx_renewal_announce_on_loop(strata *engine, strata_namespace *ns, const void *pattern, uint32_t size, sx_op **op,
-                                 int32_t status);
+                                 int32_t status, void (*ended)(void *context, int32_t status), void *context);
 /* The op's session closes: nobody waits for it any more. Stripe lock held. */
 void sx_renewal_forget_locked(sx_op *op);
 /* Invalidates a tag again, or (ns not NULL) clears a namespace in one partition, for nobody. False when out of memory. */

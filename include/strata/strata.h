@@ -587,6 +587,7 @@ STRATA_API int32_t strata_invalidate_wait(strata_session *session, strata_namesp
 #include <strata/policy.h>
 #include <strata/rollout.h>
 #include <strata/tenant.h>
+#include <strata/rules.h>
 #include <strata/warm.h>
 
 #endif

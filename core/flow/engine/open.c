@@ -8,6 +8,7 @@
 
 #include "core/flow/engine.h"
 #include "core/flow/foreign.h"
+#include "core/flow/rules/rules.h"
 #include "core/flow/warm/warm.h"
 
 /* ---- references ---------------------------------------------------------------------------------------------- */
@@ -35,6 +36,7 @@ static void engine_free(strata *engine) {
     }
     sx_release(&alloc, engine->base, strata_metric_count() * sizeof *engine->base);
     sx_names_destroy(engine->names);
+    sx_cascades_destroy(engine);
     sx_release(&alloc, engine->words, sx_words_count(engine) * sizeof *engine->words);
     strata_config_destroy(engine->config);
     if (engine->heap != NULL) sx_heap_release(engine->heap);
@@ -248,7 +250,8 @@ static int32_t create_rooms(strata *engine, const strata_open_options *options, 
     if (status == STRATA_OK && engine->l2_on) status = create_l2(engine, error);
     if (status != STRATA_OK) return status;
     sx_engine_apply_hot(engine);
-    status = sx_keeper_start(engine);
+    status = sx_cascades_open(engine, error);
+    if (status == STRATA_OK) status = sx_keeper_start(engine);
     if (status == STRATA_OK) status = sx_snapshots_start(engine);
     if (status == STRATA_OK) status = sx_loop_start(engine->loop);
     return status;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Options: the list of all rooms' tables, flow's own, and those that may change while open. */
 #include "core/flow/engine.h"
+#include "core/flow/rules/rules.h"
 #include "core/flow/warm/warm.h"
 
 static const sx_option flow_rows[] = {
@@ -101,7 +102,7 @@ static const sx_option flow_rows[] = {
 static const sx_option_table flow_options = {flow_rows, sizeof flow_rows / sizeof *flow_rows};
 
 const sx_option_table *const sx_option_tables[] = {&sx_l1_options, &sx_store_options, &sx_redis_options,
-                                                   &sx_coherence_options, &flow_options, &sx_warm_options};
+                                                   &sx_coherence_options, &flow_options, &sx_warm_options, &sx_rules_options};
 const size_t sx_option_table_count = sizeof sx_option_tables / sizeof *sx_option_tables;
 
 static void put(_Atomic int64_t *option, int64_t value) {

@@ -10,6 +10,7 @@
 
 #include "core/flow/errand.h"
 #include "core/flow/lock/lock.h"
+#include "core/flow/rules/rules.h"
 
 #define LOAD_DEPTH_MAX 16
 /* A session that runs none of its loads, as it neither dispatches nor waits, begins no more refreshes beyond so many. */
@@ -95,7 +96,7 @@ static void cancel_outstanding(strata_session *session) {
         next = op->out_next;
         sx_flights_lock(engine->flights, op->stripe);
         bool linked = op->flight != NULL || op->write != NULL || op->renewal != NULL || op->errand != NULL ||
-                      op->locking != NULL;
+                      op->locking != NULL || op->cascade != NULL;
         if (op->flight != NULL) sx_flight_leave_locked(op);
         if (op->write != NULL) { /* an op that is on its way already isn't ours to touch */
             op->write->op = NULL;
@@ -104,6 +105,7 @@ static void cancel_outstanding(strata_session *session) {
         if (op->renewal != NULL) sx_renewal_forget_locked(op);
         if (op->errand != NULL) sx_errand_forget_locked(op);
         if (op->locking != NULL) sx_locking_forget_locked(op);
+        if (op->cascade != NULL) sx_cascade_forget_locked(op);
         if (op->sweep != NULL) linked = sx_sweep_forget_locked(op);
         sx_flights_unlock(engine->flights, op->stripe);
         if (linked) sx_op_complete(op, STRATA_E_CANCELLED, STRATA_FROM_NONE, NULL);

@@ -5,6 +5,7 @@
 #include <time.h>
 
 #include "core/flow/warm/warm.h"
+#include "core/flow/write/begun.h"
 
 #define DEADLINE_MS 5000u
 #define TELL_NS     (100 * SX_NS_PER_MS)

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "core/flow/engine.h"
+#include "core/flow/write/begun.h"
 #include "core/flow/foreign.h"
 
 #define REPEAT_NS (2 * SX_NS_PER_S)
@@ -32,6 +33,8 @@ typedef struct sx_renewal {
     int32_t status;         /* the first failure */
     strata_namespace *announced; /* of a pattern; else NULL */
     bool repeated;          /* for nobody: what a failover may have undone */
+    void (*ended)(void *context, int32_t status); /* NULL none */
+    void *ended_context;
     renewal_part parts[];
 } sx_renewal;
 
@@ -62,6 +65,7 @@ static void end_on_loop(sx_renewal *renewal) {
     if (op != NULL) op->renewal = NULL;
     sx_flights_unlock(engine->flights, renewal->stripe);
     if (op != NULL) sx_op_complete(op, renewal->status, STRATA_FROM_NONE, NULL);
+    if (renewal->ended != NULL) renewal->ended(renewal->ended_context, renewal->status);
     renewal_free(renewal);
 }
 
@@ -213,7 +217,7 @@ bool sx_renewal_repeat_on_loop(strata *engine, strata_namespace *ns, uint32_t pa
 }
 
 bool sx_renewal_announce_on_loop(strata *engine, strata_namespace *ns, const void *pattern, uint32_t size, sx_op **op,
-                                 int32_t status) {
+                                 int32_t status, void (*ended)(void *context, int32_t status), void *context) {
     sx_renewal *renewal = renewal_create(engine, engine->partitions, sx_loop_now_ns(engine->loop) + ANNOUNCE_NS);
     if (renewal == NULL) return false;
     for (uint32_t i = 0; i < engine->partitions; i++) {
@@ -225,6 +229,8 @@ bool sx_renewal_announce_on_loop(strata *engine, strata_namespace *ns, const voi
     }
     renewal->status = status;
     renewal->announced = ns;
+    renewal->ended = ended;
+    renewal->ended_context = context;
     sx_flights_lock(engine->flights, renewal->stripe);
     renewal->op = *op; /* under the lock that its session's close looks under: at no time is it nobody's */
     *op = NULL;
@@ -236,6 +242,25 @@ bool sx_renewal_announce_on_loop(strata *engine, strata_namespace *ns, const voi
     sx_pending_begin(engine, cost_of(engine->partitions));
     run_on_loop(&renewal->task);
     return true;
+}
+
+void sx_renewal_start_on_loop(strata *engine, strata_namespace *ns, const void *tag, uint32_t size, int64_t deadline_ns,
+                              void (*ended)(void *context, int32_t status), void *context) {
+    uint32_t count = ns == NULL ? 1 : engine->partitions;
+    sx_renewal *renewal = renewal_create(engine, count, deadline_ns);
+    if (renewal == NULL) {
+        ended(context, STRATA_E_NOMEM);
+        return;
+    }
+    for (uint32_t i = 0; i < count; i++) {
+        if (ns == NULL) name_tag(&renewal->parts[i], tag, size);
+        else renewal->parts[i].partition = i;
+        renewal->parts[i].ns = ns;
+    }
+    renewal->ended = ended;
+    renewal->ended_context = context;
+    sx_pending_begin(engine, cost_of(count));
+    run_on_loop(&renewal->task);
 }
 
 /* Without L2 the markers here are all there are. */

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "core/flow/engine.h"
+#include "core/flow/write/begun.h"
 #include "core/flow/foreign.h"
 
 #define SCAN_COUNT 512
@@ -37,6 +38,8 @@ struct sx_sweep {
     void *progress_user;
     int32_t (*take)(void *context, const void *key, size_t size); /* what is found is told to, and left alone; NULL: invalidated */
     void *take_context;
+    void (*told)(void *context, int32_t status); /* its end, where the engine itself began it; NULL none */
+    void *told_context;
     uint32_t keys_per_s;
     bool waiting;              /* for the timer */
     uint64_t found, invalidated;
@@ -99,12 +102,14 @@ static void sweep_free(struct sx_sweep *sweep) {
 static void end(struct sx_sweep *sweep, int32_t status) {
     sx_op *op = take_op(sweep);
     if (op != NULL) sx_op_complete(op, status, STRATA_FROM_NONE, NULL);
+    if (sweep->told != NULL) sweep->told(sweep->told_context, status);
     sweep_free(sweep);
 }
 
 /* All is scanned: what L2 does not hold any more is found by who holds it. */
 static void announce(struct sx_sweep *sweep) {
-    if (sx_renewal_announce_on_loop(sweep->engine, sweep->ns, sweep->pattern, sweep->pattern_size, &sweep->op, sweep->status))
+    if (sx_renewal_announce_on_loop(sweep->engine, sweep->ns, sweep->pattern, sweep->pattern_size, &sweep->op, sweep->status, sweep->told,
+                                    sweep->told_context))
         sweep_free(sweep);
     else end(sweep, STRATA_E_NOMEM);
 }
@@ -421,6 +426,28 @@ static int32_t start(const sweep_call *given, sx_op **out) {
     sx_pending_begin(engine, cost_of(engine));
     sx_loop_post(engine->loop, &sweep->task);
     return STRATA_PENDING;
+}
+
+void sx_sweep_start_on_loop(strata *engine, strata_namespace *ns, const void *pattern, uint32_t size, strata_progress_fn progress,
+                            void (*ended)(void *context, int32_t status), void *context) {
+    struct sx_sweep *sweep = sx_allocate_zero(&engine->alloc, size_of(engine));
+    if (sweep == NULL) {
+        ended(context, STRATA_E_NOMEM);
+        return;
+    }
+    sweep->wake.run_on_loop = wake_on_loop;
+    sweep->engine = engine;
+    sweep->ns = ns;
+    sweep->keys_per_s = KEYS_PER_S;
+    sweep->progress = progress;
+    sweep->progress_user = context;
+    sweep->told = ended;
+    sweep->told_context = context;
+    sweep->pattern_size = size;
+    memcpy(sweep->pattern, pattern, size);
+    sx_command_init(&sweep->store_op.request.command, &engine->alloc);
+    sx_pending_begin(engine, cost_of(engine));
+    run_on_loop(&sweep->task);
 }
 
 int32_t sx_sweep_collect(strata_session *session, strata_namespace *ns, strata_bytes pattern, uint32_t keys_per_s,
