@@ -136,7 +136,6 @@ static const bench_option_rule rules[] = {
     {"fault", BENCH_RULE_CONFLICTS, "nodes"},
     {"restart", BENCH_RULE_CONFLICTS, "passes"},
     {"restart", BENCH_RULE_CONFLICTS, "find-max"},
-    {"snapshot", BENCH_RULE_NEEDS, "restart"},
 };
 
 #define WORDS(...) (const char *const[]){__VA_ARGS__, NULL}
@@ -229,6 +228,8 @@ int bench_tiered_settle(bench_settings *settings, const bench_options_given *giv
     if (settings->workload.trace_operations)
         settings->workload.set_percent = settings->workload.invalidate_percent = settings->workload.get_percent =
             settings->workload.tag_percent = 0;
+    if (settings->snapshot != NULL && settings->restart == NULL)
+        return refuse(error, error_size, "--snapshot needs --restart: who else would read it?");
     if (settings->restart != NULL) {
         if (parse_restart(settings) != 0)
             return refuse(error, error_size, "--restart: not PROCESS@SECONDS with a process below --processes");
