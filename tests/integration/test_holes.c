@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The holes that other two-tier caches are known to have, one test each, against a real cluster. A speaks to the servers
    directly; B by a proxy that delays, stalls, swallows or loses what it is told to, of its subscriptions, of its data, or of
-   both. (One more, an invalidation during a background refresh, is a test of that name among those of integration.aging.) */
+   both. (One more, an invalidation during a background refresh, is a test of that name among those of integration.aging. One
+   here is nobody else's: failed invalidations that count as settled by what ran before them.) */
 // ctest: timeout=120
 #include <setjmp.h>
 #include <stdarg.h>
@@ -345,6 +346,44 @@ static void recovery_queues_that_die_at_the_first_failing_item(void **state) {
     close_world(w);
 }
 
+/* What B says to the servers, or what they answer, is held back until the next. */
+static void stall(world *w, bool to_server) {
+    proxy_fault fault = {.kind = PROXY_STALL, .until_ns = INT64_MAX, .percent = 100, .to_server = to_server, .to_client = !to_server,
+                         .whose = PROXY_DATA};
+    for (uint32_t i = 0; i < NODES; i++) proxy_set(w->proxy, i, &fault);
+    test_sleep_ms(PROXY_LOOKS_MS);
+}
+
+/* B's write is held back until it is refused as too late, but what settles it is executed; nobody tells B. A writes. An
+   invalidation of B waits behind all that until its time is over: it failed after A's value was there, which must go. Where
+   B took the server's clock to be ahead, its write was not too late: then once more. */
+static void failed_invalidations_settled_by_what_ran_before_them(void **state) {
+    (void)state;
+    world *w = open_world("before");
+    strata_op_options brief = {.struct_size = sizeof brief, .deadline_ms = 50};
+    int settled = 0;
+    for (int i = 0; i < KEYS && settled < 4; i++) {
+        const char *key = w->key[i];
+        assert_int_equal(test_set(w->b.session, w->b.ns, key, "first"), STRATA_OK);
+        stall(w, true);
+        assert_int_equal(strata_set_wait(w->b.session, w->b.ns, test_bytes(key), test_bytes("late"), &brief, NULL),
+                         STRATA_E_UNKNOWN_OUTCOME);
+        test_sleep_ms(100);
+        stall(w, false);
+        for (int j = 0; j < 60 && stored(w, key) != NULL; j++) test_sleep_ms(5);
+        settled += stored(w, key) == NULL;
+        assert_int_equal(test_set(w->a.session, w->a.ns, key, "old"), STRATA_OK);
+        assert_int_equal(strata_invalidate_wait(w->b.session, w->b.ns, test_bytes(key), &brief), STRATA_E_TIMEOUT);
+        heal(w);
+        for (int j = 0; j < 1000 && owed(w) != 0; j++) test_sleep_ms(10);
+        assert_int_equal(owed(w), 0);
+        assert_null(stored(w, key));
+        assert_null(test_get(w->b.session, w->b.ns, key));
+    }
+    assert_int_equal(settled, 4);
+    close_world(w);
+}
+
 static void read_number(const sx_resp *push, uint64_t *n, uint64_t *gaps) {
     static const size_t at = 2; /* array of some, kind, then n as cf and 8 bytes */
     if (push->type != SX_RESP_PUSH || push->count != 3 || push->items[2].size < at + 9) return;
@@ -428,6 +467,7 @@ int main(void) {
         cmocka_unit_test(messages_applied_out_of_order),
         cmocka_unit_test(local_first_writes_that_stay_when_l2_fails),
         cmocka_unit_test(recovery_queues_that_die_at_the_first_failing_item),
+        cmocka_unit_test(failed_invalidations_settled_by_what_ran_before_them),
         cmocka_unit_test(write_and_publish_that_are_not_atomic),
         cmocka_unit_test(slots_that_come_back_to_an_old_owner),
     };
