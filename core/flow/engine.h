@@ -25,6 +25,7 @@
 #include "core/flow/policy.h"
 #include "core/flow/rings.h"
 #include "core/flow/scopes.h"
+#include "core/flow/session.h"
 #include "core/flow/structs.h"
 #include "core/key/key.h"
 #include "core/loop/loop.h"
@@ -42,13 +43,11 @@
 #include "l2/redis/tls.h"
 #include "l2/store.h"
 
-#define SX_NAMESPACES_MAX 1024
 #define SX_BATCH_MAX 65536
 #define SX_UNKNOWN_BUCKETS 8192
 #define SX_RECOVERY_PACE_NS (50 * SX_NS_PER_US) /* between the first attempts of what a failover makes due at once */
 #define SX_LONG_PAST_MS 1 /* any time that is over: the scripts refuse what is later than its deadline */
 #define SX_LARGE_SLOTS 4096
-#define SX_SESSION_FREE_OPS_MAX 4096
 #define SX_TTL_MS_MAX (INT64_C(100) * 366 * 24 * 3600 * 1000)
 
 #define SX_CONTAINER(pointer, type, member) ((type *)(void *)((char *)(pointer)-offsetof(type, member)))
@@ -226,112 +225,6 @@ struct strata {
     struct sx_snapshots *snapshots; /* const after open; NULL where none are written */
 };
 
-typedef enum sx_mail_kind { SX_MAIL_OP, SX_MAIL_LOAD, SX_MAIL_BATCH } sx_mail_kind;
-
-/* What lies in a session's mailbox. */
-typedef struct sx_letter {
-    sx_mail mail;
-    sx_mail_kind kind;
-} sx_letter;
-
-typedef enum sx_op_kind { SX_OP_GET, SX_OP_LOAD, SX_OP_SET, SX_OP_INVALIDATE, SX_OP_ERRAND } sx_op_kind;
-
-/* One operation that was not answered at once: from the starting call to its completion. */
-typedef struct sx_op {
-    sx_letter letter;
-    /* const while under way */
-    struct strata_session *session;
-    strata_namespace *ns; /* NULL where it is about none */
-    sx_op_kind kind;
-    uint32_t flags;
-    strata_done_fn done;
-    void *user;
-    strata_loader_fn loader;
-    void *loader_user;
-    int64_t start_ns;
-    uint64_t hash;  /* of its key, once it is under way */
-    int64_t deadline_ns;
-    int64_t ttl_ms; /* as its caller said: 0 nothing */
-    bool refresh;   /* in the background: nobody waits for it */
-    bool undecided; /* lock: stripe, while linked; see sx_gather */
-    struct sx_gather *gather; /* of its batch; a reference, or NULL */
-    uint8_t *tags;  /* core/flow/tags.h; NULL none */
-    size_t tags_size;
-    struct sx_batch *batch;
-    uint32_t batch_index;
-    bool sync;
-    /* lock: stripe of the key, while linked */
-    struct sx_op *wait_next, *wait_previous;
-    sx_flight *flight; /* the flight it waits on, or NULL */
-    struct sx_write *write; /* the write it waits on, or NULL */
-    struct sx_errand *errand; /* the errand it waits on, or NULL */
-    struct sx_sweep *sweep; /* the pattern it waits on, or NULL */
-    struct sx_cascade *cascade; /* the event it waits on, or NULL */
-    struct sx_locking *locking; /* the call of a lock it waits on, or NULL */
-    struct sx_renewal *renewal; /* the renewal of markers or floors it waits on, or NULL */
-    int64_t soft_ns; /* when it would rather have a value past its end; INT64_MAX never */
-    uint64_t join_min_n;
-    uint64_t join_seq;
-    uint32_t stripe;
-    /* owner: session's thread */
-    struct sx_op *out_next, *out_previous;
-    bool arrived;
-    /* written by the completer before the post, read after the drain */
-    bool delivered; /* done has run on the loop */
-    int32_t status;
-    uint8_t source;
-    uint8_t reason; /* strata_reason */
-    sx_item *item; /* a reference of its own */
-    uint64_t version_n, version_id;
-    int64_t staleness_us;
-} sx_op;
-
-struct strata_session {
-    strata *engine;             /* const */
-    sx_epoch_record *record;    /* owner: thread */
-    int fd;                     /* const */
-    sx_mailbox mailbox;
-    _Atomic uint32_t posters;   /* atomic: posts release, close acquire [order: session-posters] */
-    _Atomic bool signalled;     /* atomic: acq_rel [order: session-signal]; fd is readable, or about to be */
-    sx_turn_end wake;           /* owner: loop; set while completions wait for the turn's end to be announced */
-    /* owner: thread */
-    sx_letter *backlog_head, *backlog_tail;
-    uint32_t backlog_loads;     /* among those */
-    sx_op *outstanding;
-    sx_op *free_ops;
-    uint32_t free_count;
-    uint32_t depth;             /* waits within loaders within waits */
-    bool closing;
-    bool apart;                 /* const before its first read: that is not counted as the program's */
-    struct strata_session *thread_next; /* the thread's sessions of this engine */
-    /* lock: engine */
-    struct strata_session *next, *previous;
-    sx_counter counters[SX_SESSION_METRIC_COUNT]; /* writer: thread; what is of no namespace */
-    /* By namespace. lock: engine for who sets one, which is done before anybody has the namespace's handle */
-    sx_tally *tallies[SX_NAMESPACES_MAX];
-    sx_event_ring *_Atomic events; /* atomic: release by who makes it, acquire by the thread [order: event-ring]; NULL: none yet */
-};
-
-/* One run of a loader. */
-struct strata_load {
-    sx_letter letter;
-    strata *engine;
-    strata_loader_fn loader; /* const */
-    void *loader_user;
-    strata_session *session; /* const: where it waits to be run; NULL with an executor */
-    sx_flight *flight;       /* NULL once nobody wants the result. lock: stripe */
-    uint32_t stripe;
-    bool started;            /* lock: stripe */
-    struct sx_gather *gather; /* const: those that go to its loader with it; a reference, or NULL */
-    strata_load *more;       /* of them, the next one */
-    sx_item *base;           /* const: what is to be refreshed; a reference, or NULL */
-    uint8_t *tags;           /* const once it is known to others: those of the operation, with their nonces */
-    size_t tags_size;
-    strata_namespace *ns;
-    uint32_t key_size;
-    uint8_t key[];
-};
-
 /* What a write knows of its slot's migration. owner: loop */
 typedef struct sx_asked {
     bool held_back;             /* the attempt under way was sent to be refused */
@@ -370,18 +263,6 @@ typedef struct sx_write {
     void *ended_context;
     struct sx_write *next, *previous; /* an unknown's queue */
 } sx_write;
-
-typedef struct sx_batch {
-    sx_letter letter;
-    strata_session *session;
-    strata_done_many_fn done;
-    void *user;
-    bool sync;
-    bool over;          /* sync: all have arrived. owner: session's thread */
-    uint32_t remaining; /* owner: session's thread */
-    uint32_t count;
-    strata_result *results; /* sync: the caller's; else behind this struct */
-} sx_batch;
 
 /* A time to live as it is kept: 0 for never, and for what is so long that nobody will see its end. */
 static inline int64_t sx_ttl_ms(int64_t ttl_ms) { return ttl_ms > SX_TTL_MS_MAX ? 0 : ttl_ms; }
@@ -468,39 +349,6 @@ void sx_config_watch_stop(sx_config_watch *watch);
 int32_t sx_keeper_start(strata *engine);
 void sx_keeper_stop(strata *engine);
 
-/* session.c */
-sx_op *sx_session_op(strata_session *session, sx_op_kind kind, const strata_op_options *options,
-                     strata_done_fn done, void *user);
-void sx_session_op_free(sx_op *op);
-/* Any thread. The session is alive until the op or load has arrived. */
-void sx_session_post(strata_session *session, sx_letter *letter);
-/* The same on the loop, which wakes the session once a turn, and not at all where it has taken its mail by then. */
-void sx_session_post_on_loop(strata_session *session, sx_letter *letter);
-/* The same in two steps: what is announced under the stripe's lock keeps the session open until it is posted. */
-void sx_session_post_announce(strata_session *session);
-void sx_session_post_announced(strata_session *session, sx_letter *letter);
-/* Takes back so many announcements, another one being kept. */
-void sx_session_post_unannounce(strata_session *session, uint32_t count);
-/* Whether the session, whose thread need never wait or dispatch, has room for a refresh; frees those that are over. */
-bool sx_session_may_refresh(strata_session *session);
-/* Waits until *flag, running loads, leaving other completions for dispatch. */
-void sx_session_await(strata_session *session, const bool *flag);
-int32_t sx_options_check(const strata_op_options *options);
-
-/* result.c */
-void sx_result_init(strata_result *result, int32_t status);
-void sx_result_pinned(strata_result *result, int32_t status, sx_item *item, int64_t now_ns,
-                      int64_t staleness_us);
-/* Turns a pinned result into a counted one. */
-void sx_result_keep(strata_session *session, strata_result *result);
-/* Moves what op holds into a result. */
-void sx_result_from_op(strata *engine, strata_result *result, sx_op *op);
-
-/* complete.c */
-/* Ends an op that is linked nowhere any more; item may be NULL, a reference is taken. Any thread, no lock held. */
-void sx_op_complete(sx_op *op, int32_t status, strata_source source, sx_item *item);
-void sx_op_complete_version(sx_op *op, int32_t status, uint64_t n, uint64_t id);
-
 /* read.c */
 /* What a read finds in L1 besides an answer; the items with references. */
 typedef struct sx_read_more {
@@ -529,10 +377,6 @@ int32_t sx_read_slow(strata_session *session, strata_namespace *ns, strata_bytes
 /* An item that is proven, but has passed the least of its times: as sx_read_peek goes on. */
 int32_t sx_aged_answer_pinned(strata_session *session, const strata_namespace *ns, sx_item *item, int64_t now_ns,
                               int64_t staleness_us, strata_result *out, sx_read_more *more);
-
-/* batch.c: on the session's thread */
-void sx_batch_child_arrived(sx_op *op);
-void sx_batch_finish(sx_batch *batch);
 
 /* write.c */
 /* Takes over op where it answers STRATA_PENDING. */

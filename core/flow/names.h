@@ -10,6 +10,8 @@
 
 #include "core/memory/alloc.h"
 
+#define SX_NAMESPACES_MAX 1024
+
 typedef struct sx_names sx_names;
 
 /* Room for max namespaces, all of it taken now: the set never moves, so that nobody who looks into it can be in the way. */

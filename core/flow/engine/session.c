@@ -54,13 +54,13 @@ static void thread_forget(strata_session *session) {
     }
 }
 
-int32_t strata_session_open(strata *engine, strata_session **out) {
-    if (engine == NULL || out == NULL) return STRATA_E_INVALID;
+int32_t sx_session_open(strata *engine, bool apart, strata_session **out) {
     int32_t status = sx_engine_alive(engine);
     if (status != STRATA_OK) return status;
     strata_session *session = sx_allocate_zero(&engine->alloc, sizeof *session);
     if (session == NULL) return STRATA_E_NOMEM;
     session->engine = engine;
+    session->apart = apart;
     sx_engine_retain(engine);
     session->fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     status = session->fd < 0 ? STRATA_E_SYSTEM : sx_epoch_register(engine->epoch, &session->record);
@@ -87,6 +87,10 @@ int32_t strata_session_open(strata *engine, strata_session **out) {
     sx_counter_add_shared(&engine->counters[SX_FLOW_METRIC_SESSIONS], 1);
     *out = session;
     return STRATA_OK;
+}
+
+int32_t strata_session_open(strata *engine, strata_session **out) {
+    return engine == NULL || out == NULL ? STRATA_E_INVALID : sx_session_open(engine, false, out);
 }
 
 /* Unlinks what waits on flights and writes, and completes it as cancelled. */

@@ -263,10 +263,9 @@ static void end(strata_warm *warm, int32_t status) {
 
 static void run(void *argument) {
     strata_warm *warm = argument;
-    int32_t status = strata_session_open(warm->engine, &warm->session);
+    int32_t status = sx_session_open(warm->engine, true, &warm->session);
     warm->told_ns = warm->next_ns = now_ns();
     if (status == STRATA_OK) {
-        warm->session->apart = true;
         if (warm->from == FROM_PATTERN) status = scan(warm);
         if (status == STRATA_OK) status = read_keys(warm);
         strata_session_close(warm->session);
