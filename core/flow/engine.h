@@ -405,6 +405,10 @@ int32_t sx_fetch_item_on_loop(strata *engine, const strata_namespace *ns, uint32
 bool sx_sweep_forget_locked(sx_op *op);
 void sx_sweep_cut_off_on_loop(strata *engine);
 
+/* strata_invalidate_pattern, and of a key that goes with what matches: also, empty for none, at most STRATA_PATTERN_BYTES_MAX. sync: waits. */
+int32_t sx_sweep_with(strata_session *session, strata_namespace *ns, strata_bytes pattern, strata_bytes also, const strata_pattern_options *options,
+                      strata_done_fn done, void *user, bool sync);
+
 /* renew.c */
 /* Every partition publishes PATTERN; then a sweep's op, which is taken from *op (NULL: nobody waits), ends, and who is told by a call
    (ended may be NULL) is told, with status where that is a failure. False, and nothing has happened, when out of memory. */

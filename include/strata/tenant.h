@@ -10,6 +10,8 @@
 extern "C" {
 #endif
 
+struct strata_pattern_options; /* groups.h */
+
 /* What is counted, and limited, with flow.l1_usage on. A guest's entries are evicted for its own from its limit on, to a sixteenth: what
    the others have stays. Tenants are told apart by their names, whatever the namespace, as far as there is room for flow.tenants_max; the
    rest is one guest. Those without a limit of their own have flow.tenant_part of l1.bytes. */
@@ -79,7 +81,7 @@ STRATA_API int32_t strata_namespace_usage(const strata_namespace *ns, strata_usa
 
 /*
  * Invalidates every key of one tenant in a namespace: strata_invalidate_pattern of what begins with it, which says what that costs and
- * promises, and of the key that is the tenant's name alone. Where there is no L2 all of the namespace is cleared.
+ * promises, and of the key that is the tenant's name alone, which progress counts as found. Where there is no L2 all of the namespace is cleared.
  *   session  a session
  *   ns       a namespace
  *   tenant   its name, as given to strata_key_tenant
@@ -93,7 +95,7 @@ STRATA_API int32_t strata_namespace_usage(const strata_namespace *ns, strata_usa
  * Since:   0.1
  */
 STRATA_API int32_t strata_tenant_clear(strata_session *session, strata_namespace *ns, strata_bytes tenant,
-                                       const strata_pattern_options *options, strata_done_fn done, void *user);
+                                       const struct strata_pattern_options *options, strata_done_fn done, void *user);
 
 /*
  * Invalidates every key of one tenant in a namespace and waits for the outcome.
@@ -108,7 +110,7 @@ STRATA_API int32_t strata_tenant_clear(strata_session *session, strata_namespace
  * Since:   0.1
  */
 STRATA_API int32_t strata_tenant_clear_wait(strata_session *session, strata_namespace *ns, strata_bytes tenant,
-                                            const strata_pattern_options *options);
+                                            const struct strata_pattern_options *options);
 
 #ifdef __cplusplus
 }

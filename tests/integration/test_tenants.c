@@ -91,8 +91,56 @@ static void a_tenant_is_cleared(void **state) {
     test_side_close(&b);
 }
 
+/* The key that is a tenant's name alone is behind a write of unknown outcome, which the server may execute until its time is over. Nobody
+   is told before that key's end as well. */
+static void its_end_is_told_when_all_have_ended(void **state) {
+    (void)state;
+    sx_cluster_options options = {.primaries = 0};
+    sx_cluster *alone = test_cluster_start(&options);
+    test_side a;
+    test_side_open(&a, "tenants", TEST_OPTIONS("l2.nodes", sx_cluster_seeds(alone), "l2.open_wait", "10s"), NULL);
+    strata_op_options patient = {.struct_size = sizeof patient, .deadline_ms = 4000};
+    assert_int_equal(test_set(a.session, a.ns, "@acme", "v"), STRATA_OK);
+    assert_int_equal(sx_cluster_pause(alone, 0), 0);
+    assert_int_equal(strata_set(a.session, a.ns, test_bytes("@acme"), test_bytes("w"), &patient, test_side_done, &a), STRATA_PENDING);
+    test_sleep_ms(100); /* it is sent */
+    assert_int_equal(sx_cluster_kill(alone, 0), 0);
+    test_side_await(&a, 1);
+    assert_int_equal(a.status, STRATA_E_UNKNOWN_OUTCOME);
+    assert_int_equal(sx_cluster_restart(alone, 0), 0);
+    test_engine_await_trust(a.engine, 10000);
+    assert_int_equal(strata_tenant_clear(a.session, a.ns, test_bytes("acme"), NULL, test_side_done, &a), STRATA_PENDING);
+    test_side_await(&a, 2);
+    assert_int_equal(a.status, STRATA_OK);
+    assert_int_equal(test_metric(a.engine, "flow.unknown_keys"), 0);
+    test_side_close(&a);
+    sx_cluster_stop(alone);
+}
+
+static int32_t note_progress(void *user, const strata_pattern_progress *progress) {
+    *(strata_pattern_progress *)user = *progress;
+    return 0;
+}
+
+static void progress_counts_all_of_its_keys(void **state) {
+    (void)state;
+    test_side a;
+    open_side(&a);
+    for (uint32_t i = 0; i < KEYS; i++) assert_int_equal(test_set(a.session, a.ns, key_of("counted", i), "v"), STRATA_OK);
+    strata_pattern_progress last = {0};
+    strata_pattern_options options = {.struct_size = sizeof options, .progress = note_progress, .progress_user = &last};
+    assert_int_equal(strata_tenant_clear_wait(a.session, a.ns, test_bytes("counted"), &options), STRATA_OK);
+    assert_int_equal(last.found, KEYS);
+    assert_int_equal(last.invalidated, KEYS);
+    test_side_close(&a);
+}
+
 int main(void) {
     if (!sx_cluster_available()) return 77;
-    const struct CMUnitTest tests[] = {cmocka_unit_test(a_tenant_is_cleared)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_tenant_is_cleared),
+        cmocka_unit_test(its_end_is_told_when_all_have_ended),
+        cmocka_unit_test(progress_counts_all_of_its_keys),
+    };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

@@ -232,22 +232,20 @@ static int32_t pattern_of(const strata_namespace *ns, strata_bytes tenant, char 
     return STRATA_OK;
 }
 
-int32_t strata_tenant_clear(strata_session *session, strata_namespace *ns, strata_bytes tenant, const strata_pattern_options *options,
-                            strata_done_fn done, void *user) {
+static int32_t clear(strata_session *session, strata_namespace *ns, strata_bytes tenant, const strata_pattern_options *options,
+                     strata_done_fn done, void *user, bool sync) {
     char buffer[SX_KEY_BYTES_MAX], text[STRATA_PATTERN_BYTES_MAX];
     strata_bytes name = {0}, pattern = {0};
     int32_t status = pattern_of(ns, tenant, buffer, &name, text, &pattern);
-    if (status != STRATA_OK) return status;
-    status = strata_invalidate(session, ns, name, NULL, NULL, NULL); /* what fails of it is repeated until it is executed */
-    if (status != STRATA_OK && status != STRATA_PENDING) return status;
-    return strata_invalidate_pattern(session, ns, pattern, options, done, user);
+    return status == STRATA_OK ? sx_sweep_with(session, ns, pattern, name, options, done, user, sync) : status;
+}
+
+int32_t strata_tenant_clear(strata_session *session, strata_namespace *ns, strata_bytes tenant, const strata_pattern_options *options,
+                            strata_done_fn done, void *user) {
+    return clear(session, ns, tenant, options, done, user, false);
 }
 
 int32_t strata_tenant_clear_wait(strata_session *session, strata_namespace *ns, strata_bytes tenant,
                                  const strata_pattern_options *options) {
-    char buffer[SX_KEY_BYTES_MAX], text[STRATA_PATTERN_BYTES_MAX];
-    strata_bytes name = {0}, pattern = {0};
-    int32_t status = pattern_of(ns, tenant, buffer, &name, text, &pattern);
-    if (status == STRATA_OK) status = strata_invalidate_wait(session, ns, name, NULL);
-    return status == STRATA_OK ? strata_invalidate_pattern_wait(session, ns, pattern, options) : status;
+    return clear(session, ns, tenant, options, NULL, NULL, true);
 }

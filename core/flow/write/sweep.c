@@ -52,8 +52,9 @@ struct sx_sweep {
     uint64_t identity;         /* of the server that answered the present scan's first step */
     char cursor[24];
     struct sx_sweep *next, **link; /* in engine->sweeps */
-    uint32_t pattern_size;
+    uint32_t pattern_size, also_size;
     uint8_t pattern[STRATA_PATTERN_BYTES_MAX];
+    uint8_t also[STRATA_PATTERN_BYTES_MAX]; /* a key that goes with what matches; also_size 0: none */
     uint8_t partitions[];      /* WAITS, SCANNED by the present scan, or DONE */
 };
 
@@ -290,21 +291,32 @@ static int32_t decode(struct sx_sweep *sweep, const sx_resp *name, sx_publish_ke
     return ours;
 }
 
+static void invalidate_key(struct sx_sweep *sweep, const void *key, size_t size) {
+    sweep->under_way++;
+    sx_write_invalidate_on_loop(sweep->engine, sweep->ns, key, size, sx_loop_now_ns(sweep->engine->loop) + SCAN_NS, key_over, sweep);
+}
+
 static void invalidate_all(struct sx_sweep *sweep, const sx_resp *names) {
-    strata *engine = sweep->engine;
-    int64_t now_ns = sx_loop_now_ns(engine->loop);
+    int64_t now_ns = sx_loop_now_ns(sweep->engine->loop);
     uint32_t count = 0;
     sweep->under_way = 1; /* for who starts them */
     for (uint32_t i = 0; i < names->count; i++) {
         sx_publish_key key;
         if (decode(sweep, &names->items[i], &key) != STRATA_OK || SX_BROKEN(pattern_keys)) continue;
         count++;
-        sweep->under_way++;
-        sx_write_invalidate_on_loop(engine, sweep->ns, key.key, key.key_size, now_ns + SCAN_NS, key_over, sweep);
+        invalidate_key(sweep, key.key, key.key_size);
     }
     sweep->found += count;
     if (sweep->next_ns < now_ns) sweep->next_ns = now_ns;
     sweep->next_ns += (int64_t)count * SX_NS_PER_S / sweep->keys_per_s;
+    batch_over(sweep);
+}
+
+/* Before anything is scanned: it need not be in L2 to be counted as found. */
+static void invalidate_also(struct sx_sweep *sweep) {
+    sweep->under_way = 1;
+    sweep->found++;
+    invalidate_key(sweep, sweep->also, sweep->also_size);
     batch_over(sweep);
 }
 
@@ -353,6 +365,7 @@ static void run_on_loop(sx_task *task) {
     if (sweep->next != NULL) sweep->next->link = &sweep->next;
     engine->sweeps = sweep;
     if (refused != STRATA_OK) end(sweep, refused);
+    else if (sweep->also_size != 0 && !engine->stopping) invalidate_also(sweep);
     else step(sweep);
 }
 
@@ -367,7 +380,7 @@ void sx_sweep_cut_off_on_loop(strata *engine) {
 typedef struct sweep_call {
     strata_session *session;
     strata_namespace *ns;
-    strata_bytes pattern;
+    strata_bytes pattern, also;
     const strata_pattern_options *options;
     strata_done_fn done;
     void *user;
@@ -418,6 +431,8 @@ static int32_t start(const sweep_call *given, sx_op **out) {
     sweep->take_context = call->take_context;
     sweep->pattern_size = (uint32_t)call->pattern.size;
     memcpy(sweep->pattern, call->pattern.data, call->pattern.size);
+    sweep->also_size = (uint32_t)call->also.size;
+    if (call->also.size != 0) memcpy(sweep->also, call->also.data, call->also.size);
     sx_command_init(&sweep->store_op.request.command, &engine->alloc);
     op->sync = call->sync;
     sweep->op = op; /* where nobody is told, too: its session's end ends it */
@@ -454,27 +469,36 @@ int32_t sx_sweep_collect(strata_session *session, strata_namespace *ns, strata_b
                          int32_t (*take)(void *context, const void *key, size_t size), void *context, strata_done_fn done, void *user) {
     sx_op *op;
     strata_pattern_options options = {.struct_size = sizeof options, .keys_per_s = keys_per_s};
-    sweep_call call = {session, ns, pattern, &options, done, user, false, take, context};
+    sweep_call call = {session, ns, pattern, {0}, &options, done, user, false, take, context};
     return start(&call, &op);
+}
+
+static int32_t start_and_wait(const sweep_call *call) {
+    sx_op *op = NULL;
+    int32_t status = start(call, &op);
+    if (status != STRATA_PENDING) return status;
+    sx_session_await(call->session, &op->arrived);
+    status = op->status;
+    sx_session_op_free(op);
+    return status;
+}
+
+int32_t sx_sweep_with(strata_session *session, strata_namespace *ns, strata_bytes pattern, strata_bytes also, const strata_pattern_options *options,
+                      strata_done_fn done, void *user, bool sync) {
+    sx_op *op;
+    sweep_call call = {session, ns, pattern, also, options, done, user, sync, NULL, NULL};
+    assert(also.size <= STRATA_PATTERN_BYTES_MAX);
+    return sync ? start_and_wait(&call) : start(&call, &op);
 }
 
 /* ---- public ---------------------------------------------------------------------------------------------------- */
 
 int32_t strata_invalidate_pattern(strata_session *session, strata_namespace *ns, strata_bytes pattern,
                                   const strata_pattern_options *options, strata_done_fn done, void *user) {
-    sx_op *op;
-    sweep_call call = {session, ns, pattern, options, done, user, false, NULL, NULL};
-    return start(&call, &op);
+    return sx_sweep_with(session, ns, pattern, (strata_bytes){0}, options, done, user, false);
 }
 
 int32_t strata_invalidate_pattern_wait(strata_session *session, strata_namespace *ns, strata_bytes pattern,
                                        const strata_pattern_options *options) {
-    sx_op *op = NULL;
-    sweep_call call = {session, ns, pattern, options, NULL, NULL, true, NULL, NULL};
-    int32_t status = start(&call, &op);
-    if (status != STRATA_PENDING) return status;
-    sx_session_await(session, &op->arrived);
-    status = op->status;
-    sx_session_op_free(op);
-    return status;
+    return sx_sweep_with(session, ns, pattern, (strata_bytes){0}, options, NULL, NULL, true);
 }
