@@ -32,6 +32,7 @@
 #define SX_FLIGHT_COMMAND_KEEP 256
 
 struct sx_op;
+struct sx_gather;
 
 typedef enum sx_flight_state {
     SX_FLIGHT_NEW,      /* nothing sent yet */
@@ -271,10 +272,11 @@ void sx_await_filled_locked(sx_flight *flight, uint64_t token);
 /* How long a load of the namespace may take. */
 int64_t sx_load_timeout_ns(const strata_namespace *ns);
 /* Asks the first waiter's loader, a refresh's last, and without an executor only where nobody else waits. STRATA_OK;
-   STRATA_MISS where no waiter has one to ask; STRATA_E_NOMEM. Any thread; no lock held. */
-int32_t sx_load_start(sx_flight *flight);
-/* The same for a flight that was created as loading; a failure reaches the waiters through the loop. */
-void sx_load_start_on_caller(sx_flight *flight);
+   STRATA_MISS where no waiter has one to ask; STRATA_E_NOMEM. No lock held. */
+int32_t sx_load_start_on_loop(sx_flight *flight);
+/* The same, on the session's thread, for a flight that was created as loading; a failure reaches the waiters through the loop.
+   own: the gather of the call that is under way, NULL where it is no batch. The waiter that is asked may be another session's. */
+void sx_load_start_on_caller(sx_flight *flight, const strata_session *session, const struct sx_gather *own);
 void sx_load_run(struct strata_load *load);
 /* It is to be run now: false where nobody wants it any more, and it is gone. */
 bool sx_load_begin(struct strata_load *load);

@@ -49,8 +49,9 @@ void sx_gather_join(sx_gather *gather, struct sx_op *op);
 /* Whether the loader must be asked for the op is known. Its stripe's lock is held, or it is linked nowhere. */
 void sx_gather_decided(struct sx_op *op);
 void sx_gather_less(sx_gather *gather);
-/* A load of the batch is to go out. Any thread, no lock held. */
-void sx_gather_add(sx_gather *gather, strata_load *load);
+/* A load of the batch is to go out. Any thread, no lock held. own: elsewhere than on the loop, it is the thread of the batch's
+   call, inside that; another one's load goes out by itself, at once, and the gather may go with it. */
+void sx_gather_add(sx_gather *gather, strata_load *load, bool own);
 /* The call has started all ops: takes its reference. */
 void sx_gather_started(sx_gather *gather);
 /* The loader of the batch's ops: has the program's run those of the chain that are still wanted. */

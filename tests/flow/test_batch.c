@@ -2,6 +2,7 @@
 /* Batches that load, without L2: who is asked for what, each key's own end, and what happens where the caller goes. */
 #include <stdio.h>
 
+#include "core/flow/engine.h"
 #include "tests/flow/fixture.h"
 
 #define KEYS 100
@@ -285,6 +286,128 @@ static void many_are_invalidated(void **state) {
     fixture_close(f);
 }
 
+/* A batch of another session that comes just as one that refreshes has made its flight, and has not asked for a loader yet: that
+   is when the memory for the load is asked for. */
+typedef struct between {
+    fixture *f;
+    strata_session *other;
+    const strata_op_options *options;
+    size_t count; /* of keys */
+    bool armed;
+    asked a;
+    arrival all;
+    _Atomic int64_t live;
+} between;
+
+static void *allocate_between(void *context, size_t size, size_t alignment) {
+    between *b = context;
+    if (b->armed && size == sizeof(strata_load) + 1) {
+        strata_bytes keys[] = {test_bytes("k"), test_bytes("l")};
+        b->armed = false;
+        assert_int_equal(strata_mget_or_load(b->other, b->f->ns, keys, b->count, b->options, load_many, &b->a, arrived, &b->all), STRATA_PENDING);
+    }
+    void *memory = NULL;
+    if (posix_memalign(&memory, alignment < sizeof(void *) ? sizeof(void *) : alignment, size) != 0) return NULL;
+    atomic_fetch_add(&b->live, 1);
+    return memory;
+}
+
+static void release_between(void *context, void *memory, size_t size) {
+    between *b = context;
+    (void)size;
+    if (memory != NULL) atomic_fetch_sub(&b->live, 1);
+    free(memory);
+}
+
+static void open_between(between *b, const strata_executor *executor, const strata_op_options *options) {
+    *b = (between){.f = fixture_create(), .options = options, .count = 2};
+    fixture *f = b->f;
+    strata_open_options template_ = {.clock = {&f->clock, fixture_now_ns}, .allocator = {b, allocate_between, release_between}};
+    if (executor != NULL) template_.executor = *executor;
+    fixture_open(f, TEST_OPTIONS("l2.mode", "none", "flow.ttl_jitter", "0"), &template_);
+    assert_int_equal(fixture_policy(f, (strata_namespace_policy){.ttl_ms = 10000, .refresh_percent = 50}), STRATA_OK);
+    b->other = test_engine_session(f->engine);
+    assert_int_equal(fixture_get_or_load(f, "k", NULL), STRATA_OK);
+    fixture_advance(f, 6000);
+    b->armed = true;
+}
+
+static void close_between(between *b) {
+    for (int i = 0; i < 500 && (b->all.count == 0 || test_metric(b->f->engine, "flow.pending") != 0); i++) {
+        (void)strata_session_wait(b->other, 10);
+        (void)strata_session_dispatch(b->f->session, 0);
+    }
+    assert_int_equal(b->all.count, 1);
+    for (size_t i = 0; i < b->count; i++) assert_int_equal(b->all.status[i], STRATA_OK);
+    assert_int_equal(b->a.keys, b->count);
+    strata_session_close(b->other);
+    fixture_close(b->f);
+    assert_int_equal(b->live, 0);
+}
+
+static const strata_op_options past_l1 = {.struct_size = sizeof past_l1, .flags = STRATA_BYPASS_L1, .deadline_ms = 3000};
+
+/* Its loader is asked rather than that of the refresh, on the other session's thread; its own call is over by then. */
+static void a_refresh_that_is_joined_asks_the_batch(void **state) {
+    (void)state;
+    between b;
+    open_between(&b, NULL, &past_l1);
+    assert_int_equal(fixture_get_or_load(b.f, "k", NULL), STRATA_OK);
+    assert_false(b.armed);
+    assert_int_equal(test_metric(b.f->engine, "flow.joins"), 1);
+    close_between(&b);
+}
+
+static void so_does_one_of_a_batch(void **state) {
+    (void)state;
+    between b;
+    static const char *const names[] = {"k"};
+    static strata_result results[1];
+    static asked a;
+    open_between(&b, NULL, &past_l1);
+    assert_int_equal(read_many(b.f, names, 1, &a, results), STRATA_OK);
+    assert_false(b.armed);
+    release_all(b.f, results, 1);
+    close_between(&b);
+    assert_int_equal(a.calls, 0);
+}
+
+static void so_does_one_with_an_executor(void **state) {
+    (void)state;
+    between b;
+    strata_executor executor = executor_of(NULL, execute_at_once);
+    open_between(&b, &executor, &past_l1);
+    assert_int_equal(fixture_get_or_load(b.f, "k", NULL), STRATA_OK);
+    assert_false(b.armed);
+    close_between(&b);
+}
+
+/* What is forgotten so that the batch's tags have room is retired by the thread that does so. */
+static void tags_are_taken_by_the_thread_that_is_there(void **state) {
+    (void)state;
+    between b;
+    strata_bytes tag = test_bytes("new");
+    strata_op_options options = past_l1;
+    options.tags = &tag;
+    options.tag_count = 1;
+    open_between(&b, NULL, &options);
+    b.count = 1;
+    b.armed = false;
+    strata_bytes known = test_bytes("known");
+    strata_op_options tagged = {.struct_size = sizeof tagged, .tags = &known, .tag_count = 1};
+    assert_int_equal(fixture_get_or_load(b.f, "t", &tagged), STRATA_OK);
+    sx_marks *marks = b.f->engine->marks;
+    assert_int_equal(marks->count, 1);
+    marks->count_max = 1; /* the option has no such value */
+    b.armed = true;
+    assert_int_equal(fixture_get_or_load(b.f, "k", NULL), STRATA_OK);
+    assert_false(b.armed);
+    assert_int_equal(marks->count, 1);
+    assert_int_equal(atomic_load(&b.other->record->unreported), 0);
+    assert_in_range(atomic_load(&b.f->session->record->unreported), 1, 1 << 16);
+    close_between(&b);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_loader_gets_what_is_missing_at_once),
@@ -297,6 +420,10 @@ int main(void) {
         cmocka_unit_test(refreshes_go_together_too),
         cmocka_unit_test(errors_that_are_remembered_are_told_of_at_once),
         cmocka_unit_test(many_are_invalidated),
+        cmocka_unit_test(a_refresh_that_is_joined_asks_the_batch),
+        cmocka_unit_test(so_does_one_of_a_batch),
+        cmocka_unit_test(so_does_one_with_an_executor),
+        cmocka_unit_test(tags_are_taken_by_the_thread_that_is_there),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

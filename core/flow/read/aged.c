@@ -302,7 +302,7 @@ static void tell_standing(sx_flight *flight, sx_op *ops, int32_t status, strata_
 }
 
 static void load_over(sx_flight *flight) {
-    int32_t started = sx_load_start(flight);
+    int32_t started = sx_load_start_on_loop(flight);
     if (started == STRATA_OK) return;
     if (started < 0) sx_flight_fail_on_loop(flight, started);
     else sx_load_abandon_on_loop(flight);

@@ -513,7 +513,7 @@ void sx_fetch_missed_on_loop(sx_flight *flight, int32_t status) {
     }
     /* A plain miss without our lease: somebody who wants to load joined after the request was sent. */
     bool ask_lease = wants_load && status == STRATA_MISS && engine->l2_on && !flight->leased && !flight->no_lease && !flight->without;
-    int32_t started = wants_load && !ask_lease ? sx_load_start(flight) : STRATA_MISS;
+    int32_t started = wants_load && !ask_lease ? sx_load_start_on_loop(flight) : STRATA_MISS;
     if (started == STRATA_OK) return;
     if (started < 0) sx_flight_fail_on_loop(flight, started);
     else if (flight->leased) sx_load_abandon_on_loop(flight);

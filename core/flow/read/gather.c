@@ -100,10 +100,12 @@ static void flush_on_loop(sx_gather *gather) {
     send_out(engine, list); /* the last reference may go with it */
 }
 
-void sx_gather_add(sx_gather *gather, strata_load *load) {
+void sx_gather_add(sx_gather *gather, strata_load *load, bool own) {
     strata *engine = gather->engine;
     if (!sx_loop_is_current(engine->loop)) {
-        append(&gather->here, load);
+        sx_gathered alone = {0};
+        append(own ? &gather->here : &alone, load);
+        send_out(engine, alone); /* another call's list may be going out by now */
         return;
     }
     append(&gather->waiting, load);

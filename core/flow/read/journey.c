@@ -157,7 +157,7 @@ static void check_load(sx_flight *flight, int64_t now_ns) {
     }
     sx_flights_unlock(engine->flights, flight->stripe);
     if (!take_back && !give_up) return;
-    int32_t status = give_up ? STRATA_E_TIMEOUT : sx_load_start(flight);
+    int32_t status = give_up ? STRATA_E_TIMEOUT : sx_load_start_on_loop(flight);
     if (status == STRATA_OK) return;
     if (status != STRATA_MISS) { /* else only readers are left, who ask L2 again */
         sx_aged_failed_on_loop(flight);

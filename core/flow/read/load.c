@@ -20,7 +20,7 @@ static void run_task(void *argument) { sx_load_run(argument); }
 
 /* The tags of the operation whose loader it is: with the nonces that were taken for them, or, where those were another's,
    without. */
-static bool copy_tags_locked(strata_load *load, sx_flight *flight, const sx_op *asked) {
+static bool copy_tags_locked(strata_load *load, sx_flight *flight, const sx_op *asked, sx_epoch_record *record) {
     if (asked->tags == NULL) return true;
     sx_flight_tagged_locked(flight);
     bool same = flight->tags_size != 0 && sx_tags_same(flight->tags, flight->tags_size, asked->tags, asked->tags_size);
@@ -30,8 +30,7 @@ static bool copy_tags_locked(strata_load *load, sx_flight *flight, const sx_op *
     memcpy(load->tags, same ? flight->tags : asked->tags, asked->tags_size);
     strata *engine = load->engine;
     if (engine->l2_on) return true;
-    return sx_marks_take_here(engine, sx_loop_is_current(engine->loop) ? engine->loop_record : asked->session->record,
-                              load->tags, load->tags_size);
+    return sx_marks_take_here(engine, record, load->tags, load->tags_size);
 }
 
 int64_t sx_load_timeout_ns(const strata_namespace *ns) {
@@ -59,7 +58,8 @@ static sx_item *base_locked(const sx_flight *flight) {
     return base;
 }
 
-int32_t sx_load_start(sx_flight *flight) {
+/* On a thread that has this epoch record, inside the call whose gather that is, if any. */
+static int32_t start(sx_flight *flight, sx_epoch_record *record, const sx_gather *own) {
     strata *engine = flight->engine;
     assert(sx_lock_none_held());
     strata_load *load = sx_allocate_zero(&engine->alloc, sizeof *load + flight->key_size);
@@ -76,7 +76,7 @@ int32_t sx_load_start(sx_flight *flight) {
     sx_op *asked = asked_locked(flight);
     sx_gather *gather = NULL;
     bool decides = false;
-    bool room = asked == NULL || copy_tags_locked(load, flight, asked);
+    bool room = asked == NULL || copy_tags_locked(load, flight, asked, record);
     if (asked != NULL && room) {
         load->loader = asked->loader;
         load->loader_user = asked->loader_user;
@@ -109,14 +109,19 @@ int32_t sx_load_start(sx_flight *flight) {
     }
     sx_count(load->ns, SX_FLOW_METRIC_LOADS);
     if (gather != NULL) {
-        sx_gather_add(gather, load);
         if (decides) sx_gather_less(gather);
+        sx_gather_add(gather, load, gather == own);
         return STRATA_OK;
     }
-    /* From here on the load may be finished, and the flight gone, at any moment. */
+    /* From here on, and where it was added, the load may be finished, and the flight gone, at any moment. */
     if (executor) engine->executor.execute(engine->executor.context, run_task, load);
     else sx_session_post_announced(session, &load->letter);
     return STRATA_OK;
+}
+
+int32_t sx_load_start_on_loop(sx_flight *flight) {
+    assert(sx_loop_is_current(flight->engine->loop));
+    return start(flight, flight->engine->loop_record, NULL);
 }
 
 void sx_load_keep_tags_locked(sx_flight *flight) {
@@ -156,9 +161,9 @@ static void post_announced(strata *engine, sx_flight *flight) {
     atomic_fetch_sub_explicit(&engine->posters, 1, memory_order_release); /* [order: loop-posters] */
 }
 
-void sx_load_start_on_caller(sx_flight *flight) {
+void sx_load_start_on_caller(sx_flight *flight, const strata_session *session, const sx_gather *own) {
     strata *engine = flight->engine;
-    int32_t status = sx_load_start(flight);
+    int32_t status = start(flight, session->record, own);
     if (status == STRATA_OK) return;
     if (status == STRATA_MISS) status = STRATA_E_CANCELLED; /* they have left: nobody is told */
     sx_flights_lock(engine->flights, flight->stripe);

@@ -154,6 +154,7 @@ int32_t sx_read_slow(strata_session *session, strata_namespace *ns, strata_bytes
                      uint32_t partition, sx_op *op, const sx_read_more *more) {
     strata *engine = session->engine;
     sx_item *given = more->candidate != NULL ? more->candidate : more->refresh;
+    const sx_gather *own = op->gather;
     bool fresh = false, post = false, joined = false;
     uint32_t stripe = sx_flight_stripe(hash);
     op->ns = ns;
@@ -198,7 +199,7 @@ int32_t sx_read_slow(strata_session *session, strata_namespace *ns, strata_bytes
     }
     if (post) sx_loop_post(engine->loop, &flight->task);
     /* A flight that loads, but has no load yet, can't end. */
-    if (fresh && !engine->l2_on) sx_load_start_on_caller(flight);
+    if (fresh && !engine->l2_on) sx_load_start_on_caller(flight, session, own);
     return STRATA_PENDING;
 }
 
