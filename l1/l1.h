@@ -97,6 +97,9 @@ int32_t sx_l1_put(sx_l1 *l1, sx_epoch_record *record, uint64_t hash, sx_item *it
    for lack of anything. Returns whether one was removed. */
 bool sx_l1_remove(sx_l1 *l1, sx_epoch_record *record, uint64_t hash, uint16_t ns, const void *key, size_t size,
                   uint64_t below_n);
+/* Removes the key's entry if it has a smaller n than that version, or the same n and another id. */
+bool sx_l1_remove_other(sx_l1 *l1, sx_epoch_record *record, uint64_t hash, uint16_t ns, const void *key, size_t size, uint64_t n,
+                        uint64_t id);
 /* Removes this very item if it is still its key's entry (expiry, audits). */
 bool sx_l1_remove_item(sx_l1 *l1, sx_epoch_record *record, uint64_t hash, sx_item *item);
 

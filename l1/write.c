@@ -317,8 +317,9 @@ int32_t sx_l1_put(sx_l1 *l1, sx_epoch_record *record, uint64_t hash, sx_item *it
     return status;
 }
 
-bool sx_l1_remove(sx_l1 *l1, sx_epoch_record *record, uint64_t hash, uint16_t ns, const void *key, size_t size,
-                  uint64_t below_n) {
+/* keep_id: of an entry of exactly that n which stays; NULL: every one does. */
+static bool remove_below(sx_l1 *l1, sx_epoch_record *record, uint64_t hash, uint16_t ns, const void *key, size_t size, uint64_t n,
+                         const uint64_t *keep_id) {
     sx_l1_shard *shard = sx_l1_shard_of(l1, record);
     sx_l1_harvest harvest;
     harvest.count = 0;
@@ -327,7 +328,8 @@ bool sx_l1_remove(sx_l1 *l1, sx_epoch_record *record, uint64_t hash, uint16_t ns
     uint32_t position = position_locked(group, hash, ns, key, size);
     if (position < SX_L1_POSITIONS) {
         const sx_item *there = sx_l1_slot_item(sx_l1_slot_get_locked(group, position));
-        if (below_n == UINT64_MAX || there->n < below_n) sx_l1_take_locked(l1, shard, group, position, &harvest);
+        bool other = keep_id != NULL && there->n == n && there->id != *keep_id;
+        if (n == UINT64_MAX || there->n < n || other) sx_l1_take_locked(l1, shard, group, position, &harvest);
     }
     sx_l1_latch_release(&group->latch);
     sx_epoch_unpin(record);
@@ -335,6 +337,16 @@ bool sx_l1_remove(sx_l1 *l1, sx_epoch_record *record, uint64_t hash, uint16_t ns
     if (removed) sx_l1_count(l1, shard, &shard->removals, 1);
     sx_l1_retire(record, &harvest);
     return removed;
+}
+
+bool sx_l1_remove(sx_l1 *l1, sx_epoch_record *record, uint64_t hash, uint16_t ns, const void *key, size_t size,
+                  uint64_t below_n) {
+    return remove_below(l1, record, hash, ns, key, size, below_n, NULL);
+}
+
+bool sx_l1_remove_other(sx_l1 *l1, sx_epoch_record *record, uint64_t hash, uint16_t ns, const void *key, size_t size, uint64_t n,
+                        uint64_t id) {
+    return remove_below(l1, record, hash, ns, key, size, n, &id);
 }
 
 bool sx_l1_remove_item(sx_l1 *l1, sx_epoch_record *record, uint64_t hash, sx_item *item) {

@@ -276,13 +276,71 @@ static void an_answer_may_come_later(void **state) {
     close_side(&a);
 }
 
+static int64_t unlink_stored(const side *s, const char *ns, const char *key) {
+    uint32_t partition = sx_key_partition(key, strlen(key), 256);
+    sx_key_tags *tags;
+    assert_int_equal(sx_key_tags_create(sx_alloc_default(), 256, &tags), STRATA_OK);
+    char *text = sx_cluster_command(cluster, (uint32_t)owner_of(s, key), "UNLINK {%s}s1:%s:1:%s", tags->tags[partition].text, ns, key);
+    int64_t count = atoll(text);
+    free(text);
+    sx_key_tags_destroy(tags);
+    return count;
+}
+
+/* Nobody is told where L2 evicts: who is refused does not read the same again. */
+static void what_l2_evicted_is_not_read_again(void **state) {
+    (void)state;
+    side a = open_side("evicted");
+    strata_result seen, told;
+    assert_int_equal(test_set(a.session, a.ns, "k", "one"), STRATA_OK);
+    seen = read_of(&a, "k");
+    assert_int_equal(unlink_stored(&a, "evicted", "k"), 1);
+    assert_string_equal(test_peek(a.session, a.ns, "k"), "one"); /* it holds: nobody wrote */
+    assert_int_equal(set_if(&a, "k", "two", &seen, &told), STRATA_CONFLICT);
+    assert_int_equal(told.version_n, 0);
+    assert_null(test_get(a.session, a.ns, "k"));
+    assert_int_equal(add(&a, "k", "two"), STRATA_OK);
+    close_side(&a);
+}
+
+static void finish_load(strata_load *load, void *user) {
+    assert_int_equal(strata_load_finish(load, STRATA_OK, test_bytes(user), NULL), STRATA_OK);
+}
+
+/* Nor where a value is loaded anew, by another process, and keeps its n. */
+static void what_was_loaded_anew_is_read(void **state) {
+    (void)state;
+    side a = open_side("anew"), b = open_side("anew");
+    strata_op_options refresh = {.struct_size = sizeof refresh, .flags = STRATA_REFRESH, .deadline_ms = 5000};
+    strata_result by_a, by_b, told;
+    char first[] = "first", second[] = "second";
+    assert_int_equal(strata_get_or_load_wait(a.session, a.ns, test_bytes("k"), NULL, finish_load, first, &by_a), STRATA_OK);
+    strata_result_release(a.session, &by_a);
+    assert_int_equal(strata_get_or_load_wait(b.session, b.ns, test_bytes("k"), &refresh, finish_load, second, &by_b), STRATA_OK);
+    strata_result_release(b.session, &by_b);
+    assert_int_equal(by_a.version_n, by_b.version_n);
+    assert_true(by_a.version_id != by_b.version_id);
+    assert_string_equal(test_peek(a.session, a.ns, "k"), "first");
+    assert_int_equal(set_if(&a, "k", "third", &by_a, &told), STRATA_CONFLICT);
+    assert_int_equal(told.version_id, by_b.version_id);
+    by_a = read_of(&a, "k");
+    assert_int_equal(by_a.version_id, by_b.version_id);
+    /* What is there in L1 stays. */
+    assert_int_equal(add(&a, "k", "third"), STRATA_EXISTS);
+    assert_string_equal(test_peek(a.session, a.ns, "k"), "second");
+    assert_int_equal(set_if(&a, "k", "third", &by_a, NULL), STRATA_OK);
+    close_side(&a);
+    close_side(&b);
+}
+
 int main(void) {
     if (!sx_cluster_available()) return 77;
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(of_two_that_read_one_writes),   cmocka_unit_test(nothing_is_lost_between_many),
         cmocka_unit_test(the_order_is_the_programs),     cmocka_unit_test(what_is_there_is_not_added),
         cmocka_unit_test(without_l2_nothing_is_judged),  cmocka_unit_test(an_answer_may_come_later),
-        cmocka_unit_test(an_unknown_outcome_is_no_conflict),
+        cmocka_unit_test(an_unknown_outcome_is_no_conflict), cmocka_unit_test(what_l2_evicted_is_not_read_again),
+        cmocka_unit_test(what_was_loaded_anew_is_read),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

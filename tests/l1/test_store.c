@@ -121,6 +121,26 @@ static void test_remove_below(void **state) {
     fixture_deinit(&f);
 }
 
+static void test_remove_other(void **state) {
+    (void)state;
+    static const struct {
+        uint64_t n, id;
+        bool removed;
+    } told[] = {{4, 7, false}, {4, 8, false}, {5, 7, false}, {5, 8, true}, {5, 0, true}, {6, 7, true}};
+    fixture f;
+    fixture_init(&f, 1 << 20, 1 << 16);
+    sx_item *item = item_of(&f, 1, 5, 10);
+    item->id = 7;
+    for (size_t i = 0; i < sizeof told / sizeof told[0]; i++) {
+        assert_int_equal(put_with(&f, f.record, 1, item, SX_L1_PUT_NEWER), STRATA_OK);
+        bool removed = sx_l1_remove_other(f.l1, f.record, hash_of(&f, 1), item->ns, sx_item_key(item), item->key_size, told[i].n, told[i].id);
+        assert_int_equal(removed, told[i].removed);
+        assert_int_equal(metric(&f, SX_L1_METRIC_ENTRIES), told[i].removed ? 0 : 1);
+    }
+    sx_item_release(item);
+    fixture_deinit(&f);
+}
+
 /* Keys of one hash differ in a single byte, wherever it is; the tag 0 is that of empty slots too. */
 static void test_keys_of_one_hash_are_apart(void **state) {
     (void)state;
@@ -518,7 +538,7 @@ int main(void) {
         cmocka_unit_test(test_namespaces_are_apart),
         cmocka_unit_test(test_newer_rule),
         cmocka_unit_test(test_held_rule),
-        cmocka_unit_test(test_remove_below),
+        cmocka_unit_test(test_remove_below), cmocka_unit_test(test_remove_other),
         cmocka_unit_test(test_keys_of_one_hash_are_apart),
         cmocka_unit_test(test_tags_by_vector),
         cmocka_unit_test(test_glance_by_vector),

@@ -136,14 +136,25 @@ static void end(sx_write *write, int32_t status, uint64_t n, uint64_t id) {
 
 void sx_write_end_on_loop(sx_write *write, int32_t status, uint64_t n) { end(write, status, n, n == 0 ? 0 : write->id); }
 
+/* What L1 holds is not what is there, or this would not have been refused: whoever reads it again and tries with that, would be
+   refused for ever. Nothing is published where L2 evicts, nor where a value is loaded anew, which may keep its n. */
+static void disproved_locked(sx_write *write, uint64_t n, uint64_t id) {
+    strata *engine = write->engine;
+    const sx_item *item = write->item;
+    const void *key = sx_item_key(item);
+    if (n != 0) sx_apply_observed_locked(engine, write->hash, item->ns, key, item->key_size, n);
+    if (!engine->l1_on) return;
+    if (n == 0) (void)sx_l1_remove(engine->l1, engine->loop_record, write->hash, item->ns, key, item->key_size, UINT64_MAX);
+    else (void)sx_l1_remove_other(engine->l1, engine->loop_record, write->hash, item->ns, key, item->key_size, n, id);
+}
+
 /* Its condition does not hold: nothing was changed, but a version was seen. n 0: nothing is there. */
 static void conflict(sx_write *write, uint64_t n, uint64_t id) {
     strata *engine = write->engine;
-    const sx_item *item = write->item;
     uint32_t stripe = sx_flight_stripe(write->hash);
     sx_counter_add_shared(&engine->counters[SX_FLOW_METRIC_CONFLICTS], 1);
     sx_flights_lock(engine->flights, stripe);
-    if (n != 0) sx_apply_observed_locked(engine, write->hash, item->ns, sx_item_key(item), item->key_size, n);
+    disproved_locked(write, n, id);
     sx_flights_unlock(engine->flights, stripe);
     end(write, write->condition.only == SX_PUBLISH_IF_ABSENT ? STRATA_EXISTS : STRATA_CONFLICT, n, id);
 }
