@@ -149,8 +149,8 @@ void sx_publish_encode_get_more(const sx_publish *publish, const sx_publish_key 
 const sx_resp *sx_publish_get_part(const sx_resp *reply, uint32_t count, uint32_t index, sx_resp scratch[3]);
 void sx_publish_encode_front(const sx_publish *publish, const sx_publish_key *key, sx_command *command); /* GETRANGE */
 
-/* Namespaces' floors that a partition keeps, one for each version ever cleared; beyond that one for all takes their place. As many as
-   namespaces that a process may open: only versions that came and went bring it about. */
+/* Floors that a partition keeps, one for each namespace and version that any process ever cleared; beyond that one for all takes
+   their place. */
 #define SX_PUBLISH_FLOORS_MAX 1024
 
 /* One step through a node's keys, to those of key's namespace that match key's key as a pattern. cursor and count as digits. */

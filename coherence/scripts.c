@@ -11,12 +11,12 @@
     "local us = t[1] * 1000000 + t[2]\n"                                                                          \
     "local ms = (us - us % 1000) / 1000\n"
 
-/* A counter is usable while a double holds it exactly. One that is missing, or is not, begins anew, and what its hash knew
-   of clears is gone with it: then nothing from before counts (field b). */
 /* A number of ours within a script's text. */
 #define TEXT(number) TEXT_OF(number)
 #define TEXT_OF(text) #text
 
+/* A counter is usable while a double holds it exactly. One that is missing, or is not, begins anew, and what its hash knew
+   of clears is gone with it: then nothing from before counts (field b). */
 #define LUA_USABLE "local function usable(n) return n and n >= 1 and n < 9007199254740992 end\n"
 #define LUA_RESTART(key)                                                                                          \
     "  n = us\n"                                                                                                 \
@@ -453,8 +453,9 @@ static const char counter_text[] =
 /* KEYS counter.  ARGV deadline_ms, publish command, channel, message before n, message after n, namespace's field. All that
    the namespace has in the partition with a smaller n is invalid from here on; where the field is empty, nothing is: it is only
    published. Floors can't end by themselves, since a value may live for ever; where they are too many, one for all namespaces takes
-   their place, and UNTRUST has every holder ask for it: too much is invalid then, never too little. The HDEL deletes nothing: having written
-   once, the script is not refused the rest for lack of memory. */
+   their place, and UNTRUST has every holder ask for it: too much is invalid then, never too little. It goes first: whoever hears this n, and
+   then no more, has heard that too; else nothing would be amiss when he is back, and his fills were refused for the floors he knows.
+   The HDEL deletes nothing: having written once, the script is not refused the rest for lack of memory. */
 static const char clear_text[] =
     LUA_TIME LUA_USABLE
     "local deadline = tonumber(ARGV[1])\n"
@@ -478,8 +479,8 @@ static const char clear_text[] =
     "    redis.call('HSET', KEYS[1], 'n', number, 'b', number)\n"
     "  end\n"
     "end\n"
-    "redis.call(ARGV[2], ARGV[3], ARGV[4] .. '\\207' .. struct.pack('>I8', n) .. ARGV[5])\n"
     "if folded then redis.call(ARGV[2], ARGV[3], '\\146\\8\\0') end\n"
+    "redis.call(ARGV[2], ARGV[3], ARGV[4] .. '\\207' .. struct.pack('>I8', n) .. ARGV[5])\n"
     "return {n, ms}\n";
 
 /* No KEYS (they would be of several slots).  ARGV counter names. Answers {seconds, microseconds, counter ...}: digits,
