@@ -545,6 +545,8 @@ void sx_publish_scripts_init(sx_publish_scripts *scripts) {
     scripts->fill.text = sx_broken_text(SX_BROKEN(floor_fill), scripts->fill.text, other_floor, "");
     scripts->refill.text = sx_broken_text(SX_BROKEN(floor_fill), scripts->refill.text, refilled_floor, "");
     scripts->refill.text = sx_broken_text(SX_BROKEN(refill_version), scripts->refill.text, other_version, "");
+    scripts->extend.text = sx_broken_text(SX_BROKEN(floor_fill), scripts->extend.text, refilled_floor, "");
+    scripts->extend.text = sx_broken_text(SX_BROKEN(refill_version), scripts->extend.text, other_version, "");
     sx_redis_script *all[] = {&scripts->write, &scripts->lease,   &scripts->fill, &scripts->abandon,
                               &scripts->await, &scripts->counter, &scripts->beat, &scripts->probe, &scripts->replay,
                               &scripts->over,  &scripts->mark,    &scripts->clear, &scripts->writes, &scripts->claim,

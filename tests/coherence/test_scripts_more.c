@@ -124,6 +124,41 @@ static void a_refresh_replaces_that_version_only(void **state) {
     assert_false(is_there());
 }
 
+static sx_publish_verdict extend(uint64_t n, uint64_t id, uint64_t token, uint64_t floor) {
+    uint64_t new_n;
+    int64_t ms;
+    sx_command_clear(&command);
+    sx_publish_encode_refill(&publish, &key, n, id, token, 0, 30000, NULL, 0, floor, &command);
+    return sx_publish_decode(test_talk_call(wire, &command, &scripts.extend), &new_n, &ms);
+}
+
+static void an_extension_is_of_that_version_only(void **state) {
+    (void)state;
+    uint64_t n = 0, floor, cleared = 0;
+    int64_t ms = 0, cleared_ms;
+    sx_publish_write write = write_of(true);
+    assert_int_equal(do_write(&write, &n, &ms), SX_PUBLISH_DONE);
+    floor = n; /* a counter begins with one */
+    assert_int_equal(claim(n, write.id, 42), 1);
+    assert_int_equal(extend(n, write.id, 43, floor), SX_PUBLISH_LOST);
+    assert_stored(n, ms, tail, TAIL);
+    assert_int_equal(extend(n, write.id, 42, floor), SX_PUBLISH_DONE);
+    assert_int_equal(claim(n, 42, 44), 1); /* by the token it is another version */
+    assert_int_equal(do_write(&write, &n, &ms), SX_PUBLISH_DONE);
+    assert_int_equal(extend(n - 1, 42, 44, floor), SX_PUBLISH_LOST); /* it was written meanwhile */
+    assert_stored(n, ms, tail, TAIL);
+    sx_publish_key whole = key;
+    whole.key_size = 0;
+    sx_command_clear(&command);
+    sx_publish_encode_clear(&publish, &whole, 0, &command);
+    assert_int_equal(sx_publish_decode(test_talk_call(wire, &command, &scripts.clear), &cleared, &cleared_ms), SX_PUBLISH_DONE);
+    for (uint64_t known = cleared - 1; known <= cleared + 1; known += 2) { /* since the loader was asked; by a clear that a failover lost */
+        assert_int_equal(claim(n, write.id, 45), 1);
+        assert_int_equal(extend(n, write.id, 45, known), SX_PUBLISH_LOST);
+        assert_stored(n, ms, tail, TAIL);
+    }
+}
+
 static uint64_t clear_named(const char *name, size_t size) {
     sx_publish_key whole = key;
     uint64_t n = 0;
@@ -239,6 +274,7 @@ int main(void) {
         cmocka_unit_test_setup(a_value_travels_as_it_is_stored, clean),
         cmocka_unit_test_setup(a_lease_takes_the_place_of_that_version_only, clean),
         cmocka_unit_test_setup(a_refresh_replaces_that_version_only, clean),
+        cmocka_unit_test_setup(an_extension_is_of_that_version_only, clean),
         cmocka_unit_test_setup(too_many_floors_become_one_for_all, clean),
         cmocka_unit_test_setup(a_marker_is_created_once_and_renewed, clean),
         cmocka_unit_test_setup(out_of_memory_does_not_keep_a_marker, clean),
