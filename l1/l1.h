@@ -139,13 +139,18 @@ int32_t sx_l1_watch_parts(sx_l1 *l1, const sx_l1_parts *parts);
 sx_l1_usage sx_l1_usage_read(const sx_l1 *l1, uint32_t part);
 /* Bounds what a part occupies, to a sixteenth, while in use; INT64_MAX: no bound, as in the beginning. From a sixteenth below the limit on
    a new entry evicts one of the same part from its group. Where there is none it goes in, and one of the part leaves a group that the
-   hand comes by; a sixteenth beyond the limit it is refused with STRATA_E_OVERLOADED. Overwrites are not refused. A limit that falls
+   hand comes by; a sixteenth beyond the limit it is refused with STRATA_E_OVERLOADED. Overwrites are not refused. While a reader holds up what is retired, that does not count as
+   the part's: it keeps what it has, and the whole's bounds hold. A limit that falls
    below what is there is reached by the part's own puts. */
 void sx_l1_limit_part(sx_l1 *l1, uint32_t part, int64_t bytes_max);
 
 /* The keeper's round: brings memory under the budget, expires with bounded work. record is the keeper's. Returns whether
    more work is waiting. */
 bool sx_l1_maintain_on_keeper(sx_l1 *l1, sx_epoch_record *record, int64_t now_ns);
+
+/* Whether seven eighths of what entries may occupy are used: what leaves now leaves for want of room. Below that an entry leaves here and
+   there because its group is full, or its part at its limit. Any thread. */
+bool sx_l1_is_nearly_full(const sx_l1 *l1);
 
 /* Whether puts of new keys are refused for what is retired and not freed yet. Any thread. */
 bool sx_l1_refuses_new(const sx_l1 *l1);

@@ -137,6 +137,7 @@ typedef struct sx_l1_book sx_l1_book;
 /* The parts of an item that is put. */
 typedef struct sx_l1_claim {
     uint32_t count;
+    uint32_t owed; /* of its parts those, a bit each, for which a new entry went in and none left */
     uint32_t parts[SX_L1_PARTS_EACH];
 } sx_l1_claim;
 
@@ -430,7 +431,7 @@ void sx_l1_claim_init(const sx_l1 *l1, sx_l1_claim *claim, const sx_item *item);
 /* Counts an entry. */
 void sx_l1_claim_enter(sx_l1 *l1, const sx_l1_shard *shard, const sx_l1_claim *claim, int64_t footprint);
 /* Evicts from the group for parts that are at their limit. False: there is nothing of one, and it is too far over it. */
-bool sx_l1_claim_room_locked(sx_l1 *l1, sx_l1_shard *shard, sx_l1_group *group, const sx_l1_claim *claim, int64_t footprint,
+bool sx_l1_claim_room_locked(sx_l1 *l1, sx_l1_shard *shard, sx_l1_group *group, sx_l1_claim *claim, int64_t footprint,
                              sx_l1_harvest *harvest);
 /* Evicts elsewhere for parts that are over their limit. Pinned, no latch. */
 void sx_l1_claim_pay(sx_l1 *l1, sx_epoch_record *record, const sx_l1_claim *claim);

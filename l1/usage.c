@@ -95,6 +95,7 @@ sx_l1_usage sx_l1_usage_read(const sx_l1 *l1, uint32_t number) {
 }
 
 void sx_l1_claim_init(const sx_l1 *l1, sx_l1_claim *claim, const sx_item *item) {
+    claim->owed = 0;
     claim->count = l1->book == NULL ? 0 : l1->book->parts.of(l1->book->parts.context, item, claim->parts);
     assert(claim->count <= SX_L1_PARTS_EACH);
 }
@@ -131,8 +132,15 @@ static bool is_over(const sx_l1 *l1, uint32_t number, int64_t more, int32_t sixt
     return bytes - sx_counter_read(&total->freed_bytes) > limit + limit / 16 * sixteenths;
 }
 
-/* While a reader holds up what was retired, evictions bring a part no nearer to its limit: overwrites would empty it. */
-static bool is_held_up(const sx_l1 *l1) { return (int64_t)sx_epoch_retired_hint(l1->epoch) > sx_l1_retired_max(l1) / 4; }
+/* While a reader holds up what was retired, evictions bring a part no nearer to its limit: overwrites would empty it, and new keys be
+   refused though it has nothing left. All that is retired may then be the part's: what it has for certain is so much less. The whole's
+   bounds hold meanwhile: of what is retired, and of what is not. 0 where nothing is held up. */
+static int64_t held_up(const sx_l1 *l1, uint32_t number) {
+    int64_t limit = atomic_load_explicit(&l1->book->totals[number].limit, memory_order_relaxed); /* relaxed: compared afresh */
+    int64_t most = sx_l1_retired_max(l1) / 4, retired = (int64_t)sx_epoch_retired_hint(l1->epoch);
+    if (limit / 8 < most) most = limit / 8;
+    return retired > most ? retired : 0;
+}
 
 /* The group's entries of a part, a bit each. */
 static uint32_t positions_of(const sx_l1 *l1, sx_l1_group *group, uint32_t number) {
@@ -147,13 +155,15 @@ static uint32_t positions_of(const sx_l1 *l1, sx_l1_group *group, uint32_t numbe
     return among;
 }
 
-bool sx_l1_claim_room_locked(sx_l1 *l1, sx_l1_shard *shard, sx_l1_group *group, const sx_l1_claim *claim, int64_t footprint,
+bool sx_l1_claim_room_locked(sx_l1 *l1, sx_l1_shard *shard, sx_l1_group *group, sx_l1_claim *claim, int64_t footprint,
                              sx_l1_harvest *harvest) {
+    claim->owed = 0;
     for (uint32_t i = 0; i < claim->count; i++) {
         if (!is_over(l1, claim->parts[i], footprint, -1)) continue;
         uint32_t among = positions_of(l1, group, claim->parts[i]);
         if (among != 0) (void)sx_l1_evict_among_locked(l1, shard, group, among, 0, harvest);
-        else if (is_over(l1, claim->parts[i], footprint, 1)) return false;
+        else if (is_over(l1, claim->parts[i], footprint - held_up(l1, claim->parts[i]), 1)) return false;
+        else claim->owed |= 1u << i;
     }
     return true;
 }
@@ -172,8 +182,9 @@ static bool visit(sx_l1 *l1, sx_epoch_record *record, sx_l1_group *group, uint32
 }
 
 void sx_l1_claim_pay(sx_l1 *l1, sx_epoch_record *record, const sx_l1_claim *claim) {
-    for (uint32_t i = 0; i < claim->count && !is_held_up(l1); i++) {
-        for (uint32_t visits = 0; visits < PART_VISITS && is_over(l1, claim->parts[i], 0, 0); visits++) {
+    for (uint32_t i = 0; i < claim->count; i++) {
+        int64_t less = (claim->owed >> i & 1) != 0 ? 0 : held_up(l1, claim->parts[i]); /* one for one empties nothing */
+        for (uint32_t visits = 0; visits < PART_VISITS && is_over(l1, claim->parts[i], -less, 0); visits++) {
             sx_l1_group *high, *low = sx_l1_hand_next(l1, &high);
             if (visit(l1, record, low, claim->parts[i])) break;
             if (high != NULL && visit(l1, record, high, claim->parts[i])) break;

@@ -38,6 +38,8 @@ bool sx_l1_refuses_new(const sx_l1 *l1) {
     return (int64_t)sx_epoch_retired_hint(l1->epoch) > sx_l1_retired_max(l1) / 4 * 3;
 }
 
+bool sx_l1_is_nearly_full(const sx_l1 *l1) { return sx_l1_live(l1) >= sx_l1_live_max(l1) / 8 * 7; }
+
 /* The table's reference, when no pin can see the item any more; one thread at a time. Keys and values are counted off here,
    where the item's line is asked for ahead, not where it was evicted, cold. */
 static void release_item(void *memory) {
@@ -248,7 +250,7 @@ static void watch_load(sx_l1 *l1) {
 
 /* STRATA_PENDING: the group is full and latched no more. STRATA_OK: *turn is its number among its shard's insertions, or
    replacements. */
-static int32_t put_once(sx_l1 *l1, sx_l1_shard *shard, const putting *p, bool must, sx_l1_harvest *harvest, int64_t *turn) {
+static int32_t put_once(sx_l1 *l1, sx_l1_shard *shard, putting *p, bool must, sx_l1_harvest *harvest, int64_t *turn) {
     int32_t status = refusal(l1, p->item, (int64_t)p->footprint);
     bool inserted = false;
     sx_l1_group *group = sx_l1_group_lock(l1, p->hash);

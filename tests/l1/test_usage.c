@@ -159,6 +159,57 @@ static void test_limit_while_nothing_is_freed(void **state) {
     fixture_deinit(&f);
 }
 
+/* The same for a part that is small beside the whole: what is retired is much for it, and little for the whole. It keeps what it has, and
+   new keys come in, one for one, until the whole's bound of what is retired is reached. */
+static void test_a_small_part_while_nothing_is_freed(void **state) {
+    (void)state;
+    fixture f;
+    fixture_init(&f, 16 << 20, 1 << 16);
+    assert_int_equal(sx_l1_watch_parts(f.l1, &parts), STRATA_OK);
+    const int64_t limit = 128 << 10;
+    sx_l1_limit_part(f.l1, NOISY, limit);
+    for (uint64_t i = 0; i < 40000; i++) assert_int_equal(put_new(&f, f.record, i * 4 + 1, 1, 100), STRATA_OK); /* so that few groups have one of the part */
+    for (uint64_t i = 0; i < 2000; i++) {
+        (void)put_new(&f, f.record, i * 4, 1, 100);
+        if (i % 16 == 0) (void)sx_epoch_reclaim(f.epoch);
+    }
+    reclaim_all(&f);
+    sx_l1_usage before = sx_l1_usage_read(f.l1, NOISY);
+    assert_in_range(before.bytes, limit * 3 / 4, limit + limit / 8);
+    sx_epoch_record *reader;
+    assert_int_equal(sx_epoch_register(f.epoch, &reader), STRATA_OK);
+    sx_epoch_pin(reader);
+    for (uint64_t n = 2; n < 5; n++) {
+        for (uint64_t i = 0; i < 2000; i++) {
+            if (n_of(&f, i * 4) == n - 1) assert_int_equal(put_new(&f, f.record, i * 4, n, 100), STRATA_OK);
+        }
+    }
+    uint64_t kept = hits(&f, 0, 8000, 4);
+    assert_in_range(kept, before.entries * 4 / 5, before.entries);
+    for (uint64_t i = 3000; i < 4000; i++) assert_int_equal(put_new(&f, f.record, i * 4, 1, 100), STRATA_OK);
+    assert_in_range(hits(&f, 0, 16000, 4), kept * 3 / 4, kept * 5 / 4);
+    int32_t status = STRATA_OK;
+    for (uint64_t i = 4000; i < 40000 && status == STRATA_OK; i++) status = put_new(&f, f.record, i * 4, 1, 100);
+    assert_int_equal(status, STRATA_E_OVERLOADED);
+    assert_true(sx_l1_refuses_new(f.l1));
+    assert_true(metric(&f, SX_L1_METRIC_BYTES_USED) <= 16 << 20);
+    sx_epoch_unpin(reader);
+    reclaim_all(&f);
+    assert_in_range(sx_l1_usage_read(f.l1, NOISY).bytes, limit / 2, limit + limit / 4);
+    check_against_walk(&f);
+    /* What is held up is all of others': still one for one. */
+    uint64_t there = hits(&f, 0, 160000, 4);
+    sx_epoch_pin(reader);
+    for (uint64_t i = 0; i < 4000; i++) assert_int_equal(put_new(&f, f.record, i * 4 + 1, 2, 100), STRATA_OK);
+    for (uint64_t i = 50000; i < 51500; i++) assert_int_equal(put_new(&f, f.record, i * 4, 1, 100), STRATA_OK);
+    sx_epoch_unpin(reader);
+    reclaim_all(&f);
+    assert_in_range(sx_l1_usage_read(f.l1, NOISY).entries, there * 3 / 4, there * 5 / 4);
+    check_against_walk(&f);
+    sx_epoch_unregister(reader);
+    fixture_deinit(&f);
+}
+
 /* More threads than there are shards of their own, each writing to the same few. */
 #define THREADS 4u
 #define PUTS    60000u
@@ -227,6 +278,7 @@ int main(void) {
         cmocka_unit_test(test_usage_is_what_is_there),
         cmocka_unit_test(test_limit_of_a_part),
         cmocka_unit_test(test_limit_while_nothing_is_freed),
+        cmocka_unit_test(test_a_small_part_while_nothing_is_freed),
         cmocka_unit_test(test_threads_share_what_is_left),
         cmocka_unit_test(test_no_memory_for_parts),
     };
