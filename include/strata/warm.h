@@ -36,7 +36,7 @@ typedef struct strata_warm_progress {
     uint64_t absent;  /* of them, held nowhere */
     uint64_t failed;  /* of them, not answered */
     uint64_t skipped; /* entries of a snapshot whose namespace is not open */
-    uint32_t full;    /* 1: ended before all were asked, because L1 began to evict */
+    uint32_t full;    /* 1: ended before all were asked, because L1 began to evict for want of room */
     uint32_t reserved;
 } strata_warm_progress;
 

@@ -3,6 +3,7 @@
    reason, and nothing of it is used. */
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,6 +12,7 @@
 #include <unistd.h>
 
 #include <cmocka.h>
+#include <pthread.h>
 #include <xxhash.h>
 
 #include "core/flow/warm/warm.h"
@@ -315,6 +317,66 @@ static void what_is_malformed_is_refused(void **state) {
     store(good, size);
 }
 
+/* ---- what is warmed ---- */
+
+typedef struct neighbour {
+    side *s;
+    strata_namespace *ns;
+    atomic_bool stop;
+} neighbour;
+
+/* Always at the limit: each of its keys evicts another. */
+static void *overflow(void *argument) {
+    neighbour *n = argument;
+    strata_session *session = test_engine_session(n->s->engine);
+    char key[32];
+    for (uint64_t i = 0; !atomic_load(&n->stop); i++) {
+        snprintf(key, sizeof key, "noise:%llu", (unsigned long long)i);
+        (void)strata_set_wait(session, n->ns, test_bytes(key), test_bytes("value"), NULL, NULL);
+        if (i % 64 == 63) test_sleep_ms(1);
+    }
+    strata_session_close(session);
+    return NULL;
+}
+
+static void load_value(strata_load *waiting, void *user) {
+    (void)user;
+    (void)strata_load_finish(waiting, STRATA_OK, test_bytes("value"), NULL);
+}
+
+/* What leaves because of a limit does not mean that L1 is full. */
+static void a_neighbour_at_its_limit_ends_no_warming(void **state) {
+    (void)state;
+    enum { KEYS = 3000 };
+    side before = open_side("s3fifo", "16MiB");
+    set_many(&before, KEYS);
+    assert_int_equal(write_file(&before, 0), KEYS);
+    close_side(&before);
+    side s = {.engine = test_engine_open(TEST_OPTIONS("l2.mode", "none", "flow.l1_usage", "on", "l1.bytes", "16MiB"), NULL)};
+    s.ns = test_engine_ns(s.engine, "users");
+    s.session = test_engine_session(s.engine);
+    neighbour n = {.s = &s, .ns = test_engine_ns(s.engine, "noise")};
+    assert_int_equal(strata_namespace_limit(n.ns, 64 << 10, NULL), STRATA_OK);
+    pthread_t thread;
+    assert_int_equal(pthread_create(&thread, NULL, overflow, &n), 0);
+    for (int i = 0; i < 2000 && test_metric(s.engine, "l1.evictions") == 0; i++) test_sleep_ms(5);
+    int64_t evictions = test_metric(s.engine, "l1.evictions");
+    assert_true(evictions > 0);
+    strata_warm_options options = {.struct_size = sizeof options, .keys_per_s = 10000, .loader = load_value};
+    strata_warm *warm;
+    strata_error error;
+    strata_warm_progress progress;
+    assert_int_equal(strata_warm_snapshot(s.engine, path, &options, &warm, &error), STRATA_OK);
+    assert_int_equal(strata_warm_wait(warm, 60000, &progress), STRATA_OK);
+    strata_warm_close(warm);
+    atomic_store(&n.stop, true);
+    pthread_join(thread, NULL);
+    assert_true(test_metric(s.engine, "l1.evictions") > evictions);
+    assert_int_equal(progress.full, 0);
+    assert_int_equal(progress.warmed, KEYS);
+    close_side(&s);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_is_written_is_read),
@@ -324,6 +386,7 @@ int main(void) {
         cmocka_unit_test(snapshots_are_written_by_themselves),
         cmocka_unit_test(what_was_changed_is_refused),
         cmocka_unit_test(what_is_malformed_is_refused),
+        cmocka_unit_test(a_neighbour_at_its_limit_ends_no_warming),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

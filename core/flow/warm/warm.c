@@ -14,6 +14,7 @@
 #define IN_VAIN_NS  (5 * SX_NS_PER_S)    /* of failures alone, before L2 is taken to be away */
 #define PAUSE_NS    (100 * SX_NS_PER_MS) /* after a failure, so that an L2 that fails at once does not end all in a moment */
 #define SCAN_PER_S  1000000u
+#define LOOK_KEYS   64u                  /* asked for between two looks at whether L1 is full */
 
 typedef enum source { FROM_KEYS, FROM_PATTERN, FROM_SNAPSHOT } source;
 
@@ -25,7 +26,6 @@ struct strata_warm {
     source from;
     strata_warm_options options;
     uint32_t window;      /* reads at once */
-    int64_t evictions;    /* of L1, before it began */
     uint32_t pattern_size;
     uint8_t pattern[STRATA_PATTERN_BYTES_MAX];
     /* owner: its thread; while L2 is scanned, the loop */
@@ -38,6 +38,7 @@ struct strata_warm {
     strata_session *session;
     strata_warm_progress now;
     uint32_t under_way;
+    int64_t evictions;    /* of L1, when it was last looked at */
     int64_t next_ns, told_ns;
     int64_t failing_ns;   /* since when nothing but failures came; 0: since the last answer none */
     sx_snapshot_reader reader;
@@ -221,10 +222,14 @@ static bool next(strata_warm *warm, strata_namespace **ns, strata_bytes *key) {
     return true;
 }
 
-/* What is named by the program is warmed whatever leaves for it; what was hot once must not displace what is hotter. */
+/* What is named by the program is warmed whatever leaves for it; what was hot once must not displace what is hotter. Where there is
+   room, an entry that leaves says nothing: its group was full, or its namespace or tenant has a limit. */
 static bool is_full(strata_warm *warm) {
     if (warm->from == FROM_KEYS) return false;
-    if (warm->now.asked % 64 == 0 && sx_l1_metric_read(warm->engine->l1, SX_L1_METRIC_EVICTIONS) > warm->evictions) warm->now.full = 1;
+    if (warm->now.asked % LOOK_KEYS != 0) return warm->now.full != 0;
+    int64_t evictions = sx_l1_metric_read(warm->engine->l1, SX_L1_METRIC_EVICTIONS);
+    if (evictions > warm->evictions && sx_l1_is_nearly_full(warm->engine->l1)) warm->now.full = 1;
+    warm->evictions = evictions;
     return warm->now.full != 0;
 }
 
