@@ -8,7 +8,7 @@
 typedef struct sx_tenants sx_tenants;
 
 /* Has a new L1 count by namespace and tenant. Not where flow.l1_usage is off. */
-int32_t sx_tenants_create(strata *engine);
+int32_t sx_tenants_create(strata *engine, strata_error *error);
 /* Once nothing of L1 is left. NULL is nothing to do. */
 void sx_tenants_destroy(strata *engine);
 /* Limits as options and program have them. Lock: engine */

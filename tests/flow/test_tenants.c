@@ -190,12 +190,29 @@ static void test_no_room_and_nonsense(void **state) {
     close_fixture(f);
 }
 
+/* An L1 that counting tenants would use up is refused, and the same one with fewer of them is not. */
+static void test_more_tenants_than_l1_has_room_for(void **state) {
+    (void)state;
+    strata *engine = NULL;
+    strata_error error = {0};
+    const char *const many[] = {"l2.mode", "none", "flow.l1_usage", "on", "l1.bytes", "16MiB", "flow.tenants_max", "65536", NULL};
+    assert_int_equal(test_engine_try(many, NULL, &engine, &error), STRATA_E_CONFIG);
+    assert_null(engine);
+    assert_non_null(strstr(error.text, "flow.tenants_max"));
+    assert_non_null(strstr(error.text, "65536"));
+    fixture *f = open_fixture(TEST_OPTIONS("l2.mode", "none", "flow.l1_usage", "on", "l1.bytes", "16MiB", "flow.tenants_max", "8192"));
+    put(f, f->ns, "a", 1, 1000);
+    assert_true(has(f, f->ns, "a", 1));
+    close_fixture(f);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_each_is_counted),
         cmocka_unit_test(test_a_noisy_tenant_evicts_its_own),
         cmocka_unit_test(test_a_namespace_is_limited),
         cmocka_unit_test(test_no_room_and_nonsense),
+        cmocka_unit_test(test_more_tenants_than_l1_has_room_for),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

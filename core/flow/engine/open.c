@@ -122,7 +122,7 @@ static int32_t create_memory(strata *engine, const strata_open_options *options)
     return status;
 }
 
-static int32_t create_l1(strata *engine) {
+static int32_t create_l1(strata *engine, strata_error *error) {
     engine->words = sx_allocate_zero(&engine->alloc, sx_words_count(engine) * sizeof *engine->words);
     if (engine->words == NULL) return STRATA_E_NOMEM;
     for (uint32_t i = 0; i < engine->partitions; i++) { /* without L2 all that is here is the truth */
@@ -135,7 +135,7 @@ static int32_t create_l1(strata *engine) {
                                sx_config_int(engine->config, "l1.item_bytes_max"),
                                (sx_l1_policy)sx_config_int(engine->config, "l1.policy")};
     int32_t status = sx_l1_create(engine->heap, engine->epoch, &engine->clock, &engine->secret, &settings, &engine->l1);
-    return status == STRATA_OK ? sx_tenants_create(engine) : status;
+    return status == STRATA_OK ? sx_tenants_create(engine, error) : status;
 }
 
 static sx_redis_settings redis_settings(strata *engine) {
@@ -243,7 +243,7 @@ static int32_t create_rooms(strata *engine, const strata_open_options *options, 
     engine->pending_bytes_max = sx_config_int(config, "flow.pending_bytes_max");
     engine->lease_ms = sx_config_int(config, "coherence.lease") / SX_NS_PER_MS;
     int32_t status = create_memory(engine, options);
-    if (status == STRATA_OK) status = create_l1(engine);
+    if (status == STRATA_OK) status = create_l1(engine, error);
     if (status == STRATA_OK) status = sx_loop_create(&engine->alloc, &engine->clock, &engine->log, &engine->loop);
     if (status == STRATA_OK && engine->l2_on) status = sx_recovery_init(engine);
     if (status == STRATA_OK && engine->l2_on) status = sx_floors_create(engine);

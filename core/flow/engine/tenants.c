@@ -11,6 +11,7 @@
 #define PROBES    8u             /* places where a tenant may be */
 #define PART_COST 512            /* bytes of the budget for each part, about */
 #define SHARE     32             /* of the budget, namespaces' parts take one such part at most */
+#define TENANTS_SHARE 4          /* and tenants' one such part: else little, or nothing, of it were left for values */
 #define LIMIT_MIN (64 * 1024)
 
 struct sx_tenants {
@@ -68,10 +69,13 @@ static uint32_t parts_of(void *context, const sx_item *item, uint32_t parts[SX_L
     return count;
 }
 
-int32_t sx_tenants_create(strata *engine) {
+int32_t sx_tenants_create(strata *engine, strata_error *error) {
     if (sx_config_int(engine->config, "flow.l1_usage") == 0) return STRATA_OK;
     uint32_t max = (uint32_t)sx_config_int(engine->config, "flow.tenants_max");
-    int64_t room = sx_config_int(engine->config, "l1.bytes") / SHARE / PART_COST;
+    int64_t bytes = sx_config_int(engine->config, "l1.bytes"), room = bytes / SHARE / PART_COST;
+    if (max > bytes / TENANTS_SHARE / PART_COST)
+        return sx_config_refuse(error, STRATA_E_CONFIG, "option 'flow.tenants_max': %u tenants, at %d bytes each, are more than a quarter of l1.bytes (%lld)",
+                                (unsigned)max, PART_COST, (long long)bytes);
     sx_tenants *tenants = sx_allocate_zero(&engine->alloc, size_of(max));
     if (tenants == NULL) return STRATA_E_NOMEM;
     engine->tenants = tenants;
@@ -94,18 +98,25 @@ void sx_tenants_destroy(strata *engine) {
 
 /* ---- limits -------------------------------------------------------------------------------------------------- */
 
-static int64_t limit_at_locked(const strata *engine, uint32_t place) {
-    int64_t own = engine->tenants->own[place], percent = sx_config_int(engine->config, "flow.tenant_part");
-    if (own != 0) return own;
+/* What a tenant may occupy that has no limit of its own. */
+static int64_t share_locked(const strata *engine) {
+    int64_t percent = sx_config_int(engine->config, "flow.tenant_part");
     if (percent == 100) return INT64_MAX;
     int64_t share = sx_config_int(engine->config, "l1.bytes") / 100 * percent;
     return share < LIMIT_MIN ? LIMIT_MIN : share;
 }
 
+static int64_t limit_at_locked(const strata *engine, uint32_t place) {
+    int64_t own = engine->tenants->own[place];
+    return own != 0 ? own : share_locked(engine);
+}
+
 void sx_tenants_apply_locked(strata *engine) {
     sx_tenants *tenants = engine->tenants;
     if (tenants == NULL) return;
-    for (uint32_t i = 0; i <= tenants->max; i++) sx_l1_limit_part(engine->l1, tenants->namespaces + i, limit_at_locked(engine, i));
+    int64_t share = share_locked(engine); /* options are found by their names: once, as there may be many tenants */
+    for (uint32_t i = 0; i <= tenants->max; i++)
+        sx_l1_limit_part(engine->l1, tenants->namespaces + i, tenants->own[i] != 0 ? tenants->own[i] : share);
 }
 
 static int32_t refuse(strata_error *error, int32_t status, const char *text) {
