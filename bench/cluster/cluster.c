@@ -63,13 +63,14 @@ char *sx_cluster_command_argv(sx_cluster *cluster, uint32_t index, size_t argc, 
 }
 
 static char *call_line(sx_cluster *cluster, uint32_t index, char *line) {
-    const char *argv[128];
+    const char **argv = malloc((strlen(line) / 2 + 1) * sizeof *argv); /* a word and the space behind it are two bytes */
+    if (argv == NULL) abort();
     size_t argc = 0;
     char *rest = NULL;
-    for (char *word = strtok_r(line, " ", &rest); word != NULL && argc < 128; word = strtok_r(NULL, " ", &rest)) {
-        argv[argc++] = word;
-    }
-    return sx_cluster_command_argv(cluster, index, argc, argv);
+    for (char *word = strtok_r(line, " ", &rest); word != NULL; word = strtok_r(NULL, " ", &rest)) argv[argc++] = word;
+    char *answer = sx_cluster_command_argv(cluster, index, argc, argv);
+    free(argv);
+    return answer;
 }
 
 char *sx_cluster_command(sx_cluster *cluster, uint32_t index, const char *format, ...) {
@@ -142,7 +143,10 @@ static pid_t spawn_node(sx_cluster *cluster, uint32_t index) {
         const char *more[] = {"--requirepass", cluster->password, "--masterauth", cluster->password};
         for (size_t i = 0; i < sizeof more / sizeof more[0]; i++) args[argc++] = more[i];
     }
-    for (char **extra = cluster->extra; *extra != NULL && argc < SX_PROCESS_ARGS_MAX; extra++) args[argc++] = *extra;
+    for (char **extra = cluster->extra; *extra != NULL; extra++) {
+        if (argc == SX_PROCESS_ARGS_MAX) abort(); /* rather than a server without some of its options */
+        args[argc++] = *extra;
+    }
     args[argc] = NULL;
     return sx_process_spawn(path, args, n->log);
 }
