@@ -250,6 +250,30 @@ static void own_writes_are_plain_and_read_back(void **state) {
     close_side(&s);
 }
 
+/* What other programs read is as it was given; so nothing is compressed, not even for nothing. */
+static void raw_values_are_not_compressed(void **state) {
+    (void)state;
+    static char text[4096];
+    side s = open_side(3);
+    strata_result result;
+    memset(text, 'x', sizeof text - 1);
+    assert_int_equal(strata_option_set(s.engine, "flow.compress", "lz4", NULL), STRATA_OK);
+    assert_int_equal(strata_get_or_load_wait(s.session, s.ns, test_bytes("long"), NULL, load, text, &result), STRATA_OK);
+    assert_int_equal(result.value.size, sizeof text - 1);
+    strata_result_release(s.session, &result);
+    assert_int_equal(test_set(s.session, s.ns, "long", text), STRATA_OK);
+    assert_int_equal(test_metric(s.engine, "flow.compressed"), 0);
+    test_talk *talk = talk_to_owner("long");
+    const sx_resp *stored = test_talk_say(talk, "GET " PREFIX "long");
+    assert_int_equal(stored->size, sizeof text - 1);
+    assert_memory_equal(stored->text, text, sizeof text - 1);
+    strata_namespace *own = test_engine_ns(s.engine, "own");
+    assert_int_equal(test_set(s.session, own, "long", text), STRATA_OK);
+    assert_int_equal(test_metric(s.engine, "flow.compressed"), 1); /* where they are ours, they are */
+    test_talk_close(talk);
+    close_side(&s);
+}
+
 static void count(void *user, const strata_result *result) {
     assert_int_equal(result->status, STRATA_OK);
     ++*(int *)user;
@@ -371,6 +395,7 @@ int main(void) {
                                        cmocka_unit_test(many_keys_change_at_once),
                                        cmocka_unit_test(a_standalone_server_is_followed),
                                        cmocka_unit_test(own_writes_are_plain_and_read_back),
+                                       cmocka_unit_test(raw_values_are_not_compressed),
                                        cmocka_unit_test(an_own_write_does_not_wait_for_the_word_of_it),
                                        cmocka_unit_test(what_raw_values_can_not_do_is_refused),
                                        cmocka_unit_test(more_than_one_prefix_is_followed)};
