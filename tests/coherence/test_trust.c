@@ -237,8 +237,9 @@ static void the_documented_permissions_suffice(void **state) {
         char *answer = sx_cluster_command(
             servers, i,
             "ACL SETUSER narrow on >x resetkeys ~{*}s1:* ~s1:layout resetchannels &{*}s1:c -@all +eval +evalsha "
-            "+evalsha_ro +eval_ro +script|load +time +get +set +getrange +setrange +pttl +pexpire +scan +exists +hincrby +hset +hdel +hget +hmget +hgetall +unlink +publish +spublish "
-            "+subscribe +ssubscribe +unsubscribe +sunsubscribe +hello +info +role +ping +cluster|nodes "
+            "+evalsha_ro +eval_ro +script|load +time +get +mget +set +getrange +setrange +pttl +pexpire +scan +exists +hincrby +hset +hdel "
+            "+hget +hmget +hgetall +hlen +unlink +publish +spublish "
+            "+subscribe +ssubscribe +unsubscribe +sunsubscribe +hello +info +role +ping +asking +cluster|nodes "
             "+cluster|slots +cluster|shards");
         assert_string_equal(answer, "OK");
         free(answer);
