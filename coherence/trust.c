@@ -7,7 +7,7 @@
 
 #include "coherence/trust_state.h"
 
-/* Data connections are asked for their identity at most this often. */
+/* Connections are asked for their identity at most this often. */
 #define REIDENTIFY_NS (20 * SX_NS_PER_MS)
 
 void sx_trust_count(sx_trust *trust, uint32_t metric, int64_t more) {
@@ -128,6 +128,7 @@ bool sx_trust_may_fill_on_loop(sx_trust *trust, uint32_t partition, const sx_tru
     if (now_ns >= p->node->reidentify_ns) {
         p->node->reidentify_ns = now_ns + REIDENTIFY_NS;
         sx_redis_cluster_reidentify(trust->cluster, p->node->record);
+        if (identity != 0) sx_trust_node_doubt(p->node);
     }
     return false;
 }

@@ -69,8 +69,8 @@ typedef struct sx_trust_mark {
 } sx_trust_mark;
 sx_trust_mark sx_trust_mark_on_loop(sx_trust *trust, uint32_t partition);
 /* Whether a reply from the connection with that identity may enter L1: trusted then and now, in one term and generation,
-   and answered by the very node, run and replication id that trust stands on. A mismatch of identity makes the data
-   connection identify itself again. */
+   and answered by the very node, run and replication id that trust stands on. Where they differ, the data connections and
+   the subscription's identify themselves again. */
 bool sx_trust_may_fill_on_loop(sx_trust *trust, uint32_t partition, const sx_trust_mark *mark, uint64_t identity);
 
 /* Of whom the partition's trust stands or last stood on; 0 before. On the loop. */

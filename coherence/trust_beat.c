@@ -52,7 +52,7 @@ static bool is_waiting(const sx_trust_node *node, const sx_trust_partition *p) {
 static void identify(sx_trust_node *node, int64_t now_ns) {
     sx_trust *trust = node->trust;
     if (node->identifying) return;
-    bool needed = false;
+    bool needed = node->doubted;
     for (uint32_t i = 0; i < trust->settings.partitions && !needed; i++) {
         const sx_trust_partition *p = &trust->partitions[i];
         /* A replica is asked again and again, but not more often than that. */
@@ -60,6 +60,7 @@ static void identify(sx_trust_node *node, int64_t now_ns) {
         needed = p->since > node->identify_seq || (node->identity == 0 && now_ns >= node->beat_ns);
     }
     if (!needed) return;
+    node->doubted = false;
     node->identify_seq = ++node->seq;
     node->identifying = true;
     sx_redis_conn_identify(node->conn, on_identified, node);
@@ -396,5 +397,6 @@ void sx_trust_beat_reset(sx_trust_node *node) {
     node->beat.outstanding = false;
     node->beat_eval = false;
     node->identifying = false;
+    node->doubted = false;
     node->beat_ns = INT64_MIN;
 }

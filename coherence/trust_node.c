@@ -231,3 +231,8 @@ void sx_trust_node_kick(sx_trust_node *node) {
     if (trust->stopping) return;
     sx_loop_timer_set(trust->loop, &node->timer, sx_loop_now_ns(trust->loop));
 }
+
+void sx_trust_node_doubt(sx_trust_node *node) {
+    node->doubted = true;
+    sx_trust_node_kick(node);
+}

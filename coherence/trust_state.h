@@ -75,6 +75,7 @@ struct sx_trust_node {
     uint64_t identify_seq;  /* sent */
     uint64_t identified_seq;
     bool identifying;
+    bool doubted;           /* a data connection to it has another identity: asked again, trusted or not */
 
     /* The chain: heartbeats, each answered before the lease of the one before was over. Where it broke, another primary
        must confirm the node, asked later, and only heartbeats sent after that answer count. */
@@ -106,7 +107,7 @@ struct sx_trust_node {
     uint64_t probe_id;
     uint32_t probe_partition;
     int64_t probe_ns;       /* RUNNING: gives up; WAITING: not before */
-    int64_t reidentify_ns;  /* data connection: not asked again before */
+    int64_t reidentify_ns;  /* connections whose identities differ: not asked again before */
     sx_trust_request probe_request;
     bool probe_pending;     /* the request is not done */
     sx_log_gate gate;
@@ -175,6 +176,8 @@ void sx_trust_node_destroy(sx_trust_node *node);
 void sx_trust_node_step(sx_trust_node *node);
 /* A step soon, from places where none may run. */
 void sx_trust_node_kick(sx_trust_node *node);
+/* The subscription connection is asked again who it is. */
+void sx_trust_node_doubt(sx_trust_node *node);
 void sx_trust_node_close(sx_trust_node *node, int32_t status, const char *reason);
 void sx_trust_node_detach(sx_trust *trust, uint32_t partition);
 void sx_trust_node_attach(sx_trust *trust, uint32_t partition, sx_trust_node *node);

@@ -66,7 +66,7 @@ static struct world {
     sx_redis_node node, other;
     sx_redis_node *owners[P];
     sx_redis_conn *conn;
-    uint32_t opened, closed, refreshed, reidentified;
+    uint32_t opened, closed, refreshed, reidentified, identifies;
     uint64_t token;
     const char *counters[P]; /* what a heartbeat answers; NULL: a null */
     uint64_t n[P];
@@ -116,6 +116,7 @@ const sx_redis_server *sx_redis_conn_server(const sx_redis_conn *conn) { return 
 
 void sx_redis_conn_identify(sx_redis_conn *conn, void (*then)(void *context, sx_redis_conn *conn), void *context) {
     assert_null(conn->identified);
+    w.identifies++;
     conn->identified = then;
     conn->identified_context = context;
 }
@@ -285,6 +286,15 @@ static inline void finish_confirm(int32_t status) {
     fn(w.confirm_context, status);
 }
 
+static inline void finish_identify(void) {
+    void (*then)(void *, sx_redis_conn *) = w.conn->identified;
+    assert_non_null(then);
+    w.conn->identified = NULL;
+    w.conn->identity.token = w.token;
+    w.conn->identity.primary = true;
+    then(w.conn->identified_context, w.conn);
+}
+
 static inline void finish_close(void) {
     sx_redis_conn *conn = w.conn;
     w.closed++;
@@ -305,13 +315,7 @@ static inline void settle(void) {
             w.conn->events.on_ready(w.conn->events.context, w.conn);
         }
         while (answer_next()) {}
-        if (w.conn != NULL && w.conn->identified != NULL && !w.hold_identify) {
-            void (*then)(void *, sx_redis_conn *) = w.conn->identified;
-            w.conn->identified = NULL;
-            w.conn->identity.token = w.token;
-            w.conn->identity.primary = true;
-            then(w.conn->identified_context, w.conn);
-        }
+        if (w.conn != NULL && w.conn->identified != NULL && !w.hold_identify) finish_identify();
         if (w.confirm != NULL && !w.hold_confirm) finish_confirm(w.confirm_status);
         while (w.request_count > 0) answer_request(w.requests[--w.request_count]);
     }

@@ -158,6 +158,66 @@ static void a_restarted_server_is_another(void **state) {
     process_close(&p);
 }
 
+static bool says(const char *text) {
+    char *info = sx_cluster_command(servers, 0, "INFO replication");
+    bool found = strstr(info, text) != NULL;
+    free(info);
+    return found;
+}
+
+static void await_word(process *p, const char *text) {
+    for (int i = 0; i < 400 && !says(text); i++) run(p, 20);
+    assert_true(says(text));
+}
+
+static int standalone_without_backlog(void **state) {
+    (void)state;
+    start_servers(&(sx_cluster_options){.primaries = 0, .extra = (const char *const[]){"--repl-backlog-ttl", "1", NULL}});
+    return 0;
+}
+
+/* Without replicas it frees its backlog after a while, and then has another replication id. */
+static void a_replication_id_that_changes_unheard_is_found_out(void **state) {
+    (void)state;
+    process p;
+    uint64_t before[P];
+    char error[256] = "";
+    sx_cluster *replica = NULL;
+    assert_int_equal(sx_cluster_start(&(sx_cluster_options){.primaries = 0}, &replica, error, sizeof error), 0);
+    free(sx_cluster_command(replica, 0, "REPLICAOF 127.0.0.1 %u", sx_cluster_port(servers, 0)));
+    process_open(&p, &(options){0});
+    await_word(&p, "state=online");
+    gain_all(&p);
+    generations(&p, before);
+    invalidate(&p, 7);
+    const uint64_t first = p.answered_by;
+    assert_true(first == sx_trust_identity_on_loop(p.trust, 7));
+    free(sx_cluster_command(replica, 0, "REPLICAOF NO ONE"));
+    await_word(&p, "repl_backlog_active:0");
+    run(&p, 200);
+    invalidate(&p, 7);
+    assert_true(p.answered_by == first); /* by a connection from before: it and trust go on as they were */
+    assert_int_equal(trusted_count(&p), P);
+    for (uint32_t i = 0; i < P; i++) assert_int_equal(generation_of(&p, i), before[i]);
+
+    free(sx_cluster_command(servers, 0, "CLIENT KILL TYPE normal")); /* not the subscription */
+    run(&p, 1000);
+    invalidate(&p, 7);
+    assert_true(p.answered_by != first);
+    sx_trust_mark mark = sx_trust_mark_on_loop(p.trust, 7);
+    assert_false(sx_trust_may_fill_on_loop(p.trust, 7, &mark, p.answered_by));
+    run(&p, 200);
+    gain_all(&p);
+    assert_true(p.answered_by == sx_trust_identity_on_loop(p.trust, 7));
+    for (uint32_t i = 0; i < P; i++) assert_int_equal(generation_of(&p, i), before[i] + 1);
+    assert_false(sx_trust_may_fill_on_loop(p.trust, 7, &mark, p.answered_by)); /* asked in the former term */
+    mark = sx_trust_mark_on_loop(p.trust, 7);
+    invalidate(&p, 7);
+    assert_true(sx_trust_may_fill_on_loop(p.trust, 7, &mark, p.answered_by));
+    process_close(&p);
+    sx_cluster_stop(replica);
+}
+
 static char socket_path[64];
 
 static int standalone_on_two_addresses(void **state) {
@@ -206,6 +266,9 @@ int main(int argc, char **argv) {
         CASE(standalone_must_be_master),
         CASE(a_restarted_server_is_another),
     };
+    const struct CMUnitTest without_backlog[] = {
+        CASE(a_replication_id_that_changes_unheard_is_found_out),
+    };
     const struct CMUnitTest two_addresses[] = {
         CASE(a_server_that_is_reached_by_another_seed_is_trusted_there),
     };
@@ -214,6 +277,7 @@ int main(int argc, char **argv) {
     failed += cmocka_run_group_tests(replaced, with_replicas, stop_servers);
     failed += cmocka_run_group_tests(resumed, with_replicas, stop_servers);
     failed += cmocka_run_group_tests(alone, standalone, stop_servers);
+    failed += cmocka_run_group_tests(without_backlog, standalone_without_backlog, stop_servers);
     failed += cmocka_run_group_tests(two_addresses, standalone_on_two_addresses, stop_servers);
     return failed;
 }

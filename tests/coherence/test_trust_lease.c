@@ -165,6 +165,96 @@ static void marks_follow_terms(void **state) {
     assert_true(sx_trust_may_fill_on_loop(w.trust, 1, &mark, 77));
 }
 
+/* A server's replication id may change, and nobody tells: who connects to it later is answered under another identity. */
+static void another_identity_is_asked_for_on_both_sides(void **state) {
+    (void)state;
+    gain_all();
+    uint64_t before = generation(1);
+    uint32_t identifies = w.identifies;
+    w.token = 78;
+    sx_trust_mark mark = sx_trust_mark_on_loop(w.trust, 1);
+    for (int i = 0; i < 100; i++) assert_false(sx_trust_may_fill_on_loop(w.trust, 1, &mark, 0)); /* nobody's */
+    gain_all();
+    assert_int_equal(w.identifies, identifies);
+    assert_int_equal(sx_trust_identity_on_loop(w.trust, 1), 77);
+
+    w.hold_identify = true;
+    w.reidentified = 0;
+    for (int i = 0; i < 100; i++) assert_false(sx_trust_may_fill_on_loop(w.trust, 1, &mark, 78));
+    settle();
+    assert_int_equal(w.reidentified, 1);
+    assert_int_equal(w.identifies, identifies + 1);
+    assert_true(sx_trust_may_fill_on_loop(w.trust, 1, &mark, 77)); /* a data connection's word ends no trust */
+    w.hold_identify = false;
+    gain_all();
+    assert_int_equal(sx_trust_identity_on_loop(w.trust, 1), 78);
+    for (uint32_t i = 0; i < P; i++) assert_int_equal(generation(i), before + 1);
+    assert_false(sx_trust_may_fill_on_loop(w.trust, 1, &mark, 78)); /* asked before */
+    mark = sx_trust_mark_on_loop(w.trust, 1);
+    assert_true(sx_trust_may_fill_on_loop(w.trust, 1, &mark, 78));
+
+    /* A data connection that knows it by its former id costs a question, no trust. */
+    identifies = w.identifies;
+    assert_false(sx_trust_may_fill_on_loop(w.trust, 1, &mark, 77));
+    gain_all();
+    assert_int_equal(w.identifies, identifies + 1);
+    assert_true(sx_trust_may_fill_on_loop(w.trust, 1, &mark, 78));
+    assert_int_equal(generation(1), before + 1);
+}
+
+/* One that was replaced meanwhile has another one too. */
+static void another_identity_does_not_stand_for_a_confirmation(void **state) {
+    (void)state;
+    gain_all();
+    uint64_t before = generation(1);
+    sx_trust_mark mark = sx_trust_mark_on_loop(w.trust, 1);
+    w.token = 78;
+    w.hold_identify = w.hold_beats = true;
+    assert_false(sx_trust_may_fill_on_loop(w.trust, 1, &mark, 78));
+    w.confirm_status = STRATA_E_REFUSED;
+    pass(600); /* it stands still */
+    assert_int_equal(count_trusted(), 0);
+    w.hold_identify = w.hold_beats = false;
+    pass(500);
+    assert_int_equal(count_trusted(), 0);
+    w.confirm_status = STRATA_OK;
+    gain_all();
+    assert_int_equal(generation(1), before + 1);
+
+    mark = sx_trust_mark_on_loop(w.trust, 1);
+    w.token = 79;
+    w.hold_beats = true;
+    sent *beat = held_beat();
+    assert_false(sx_trust_may_fill_on_loop(w.trust, 1, &mark, 79));
+    settle(); /* it says who it is before it answers that */
+    assert_int_equal(count_trusted(), 0);
+    assert_ptr_equal(held_beat(), beat);
+    answer_held();
+    assert_int_equal(count_trusted(), 0); /* asked before */
+    w.hold_beats = false;
+    gain_all();
+    assert_int_equal(generation(1), before + 2);
+}
+
+/* What it says of itself counts from when it was asked, also where it was asked while all was well. */
+static void an_identity_asked_for_before_a_loss_proves_nothing(void **state) {
+    (void)state;
+    gain_all();
+    sx_trust_mark mark = sx_trust_mark_on_loop(w.trust, 1);
+    w.hold_identify = true;
+    assert_false(sx_trust_may_fill_on_loop(w.trust, 1, &mark, 78));
+    settle();
+    set_counter(1, w.n[1] + 1); /* a hole */
+    write_at(1);
+    assert_false(trusted(1));
+    finish_identify();
+    pass(300);
+    assert_false(trusted(1));
+    assert_int_equal(count_trusted(), P - 1);
+    w.hold_identify = false;
+    gain_all();
+}
+
 int main(int argc, char **argv) {
     if (argc > 1) cmocka_set_test_filter(argv[1]);
     const struct CMUnitTest tests[] = {
@@ -178,6 +268,9 @@ int main(int argc, char **argv) {
         CASE(a_quick_reconnect_needs_no_confirmation),
         CASE(an_unanswered_heartbeat_closes),
         CASE(marks_follow_terms),
+        CASE(another_identity_is_asked_for_on_both_sides),
+        CASE(another_identity_does_not_stand_for_a_confirmation),
+        CASE(an_identity_asked_for_before_a_loss_proves_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
