@@ -10,6 +10,10 @@
 static inline bool sx_is_watched(const strata_namespace *ns) {
     return (atomic_load_explicit(&ns->without, memory_order_relaxed) & SX_NS_WATCHED) != 0; /* relaxed: a hint; who sees it late misses some */
 }
+/* Whether all of its keys use both tiers and nobody watches: one test for a hit. */
+static inline bool sx_namespace_is_plain(const strata_namespace *ns) {
+    return SX_LIKELY(atomic_load_explicit(&ns->without, memory_order_relaxed) == 0); /* relaxed: as above */
+}
 
 /* L1's answer to a read. Apart, so that a hit carries only the test before. */
 void sx_events_read(strata_session *session, const strata_namespace *ns, uint64_t hash, int32_t status);

@@ -2,6 +2,8 @@
 /* Histograms: which bucket a number falls into, and what the buckets say. */
 #include "core/observe/histogram.h"
 
+#include <stddef.h>
+
 #define SUB_BITS   3                   /* eight buckets to each doubling */
 #define FIRST_BITS 4                   /* numbers below 16 share the first bucket */
 #define SUBS       (1 << SUB_BITS)
@@ -44,12 +46,13 @@ int64_t strata_histogram_bound(size_t bucket) {
 }
 
 int64_t strata_histogram_quantile(const strata_histogram *histogram, double quantile) {
-    if (histogram == NULL || histogram->count <= 0) return 0;
+    if (histogram == NULL || histogram->struct_size < offsetof(strata_histogram, counts) || histogram->count <= 0) return 0;
+    size_t buckets = (histogram->struct_size - offsetof(strata_histogram, counts)) / sizeof histogram->counts[0]; /* an older header has fewer */
     if (!(quantile > 0)) quantile = 0;
     if (quantile > 1) quantile = 1;
     double wanted = quantile * (double)histogram->count;
     int64_t seen = 0;
-    for (size_t i = 0; i < LAST; i++) {
+    for (size_t i = 0; i < LAST && i < buckets; i++) {
         seen += histogram->counts[i];
         if (seen != 0 && (double)seen >= wanted) return strata_histogram_bound(i);
     }

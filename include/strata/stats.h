@@ -136,7 +136,7 @@ STRATA_API int64_t strata_histogram_bound(size_t bucket);
 
 /*
  * Tells below which number a part of what was seen lies: at most an eighth too large.
- *   histogram  a histogram
+ *   histogram  a histogram, as strata_stats_latency gives it
  *   quantile   0 .. 1; 0.99 for what all but one in a hundred stay below
  * Returns: the bound of the bucket in which that part is complete; 0 where nothing was seen; INT64_MAX where it is the last.
  * Owns:    nothing.

@@ -152,9 +152,17 @@ static void test_bad_questions(void **state) {
     strata_histogram histogram = {.struct_size = sizeof histogram};
     strata_node_stats node = {.struct_size = sizeof node, .latency = {.struct_size = sizeof node.latency}};
     assert_int_equal(strata_stats_latency(f->engine, f->a, (strata_latency)STRATA_LATENCIES, &histogram), STRATA_E_INVALID);
-    histogram.struct_size--;
+    histogram.struct_size = sizeof histogram.struct_size - 1;
     assert_int_equal(strata_stats_latency(f->engine, f->a, STRATA_LATENCY_L1, &histogram), STRATA_E_INVALID);
     assert_int_equal(strata_stats_node(f->engine, 0, &node), STRATA_E_END); /* there is no L2 */
+    node.latency.struct_size++; /* it would go beyond what holds it */
+    assert_int_equal(strata_stats_node(f->engine, 0, &node), STRATA_E_INVALID);
+    node.latency.struct_size = sizeof node.latency.struct_size - 1;
+    assert_int_equal(strata_stats_node(f->engine, 0, &node), STRATA_E_INVALID);
+    node.struct_size = offsetof(strata_node_stats, latency); /* then nothing is read of it */
+    assert_int_equal(strata_stats_node(f->engine, 0, &node), STRATA_E_END);
+    node.struct_size = sizeof node.struct_size - 1;
+    assert_int_equal(strata_stats_node(f->engine, 0, &node), STRATA_E_INVALID);
     assert_int_equal(strata_stats_namespace(NULL, f->values, 1), STRATA_E_INVALID);
     assert_int_equal(strata_stats_reset(NULL), STRATA_E_INVALID);
     f->values[1] = 77;

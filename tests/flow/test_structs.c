@@ -119,6 +119,39 @@ static void a_pattern_and_an_engine(void **state) {
     strata_config_destroy(config);
 }
 
+/* Gets one value so often that one of its times is measured. */
+static void how_long_it_took(void **state) {
+    fixture *f = *state;
+    strata_result result;
+    assert_int_equal(test_set(f->session, f->ns, "k", "v"), STRATA_OK);
+    for (int i = 0; i < 2048; i++) {
+        assert_int_equal(strata_get_wait(f->session, f->ns, test_bytes("k"), NULL, &result), STRATA_OK);
+        strata_result_release(f->session, &result);
+    }
+    struct {
+        strata_histogram known;
+        int64_t unknown;
+    } later;
+    memset(&later, 0xff, sizeof later);
+    later.known.struct_size = sizeof later;
+    assert_int_equal(strata_stats_latency(f->engine, f->ns, STRATA_LATENCY_L1, &later.known), STRATA_OK);
+    assert_int_equal(later.known.struct_size, sizeof later);
+    assert_int_equal(later.known.count, 2);
+    assert_int_equal(later.unknown, 0);
+    strata_histogram *brief = cut(&later.known, UP_TO(strata_histogram, counts[1]));
+    brief->count = brief->counts[0] = -1;
+    assert_int_equal(strata_stats_latency(f->engine, f->ns, STRATA_LATENCY_L1, brief), STRATA_OK);
+    assert_int_equal(brief->struct_size, UP_TO(strata_histogram, counts[1]));
+    assert_int_equal(brief->count, 2);
+    assert_int_equal(brief->counts[0], later.known.counts[0]);
+    assert_true(strata_histogram_quantile(brief, 1) >= strata_histogram_quantile(&later.known, 1)); /* what it has no bucket for is beyond its last */
+    free(brief);
+    brief = cut(&later.known, UP_TO(strata_histogram, count));
+    assert_int_equal(strata_stats_latency(f->engine, f->ns, STRATA_LATENCY_L1, brief), STRATA_OK);
+    assert_int_equal(strata_histogram_quantile(brief, 0.5), 0);
+    free(brief);
+}
+
 /* Not even its own size fits into it, or it is no size at all. */
 static void what_is_no_struct(void **state) {
     fixture *f = *state;
@@ -147,6 +180,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(what_a_loader_says, setup, teardown),
         cmocka_unit_test_setup_teardown(a_policy_and_how_it_is_told, setup, teardown),
         cmocka_unit_test_setup_teardown(a_pattern_and_an_engine, setup, teardown),
+        cmocka_unit_test_setup_teardown(how_long_it_took, setup, teardown),
         cmocka_unit_test_setup_teardown(what_is_no_struct, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

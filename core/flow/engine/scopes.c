@@ -155,19 +155,18 @@ int32_t strata_stats_namespace(const strata_namespace *ns, int64_t *values, size
     return STRATA_OK;
 }
 
-static bool is_histogram(const strata_histogram *out) { return out->struct_size == sizeof *out; }
-
 int32_t strata_stats_latency(strata *engine, const strata_namespace *ns, strata_latency latency, strata_histogram *out) {
-    if (engine == NULL || out == NULL || !is_histogram(out) || (ns != NULL && ns->engine != engine) ||
+    if (engine == NULL || out == NULL || !sx_struct_receives(out->struct_size) || (ns != NULL && ns->engine != engine) ||
         (uint32_t)latency >= STRATA_LATENCIES)
         return STRATA_E_INVALID;
     if (sx_engine_forked(engine)) return STRATA_E_FORKED;
-    *out = (strata_histogram){.struct_size = sizeof *out};
+    strata_histogram whole = {.struct_size = sizeof whole};
     sx_lock_acquire(&engine->lock);
-    if (ns != NULL) read_latency_locked(ns, latency, out);
+    if (ns != NULL) read_latency_locked(ns, latency, &whole);
     for (uint32_t i = 0; ns == NULL && i < engine->namespace_count; i++)
-        read_latency_locked(engine->namespaces[i], latency, out);
+        read_latency_locked(engine->namespaces[i], latency, &whole);
     sx_lock_release(&engine->lock);
+    sx_struct_fill(out, &whole, sizeof whole);
     return STRATA_OK;
 }
 
@@ -244,13 +243,36 @@ static void read_node_on_loop(loop_call *call) {
     sx_histogram_read(&stats->latency, &out->latency);
 }
 
+/* Whether it goes as far as the histogram, its last field, which says its size itself. */
+static bool has_latency(const strata_node_stats *out) {
+    return out->struct_size >= offsetof(strata_node_stats, latency) + sizeof out->latency.struct_size;
+}
+
+static bool node_receives(const strata_node_stats *out) {
+    if (!sx_struct_receives(out->struct_size)) return false;
+    if (!has_latency(out)) return true;
+    return sx_struct_receives(out->latency.struct_size) &&
+           out->latency.struct_size <= out->struct_size - offsetof(strata_node_stats, latency);
+}
+
+static void fill_node(strata_node_stats *out, const strata_node_stats *whole) {
+    uint32_t latency_size = has_latency(out) ? out->latency.struct_size : 0;
+    sx_struct_fill(out, whole, offsetof(strata_node_stats, latency));
+    if (latency_size == 0) return;
+    out->latency.struct_size = latency_size;
+    sx_struct_fill(&out->latency, &whole->latency, sizeof whole->latency);
+}
+
 int32_t strata_stats_node(strata *engine, uint32_t index, strata_node_stats *out) {
-    if (engine == NULL || out == NULL || out->struct_size != sizeof *out || !is_histogram(&out->latency)) return STRATA_E_INVALID;
+    if (engine == NULL || out == NULL || !node_receives(out)) return STRATA_E_INVALID;
     int32_t status = sx_engine_alive(engine);
     if (status != STRATA_OK) return status;
     if (!engine->l2_on) return STRATA_E_END;
-    loop_call read = {.run_on_loop = read_node_on_loop, .engine = engine, .index = index, .out = out};
-    return call(&read);
+    strata_node_stats whole;
+    loop_call read = {.run_on_loop = read_node_on_loop, .engine = engine, .index = index, .out = &whole};
+    status = call(&read);
+    if (status == STRATA_OK) fill_node(out, &whole);
+    return status;
 }
 
 /* ---- reset --------------------------------------------------------------------------------------------------- */

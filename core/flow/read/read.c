@@ -9,18 +9,26 @@
 
 static void count(strata_session *session, const strata_namespace *ns, uint32_t metric) { (void)sx_session_count(session, ns, metric); }
 
-int32_t sx_read_check(const strata_session *session, const strata_namespace *ns, strata_bytes key,
-                      const strata_op_options *options) {
+/* What any read is refused for. Its options are looked at apart from that, so that a hit without any calls nothing for them. */
+static inline int32_t check(const strata_session *session, const strata_namespace *ns, strata_bytes key) {
     if (session == NULL || ns == NULL) return STRATA_E_INVALID;
     int32_t status = sx_engine_alive(session->engine);
     if (status != STRATA_OK) return status;
     if (SX_UNLIKELY(session->closing)) return STRATA_E_CLOSED; /* from a callback inside its close */
     if (key.data == NULL || key.size == 0 || key.size > STRATA_KEY_BYTES_MAX) return STRATA_E_KEY_SIZE;
-    if (ns->engine != session->engine) return STRATA_E_INVALID;
-    if (options == NULL) return STRATA_OK;
-    status = sx_options_check(options);
+    return ns->engine == session->engine ? STRATA_OK : STRATA_E_INVALID;
+}
+
+static int32_t check_options(const strata_namespace *ns, const strata_op_options *options) {
+    int32_t status = sx_options_check(options);
     if (status == STRATA_OK && !sx_foreign_allows(ns, options)) return STRATA_E_FOREIGN;
     return status == STRATA_OK && !sx_policy_allows(ns, options->ttl_ms) ? STRATA_E_TTL : status;
+}
+
+int32_t sx_read_check(const strata_session *session, const strata_namespace *ns, strata_bytes key,
+                      const strata_op_options *options) {
+    int32_t status = check(session, ns, key);
+    return status != STRATA_OK || options == NULL ? status : check_options(ns, options);
 }
 
 /* The policy for unproven entries of a namespace, and how long they may be served as stale. */
@@ -205,17 +213,27 @@ int32_t sx_read_slow(strata_session *session, strata_namespace *ns, strata_bytes
 
 /* ---- public ------------------------------------------------------------------------------------------------- */
 
+/* L1's answer where keys are without it, where somebody watches, and where it is timed. Apart, so that other hits carry none of it. */
+static __attribute__((noinline)) int32_t peek_special(strata_session *session, uint64_t hash, uint32_t partition, const strata_namespace *ns,
+                                                      strata_bytes key, strata_result *out, sx_read_more *more, bool timed) {
+    if (!sx_rollout_l1(ns, key.data, key.size)) return STRATA_MISS;
+    int64_t start_ns = timed ? sx_engine_now(session->engine) : 0;
+    int32_t status = sx_read_peek(session, hash, partition, ns, key, out, more);
+    if (timed && (status == STRATA_OK || status == STRATA_STALE))
+        sx_histogram_add_shared(&ns->stats->latency[STRATA_LATENCY_L1], sx_engine_now(session->engine) - start_ns);
+    if (sx_is_watched(ns)) sx_events_read(session, ns, hash, status);
+    return status;
+}
+
 int32_t strata_peek(strata_session *session, strata_namespace *ns, strata_bytes key, strata_result *out) {
-    int32_t status = sx_read_check(session, ns, key, NULL);
+    int32_t status = check(session, ns, key);
     if (SX_UNLIKELY(status != STRATA_OK)) return status;
     if (out == NULL) return STRATA_E_INVALID;
     strata *engine = session->engine;
-    if (SX_UNLIKELY(!sx_rollout_l1(ns, key.data, key.size))) return STRATA_MISS;
     uint32_t partition = sx_namespace_partition(ns, key.data, key.size);
     uint64_t hash = sx_l1_hash(&engine->secret, ns->index, key.data, key.size);
-    status = sx_read_peek(session, hash, partition, ns, key, out, NULL);
-    if (SX_UNLIKELY(sx_is_watched(ns))) sx_events_read(session, ns, hash, status);
-    return status;
+    if (SX_UNLIKELY(!sx_namespace_is_plain(ns))) return peek_special(session, hash, partition, ns, key, out, NULL, false);
+    return sx_read_peek(session, hash, partition, ns, key, out, NULL);
 }
 
 typedef struct read_call {
@@ -261,16 +279,6 @@ void sx_read_refresh(strata_session *session, strata_namespace *ns, strata_bytes
     (void)sx_read_slow(session, ns, key, hash, partition, op, more);
 }
 
-static __attribute__((noinline)) int32_t peek_timed(strata_session *session, uint64_t hash, uint32_t partition, const strata_namespace *ns,
-                                                    strata_bytes key, strata_result *out, sx_read_more *more) {
-    int64_t start_ns = sx_engine_now(session->engine);
-    int32_t status = sx_read_peek(session, hash, partition, ns, key, out, more);
-    int64_t took_ns = sx_engine_now(session->engine) - start_ns;
-    if (status == STRATA_OK || status == STRATA_STALE)
-        sx_histogram_add_shared(&ns->stats->latency[STRATA_LATENCY_L1], took_ns);
-    return status;
-}
-
 bool sx_read_asks_l2(const strata_namespace *ns, strata_bytes key, uint32_t flags) {
     return ns->engine->l2_on && (flags & STRATA_BYPASS_L2) == 0 && sx_rollout_l2(ns, key.data, key.size);
 }
@@ -284,19 +292,25 @@ static void drop_candidate(sx_read_more *more) {
 static int32_t read_key(strata_session *session, strata_namespace *ns, strata_bytes key, const read_call *call,
                         strata_result *out, sx_op **under_way) {
     strata_op_options whole;
-    const strata_op_options *options = sx_struct_whole(call->options, &whole, sizeof whole);
-    int32_t status = sx_read_check(session, ns, key, options);
+    const strata_op_options *options = NULL;
+    uint32_t flags = 0;
+    int32_t status = check(session, ns, key);
+    if (status == STRATA_OK && SX_UNLIKELY(call->options != NULL)) {
+        options = sx_struct_whole(call->options, &whole, sizeof whole);
+        status = check_options(ns, options);
+        if (status == STRATA_OK) flags = options->flags;
+    }
     if (SX_UNLIKELY(status != STRATA_OK)) return status;
     strata *engine = session->engine;
     int64_t gets = sx_session_count(session, ns, SX_SESSION_METRIC_GETS);
-    uint32_t flags = options == NULL ? 0 : options->flags;
     uint32_t partition = sx_namespace_partition(ns, key.data, key.size);
     uint64_t hash = sx_l1_hash(&engine->secret, ns->index, key.data, key.size);
     sx_read_more more = {.loads = call->kind == SX_OP_LOAD};
-    if ((flags & (STRATA_BYPASS_L1 | STRATA_REFRESH)) == 0 && sx_rollout_l1(ns, key.data, key.size)) {
-        if (SX_UNLIKELY(gets % L1_TIMED == 0)) status = peek_timed(session, hash, partition, ns, key, out, &more);
+    if ((flags & (STRATA_BYPASS_L1 | STRATA_REFRESH)) == 0) {
+        bool timed = gets % L1_TIMED == 0;
+        if (SX_UNLIKELY(timed || !sx_namespace_is_plain(ns)))
+            status = peek_special(session, hash, partition, ns, key, out, &more, timed);
         else status = sx_read_peek(session, hash, partition, ns, key, out, &more);
-        if (SX_UNLIKELY(sx_is_watched(ns))) sx_events_read(session, ns, hash, status);
         if (more.refresh != NULL)
             sx_read_refresh(session, ns, key, hash, partition, options, call->loader, call->loader_user, NULL, &more);
         if (status != STRATA_MISS || more.absent) return status;

@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Hits in L1 for callgrind to count: hit peek|get ROUNDS. What is counted is what happens inside of rounds_of. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <strata/strata.h>
+
+static void never(void *user, const strata_result *result) {
+    (void)user;
+    (void)result;
+    abort(); /* a hit is answered at once */
+}
+
+__attribute__((noinline)) static int rounds_of(int rounds, int gets, strata_session *session, strata_namespace *ns, strata_bytes key) {
+    strata_result result;
+    for (int i = 0; i < rounds; i++) {
+        int32_t status = gets ? strata_get(session, ns, key, NULL, &result, never, NULL) : strata_peek(session, ns, key, &result);
+        if (status != STRATA_OK) return 1;
+        strata_result_release(session, &result);
+    }
+    return 0;
+}
+
+int main(int argc, char **argv) {
+    strata_config *config;
+    strata *engine;
+    strata_session *session;
+    strata_namespace *ns;
+    strata_error error;
+    if (argc != 3 || strata_config_create(&config) != STRATA_OK) return 2;
+    if (strata_config_set(config, "l2.mode", "none", &error) != STRATA_OK) return 2;
+    strata_open_options options = {.struct_size = sizeof options, .config = config};
+    if (strata_open(&options, &engine, &error) != STRATA_OK) return 2;
+    strata_config_destroy(config);
+    if (strata_session_open(engine, &session) != STRATA_OK || strata_namespace_open(engine, "n", 1, &ns) != STRATA_OK) return 2;
+    const strata_bytes key = {"some:key:17", 11}, value = {"value", 5};
+    if (strata_set_wait(session, ns, key, value, NULL, NULL) != STRATA_OK) return 2;
+    int gets = strcmp(argv[1], "get") == 0;
+    int status = rounds_of(1, gets, session, ns, key); /* what is done once is done */
+    if (status == 0) status = rounds_of(atoi(argv[2]), gets, session, ns, key);
+    strata_session_close(session);
+    return strata_close(engine, 1000) == STRATA_OK ? status : 2;
+}
