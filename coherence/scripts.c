@@ -402,8 +402,9 @@ static const char extend_text[] =
 
 /* KEYS lock.  ARGV deadline_ms, "acquire", "renew" or "release", identity, ttl_ms, keep_ms. A lock is 24 bytes: the last token, who
    holds it, until when in ms. A token is at least the clock in us, so that it grows where the last one was forgotten. Answers
-   {token, ms left}; {0, ms left} where another holds it; -3 where this one does not. A release removes first, which
-   memory limits can't refuse, and leaves who it was, so that one which is sent twice is told the same. */
+   {token, ms left}; {0, ms left} where another holds it; -3 where this one does not, or did and is over: what was asked for once
+   and comes again late is not granted anew. A release removes first, which memory limits can't refuse, and leaves who it was,
+   so that one which is sent twice is told the same. */
 static const char lock_text[] =
     LUA_TIME
     "if ARGV[1] ~= '0' and ms > tonumber(ARGV[1]) then return -1 end\n"
@@ -414,6 +415,7 @@ static const char lock_text[] =
     "if ARGV[2] == 'release' and till == 0 and id == ARGV[3] then return {token, 0} end\n"
     "if ARGV[2] == 'acquire' then\n"
     "  if till > ms then return {mine and token or 0, till - ms} end\n"
+    "  if id == ARGV[3] then return -3 end\n"
     "  token, till = math.max(token + 1, us), ms + ARGV[4]\n"
     "elseif not mine then return -3\n"
     "elseif ARGV[2] == 'renew' then till = math.max(till, ms + ARGV[4])\n"

@@ -131,7 +131,8 @@ STRATA_API int32_t strata_lock_renew(strata_session *session, strata_lock *lock,
 STRATA_API int32_t strata_lock_renew_wait(strata_session *session, strata_lock *lock, int64_t ttl_ms);
 
 /*
- * Releases a lock, if it is still its owner's. From the call on it is not said to be held.
+ * Releases a lock, if it is still its owner's. Once this is known it is not said to be held; an acquisition under way ends as
+ * STRATA_E_CANCELLED, and what it was granted is given back.
  *   session  a session of the lock's engine
  *   lock     a lock, which stays to be closed
  *   done     receives the outcome: STRATA_OK; STRATA_CONFLICT: it was not held any more, and whoever holds it goes on doing so; a

@@ -8,7 +8,8 @@
 
    SOURCE  a key, of any namespace or with "in NAMESPACE" of one: bytes that stand for themselves and {names}, each of which stands for one byte
            or more up to the next byte of the text, or the end, none of them ':'
-   TARGET  a key; with a '*' in it a pattern, which has all of L2 scanned (strata_invalidate_pattern); "tag T"; or "clear NAMESPACE".
+   TARGET  a key; with a '*' in it a pattern, which has all of L2 scanned (strata_invalidate_pattern), one after the other where an event
+           has several; "tag T"; or "clear NAMESPACE". No pattern or clear of a foreign namespace: such an event is refused.
            A key or pattern is of the source's namespace, or with "in NAMESPACE" of another. {names} are those of the source.
    NAMESPACE  its name, and "@" and its version where that is not 1; it is opened with the rules
    A '\' makes the byte behind it stand for itself; a text has no blanks and none of ",;{}*" otherwise.
@@ -73,7 +74,8 @@ typedef struct strata_cascade_options {
  *   user     handed to done
  * Returns: STRATA_PENDING: exactly one completion (none where done is NULL); STRATA_OK at once where there is no L2, and patterns clear
  *          their namespaces; STRATA_E_KEY_SIZE, also where a rule makes a key, tag or
- *          pattern that is too long; STRATA_E_OVERLOADED, also beyond STRATA_CASCADE_PARTS_MAX; STRATA_E_INVALID, STRATA_E_NOMEM,
+ *          pattern that is too long; STRATA_E_FOREIGN: a rule comes to a pattern or a clear of a foreign namespace, and nothing was
+ *          done; STRATA_E_OVERLOADED, also beyond STRATA_CASCADE_PARTS_MAX; STRATA_E_INVALID, STRATA_E_NOMEM,
  *          STRATA_E_CLOSED, STRATA_E_FORKED: nothing was invalidated, no completion.
  * Owns:    nothing.
  * Threads: the session's. Closing the session ends its wait, and not what is under way.

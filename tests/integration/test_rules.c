@@ -312,6 +312,40 @@ static void who_waits_is_told_once_however_it_ends(void **state) {
     assert_int_equal(told[0], 3);
 }
 
+static void a_foreign_namespace_has_no_patterns(void **state) {
+    (void)state;
+    side a = open_side("foreign_rules", "c:{x} -> c:{x}:*; d:{x} -> clear plain; e:{x} -> f:{x}");
+    strata_foreign_options options = {.struct_size = sizeof options, .prefix = test_bytes("fr:")};
+    strata_namespace *foreign;
+    strata_cascade counts = {0};
+    assert_int_equal(strata_namespace_open_foreign(a.engine, "fr", &options, &foreign, NULL), STRATA_OK);
+    assert_int_equal(strata_invalidate_cascade_wait(a.session, foreign, test_bytes("c:1"), NULL, &counts), STRATA_E_FOREIGN);
+    assert_int_equal(strata_invalidate_cascade_wait(a.session, foreign, test_bytes("d:1"), NULL, &counts), STRATA_OK);
+    assert_int_equal(strata_invalidate_cascade_wait(a.session, foreign, test_bytes("e:1"), NULL, &counts), STRATA_OK);
+    assert_int_equal(counts.keys, 2);
+    close_side(&a);
+}
+
+static void patterns_go_one_after_the_other(void **state) {
+    (void)state;
+    side a = open_side("turns", "k:{x} -> a:{x}:*, b:{x}:*, c:{x}:*, d:{x}:*");
+    static const char *const mine[] = {"a:1:x", "b:1:x", "c:1:x", "d:1:x"};
+    for (size_t i = 0; i < 4; i++) assert_int_equal(test_set(a.session, a.ns, mine[i], "v"), STRATA_OK);
+    strata_cascade counts = {0};
+    int32_t told[2] = {0};
+    assert_int_equal(strata_invalidate_cascade(a.session, a.ns, test_bytes("k:1"), NULL, &counts, count_answer, told), STRATA_PENDING);
+    int64_t most = 0;
+    while (told[0] == 0) {
+        int64_t now = test_metric(a.engine, "invalidation.sweeps");
+        if (now > most) most = now;
+        (void)strata_session_dispatch(a.session, 1);
+    }
+    assert_int_equal(told[1], STRATA_OK);
+    assert_int_equal(counts.found, 4);
+    assert_int_equal(most, 1);
+    close_side(&a);
+}
+
 int main(void) {
     if (!sx_cluster_available()) return 77;
     const struct CMUnitTest tests[] = {
@@ -323,6 +357,8 @@ int main(void) {
         cmocka_unit_test(what_is_too_much_is_refused),
         cmocka_unit_test(the_log_remembers_the_last_events),
         cmocka_unit_test(who_waits_is_told_once_however_it_ends),
+        cmocka_unit_test(a_foreign_namespace_has_no_patterns),
+        cmocka_unit_test(patterns_go_one_after_the_other),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

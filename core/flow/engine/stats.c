@@ -91,6 +91,7 @@ const sx_metric_row sx_flow_metrics[SX_FLOW_METRIC_COUNT] = {
     [SX_FLOW_METRIC_EVENTS] = {"invalidation.events", "operations", "invalidations with what depends on them that have ended", 0},
     [SX_FLOW_METRIC_EVENT_PARTS] = {"invalidation.event_parts", "operations", "keys, tags, patterns and namespaces that these named", 0},
     [SX_FLOW_METRIC_EVENT_PARTS_FAILED] = {"invalidation.event_parts_failed", "operations", "of these, those that failed", 0},
+    [SX_FLOW_METRIC_SWEEPS] = {"invalidation.sweeps", "1", "scans of L2 for a pattern that are under way", 1},
     [SX_FLOW_METRIC_LOCKS_ACQUIRED] = {"lock.acquired", "operations", "locks acquired", 0},
     [SX_FLOW_METRIC_LOCKS_REFUSED] = {"lock.refused", "operations", "acquisitions that ended because another held the lock", 0},
     [SX_FLOW_METRIC_LOCKS_RENEWED] = {"lock.renewed", "operations", "renewals of locks, by call or by themselves", 0},

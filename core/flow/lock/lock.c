@@ -78,18 +78,19 @@ static void lock_free(strata_lock *lock) {
 static struct sx_locking *locking_create(strata_lock *lock, sx_publish_lock_step step, int64_t deadline_ns);
 static void begin_on_loop(sx_task *task);
 
+/* A release that nobody waits for. False: there is none, and the lock ends with its ttl. */
+static bool give_back(strata_lock *lock) {
+    struct sx_locking *release = lock->engine->stopping ? NULL : locking_create(lock, SX_PUBLISH_LOCK_RELEASE, deadline_of(lock));
+    if (release == NULL) return false;
+    sx_pending_begin(lock->engine, cost_of(lock));
+    begin_on_loop(&release->task);
+    return true;
+}
+
 /* Nobody has it any more: what may be held is given back, and the last of its lockings frees it. */
 static void settle(strata_lock *lock) {
     if (!lock->closed || lock->under_way != 0) return;
-    struct sx_locking *release = NULL;
-    if (lock->asked && !lock->released && !lock->engine->stopping)
-        release = locking_create(lock, SX_PUBLISH_LOCK_RELEASE, deadline_of(lock));
-    if (release == NULL) {
-        lock_free(lock);
-        return;
-    }
-    sx_pending_begin(lock->engine, cost_of(lock));
-    begin_on_loop(&release->task);
+    if (!lock->asked || lock->released || !give_back(lock)) lock_free(lock);
 }
 
 void sx_locking_forget_locked(sx_op *op) {
@@ -249,7 +250,11 @@ static void answered(struct sx_locking *locking, uint64_t token, int64_t left_ms
         ask_again(locking, left_ms);
         return;
     }
-    if (locking->step == SX_PUBLISH_LOCK_ACQUIRE) lock->released = false; /* by a call that came first */
+    if (locking->step == SX_PUBLISH_LOCK_ACQUIRE && lock->released) { /* while it was asked for: the release may have come first */
+        (void)give_back(lock);
+        end(locking, STRATA_E_CANCELLED);
+        return;
+    }
     if (locking->step != SX_PUBLISH_LOCK_RELEASE) held(locking, token, left_ms);
     static const uint32_t metrics[] = {[SX_PUBLISH_LOCK_ACQUIRE] = SX_FLOW_METRIC_LOCKS_ACQUIRED,
                                        [SX_PUBLISH_LOCK_RENEW] = SX_FLOW_METRIC_LOCKS_RENEWED,
@@ -268,6 +273,12 @@ static void asked_done(sx_store_op *op, int32_t status, const sx_resp *reply) {
     if (verdict == SX_PUBLISH_LATE) status = STRATA_E_TIMEOUT;
     else if (verdict == SX_PUBLISH_LOST) status = STRATA_CONFLICT;
     else if (verdict != SX_PUBLISH_DONE) status = STRATA_E_CORRUPT;
+    if (status == STRATA_CONFLICT && locking->step == SX_PUBLISH_LOCK_ACQUIRE && !lock->released && !lock->closed) {
+        /* It was granted, and over before we heard of it: as another, for this one is granted no second time. */
+        lock->id = sx_key_random_next(&lock->engine->random);
+        attempt(locking);
+        return;
+    }
     if (locking->keeps && (lock->released || lock->closed || lock->engine->stopping)) {
         end(locking, STRATA_E_CANCELLED);
     } else if (status == STRATA_OK) {

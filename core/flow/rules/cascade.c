@@ -45,6 +45,8 @@ struct sx_cascade {
     strata_cascade counts;
     int32_t status;      /* the first failure */
     uint32_t left;       /* parts under way, and one for who starts them */
+    uint32_t sweep_at;   /* the patterns before this part have been started */
+    bool sweeping, starting_sweeps;
     int64_t deadline_ns, began_ns;
     char actor[STRATA_ACTOR_BYTES_MAX + 1];
     part_under_way under_way[STRATA_CASCADE_PARTS_MAX];
@@ -182,6 +184,15 @@ static void part_over(void *context, int32_t status) {
     if (--cascade->left == 0) end(cascade);
 }
 
+static void sweep_on(struct sx_cascade *cascade);
+
+static void sweep_over(void *context, int32_t status) {
+    struct sx_cascade *cascade = ((part_under_way *)context)->of;
+    cascade->sweeping = false;
+    sweep_on(cascade);
+    part_over(context, status);
+}
+
 static int32_t note_found(void *user, const strata_pattern_progress *progress) {
     ((part_under_way *)user)->found = progress->found;
     return 0;
@@ -203,15 +214,30 @@ static void start_part(struct sx_cascade *cascade, uint32_t index) {
         sx_renewal_start_on_loop(engine, part->ns, bytes, part->size, cascade->deadline_ns, part_over, under_way);
         break;
     case SX_TARGET_PATTERN:
-        sx_sweep_start_on_loop(engine, part->ns, bytes, part->size, note_found, part_over, under_way);
+        sx_sweep_start_on_loop(engine, part->ns, bytes, part->size, note_found, sweep_over, under_way);
         break;
     }
+}
+
+/* Patterns go one after the other, for each is a scan of every server. */
+static void sweep_on(struct sx_cascade *cascade) {
+    if (cascade->starting_sweeps) return; /* one was over at once: who started it goes on */
+    cascade->starting_sweeps = true;
+    while (!cascade->sweeping && cascade->sweep_at < cascade->parts.count) {
+        uint32_t index = cascade->sweep_at++;
+        if (cascade->parts.parts[index].kind != SX_TARGET_PATTERN) continue;
+        cascade->sweeping = true;
+        start_part(cascade, index);
+    }
+    cascade->starting_sweeps = false;
 }
 
 static void run_on_loop(sx_task *task) {
     struct sx_cascade *cascade = SX_CONTAINER(task, struct sx_cascade, task);
     cascade->left = 1;
-    for (uint32_t i = 0; i < cascade->parts.count; i++) start_part(cascade, i);
+    for (uint32_t i = 0; i < cascade->parts.count; i++)
+        if (cascade->parts.parts[i].kind != SX_TARGET_PATTERN) start_part(cascade, i);
+    sweep_on(cascade);
     if (--cascade->left == 0) end(cascade);
 }
 

@@ -2,6 +2,7 @@
 /* What an event comes to: each key is matched with all rules, and what these name is added, keys to be matched in their turn. */
 #include <string.h>
 
+#include "core/flow/foreign.h"
 #include "core/flow/rules/rules.h"
 
 typedef struct span {
@@ -65,6 +66,7 @@ static int32_t add(sx_parts *parts, sx_target_kind kind, strata_namespace *ns, u
     uint32_t size = (uint32_t)parts->bytes.size - at;
     if (parts->bytes.failed) return STRATA_E_NOMEM;
     if (size > limit_of(kind)) return STRATA_E_KEY_SIZE;
+    if ((kind == SX_TARGET_PATTERN || kind == SX_TARGET_CLEAR) && sx_namespace_is_foreign(ns)) return STRATA_E_FOREIGN;
     for (uint32_t i = 0; i < parts->count; i++) {
         const sx_part *part = &parts->parts[i];
         if (part->kind != kind || part->ns != ns || part->size != size) continue;

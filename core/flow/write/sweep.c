@@ -91,6 +91,7 @@ static void sweep_free(struct sx_sweep *sweep) {
     strata *engine = sweep->engine;
     sx_loop_timer_cancel(engine->loop, &sweep->timer);
     sweep->waiting = false;
+    if (!sweep->ended) sx_counter_add_shared(&engine->counters[SX_FLOW_METRIC_SWEEPS], -1);
     sweep->ended = true;
     if (sweep->woken) return;
     if (sweep->next != NULL) sweep->next->link = sweep->link;
@@ -103,8 +104,10 @@ static void sweep_free(struct sx_sweep *sweep) {
 static void end(struct sx_sweep *sweep, int32_t status) {
     sx_op *op = take_op(sweep);
     if (op != NULL) sx_op_complete(op, status, STRATA_FROM_NONE, NULL);
-    if (sweep->told != NULL) sweep->told(sweep->told_context, status);
+    void (*told)(void *context, int32_t status) = sweep->told;
+    void *context = sweep->told_context;
     sweep_free(sweep);
+    if (told != NULL) told(context, status);
 }
 
 /* All is scanned: what L2 does not hold any more is found by who holds it. */
@@ -364,6 +367,7 @@ static void run_on_loop(sx_task *task) {
     sweep->next = engine->sweeps;
     if (sweep->next != NULL) sweep->next->link = &sweep->next;
     engine->sweeps = sweep;
+    sx_counter_add_shared(&engine->counters[SX_FLOW_METRIC_SWEEPS], 1);
     if (refused != STRATA_OK) end(sweep, refused);
     else if (sweep->also_size != 0 && !engine->stopping) invalidate_also(sweep);
     else step(sweep);
