@@ -164,6 +164,35 @@ static void loaded_anew(void **state) {
     test_side_close(&b);
 }
 
+/* A value that was answered is not followed by the one that it replaced, also where it was not to be kept in L1. */
+static void what_was_replaced_is_not_answered_again(void **state) {
+    (void)state;
+    uint8_t source;
+    test_side a, b;
+    open_side(&a, "replaced");
+    open_side(&b, "replaced");
+    strata_op_options past = {.struct_size = sizeof past, .flags = STRATA_BYPASS_L1, .deadline_ms = 5000};
+    strata_result result;
+    assert_string_equal(load_how(&a, "k", "first", 0, &source), "first");
+    assert_string_equal(test_get(b.session, b.ns, "k"), "first");
+    assert_string_equal(load_how(&a, "k", "second", STRATA_REFRESH | STRATA_BYPASS_L1, &source), "second"); /* by itself */
+    assert_string_equal(test_get(a.session, a.ns, "k"), "second");
+    assert_int_equal(strata_get_wait(b.session, b.ns, test_bytes("k"), &past, &result), STRATA_OK); /* by another */
+    assert_memory_equal(result.value.data, "second", 6);
+    strata_result_release(b.session, &result);
+    assert_string_equal(test_get(b.session, b.ns, "k"), "second");
+    roll(&a, STRATA_ROLLOUT_L1_OFF);
+    assert_string_equal(load_how(&a, "k", "third", STRATA_REFRESH, &source), "third");
+    roll(&a, 0);
+    assert_string_equal(test_get(a.session, a.ns, "k"), "third");
+    /* Nothing leaves L1 where it is the same. */
+    assert_int_equal(strata_get_wait(a.session, a.ns, test_bytes("k"), &past, &result), STRATA_OK);
+    strata_result_release(a.session, &result);
+    assert_string_equal(test_peek(a.session, a.ns, "k"), "third");
+    test_side_close(&a);
+    test_side_close(&b);
+}
+
 /* Of two who want it loaded anew at the same time, each is answered by a load of its own, and a write in between wins. */
 static void refreshes_meet(void **state) {
     (void)state;
@@ -198,7 +227,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(l1_off_misses_nothing),   cmocka_unit_test(l2_off_reads_and_stores_nothing_there),
         cmocka_unit_test(one_call_passes_by_l2),   cmocka_unit_test(loaded_anew),
-        cmocka_unit_test(refreshes_meet),
+        cmocka_unit_test(refreshes_meet),          cmocka_unit_test(what_was_replaced_is_not_answered_again),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

@@ -251,7 +251,11 @@ uint64_t sx_fetch_insert_on_loop(sx_flight *flight, sx_item *item) {
     /* Also where the insertion is then refused; an own write in progress learns of it too. */
     if (!SX_BROKEN(observed))
         sx_apply_observed_locked(engine, flight->hash, flight->ns->index, flight->key, flight->key_size, item->n);
-    (void)insert_locked(flight, item, flight->identity);
+    bool inserted = insert_locked(flight, item, flight->identity);
+    /* Nor does what was loaded anew, and may have kept its n, leave the former value in L1: it would be answered after this one. */
+    if (!inserted && engine->l1_on && !SX_BROKEN(observed))
+        (void)sx_l1_remove_other(engine->l1, engine->loop_record, flight->hash, flight->ns->index, flight->key, flight->key_size, item->n,
+                                 item->id);
     uint64_t seq = quiet ? flight->seq : 0;
     sx_flights_unlock(engine->flights, flight->stripe);
     return seq;
