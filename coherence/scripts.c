@@ -95,9 +95,9 @@ static const char write_text[] = LUA_TIME LUA_WRITE_DUE LUA_WRITE;
 
 /* KEYS and ARGV[1] to [9] as in write, with a value, [9] "v" or "".  ARGV[10] the condition, [11] its number, [12] namespace's
    field. A set that happens only if what is there allows it: "=" it has the version [11], n and id as they stand in a value;
-   ">" its app_version is less than the 8 bytes [11]; "0" nothing is there that a reader would be given, had it no tags. What
-   was cleared is not there. Refused, it has changed nothing, and answers the first 29 bytes of what is there, null where
-   nothing is. Sent again after it was executed it answers n once more: the value's id is its own. */
+   ">" its app_version is less than the 8 bytes [11]; "0" it is the knowledge that the source has none. What was cleared, and for
+   ">" and "0" what is past its end and kept for failures only, is not there. Refused, it has changed nothing, and answers the first
+   29 bytes of what is there, null where nothing is. Sent again after it was executed it answers n once more: the value's id is its own. */
 static const char write_if_text[] =
     LUA_TIME LUA_WRITE_DUE
     "local v, at = redis.call('GETRANGE', KEYS[1], 0, 67), 30\n"
@@ -113,17 +113,19 @@ static const char write_if_text[] =
     "local holds = ARGV[10] ~= '='\n"
     "if v and ARGV[10] == '=' then\n"
     "  holds = string.sub(v, 4, 11) .. string.sub(v, 22, 29) == ARGV[11]\n"
-    "elseif v and ARGV[10] == '>' then\n"
-    "  local hi, lo = uint()\n"
-    "  local new_hi, new_lo = struct.unpack('>I4I4', ARGV[11])\n"
-    "  holds = new_hi > hi or new_hi == hi and new_lo > lo\n"
     "elseif v then\n"
-    "  uint()\n"
     "  local hi, lo = uint()\n"
-    "  local ttl = hi * 4294967296 + lo\n"
-    "  uint()\n"
-    "  local _, flags = uint()\n"
-    "  holds = ttl > 0 and struct.unpack('>I8', v, 13) + ttl <= ms or flags % 64 >= 32\n"
+    "  local ttl_hi, ttl_lo = uint()\n"
+    "  local ttl = ttl_hi * 4294967296 + ttl_lo\n"
+    "  holds = ttl > 0 and struct.unpack('>I8', v, 13) + ttl <= ms\n"
+    "  if ARGV[10] == '>' then\n"
+    "    local new_hi, new_lo = struct.unpack('>I4I4', ARGV[11])\n"
+    "    holds = holds or new_hi > hi or new_hi == hi and new_lo > lo\n"
+    "  else\n"
+    "    uint()\n"
+    "    local _, flags = uint()\n"
+    "    holds = holds or flags % 64 >= 32\n"
+    "  end\n"
     "end\n"
     "if not holds then return v and string.sub(v, 1, 29) end\n"
     LUA_WRITE;

@@ -62,7 +62,9 @@ STRATA_API int32_t strata_set_if_version_wait(strata_session *session, strata_na
 
 /*
  * Writes a key if options->app_version is greater than that of what is there, or nothing is: writers that race after their
- * commits can't swap order. An invalidation, the end of the ttl and an eviction forget the number.
+ * commits can't swap order. An invalidation, the end of the ttl (also where the value is kept for failures)
+ * and an eviction forget the number. A loader's answer that there is none has one, where the loader gave it: while that is remembered,
+ * what is older is refused.
  *   session  a session
  *   ns       a namespace
  *   key      1 .. STRATA_KEY_BYTES_MAX bytes, copied

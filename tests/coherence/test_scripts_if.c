@@ -1,18 +1,25 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Sets with a condition on a real server: what is refused changes nothing and is heard of by nobody. */
 // ctest: timeout=120
+#include <unistd.h>
+
 #include "l2/envelope.h"
 #include "tests/coherence/scripts.h"
 #include "tests/support/cluster.h"
 
 static sx_buf stored_tail;
 
-static sx_publish_write conditional(sx_publish_only only, uint64_t id, uint64_t app_version) {
-    sx_envelope envelope = {.id = id, .app_version = app_version, .ttl_ms = 60000, .payload = (const uint8_t *)"v", .payload_size = 1};
+static sx_publish_write conditional_of(sx_publish_only only, uint64_t id, uint64_t app_version, int64_t ttl_ms, uint8_t flags) {
+    sx_envelope envelope = {.id = id, .app_version = app_version, .ttl_ms = ttl_ms, .flags = flags, .payload = (const uint8_t *)"v",
+                            .payload_size = 1};
     sx_buf_clear(&stored_tail, SIZE_MAX);
     sx_envelope_encode_tail(&stored_tail, &envelope);
     return (sx_publish_write){.key = key, .id = id, .ttl_ms = 60000, .tail = stored_tail.data, .tail_size = stored_tail.size,
                               .condition = {.only = only, .app_version = app_version}};
+}
+
+static sx_publish_write conditional(sx_publish_only only, uint64_t id, uint64_t app_version) {
+    return conditional_of(only, id, app_version, 60000, 0);
 }
 
 /* n where it was done; 0 where it was refused, with the version of what is there. */
@@ -105,6 +112,41 @@ static void newer_by_all_of_64_bits(void **state) {
     done(&write); /* an invalidation forgets */
 }
 
+/* What stays past its end, to be answered instead of a failure, holds nobody up: but who names its version is refused nothing by that. */
+static void past_its_end_it_has_no_number(void **state) {
+    (void)state;
+    static const sx_publish_only all[] = {SX_PUBLISH_IF_NEWER, SX_PUBLISH_IF_ABSENT};
+    for (uint64_t i = 0; i < 2; i++) {
+        must_write(false);
+        sx_publish_write write = conditional_of(SX_PUBLISH_IF_ABSENT, 10 + i, 9, 500, 0);
+        uint64_t n = done(&write);
+        write = conditional(all[i], 20 + i, 3);
+        refused(&write, n, 10 + i);
+        usleep(600000);
+        assert_true(is_there());
+        write = conditional(all[i], 20 + i, 3);
+        done(&write);
+        write = conditional(SX_PUBLISH_IF_NEWER, 30 + i, 3);
+        refused(&write, counter(), 20 + i);
+    }
+}
+
+/* That the source has none is known as of a version too. */
+static void an_absence_is_newer_than_what_is_older(void **state) {
+    (void)state;
+    sx_publish_write write = conditional_of(SX_PUBLISH_IF_ABSENT, 10, 9, 60000, SX_ENVELOPE_ABSENT);
+    uint64_t n = done(&write);
+    write = conditional(SX_PUBLISH_IF_NEWER, 11, 9);
+    refused(&write, n, 10);
+    write = conditional(SX_PUBLISH_IF_NEWER, 12, 10);
+    done(&write);
+    must_write(false);
+    write = conditional_of(SX_PUBLISH_IF_ABSENT, 13, 9, 60000, SX_ENVELOPE_ABSENT);
+    done(&write);
+    write = conditional(SX_PUBLISH_IF_ABSENT, 14, 1);
+    done(&write);
+}
+
 static void a_lease_is_no_value(void **state) {
     (void)state;
     const sx_redis_script *script;
@@ -137,6 +179,8 @@ int main(void) {
         cmocka_unit_test_setup(the_same_version_alone, clean),
         cmocka_unit_test_setup(sent_again_it_is_done_once, clean),
         cmocka_unit_test_setup(newer_by_all_of_64_bits, clean),
+        cmocka_unit_test_setup(past_its_end_it_has_no_number, clean),
+        cmocka_unit_test_setup(an_absence_is_newer_than_what_is_older, clean),
         cmocka_unit_test_setup(a_lease_is_no_value, clean),
         cmocka_unit_test_setup(late_is_late, clean),
     };
