@@ -66,6 +66,8 @@ sx_verdict sx_marks_check_pinned(const strata *engine, const sx_item *item, int6
 bool sx_marks_stamp(const strata *engine, sx_epoch_record *record, sx_item *item, uint64_t generation);
 /* Without L2 the markers are these alone: takes the nonces that are missing, creating markers. False where memory ends. */
 bool sx_marks_take_here(strata *engine, sx_epoch_record *record, const uint8_t *tags, size_t size);
+/* Without L2: whether tags have the nonces that their markers have now. */
+bool sx_marks_hold_here(const strata *engine, const sx_item_tagging *tagging);
 /* Without L2: a new nonce. */
 void sx_marks_renew_here(strata *engine, const void *name, size_t size);
 

@@ -275,12 +275,63 @@ static void loads_beside_invalidations(void **state) {
     close_fixture(&f);
 }
 
+typedef struct source {
+    int calls, unchanged;
+} source;
+
+static void load_unless_unmodified(strata_load *load, void *user) {
+    source *s = user;
+    strata_load_result details = {.struct_size = sizeof details, .etag = test_bytes("one")};
+    bool same = strata_load_etag(load).size == 3;
+    s->calls++;
+    s->unchanged += same;
+    assert_int_equal(same ? strata_load_not_modified(load, 0) : strata_load_finish(load, STRATA_OK, test_bytes("v"), &details), STRATA_OK);
+}
+
+static void read_unless_unmodified(fixture *f, source *s) {
+    strata_bytes tags[] = {test_bytes("t")};
+    strata_op_options options = {.struct_size = sizeof options, .tags = tags, .tag_count = 1};
+    strata_result result;
+    assert_int_equal(strata_get_or_load_wait(f->session, f->ns, test_bytes("k"), &options, load_unless_unmodified, s, &result), STRATA_OK);
+    assert_int_equal(result.value.size, 1);
+    strata_result_release(f->session, &result);
+}
+
+/* What a load renews is what L1 holds with its tags: not where one of them has ended. */
+static void what_ended_by_its_tag_is_loaded_and_kept(void **state) {
+    (void)state;
+    fixture f;
+    source s = {0};
+    open_fixture(&f, "1000");
+    strata_namespace_policy policy = {.struct_size = sizeof policy, .ttl_ms = 60000, .stale_if_failing_ms = 60000};
+    assert_int_equal(strata_namespace_policy_set(f.ns, &policy, NULL), STRATA_OK);
+    read_unless_unmodified(&f, &s);
+    assert_int_equal(invalidate(&f, "t"), STRATA_OK);
+    for (int i = 0; i < 2; i++) {
+        read_unless_unmodified(&f, &s);
+        assert_int_equal(s.calls, 2);
+        assert_int_equal(s.unchanged, 0);
+    }
+    strata_op_options refresh = {.struct_size = sizeof refresh, .flags = STRATA_REFRESH};
+    strata_result result;
+    assert_int_equal(strata_get_or_load_wait(f.session, f.ns, test_bytes("k"), &refresh, load_unless_unmodified, &s, &result), STRATA_OK);
+    strata_result_release(f.session, &result);
+    assert_int_equal(s.unchanged, 1);
+    read_unless_unmodified(&f, &s);
+    assert_int_equal(s.calls, 3);
+    assert_int_equal(invalidate(&f, "t"), STRATA_OK); /* it has kept its tag */
+    read_unless_unmodified(&f, &s);
+    assert_int_equal(s.calls, 4);
+    close_fixture(&f);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(invalidated_without_l2), cmocka_unit_test(a_load_that_was_overtaken),
         cmocka_unit_test(late_tags_need_a_second_load), cmocka_unit_test(forgotten_markers),
         cmocka_unit_test(what_is_refused), cmocka_unit_test(bytes_from_outside),
         cmocka_unit_test(they_count_in_what_is_pending), cmocka_unit_test(loads_beside_invalidations),
+        cmocka_unit_test(what_ended_by_its_tag_is_loaded_and_kept),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

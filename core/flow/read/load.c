@@ -49,11 +49,14 @@ static sx_op *asked_locked(const sx_flight *flight) {
     return alone || flight->engine->executor.execute != NULL ? refresh : NULL;
 }
 
-/* What the load is to renew, with a reference: what was claimed, or without L2 what L1 holds. NULL: nothing. */
+/* What the load is to renew, with a reference: what was claimed, or without L2 what L1 holds, unless a tag of it has ended: renewed
+   with the nonces that it has, it could not be kept. NULL: nothing. */
 static sx_item *base_locked(const sx_flight *flight) {
     sx_item *here = flight->seq == flight->fallback_seq ? flight->fallback : NULL;
     sx_item *base = flight->engine->l2_on ? flight->claimed : here;
     if (base == NULL || (base->flags & SX_ITEM_NOTHING) != 0) return NULL;
+    const sx_item_tagging *tagging = sx_item_tagging_of(base);
+    if (base == here && tagging != NULL && !sx_marks_hold_here(flight->engine, tagging)) return NULL;
     sx_item_retain(base);
     return base;
 }

@@ -180,6 +180,19 @@ bool sx_marks_take_here(strata *engine, sx_epoch_record *record, const uint8_t *
     return all;
 }
 
+bool sx_marks_hold_here(const strata *engine, const sx_item_tagging *tagging) {
+    bool all = true;
+    sx_tag tag;
+    sx_lock_acquire(&engine->marks->lock);
+    for (size_t at = 0; all && sx_tags_next(tagging->bytes, tagging->size, &at, &tag);) {
+        const sx_mark *mark = find(engine, tag.name, tag.size);
+        /* relaxed: the lock is held */
+        all = mark != NULL && atomic_load_explicit(&mark->nonce, memory_order_relaxed) == tag.nonce;
+    }
+    sx_lock_release(&engine->marks->lock);
+    return all;
+}
+
 void sx_marks_renew_here(strata *engine, const void *name, size_t size) {
     sx_lock_acquire(&engine->marks->lock);
     sx_mark *mark = find(engine, name, size);
