@@ -351,6 +351,29 @@ static int32_t note(void *user, const strata_pattern_progress *progress) {
     return 0;
 }
 
+/* The servers take no writes for a while, and who had sent some is cut off: what became of them is not known. */
+static void a_write_soon_follows_what_was_cut_off(void **state) {
+    (void)state;
+    enum { KEYS = 12 };
+    test_side a;
+    open_side(&a, "cut");
+    set_many(&a, "cut", KEYS);
+    for (uint32_t n = 0; n < 3; n++) free(sx_cluster_command(cluster, n, "CLIENT PAUSE 600 WRITE"));
+    assert_int_equal(strata_invalidate_pattern(a.session, a.ns, test_bytes("cut:*"), NULL, test_side_done, &a), STRATA_PENDING);
+    test_sleep_ms(200);
+    for (uint32_t n = 0; n < 3; n++) free(sx_cluster_command(cluster, n, "CLIENT KILL TYPE normal SKIPME yes"));
+    test_side_await(&a, 1);
+    assert_int_equal(a.status, STRATA_E_UNKNOWN_OUTCOME);
+    strata_op_options options = {.struct_size = sizeof options, .deadline_ms = 2500};
+    for (int i = 0; i < KEYS; i++) {
+        char key[16];
+        snprintf(key, sizeof key, "cut:%d", i);
+        assert_int_equal(strata_set_wait(a.session, a.ns, test_bytes(key), test_bytes("new"), &options, NULL), STRATA_OK);
+    }
+    assert_int_equal(count_there(&a, "cut", KEYS), KEYS);
+    test_side_close(&a);
+}
+
 /* The first node has been scanned, the second is being scanned; then keys go from the second to the first. */
 static void a_slot_that_moves_meanwhile_is_scanned_again(void **state) {
     (void)state;
@@ -419,6 +442,7 @@ int main(void) {
         cmocka_unit_test(nothing_is_told_once_the_session_is_closed),
         cmocka_unit_test(the_end_of_its_session_wakes_it),
         cmocka_unit_test(a_server_that_restarts_meanwhile_is_scanned_again),
+        cmocka_unit_test(a_write_soon_follows_what_was_cut_off),
         cmocka_unit_test(a_slot_that_moves_meanwhile_is_scanned_again),
         cmocka_unit_test(a_failover_meanwhile), /* node 0 is gone */
     };

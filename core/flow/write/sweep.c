@@ -15,7 +15,8 @@
 
 #define SCAN_COUNT 512
 #define NAMES_MAX 65536             /* in one step's answer: far more than SCAN_COUNT brings */
-#define SCAN_NS (5 * SX_NS_PER_S)   /* for one step, and for one batch's invalidations */
+#define SCAN_NS (5 * SX_NS_PER_S)   /* for one step */
+#define KEYS_NS SX_NS_PER_S         /* for one batch's invalidations; a later write of such a key waits so long where the outcome is not known */
 #define KEYS_PER_S 20000
 #define ROUNDS_MAX 64               /* scans that were in vain, before a topology that never rests is a failure */
 #define AGAIN_NS (100 * SX_NS_PER_MS) /* after each of them */
@@ -296,7 +297,7 @@ static int32_t decode(struct sx_sweep *sweep, const sx_resp *name, sx_publish_ke
 
 static void invalidate_key(struct sx_sweep *sweep, const void *key, size_t size) {
     sweep->under_way++;
-    sx_write_invalidate_on_loop(sweep->engine, sweep->ns, key, size, sx_loop_now_ns(sweep->engine->loop) + SCAN_NS, key_over, sweep);
+    sx_write_invalidate_on_loop(sweep->engine, sweep->ns, key, size, sx_loop_now_ns(sweep->engine->loop) + KEYS_NS, key_over, sweep);
 }
 
 static void invalidate_all(struct sx_sweep *sweep, const sx_resp *names) {
