@@ -75,6 +75,8 @@ int64_t sx_trust_beat_interval_ns(const sx_trust_node *node, int64_t now_ns) {
 }
 
 static void note_use(sx_trust *trust, int64_t now_ns) {
+    if (now_ns < trust->use_look_ns) return;
+    trust->use_look_ns = now_ns + sx_trust_delta_ns(trust) / 10; /* half of the shortest interval */
     if (trust->events.is_used == NULL || trust->events.is_used(trust->events.context)) trust->used_ns = now_ns;
 }
 

@@ -138,6 +138,7 @@ struct sx_trust {
     _Atomic int64_t delta_ns;                 /* atomic: relaxed; a bound to report, written by the loop */
     bool started;
     bool stopping;
+    int64_t use_look_ns;    /* when that is to be looked at again: once an interval, not for each node */
     int64_t used_ns;        /* when something was last asked of this process, as far as heartbeats found out */
 
     sx_trust_layout layout;

@@ -204,7 +204,8 @@ struct strata {
     int64_t owed_bytes;
     sx_recovery window;
     sx_audit audit;
-    int64_t asked;               /* what sessions had been asked for when sx_stats_used_on_loop last looked */
+    int64_t asked[SX_SESSION_METRIC_COUNT]; /* what sessions had been asked for when sx_stats_used_on_loop last looked */
+    uint32_t asked_first;        /* of these, what it looks at first */
     sx_flight *active_flights;   /* all that the loop knows */
     struct sx_sweep *sweeps;     /* under way */
     sx_gather *gathers;          /* those that loads wait in */
@@ -222,6 +223,7 @@ struct strata {
     pthread_cond_t keeper_wake;
     bool keeper_stop; /* lock: keeper_mutex */
     struct sx_event_log *event_log; /* const after open; its entries under the lock engine */
+    bool snapshot_used;             /* lock: lock; a warming from a snapshot has ended well */
     struct sx_snapshots *snapshots; /* const after open; NULL where none are written */
 };
 
@@ -428,7 +430,8 @@ void sx_asked_tell_on_loop(strata *engine, sx_store_op *op, uint32_t partition,
                            void (*done)(sx_store_op *op, int32_t status, const sx_resp *reply));
 void sx_asked_told(const strata *engine, sx_asked *asked, uint32_t partition);
 
-/* stats.c: whether sessions were asked for anything since the last call */
+/* stats.c: whether sessions were asked for anything since the last call, or can't be looked at because the engine's lock is taken:
+   the loop doesn't wait for it. Says so once for each kind of request, where there were several. */
 bool sx_stats_used_on_loop(strata *engine);
 
 /* apply.c */

@@ -37,17 +37,37 @@ void sx_lock_deinit(sx_lock *lock) {
     (void)failure;
 }
 
-void sx_lock_acquire(sx_lock *lock) {
+static void check_order(const sx_lock *lock) {
 #if SX_DEBUG
     for (uint32_t i = 0; i < held_count; i++) assert(held[i]->rank < lock->rank && "locks out of order");
     assert(held_count < HELD_MAX);
+#else
+    (void)lock;
 #endif
+}
+
+static void note_held(const sx_lock *lock) {
+#if SX_DEBUG
+    held[held_count++] = lock;
+#else
+    (void)lock;
+#endif
+}
+
+void sx_lock_acquire(sx_lock *lock) {
+    check_order(lock);
     int failure = pthread_mutex_lock(&lock->mutex);
     assert(failure == 0);
     (void)failure;
-#if SX_DEBUG
-    held[held_count++] = lock;
-#endif
+    note_held(lock);
+}
+
+bool sx_lock_try(sx_lock *lock) {
+    check_order(lock);
+    int failure = pthread_mutex_trylock(&lock->mutex);
+    assert(failure == 0 || failure == EBUSY);
+    if (failure == 0) note_held(lock);
+    return failure == 0;
 }
 
 void sx_lock_release(sx_lock *lock) {

@@ -26,6 +26,8 @@ typedef struct sx_lock {
 int32_t sx_lock_init(sx_lock *lock, uint32_t rank);
 void sx_lock_deinit(sx_lock *lock);
 void sx_lock_acquire(sx_lock *lock);
+/* Takes it where nobody holds it; never waits. */
+bool sx_lock_try(sx_lock *lock);
 void sx_lock_release(sx_lock *lock);
 /* Debug: whether this thread holds it; release builds answer true. For assertions of _locked functions. */
 bool sx_lock_is_held(const sx_lock *lock);

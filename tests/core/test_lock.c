@@ -56,6 +56,33 @@ static void test_held(void **state) {
     assert_true(sx_lock_none_held());
 }
 
+static void *try_low(void *got) {
+    *(bool *)got = sx_lock_try(&low);
+    if (*(bool *)got) sx_lock_release(&low);
+    return NULL;
+}
+
+static bool tried(void) {
+    pthread_t thread;
+    bool got = false;
+    assert_int_equal(pthread_create(&thread, NULL, try_low, &got), 0);
+    assert_int_equal(pthread_join(thread, NULL), 0);
+    return got;
+}
+
+static void test_tries(void **state) {
+    (void)state;
+    assert_true(tried());
+    sx_lock_acquire(&low);
+    assert_false(tried());
+    sx_lock_release(&low);
+    assert_true(sx_lock_try(&low));
+    assert_true(sx_lock_is_held(&low));
+    assert_false(tried());
+    sx_lock_release(&low);
+    assert_true(tried());
+}
+
 #if SX_DEBUG && !defined(NDEBUG)
 static void acquire_downwards(void) {
     sx_lock_acquire(&high);
@@ -110,6 +137,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_excludes),
         cmocka_unit_test(test_held),
+        cmocka_unit_test(test_tries),
 #if SX_DEBUG && !defined(NDEBUG)
         cmocka_unit_test(test_order_is_checked),
 #endif

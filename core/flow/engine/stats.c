@@ -145,12 +145,16 @@ static int64_t read_foreign(strata *engine, uint32_t metric) {
 }
 
 bool sx_stats_used_on_loop(strata *engine) {
-    int64_t asked = 0;
-    sx_lock_acquire(&engine->lock);
-    for (uint32_t i = 0; i < SX_SESSION_METRIC_COUNT; i++) asked += read_session(engine, i);
+    if (!sx_lock_try(&engine->lock)) return true; /* somebody is at work */
+    bool used = false;
+    for (uint32_t i = 0; i < SX_SESSION_METRIC_COUNT && !used; i++) {
+        uint32_t metric = (engine->asked_first + i) % SX_SESSION_METRIC_COUNT;
+        int64_t asked = read_session(engine, metric);
+        used = asked != engine->asked[metric];
+        engine->asked[metric] = asked;
+        if (used) engine->asked_first = metric; /* as a rule it changes again */
+    }
     sx_lock_release(&engine->lock);
-    bool used = asked != engine->asked;
-    engine->asked = asked;
     return used;
 }
 
