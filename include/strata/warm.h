@@ -114,7 +114,8 @@ STRATA_API int32_t strata_warm_snapshot(strata *engine, const char *path, const 
  *   timeout_ms  longest wait; 0 only asks
  *   progress    receives how far it is; may be NULL
  * Returns: STRATA_PENDING: it goes on; how it ended: STRATA_OK, also where keys were absent, failed or L1 was full;
- *          STRATA_E_CANCELLED; STRATA_E_CLOSED where the engine was closed; STRATA_E_UNAVAILABLE where for five seconds
+ *          STRATA_E_CANCELLED; STRATA_E_CLOSED where the engine was closed; STRATA_E_CORRUPT where a snapshot was written into
+ *          while it was read; STRATA_E_UNAVAILABLE where for five seconds
  *          nothing but failures came; a failure of the scan.
  * Owns:    nothing.
  * Threads: any but the warming's own.

@@ -192,6 +192,41 @@ static void snapshots_are_written_by_themselves(void **state) {
     assert_int_equal(access(path, F_OK), 0);
 }
 
+static side open_writing(const char *every) {
+    side s = {.engine = test_engine_open(TEST_OPTIONS("l2.mode", "none", "warm.snapshot_path", path, "warm.snapshot_every", every), NULL)};
+    s.ns = test_engine_ns(s.engine, "users");
+    s.session = test_engine_session(s.engine);
+    return s;
+}
+
+/* A process with little to tell leaves what the one before it wrote, until it has used that, has about as much, or ran for long. */
+static void a_handful_does_not_replace_what_was_hot(void **state) {
+    (void)state;
+    enum { KEYS = 2000 };
+    for (int how = 0; how < 3; how++) {
+        (void)unlink(path);
+        side before = open_side("s3fifo", "8MiB");
+        set_many(&before, KEYS);
+        assert_int_equal(write_file(&before, 0), KEYS);
+        close_side(&before);
+        side s = open_writing(how == 2 ? "100ms" : "500ms");
+        set_many(&s, 10);
+        if (how < 2) {
+            test_sleep_ms(1200);
+            assert_int_equal(test_metric(s.engine, "warm.snapshots"), 0);
+        }
+        if (how == 0) set_many(&s, KEYS / 2);
+        if (how == 1) {
+            strata_warm *warm;
+            assert_int_equal(strata_warm_snapshot(s.engine, NULL, NULL, &warm, NULL), STRATA_OK);
+            assert_int_equal(strata_warm_wait(warm, 10000, NULL), STRATA_OK);
+            strata_warm_close(warm);
+        }
+        assert_true(test_metric_wait(s.engine, "warm.snapshots", 1, how == 2 ? 20000 : 3000));
+        close_side(&s);
+    }
+}
+
 /* ---- what is refused ---- */
 
 static uint8_t *load(size_t *size) {
@@ -344,6 +379,42 @@ static void load_value(strata_load *waiting, void *user) {
     (void)strata_load_finish(waiting, STRATA_OK, test_bytes("value"), NULL);
 }
 
+/* Another value for the file's last byte, which is a key's. */
+static void change_file(strata_load *waiting, void *changed) {
+    if (!*(bool *)changed) {
+        FILE *file = fopen(path, "r+b");
+        assert_non_null(file);
+        assert_int_equal(fseek(file, -1, SEEK_END), 0);
+        assert_int_equal(fputc('#', file), '#');
+        fclose(file);
+    }
+    *(bool *)changed = true;
+    load_value(waiting, NULL);
+}
+
+/* What is written into after it was checked is told. */
+static void a_file_that_changes_meanwhile_is_told(void **state) {
+    (void)state;
+    enum { KEYS = 30000 };
+    side s = open_side("s3fifo", "64MiB");
+    set_many(&s, KEYS);
+    assert_int_equal(write_file(&s, 0), KEYS);
+    close_side(&s);
+    s = open_side("s3fifo", "64MiB");
+    for (int round = 0; round < 2; round++) { /* its keys are asked for while its last block is not read yet; then as it is refused */
+        bool changed = round == 1;
+        strata_warm_options options = {.struct_size = sizeof options, .loader = change_file, .loader_user = &changed};
+        strata_warm *warm;
+        strata_error error;
+        int32_t status = strata_warm_snapshot(s.engine, path, &options, &warm, &error);
+        assert_int_equal(status, round == 0 ? STRATA_OK : STRATA_E_CORRUPT);
+        if (round == 1) continue;
+        assert_int_equal(strata_warm_wait(warm, 60000, NULL), STRATA_E_CORRUPT);
+        strata_warm_close(warm);
+    }
+    close_side(&s);
+}
+
 /* What leaves because of a limit does not mean that L1 is full. */
 static void a_neighbour_at_its_limit_ends_no_warming(void **state) {
     (void)state;
@@ -384,8 +455,10 @@ int main(void) {
         cmocka_unit_test(expired_entries_and_absences_are_not_named),
         cmocka_unit_test(a_path_that_cant_be_written_is_told),
         cmocka_unit_test(snapshots_are_written_by_themselves),
+        cmocka_unit_test(a_handful_does_not_replace_what_was_hot),
         cmocka_unit_test(what_was_changed_is_refused),
         cmocka_unit_test(what_is_malformed_is_refused),
+        cmocka_unit_test(a_file_that_changes_meanwhile_is_told),
         cmocka_unit_test(a_neighbour_at_its_limit_ends_no_warming),
     };
     return cmocka_run_group_tests(tests, setup, teardown);

@@ -5,6 +5,8 @@
 
 #include "core/flow/warm/warm.h"
 
+#define INTERVALS_ENOUGH 10u /* after which a process knows what is hot, whatever it began with */
+
 static const sx_option rows[] = {
     {.name = "warm.snapshot_path",
      .type = SX_OPTION_STRING,
@@ -76,15 +78,39 @@ static int32_t write_one(strata *engine, const char *path, uint64_t entries_max,
     return status;
 }
 
+/* How many entries the file names that the last process left; 0 where there is none, or it is of no use. */
+static int64_t entries_left(strata *engine) {
+    sx_snapshot_reader *reader = sx_allocate(&engine->alloc, sizeof *reader);
+    strata_error error;
+    if (reader == NULL) return 0;
+    int32_t status = sx_snapshot_open(reader, sx_config_text(engine->config, "warm.snapshot_path"), &error); /* not hot: const after open */
+    int64_t entries = status == STRATA_OK ? (int64_t)reader->head.entries : 0;
+    if (status == STRATA_OK) sx_snapshot_close(reader);
+    sx_release(&engine->alloc, reader, sizeof *reader);
+    return entries;
+}
+
+/* What the last process wrote is worth more than a handful of names, as where a process dies again and again, or could not warm while L2
+   was away. So it stays until a warming from a snapshot has ended well, L1 has half as many entries, or the program has run for so
+   many intervals that what is hot is known anew. */
+static bool is_worth_more(strata *engine, int64_t left, uint32_t intervals) {
+    int64_t entries = sx_l1_metric_read(engine->l1, SX_L1_METRIC_ENTRIES);
+    sx_lock_acquire(&engine->lock);
+    bool used = engine->snapshot_used;
+    sx_lock_release(&engine->lock);
+    return entries > 0 && (used || entries >= left / 2 || intervals >= INTERVALS_ENOUGH);
+}
+
 static void keep(void *argument) {
     struct sx_snapshots *s = argument;
     strata *engine = s->engine;
     bool failed = false;
-    int64_t every_ns = sx_config_int(engine->config, "warm.snapshot_every");
+    int64_t every_ns = sx_config_int(engine->config, "warm.snapshot_every"), left = entries_left(engine);
+    uint32_t intervals = 0;
     while (rest(s, every_ns)) {
         strata_error error;
-        /* An L1 that is empty still has nothing to say: what the last process wrote is worth more. */
-        if (sx_l1_metric_read(engine->l1, SX_L1_METRIC_ENTRIES) == 0) continue;
+        if (intervals < INTERVALS_ENOUGH) intervals++;
+        if (!is_worth_more(engine, left, intervals)) continue;
         int32_t status = write_one(engine, NULL, 0, s, NULL, &error);
         if (status != STRATA_OK && status != STRATA_E_CANCELLED && !failed)
             sx_log_write(&engine->log, SX_LOG_WARN, "snapshot: %s; tried again every warm.snapshot_every", error.text);

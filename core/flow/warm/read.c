@@ -59,6 +59,7 @@ static bool rewind_to_body(sx_snapshot_reader *reader) {
     reader->left = reader->head.entries;
     reader->at = reader->size = 0;
     reader->sum = 0;
+    reader->changed = false;
     return lseek(reader->fd, SX_SNAPSHOT_HEAD, SEEK_SET) == SX_SNAPSHOT_HEAD;
 }
 
@@ -95,8 +96,7 @@ bool sx_snapshot_next_name(sx_snapshot_reader *reader, sx_snapshot_name *out) {
     return true;
 }
 
-bool sx_snapshot_next_entry(sx_snapshot_reader *reader, sx_snapshot_entry *out) {
-    if (reader->left == 0) return false;
+static bool parse_entry(sx_snapshot_reader *reader, sx_snapshot_entry *out) {
     const uint8_t *fixed = take(reader, 8);
     if (fixed == NULL) return false;
     out->ns = (uint16_t)get(fixed, 2);
@@ -104,9 +104,16 @@ bool sx_snapshot_next_entry(sx_snapshot_reader *reader, sx_snapshot_entry *out) 
     out->value_size = (uint32_t)get(fixed + 4, 4);
     if (out->ns >= reader->head.namespaces || out->key_size == 0 || out->key_size > SX_KEY_BYTES_MAX) return false;
     out->key = take(reader, out->key_size);
-    if (out->key == NULL) return false;
-    reader->left--;
-    return true;
+    return out->key != NULL;
+}
+
+bool sx_snapshot_next_entry(sx_snapshot_reader *reader, sx_snapshot_entry *out) {
+    if (reader->left == 0 || reader->changed) return false;
+    bool good = parse_entry(reader, out);
+    if (good) reader->left--;
+    bool ends = reader->left == 0;
+    reader->changed = !good || (ends && (reader->unread > 0 || reader->at != reader->size || reader->sum != reader->head.sum));
+    return good;
 }
 
 /* What the head says of the file; NULL where it is good. */

@@ -248,6 +248,7 @@ static int32_t read_keys(strata_warm *warm) {
         status = may_go_on(warm);
     }
     if (status == STRATA_OK && warm->reader.failed) status = STRATA_E_SYSTEM;
+    else if (status == STRATA_OK && warm->reader.changed) status = STRATA_E_CORRUPT;
     return status;
 }
 
@@ -262,6 +263,8 @@ static void end(strata_warm *warm, int32_t status) {
     sx_counter_add_shared(&engine->counters[SX_FLOW_METRIC_WARM_RUNNING], -1);
     sx_lock_acquire(&engine->lock); /* from here on the engine may close */
     engine->warmings--;
+    /* Failures that are few are keys' own; many, L2's. */
+    if (warm->from == FROM_SNAPSHOT && status == STRATA_OK && warm->now.failed <= warm->now.asked / 2) engine->snapshot_used = true;
     pthread_cond_signal(&engine->changed);
     sx_lock_release(&engine->lock);
 }

@@ -39,6 +39,7 @@ typedef struct sx_snapshot_reader {
     uint64_t left;    /* entries not given yet */
     size_t at, size;  /* in the buffer */
     bool failed;      /* the file can't be read, or ends where it should not */
+    bool changed;     /* what was read is not what was checked: known at the end, or where it makes no sense */
     uint8_t bytes[2 * SX_SNAPSHOT_BLOCK];
 } sx_snapshot_reader;
 
@@ -54,7 +55,8 @@ typedef struct sx_snapshot_entry {
     const uint8_t *key; /* until the next is read */
 } sx_snapshot_entry;
 
-/* Opens path and checks all of it. STRATA_OK: what follows can only fail by the file system. STRATA_MISS: there is no such file.
+/* Opens path and checks all of it. STRATA_OK: what follows can only fail by the file system, or because
+   somebody writes into the file meanwhile. STRATA_MISS: there is no such file.
    STRATA_E_SYSTEM; STRATA_E_CORRUPT. error says why; never NULL. */
 int32_t sx_snapshot_open(sx_snapshot_reader *reader, const char *path, strata_error *error);
 void sx_snapshot_close(sx_snapshot_reader *reader);
