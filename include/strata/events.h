@@ -38,7 +38,8 @@ typedef struct strata_event {
 
 /*
  * Begins to keep events, changes which, or ends it. Each session, the loop and the keeper write into rings of their own, which nobody waits
- * for: what finds its ring full is dropped and counted. Nothing is kept, and nothing costs more, where nobody watches.
+ * for: what finds its ring full is dropped and counted. Nothing is kept, and nothing costs more, where nobody watches. Without L2
+ * (l2.mode = none) sets and invalidations end within their call, and give no event.
  *   engine    an engine
  *   kinds     bits 1 << strata_event_kind; 0 ends it, and what was not drained is dropped
  *   capacity  events that a ring holds, a power of two, 16 .. STRATA_EVENTS_CAPACITY_MAX; 0 for 1024; as it was at first where there are rings already
