@@ -66,12 +66,15 @@ const sx_metric_row sx_l1_metrics[SX_L1_METRIC_COUNT] = {
     [SX_L1_METRIC_INSERTS] = {"l1.inserts", "operations", "Entries put where none of the key was.", 0},
     [SX_L1_METRIC_REPLACES] = {"l1.replaces", "operations", "Entries put in place of one of the same key.", 0},
     [SX_L1_METRIC_EVICTIONS] = {"l1.evictions", "operations", "Entries removed to make room.", 0},
+    [SX_L1_METRIC_LIMIT_EVICTIONS] = {"l1.limit_evictions", "operations", "Of these, entries of a tenant or namespace that was at its limit.", 0},
     [SX_L1_METRIC_EXPIRATIONS] = {"l1.expirations", "operations", "Entries removed because their time was over.", 0},
     [SX_L1_METRIC_IDLED] = {"l1.idled", "operations", "Of these, entries that nobody had read for as long as their policy allows.", 0},
     [SX_L1_METRIC_REMOVALS] = {"l1.removals", "operations", "Entries removed by name.", 0},
-    [SX_L1_METRIC_REFUSED] = {"l1.refused", "operations", "Puts of items too large, or while retired memory is stuck.", 0},
+    [SX_L1_METRIC_REFUSED] = {"l1.refused", "operations", "Puts of items too large, while retired memory is stuck, or beyond a limit.", 0},
     [SX_L1_METRIC_TOO_LARGE] = {"l1.too_large", "operations",
                                 "Values that are kept in L2 only: longer than l1.item_bytes_max, or than the budget.", 0},
+    [SX_L1_METRIC_LIMIT_REFUSED] = {"l1.limit_refused", "operations",
+                                    "Of l1.refused, puts for a tenant or namespace that was beyond its limit.", 0},
 };
 
 int32_t sx_l1_create(sx_heap *heap, sx_epoch *epoch, const sx_clock *clock, const sx_key_secret *secret,
@@ -138,11 +141,13 @@ int64_t sx_l1_metric_read(const sx_l1 *l1, uint32_t metric) {
     case SX_L1_METRIC_INSERTS: return sum(l1, offsetof(sx_l1_shard, inserts));
     case SX_L1_METRIC_REPLACES: return sum(l1, offsetof(sx_l1_shard, replaces));
     case SX_L1_METRIC_EVICTIONS: return sum(l1, offsetof(sx_l1_shard, evictions));
+    case SX_L1_METRIC_LIMIT_EVICTIONS: return sum(l1, offsetof(sx_l1_shard, limit_evictions));
     case SX_L1_METRIC_EXPIRATIONS: return sum(l1, offsetof(sx_l1_shard, expirations));
     case SX_L1_METRIC_IDLED: return sum(l1, offsetof(sx_l1_shard, idled));
     case SX_L1_METRIC_REMOVALS: return sum(l1, offsetof(sx_l1_shard, removals));
     case SX_L1_METRIC_REFUSED: return sum(l1, offsetof(sx_l1_shard, refused));
     case SX_L1_METRIC_TOO_LARGE: return sum(l1, offsetof(sx_l1_shard, too_large));
+    case SX_L1_METRIC_LIMIT_REFUSED: return sum(l1, offsetof(sx_l1_shard, limit_refused));
     default: break;
     }
     assert(metric < SX_L1_METRIC_COUNT);

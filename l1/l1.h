@@ -26,11 +26,13 @@ enum {
     SX_L1_METRIC_INSERTS,
     SX_L1_METRIC_REPLACES,
     SX_L1_METRIC_EVICTIONS,
+    SX_L1_METRIC_LIMIT_EVICTIONS, /* of them, those because a part was at its limit */
     SX_L1_METRIC_EXPIRATIONS,
     SX_L1_METRIC_IDLED,           /* of them, those that were not used for long */
     SX_L1_METRIC_REMOVALS,
-    SX_L1_METRIC_REFUSED,         /* too large, or budget held by a stalled reader */
+    SX_L1_METRIC_REFUSED,         /* too large, budget held by a stalled reader, or a part's limit */
     SX_L1_METRIC_TOO_LARGE,       /* of them, those beyond item_bytes_max or the whole budget: L2 only */
+    SX_L1_METRIC_LIMIT_REFUSED,   /* of them, those because a part was beyond its limit */
     SX_L1_METRIC_COUNT
 };
 extern const sx_metric_row sx_l1_metrics[SX_L1_METRIC_COUNT];

@@ -86,7 +86,7 @@ typedef struct sx_l1_shard {
     _Atomic int64_t told;                     /* of bytes, what sx_l1.live has */
     sx_counter payload; /* keys and values that were put; what left is in the heap's payload_freed */
     sx_counter missed[SX_L1_STYLES], regretted[SX_L1_STYLES]; /* by leaders: new keys, and of them those evicted lately */
-    sx_counter inserts, replaces, evictions, expirations, idled, removals, refused, too_large;
+    sx_counter inserts, replaces, evictions, expirations, idled, removals, refused, too_large, limit_evictions, limit_refused;
     sx_counter outdated; /* entries removed because what was to replace them could not */
 } sx_l1_shard;
 

@@ -155,15 +155,25 @@ static uint32_t positions_of(const sx_l1 *l1, sx_l1_group *group, uint32_t numbe
     return among;
 }
 
+/* Evicts one of the part, if the group has any. Returns whether it left. */
+static bool evict_own_locked(sx_l1 *l1, sx_l1_shard *shard, sx_l1_group *group, uint32_t number, sx_l1_harvest *harvest) {
+    uint32_t among = positions_of(l1, group, number);
+    if (among == 0 || sx_l1_evict_among_locked(l1, shard, group, among, 0, harvest) == 0) return false;
+    sx_l1_count(l1, shard, &shard->limit_evictions, 1);
+    return true;
+}
+
 bool sx_l1_claim_room_locked(sx_l1 *l1, sx_l1_shard *shard, sx_l1_group *group, sx_l1_claim *claim, int64_t footprint,
                              sx_l1_harvest *harvest) {
     claim->owed = 0;
     for (uint32_t i = 0; i < claim->count; i++) {
         if (!is_over(l1, claim->parts[i], footprint, -1)) continue;
-        uint32_t among = positions_of(l1, group, claim->parts[i]);
-        if (among != 0) (void)sx_l1_evict_among_locked(l1, shard, group, among, 0, harvest);
-        else if (is_over(l1, claim->parts[i], footprint - held_up(l1, claim->parts[i]), 1)) return false;
-        else claim->owed |= 1u << i;
+        if (evict_own_locked(l1, shard, group, claim->parts[i], harvest)) continue;
+        if (is_over(l1, claim->parts[i], footprint - held_up(l1, claim->parts[i]), 1)) {
+            sx_l1_count(l1, shard, &shard->limit_refused, 1);
+            return false;
+        }
+        claim->owed |= 1u << i;
     }
     return true;
 }
@@ -173,10 +183,8 @@ static bool visit(sx_l1 *l1, sx_epoch_record *record, sx_l1_group *group, uint32
     sx_l1_harvest harvest;
     harvest.count = 0;
     sx_l1_latch_acquire(&group->latch);
-    uint32_t among = positions_of(l1, group, number);
-    if (among != 0) (void)sx_l1_evict_among_locked(l1, sx_l1_shard_of(l1, record), group, among, 0, &harvest);
+    bool evicted = evict_own_locked(l1, sx_l1_shard_of(l1, record), group, number, &harvest);
     sx_l1_latch_release(&group->latch);
-    bool evicted = harvest.count != 0;
     sx_l1_retire(record, &harvest);
     return evicted;
 }

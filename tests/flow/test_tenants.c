@@ -165,6 +165,31 @@ static void test_a_namespace_is_limited(void **state) {
     uint32_t left = 0;
     for (uint32_t i = 0; i < 1000; i++) left += has(f, f->ns, NULL, i);
     assert_true(left >= 990);
+    int64_t limited = test_metric(f->engine, "l1.limit_evictions"), refused = test_metric(f->engine, "l1.limit_refused");
+    print_message("%lld evicted, of them %lld, and %lld refused, because of the limit\n", (long long)test_metric(f->engine, "l1.evictions"),
+                  (long long)limited, (long long)refused);
+    assert_true(limited > 0 && limited <= test_metric(f->engine, "l1.evictions"));
+    assert_in_range(limited + refused + of_namespace(f->other).entries, 20000 - 10, 20000); /* nearly all that left did because of it */
+    close_fixture(f);
+}
+
+/* Beyond its limit, as where that fell, a tenant has nothing kept in groups that have none of its entries. */
+static void test_a_limit_refuses(void **state) {
+    (void)state;
+    fixture *f = open_fixture(TEST_OPTIONS("l2.mode", "none", "flow.l1_usage", "on", "l1.bytes", "64MiB"));
+    for (uint32_t i = 0; i < 20000; i++) put(f, f->ns, NULL, i, 100);
+    for (uint32_t i = 0; i < 200; i++) put(f, f->ns, "acme", i, 1000);
+    assert_int_equal(test_metric(f->engine, "l1.limit_evictions") + test_metric(f->engine, "l1.limit_refused"), 0);
+    assert_int_equal(strata_tenant_limit(f->engine, test_bytes("acme"), 64 << 10, NULL), STRATA_OK);
+    uint32_t refused = 0;
+    char buffer[64];
+    for (uint32_t i = 200; i < 250; i++) {
+        strata_bytes key = key_of(buffer, sizeof buffer, "acme", i);
+        refused += strata_set_wait(f->session, f->ns, key, (strata_bytes){"v", 1}, NULL, NULL) == STRATA_E_OVERLOADED;
+    }
+    assert_true(refused > 0);
+    assert_int_equal(test_metric(f->engine, "l1.limit_refused"), refused);
+    assert_int_equal(test_metric(f->engine, "l1.refused"), refused);
     close_fixture(f);
 }
 
@@ -211,6 +236,7 @@ int main(void) {
         cmocka_unit_test(test_each_is_counted),
         cmocka_unit_test(test_a_noisy_tenant_evicts_its_own),
         cmocka_unit_test(test_a_namespace_is_limited),
+        cmocka_unit_test(test_a_limit_refuses),
         cmocka_unit_test(test_no_room_and_nonsense),
         cmocka_unit_test(test_more_tenants_than_l1_has_room_for),
     };
