@@ -169,7 +169,7 @@ static void recognise(passage *l, size_t from) {
         l->replication = memcmp(w->bytes, ping, sizeof ping - 1) == 0;
         l->bus = memcmp(w->bytes, "RCmb", 4) == 0;
     }
-    if (!l->subscription && !l->bus && memmem(w->bytes + from, w->size - from, "SSUBSCRIBE", 10) != NULL) l->subscription = true;
+    if (!l->subscription && !l->bus && memmem(w->bytes + from, w->size - from, "SUBSCRIBE", 9) != NULL) l->subscription = true; /* or SSUBSCRIBE */
 }
 
 /* Finds complete frames of the server, and loses some. */
