@@ -13,6 +13,10 @@
 #include "core/key/key.h"
 #include "tests/support/cluster.h"
 #include "tests/support/engine.h"
+#include "tests/support/proxy.h"
+
+#define NODES   3
+#define SLOW_MS 80 /* in each direction */
 
 typedef struct side {
     strata *engine;
@@ -34,7 +38,7 @@ static char body[6000];
 static int setup(void **state) {
     (void)state;
     for (size_t i = 0; i < sizeof body; i++) body[i] = (char)('a' + i * i % 23);
-    cluster = test_cluster_start(&(sx_cluster_options){.primaries = 3, .node_timeout_ms = 20000});
+    cluster = test_cluster_start(&(sx_cluster_options){.primaries = NODES, .node_timeout_ms = 20000});
     return 0;
 }
 
@@ -44,16 +48,20 @@ static int teardown(void **state) {
     return 0;
 }
 
-static side open_side(const char *ns, const char *mode, const char *compress) {
+static side open_side_at(const char *ns, const char *mode, const char *compress, const char *seeds, const char *nat) {
     side s = {.etag = "one"};
     strata_namespace_policy policy = {.struct_size = sizeof policy, .ttl_ms = 300, .stale_if_failing_ms = 60000};
-    s.engine = test_engine_open(TEST_OPTIONS("l2.nodes", sx_cluster_seeds(cluster), "l2.open_wait", "10s", "flow.ttl_jitter", "0", "l2.mode",
+    s.engine = test_engine_open(TEST_OPTIONS("l2.nodes", seeds, "l2.nat", nat, "l2.open_wait", "10s", "flow.ttl_jitter", "0", "l2.mode",
                                              mode, "flow.compress", compress), NULL);
     s.ns = test_engine_ns(s.engine, ns);
     s.session = test_engine_session(s.engine);
     assert_int_equal(strata_namespace_policy_set(s.ns, &policy, NULL), STRATA_OK);
     if (strcmp(mode, "none") != 0) assert_true(test_metric_wait(s.engine, "coherence.partitions_trusted", 256, 10000));
     return s;
+}
+
+static side open_side(const char *ns, const char *mode, const char *compress) {
+    return open_side_at(ns, mode, compress, sx_cluster_seeds(cluster), "");
 }
 
 static void close_side(side *s) {
@@ -194,6 +202,61 @@ static void what_is_invalidated_meanwhile_is_not_brought_back(void **state) {
     close_side(&b);
 }
 
+/* A side whose connections for data are slow, those that tell of changes not. */
+static side open_slow_side(const char *ns, proxy **through) {
+    uint16_t ports[NODES];
+    char nat[256] = "", seed[32];
+    for (uint32_t i = 0; i < NODES; i++) ports[i] = sx_cluster_port(cluster, i);
+    *through = proxy_start(ports, NODES);
+    assert_non_null(*through);
+    for (uint32_t i = 0; i < NODES; i++) {
+        size_t used = strlen(nat);
+        snprintf(nat + used, sizeof nat - used, "%s127.0.0.1:%u=127.0.0.1:%u", i == 0 ? "" : ",", ports[i], proxy_port(*through, i));
+    }
+    snprintf(seed, sizeof seed, "127.0.0.1:%u", proxy_port(*through, 0));
+    side s = open_side_at(ns, "cluster", "none", seed, nat);
+    proxy_fault slow = {.kind = PROXY_DELAY, .until_ns = INT64_MAX, .delay_ms = SLOW_MS, .percent = 100, .whose = PROXY_DATA};
+    for (uint32_t i = 0; i < NODES; i++) proxy_set(*through, i, &slow);
+    return s;
+}
+
+/* The claim of a value is under way while its namespace is cleared, and is granted: but there is nothing to compare with any more. */
+static void what_is_cleared_meanwhile_is_not_brought_back(void **state) {
+    (void)state;
+    proxy *through;
+    side a = open_slow_side("cleared", &through), b = open_side("cleared", "cluster", "none");
+    strata_namespace_policy policy = {.struct_size = sizeof policy, .ttl_ms = 300, .stale_while_refreshing_ms = 60000};
+    assert_int_equal(strata_namespace_policy_set(a.ns, &policy, NULL), STRATA_OK);
+    bool crossed = false;
+    b.ttl_ms = 900; /* of what it loads, so that A can read it before its end */
+    for (int i = 0; i < 12 && !crossed; i++) {
+        char key[16];
+        strata_result result;
+        snprintf(key, sizeof key, "c%d", i);
+        strata_bytes name = test_bytes(key);
+        assert_int_equal(strata_get_or_load_wait(b.session, b.ns, name, NULL, load_body, &b, &result), STRATA_OK);
+        strata_result_release(b.session, &result);
+        assert_int_equal(strata_get_wait(a.session, a.ns, name, NULL, &result), STRATA_OK);
+        strata_result_release(a.session, &result);
+        test_sleep_ms(930);
+        int calls = a.calls;
+        int64_t start_ms = test_now_ms();
+        int32_t status = strata_get_or_load_wait(a.session, a.ns, name, NULL, load_body, &a, &result);
+        if (status == STRATA_OK || status == STRATA_STALE) strata_result_release(a.session, &result);
+        if (status != STRATA_STALE) continue; /* trust has lapsed for a moment: there is no claim */
+        assert_int_equal(strata_clear_wait(b.session, b.ns, NULL), STRATA_OK);
+        crossed = test_now_ms() < start_ms + SLOW_MS; /* the claim is not even granted */
+        for (int j = 0; j < 50 && a.calls == calls; j++) strata_session_wait(a.session, 100);
+        assert_int_equal(a.calls, calls + 1);
+        assert_int_equal(a.ended, STRATA_OK);
+        if (crossed) assert_string_equal(a.seen, "");
+    }
+    assert_true(crossed);
+    close_side(&a);
+    close_side(&b);
+    proxy_stop(through);
+}
+
 static void insist(strata_load *load, void *user) {
     side *s = user;
     s->ended = strata_load_not_modified(load, 0);
@@ -241,6 +304,7 @@ int main(void) {
         cmocka_unit_test(an_unchanged_value_lives_on),
         cmocka_unit_test(a_changed_one_is_loaded),
         cmocka_unit_test(what_is_invalidated_meanwhile_is_not_brought_back),
+        cmocka_unit_test(what_is_cleared_meanwhile_is_not_brought_back),
         cmocka_unit_test(what_is_not_there_can_not_be_unchanged),
         cmocka_unit_test(without_l2_l1_keeps_the_etag),
     };

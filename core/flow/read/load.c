@@ -39,6 +39,12 @@ int64_t sx_load_timeout_ns(const strata_namespace *ns) {
     return policy.load_timeout_ms != 0 ? policy.load_timeout_ms * SX_NS_PER_MS : sx_hot_read(&ns->engine->hot.load_timeout_ns);
 }
 
+/* What was claimed, unless it was cleared before this: the floor that the load begins with would let it be renewed. */
+static sx_item *claimed_of(const sx_flight *flight) {
+    sx_item *item = flight->claimed;
+    return item != NULL && sx_fetch_is_cleared_on_loop(flight, item) ? NULL : item;
+}
+
 /* Whose loader is asked. A refresh is a flight's first waiter, and its only one of that kind. */
 static sx_op *asked_locked(const sx_flight *flight) {
     sx_op *refresh = flight->waiters != NULL && flight->waiters->refresh ? flight->waiters : NULL;
@@ -53,7 +59,7 @@ static sx_op *asked_locked(const sx_flight *flight) {
    with the nonces that it has, it could not be kept. NULL: nothing. */
 static sx_item *base_locked(const sx_flight *flight) {
     sx_item *here = flight->seq == flight->fallback_seq ? flight->fallback : NULL;
-    sx_item *base = flight->engine->l2_on ? flight->claimed : here;
+    sx_item *base = flight->engine->l2_on ? claimed_of(flight) : here;
     if (base == NULL || (base->flags & SX_ITEM_NOTHING) != 0) return NULL;
     const sx_item_tagging *tagging = sx_item_tagging_of(base);
     if (base == here && tagging != NULL && !sx_marks_hold_here(flight->engine, tagging)) return NULL;
