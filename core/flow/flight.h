@@ -221,7 +221,9 @@ void sx_fetch_submit_on_loop(sx_flight *flight, const sx_redis_script *script, i
                              void (*done)(sx_store_op *op, int32_t status, const sx_resp *reply));
 /* Whether its value was large when it was seen last. */
 bool sx_fetch_is_large_on_loop(const sx_flight *flight);
-/* The size of the key's value in L2, as far as was seen: decides by which connection it is asked for next. */
+/* The size of the key's value in L2, as far as was seen: decides by which connection it is asked for next. SX_SIZE_FATAL: not known,
+   but a connection ended that was asked for it. */
+#define SX_SIZE_FATAL SIZE_MAX
 void sx_fetch_note_size_on_loop(strata *engine, uint64_t hash, size_t size);
 sx_publish_key sx_flight_publish_key(const sx_flight *flight);
 

@@ -101,7 +101,7 @@ static void ask_store(sx_flight *flight, const uint8_t *name, size_t name_size) 
     op->request.deadline_ns = flight->send_deadline_ns;
     op->request.read_only = false;
     op->request.encode = NULL;
-    op->request.bulk = sx_fetch_is_large_on_loop(flight);
+    op->request.bulk = flight->engine->bulk_bytes != 0 && sx_fetch_is_large_on_loop(flight);
     op->request.group_kind = NULL;
     op->write = false;
     op->done = stored_done;
@@ -122,7 +122,7 @@ static void tracked_done(sx_foreign_read *read, int32_t status, const sx_resp *r
         sx_flight_fail_on_loop(flight, STRATA_E_CLOSED);
     } else { /* lost, or not there: MOVED, ASK, LOADING .. */
         /* It may be the value that no such connection survives, by its size: not twice. */
-        if (status != STRATA_OK) sx_fetch_note_size_on_loop(flight->engine, flight->hash, SIZE_MAX);
+        if (status != STRATA_OK) sx_fetch_note_size_on_loop(flight->engine, flight->hash, SX_SIZE_FATAL);
         uint8_t name[SX_FOREIGN_NAME_BYTES_MAX];
         ask_store(flight, name, sx_foreign_name(flight->ns, flight->key, flight->key_size, name));
     }

@@ -21,14 +21,19 @@ static void lease_done(sx_store_op *op, int32_t status, const sx_resp *reply);
 static uint16_t *large_slot(strata *engine, uint64_t hash) { return &engine->large[hash % SX_LARGE_SLOTS]; }
 static uint16_t large_print(uint64_t hash) { return (uint16_t)(hash / SX_LARGE_SLOTS | 1); }
 
-static bool is_large(strata *engine, uint64_t hash) { return *large_slot(engine, hash) == large_print(hash); }
-bool sx_fetch_is_large_on_loop(const sx_flight *flight) { return is_large(flight->engine, flight->hash); }
+static bool is_noted(strata *engine, uint64_t hash) { return *large_slot(engine, hash) == large_print(hash); }
+static bool is_large(strata *engine, uint64_t hash) { return engine->bulk_bytes != 0 && is_noted(engine, hash); }
+bool sx_fetch_is_large_on_loop(const sx_flight *flight) { return is_noted(flight->engine, flight->hash); }
+
+/* What a tracking connection may not have survived (SX_SIZE_FATAL) stays large while it is not smaller, whatever the option says: no
+   server is known to limit its subscribers to less. */
+#define FATAL_BYTES_MIN ((size_t)1024 * 1024)
 
 void sx_fetch_note_size_on_loop(strata *engine, uint64_t hash, size_t size) {
     assert(sx_loop_is_current(engine->loop));
-    if (SX_UNLIKELY(engine->bulk_bytes != 0 && size > (size_t)engine->bulk_bytes))
+    if (SX_UNLIKELY(size == SX_SIZE_FATAL || (engine->bulk_bytes != 0 && size > (size_t)engine->bulk_bytes)))
         *large_slot(engine, hash) = large_print(hash);
-    else if (SX_UNLIKELY(is_large(engine, hash))) *large_slot(engine, hash) = 0;
+    else if (SX_UNLIKELY(is_noted(engine, hash)) && size < FATAL_BYTES_MIN) *large_slot(engine, hash) = 0;
 }
 
 /* What a value's read is expected to answer: a large one rules out groups for a while. */
