@@ -10,9 +10,12 @@ static strata_bytes text(const char *zero_terminated) {
     return (strata_bytes){zero_terminated, strlen(zero_terminated)};
 }
 
-/* Adds a line to a list, however many do so at once. */
+#define TURNS 1000
+
+/* Adds a line to a list, however many do so at once. Gives up where somebody else is first each time, or what is read is never what
+   the server judges by. */
 static int32_t append(strata_session *session, strata_namespace *lists, const char *key, const char *line) {
-    for (;;) {
+    for (int turn = 0; turn < TURNS; turn++) {
         strata_result seen;
         char list[256];
         int32_t status = strata_get_wait(session, lists, text(key), NULL, &seen);
@@ -27,6 +30,7 @@ static int32_t append(strata_session *session, strata_namespace *lists, const ch
         status = strata_set_if_version_wait(session, lists, text(key), text(list), seen.version_n, seen.version_id, NULL, NULL);
         if (status != STRATA_CONFLICT) return status;
     }
+    return STRATA_CONFLICT;
 }
 
 /* What a database says, by its own sequence numbers: an update that was committed first and arrives last changes nothing. */

@@ -141,7 +141,8 @@ STRATA_API int32_t strata_mget_or_load_wait(strata_session *session, strata_name
                                             void *loader_user, strata_result *results);
 
 /*
- * Invalidates many keys, each as strata_invalidate does; those of one partition go as one step with one message.
+ * Invalidates many keys, each as strata_invalidate does; those of one partition go together, up to 32 as one step with one
+ * message. A key that is named twice is invalidated in two steps.
  *   session  a session
  *   ns       a namespace
  *   keys     count keys, copied

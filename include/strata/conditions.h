@@ -14,6 +14,8 @@ extern "C" {
    the same version exactly one happens. A write that is refused changes nothing, and nobody else hears of it; its result
    tells the version of what is there, zeros where nothing is. What was cleared is not there. A value whose tags were
    invalidated is, until it is written, invalidated or loaded anew: its markers lie with other servers.
+   Reads may find less than a condition does, so who tries again should not do so for ever: a key that is without L2 in this
+   process (strata/rollout.h), or owes L2 an invalidation that failed, is a miss for strata_get while strata_add says STRATA_EXISTS.
    STRATA_E_UNKNOWN_OUTCOME is what it is for strata_set: the key is invalidated as soon as L2 can be asked, so that who tries
    again with the same version is refused, and reads it anew. Without L2 nothing is judged: STRATA_E_UNAVAILABLE. */
 

@@ -66,7 +66,8 @@ STRATA_API int32_t strata_get_ttl_wait(strata_session *session, strata_namespace
 /*
  * Has a value live for at least a ttl from now on, where it is, without moving its bytes: in L2, and in this process's L1. What
  * other processes hold keeps its shorter life, after which they read it again. A life is never shortened, the version stays,
- * and the value's age counts from then.
+ * and the value's age counts from then. With STRATA_BYPASS_L2, or where the key is without L2 (strata/rollout.h), only what L1
+ * answers lives on.
  *   session  a session
  *   ns       a namespace
  *   key      1 .. STRATA_KEY_BYTES_MAX bytes, copied where needed
@@ -102,7 +103,7 @@ STRATA_API int32_t strata_touch_wait(strata_session *session, strata_namespace *
 /*
  * Adds to a number that L2 counts, 0 where it is not there yet. Numbers are a kind of their own: no cache holds them, values of the
  * same key have nothing to do with them, and neither invalidations nor clears touch them. A failover may lose what was added
- * last, as Redis replicates later.
+ * last, as Redis replicates later. L2 is asked in any case: neither STRATA_BYPASS_L2 nor a rollout is about numbers.
  *   session  a session
  *   ns       a namespace
  *   key      1 .. STRATA_KEY_BYTES_MAX bytes, copied

@@ -22,8 +22,8 @@ extern "C" {
 
    Without L2 a key is neither read from L2 nor stored there: L1 answers what it holds and can prove, else the loader, whose value is for who
    waits. An invalidation is executed in L2 as ever, since other processes rely on it, and so is a set, as an invalidation: what was
-   there is gone, everywhere. Only sets with a condition (strata/conditions.h) go on storing: L2 is what judges them. Where there is no
-   L2 at all this part means nothing.
+   there is gone, everywhere. Only sets with a condition (strata/conditions.h) go on storing, and numbers (strata_incr) are counted: L2 is
+   what judges them, by values that no read here shows. Where there is no L2 at all this part means nothing.
 
    Zero stands for all keys; struct_size first. */
 typedef struct strata_rollout {

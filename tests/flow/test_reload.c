@@ -24,7 +24,24 @@ typedef struct fixture {
     pthread_mutex_t mutex;
     char lines[LINES][256];
     int count; /* of lines; lock: mutex */
+    _Atomic bool no_memory;
+    _Atomic int by_watch; /* allocations */
 } fixture;
+
+static void *allocate(void *context, size_t size, size_t alignment) {
+    fixture *f = context;
+    void *memory = NULL;
+    char thread[16] = "";
+    if (pthread_getname_np(pthread_self(), thread, sizeof thread) == 0 && strcmp(thread, "strata-config") == 0) atomic_fetch_add(&f->by_watch, 1);
+    if (atomic_load(&f->no_memory) || posix_memalign(&memory, alignment < sizeof(void *) ? sizeof(void *) : alignment, size) != 0) return NULL;
+    return memory;
+}
+
+static void release(void *context, void *memory, size_t size) {
+    (void)context;
+    (void)size;
+    free(memory);
+}
 
 static void note(void *context, strata_log_level level, const char *line) {
     fixture *f = context;
@@ -61,7 +78,8 @@ static int setup(void **state) {
     assert_int_equal(strata_config_create(&config), STRATA_OK);
     assert_int_equal(strata_config_load_file(config, f->path, NULL), STRATA_OK);
     assert_int_equal(strata_config_set(config, "l2.mode", "none", NULL), STRATA_OK);
-    strata_open_options options = {.struct_size = sizeof options, .config = config, .log = note, .log_context = f};
+    strata_open_options options = {.struct_size = sizeof options, .config = config, .log = note, .log_context = f,
+                                   .allocator = {f, allocate, release}};
     assert_int_equal(strata_open(&options, &f->engine, NULL), STRATA_OK);
     strata_config_destroy(config);
     *state = f;
@@ -187,6 +205,30 @@ static void test_a_file_watched(void **state) {
     assert_int_equal(strata_options_watch(f->engine, f->path, 10, &error), STRATA_OK); /* ends with the engine */
 }
 
+/* What failed, though the file is good, is tried until it does not, and told of once. */
+static void test_what_failed_is_tried_again(void **state) {
+    fixture *f = *state;
+    assert_int_equal(strata_options_watch(f->engine, f->path, 10, NULL), STRATA_OK);
+    atomic_store(&f->no_memory, true);
+    write_file(f, "[flow]\nttl = 8m\n");
+    for (int i = 0; i < 500 && said(f, "configuration not taken: ") == 0; i++) test_sleep_ms(10);
+    test_sleep_ms(100);
+    assert_int_equal(said(f, "configuration not taken: "), 1);
+    expect(f, "flow.ttl", "7m");
+    atomic_store(&f->no_memory, false);
+    assert_true(becomes(f, "flow.ttl", "8m"));
+    atomic_store(&f->no_memory, true);
+    write_file(f, "[flow]\nttl = never\n");
+    for (int i = 0; i < 500 && said(f, "configuration not taken: ") == 1; i++) test_sleep_ms(10);
+    atomic_store(&f->no_memory, false); /* now it is the file's fault, for which it is not read again */
+    for (int i = 0; i < 500 && said(f, "'never'") == 0; i++) test_sleep_ms(10);
+    assert_int_equal(said(f, "configuration not taken: "), 3);
+    int before = atomic_load(&f->by_watch);
+    assert_in_range(before, 1, 1 << 20);
+    test_sleep_ms(100);
+    assert_int_equal(atomic_load(&f->by_watch), before);
+}
+
 /* Readers see all of one change or none, and no option is lost between two who change at once. */
 typedef struct changer {
     strata *engine;
@@ -228,6 +270,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(test_all_or_none, setup, teardown),
         cmocka_unit_test_setup_teardown(test_a_file_again, setup, teardown),
         cmocka_unit_test_setup_teardown(test_a_file_watched, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_what_failed_is_tried_again, setup, teardown),
         cmocka_unit_test_setup_teardown(test_changes_at_once, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

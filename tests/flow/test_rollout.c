@@ -111,6 +111,21 @@ static void operations_pass_by(void **state) {
     assert_int_equal(load_how(f, "k", 0x10), STRATA_E_INVALID);
 }
 
+/* A failure is not covered by what L1 holds of a key that is without it. */
+static void what_is_out_covers_nothing(void **state) {
+    fixture *f = *state;
+    assert_int_equal(fixture_policy(f, (strata_namespace_policy){.ttl_ms = 1000, .stale_if_failing_ms = 20000, .throttle_ms = 1}), STRATA_OK);
+    f->value = "old";
+    assert_int_equal(load_how(f, "k", 0), STRATA_OK);
+    fixture_advance(f, 2000);
+    f->status = STRATA_E_LOAD_FAILED;
+    assert_int_equal(roll(f, (strata_rollout){.flags = STRATA_ROLLOUT_L1_OFF}), STRATA_OK);
+    assert_int_equal(load_how(f, "k", 0), STRATA_E_LOAD_FAILED);
+    assert_int_equal(roll(f, (strata_rollout){0}), STRATA_OK);
+    assert_int_equal(load_how(f, "k", 0), STRATA_STALE);
+    assert_string_equal(f->text, "old");
+}
+
 /* What a load that began before brings is no answer to who wants it loaded anew. */
 static void a_load_under_way_is_too_old(void **state) {
     fixture *f = *state;
@@ -151,6 +166,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(options_bound_all_namespaces, setup, teardown),
         cmocka_unit_test_setup_teardown(nothing_old_comes_back, setup, teardown),
         cmocka_unit_test_setup_teardown(operations_pass_by, setup, teardown),
+        cmocka_unit_test_setup_teardown(what_is_out_covers_nothing, setup, teardown),
         cmocka_unit_test_setup_teardown(a_load_under_way_is_too_old, setup, teardown),
         cmocka_unit_test_setup_teardown(refused, setup, teardown),
     };

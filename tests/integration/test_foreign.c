@@ -81,6 +81,27 @@ static void every_kind_of_change_counts(void **state) {
     close_side(&s);
 }
 
+static void what_happens_is_told(void **state) {
+    (void)state;
+    side s = open_side(3);
+    assert_int_equal(strata_events_watch(s.engine, STRATA_EVENTS_ALL, 4096), STRATA_OK);
+    write_plain("told", "v");
+    hold(&s, "told", "v");
+    assert_int_equal(test_set(s.session, s.ns, "told", "w"), STRATA_OK);
+    static strata_event events[4096];
+    uint64_t hash;
+    size_t count;
+    int kinds[STRATA_EVENT_KINDS] = {0};
+    assert_int_equal(strata_event_key(s.ns, test_bytes("told"), &hash), STRATA_OK);
+    assert_int_equal(strata_events_drain(s.engine, events, 4096, &count, NULL), STRATA_OK);
+    for (size_t i = 0; i < count; i++) kinds[events[i].kind] += events[i].ns == s.ns && events[i].key_hash == hash;
+    assert_in_range(kinds[STRATA_EVENT_MISS], 1, 4096);
+    assert_in_range(kinds[STRATA_EVENT_HIT], 1, 4096);
+    assert_in_range(kinds[STRATA_EVENT_L2], 1, 4096);
+    assert_int_equal(kinds[STRATA_EVENT_SET], 1);
+    close_side(&s);
+}
+
 /* The time to live is Redis's, and nothing longer. */
 static void a_value_ends_when_redis_says(void **state) {
     (void)state;
@@ -395,6 +416,7 @@ int main(void) {
     if (!sx_cluster_available()) return 77;
     const struct CMUnitTest tests[] = {cmocka_unit_test(plain_writes_are_seen_within_the_bound),
                                        cmocka_unit_test(every_kind_of_change_counts),
+                                       cmocka_unit_test(what_happens_is_told),
                                        cmocka_unit_test(a_value_ends_when_redis_says),
                                        cmocka_unit_test(flushed_keys_are_not_answered),
                                        cmocka_unit_test(many_keys_change_at_once),

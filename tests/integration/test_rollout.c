@@ -105,6 +105,22 @@ static void l2_off_reads_and_stores_nothing_there(void **state) {
     assert_int_equal(test_metric(b.engine, "l2.hits"), hits);
     assert_int_equal(test_metric(b.engine, "l2.misses"), misses);
     assert_string_equal(test_get(a.session, a.ns, "k"), "stored");
+    /* What L1 holds lives on there. */
+    strata_op_options longer = {.struct_size = sizeof longer, .ttl_ms = INT64_C(90000000), .deadline_ms = 5000};
+    strata_result touched;
+    assert_int_equal(strata_touch_wait(b.session, b.ns, test_bytes("held"), &longer, &touched), STRATA_OK);
+    assert_in_range(touched.ttl_ms, 89000000, 90000000);
+    assert_int_equal(strata_touch_wait(b.session, b.ns, test_bytes("k"), &longer, NULL), STRATA_MISS);
+    strata_op_options of_l2 = {.struct_size = sizeof of_l2, .flags = STRATA_BYPASS_L1, .deadline_ms = 5000};
+    int64_t ttl_ms = 0, number = 0;
+    assert_int_equal(strata_get_ttl_wait(a.session, a.ns, test_bytes("held"), &of_l2, &ttl_ms), STRATA_OK);
+    assert_in_range(ttl_ms, 1, 86400000);
+    /* What L2 judges and counts goes there all the same. */
+    assert_int_equal(strata_add_wait(b.session, b.ns, test_bytes("k"), test_bytes("added"), NULL, NULL), STRATA_EXISTS);
+    assert_null(test_get(b.session, b.ns, "k"));
+    assert_int_equal(strata_incr_wait(b.session, b.ns, test_bytes("n"), 2, NULL, NULL), STRATA_OK);
+    assert_int_equal(strata_incr_wait(a.session, a.ns, test_bytes("n"), 3, NULL, &number), STRATA_OK);
+    assert_int_equal(number, 5);
     /* A set is an invalidation, which everybody hears of. */
     assert_int_equal(test_set(b.session, b.ns, "k", "set"), STRATA_OK);
     assert_int_equal(strata_invalidate_wait(b.session, b.ns, test_bytes("held"), NULL), STRATA_OK);

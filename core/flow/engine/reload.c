@@ -134,7 +134,9 @@ struct sx_config_watch {
     uint32_t interval_ms;
     char *path;
     size_t path_size;
-    file_state seen;
+    file_state seen;    /* what was taken, or refused for what it says */
+    file_state failed;  /* what could not be read, and why */
+    int32_t status;
     sx_thread thread;
     pthread_mutex_t mutex;
     pthread_cond_t wake;
@@ -168,17 +170,25 @@ static bool rest(sx_config_watch *watch) {
     return go_on;
 }
 
-/* The state is noted before the file is read: what changes meanwhile is seen as a change of it the next time. */
+/* The state is that of before the file is read: what changes meanwhile is seen as a change of it the next time. Where the machine
+   failed, not the file, it is tried again with each look, and logged once. */
+static void take(sx_config_watch *watch, const file_state *now) {
+    strata_error error = {0};
+    int32_t status = reload(watch->engine, watch->path, &error);
+    bool told = status == watch->status && is_same(now, &watch->failed);
+    if (status == STRATA_OK || status == STRATA_E_CONFIG) watch->seen = *now;
+    watch->failed = *now;
+    watch->status = status;
+    if (status != STRATA_OK && !told) sx_log_write(&watch->engine->log, SX_LOG_WARN, "configuration not taken: %s", error.text);
+}
+
 static void run(void *argument) {
     sx_config_watch *watch = argument;
     while (rest(watch)) {
         file_state now = look(watch->path);
         if (is_same(&now, &watch->seen)) continue;
-        watch->seen = now;
-        if (!now.there) continue;
-        strata_error error = {0};
-        if (reload(watch->engine, watch->path, &error) != STRATA_OK)
-            sx_log_write(&watch->engine->log, SX_LOG_WARN, "configuration not taken: %s", error.text);
+        if (now.there) take(watch, &now);
+        else watch->seen = now;
     }
 }
 

@@ -27,12 +27,9 @@ void sx_rollout_apply_locked(strata_namespace *ns) {
     const strata_rollout *own = &ns->rollout;
     uint32_t l1 = without(engine->l1_on, sx_config_int(engine->config, "flow.l1_part"), (own->flags & STRATA_ROLLOUT_L1_OFF) != 0,
                           own->l1_per_mille);
-    if (sx_namespace_is_foreign(ns)) { /* L2 is where its keys are */
-        atomic_store_explicit(&ns->without, l1, memory_order_relaxed); /* relaxed: as below */
-        return;
-    }
-    uint32_t l2 = without(true, sx_config_int(engine->config, "flow.l2_part"), (own->flags & STRATA_ROLLOUT_L2_OFF) != 0,
-                          own->l2_per_mille);
+    uint32_t l2 = 0; /* foreign: L2 is where its keys are */
+    if (!sx_namespace_is_foreign(ns))
+        l2 = without(true, sx_config_int(engine->config, "flow.l2_part"), (own->flags & STRATA_ROLLOUT_L2_OFF) != 0, own->l2_per_mille);
     uint32_t kinds = atomic_load_explicit(&engine->events.kinds, memory_order_relaxed); /* relaxed: written under this lock */
     atomic_store_explicit(&ns->without, l1 | l2 << SX_ROLLOUT_BITS | (kinds == 0 ? 0 : SX_NS_WATCHED), memory_order_relaxed); /* relaxed: a number that stands for itself */
 }

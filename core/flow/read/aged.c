@@ -68,7 +68,7 @@ sx_item *sx_aged_fallback_locked(strata_session *session, const sx_flight *fligh
     strata *engine = flight->engine;
     sx_policy policy;
     sx_policy_read(flight->ns, &policy);
-    if (!sx_policy_ages(&policy) || !engine->l1_on || sx_namespace_is_foreign(flight->ns)) return NULL;
+    if (!sx_policy_ages(&policy) || !sx_rollout_l1(flight->ns, flight->key, flight->key_size) || sx_namespace_is_foreign(flight->ns)) return NULL;
     sx_epoch_pin(session->record);
     sx_item *item = sx_l1_find_pinned(engine->l1, flight->hash, flight->ns->index, flight->key, flight->key_size);
     if (item != NULL && (item->flags & SX_ITEM_NOTHING) != 0) item = NULL;

@@ -162,11 +162,12 @@ static int32_t look(const look_call *given, strata_result *out, strata_done_fn d
     bool here = (flags & STRATA_BYPASS_L1) == 0 && sx_rollout_l1(ns, key.data, key.size);
     int64_t now_ns = sx_engine_now(engine);
     sx_lifetime life = sx_policy_lifetime(ns, options == NULL ? 0 : options->ttl_ms, hash, now_ns);
-    if (here && (!given->touches || !engine->l2_on) && answer_here(session, ns, key, hash, out) == STRATA_OK) {
+    bool asks = sx_read_asks_l2(ns, key, flags);
+    if (here && (!given->touches || !asks) && answer_here(session, ns, key, hash, out) == STRATA_OK) {
         if (given->touches) extend(engine, session->record, ns, hash, key, out->version_n, out->version_id, &life, now_ns);
         return given->touches ? answer_here(session, ns, key, hash, out) : STRATA_OK;
     }
-    if (!sx_read_asks_l2(ns, key, flags)) return STRATA_MISS;
+    if (!asks) return STRATA_MISS;
     sx_errand_call call = {session, ns, key, options, send_on_loop, 0, given->touches, done, user, sync};
     return sx_errand_start(&call, &life, op);
 }
