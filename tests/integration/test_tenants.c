@@ -109,8 +109,11 @@ static void its_end_is_told_when_all_have_ended(void **state) {
     assert_int_equal(a.status, STRATA_E_UNKNOWN_OUTCOME);
     assert_int_equal(sx_cluster_restart(alone, 0), 0);
     test_engine_await_trust(a.engine, 10000);
-    assert_int_equal(strata_tenant_clear(a.session, a.ns, test_bytes("acme"), NULL, test_side_done, &a), STRATA_PENDING);
-    test_side_await(&a, 2);
+    int asked = 1;
+    do { /* what waits behind that write may run out of time, and says so */
+        assert_int_equal(strata_tenant_clear(a.session, a.ns, test_bytes("acme"), NULL, test_side_done, &a), STRATA_PENDING);
+        test_side_await(&a, ++asked);
+    } while (a.status == STRATA_E_TIMEOUT && asked < 20);
     assert_int_equal(a.status, STRATA_OK);
     assert_int_equal(test_metric(a.engine, "flow.unknown_keys"), 0);
     test_side_close(&a);
