@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Two engines over one real cluster: what one writes the other sees, what neither may serve, and what moves when. */
+// ctest: serial
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

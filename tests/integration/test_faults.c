@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Failures between this process and Redis: deadlines kept, nothing served beyond the staleness bound, recovery by itself. */
-// ctest: timeout=240
+// ctest: timeout=240 serial
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

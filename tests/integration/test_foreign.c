@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Foreign namespaces on a real cluster: keys that plain clients write, how soon L1 stops answering what they were, and what
    this process writes itself. */
-// ctest: timeout=120
+// ctest: timeout=120 serial
 #include <pthread.h>
 #include <sched.h>
 #include <stdatomic.h>

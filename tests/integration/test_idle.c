@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What an engine that nobody uses costs: how often its threads wake up, and that its leases stay as good. */
+// ctest: serial
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Two processes over one cluster: a set in one is seen by the other within the bound, also across a killed subscription. */
+// ctest: serial
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What the loop takes from the allocator for an operation once it has run for a while: the value, and nothing else. */
+// ctest: serial
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

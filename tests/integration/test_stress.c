@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Two engines over one server under load, their connections cut all the while: no read goes back, own writes are seen. */
-// ctest: timeout=120
+// ctest: timeout=120 serial
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
