@@ -223,6 +223,9 @@ static side open_slow_side(const char *ns, proxy **through) {
 /* The claim of a value is under way while its namespace is cleared, and is granted: but there is nothing to compare with any more. */
 static void what_is_cleared_meanwhile_is_not_brought_back(void **state) {
     (void)state;
+#ifdef __SANITIZE_THREAD__
+    skip(); /* a clear takes longer than the claim that it has to overtake */
+#endif
     proxy *through;
     side a = open_slow_side("cleared", &through), b = open_side("cleared", "cluster", "none");
     strata_namespace_policy policy = {.struct_size = sizeof policy, .ttl_ms = 300, .stale_while_refreshing_ms = 60000};
