@@ -45,7 +45,7 @@ static side open_side(const char *ns) {
     s.engine = test_engine_open(TEST_OPTIONS("l2.nodes", sx_cluster_seeds(cluster), "l2.open_wait", "10s"), NULL);
     s.ns = test_engine_ns(s.engine, ns);
     s.session = test_engine_session(s.engine);
-    assert_true(test_metric_wait(s.engine, "coherence.partitions_trusted", 256, 10000));
+    test_engine_await_trust(s.engine, 10000);
     return s;
 }
 

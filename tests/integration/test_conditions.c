@@ -14,12 +14,7 @@
 #include "core/key/key.h"
 #include "tests/support/cluster.h"
 #include "tests/support/engine.h"
-
-typedef struct side {
-    strata *engine;
-    strata_namespace *ns;
-    strata_session *session;
-} side;
+#include "tests/support/side.h"
 
 static sx_cluster *cluster;
 
@@ -35,21 +30,13 @@ static int teardown(void **state) {
     return 0;
 }
 
-static side open_side(const char *ns) {
-    side s;
-    s.engine = test_engine_open(TEST_OPTIONS("l2.nodes", sx_cluster_seeds(cluster), "l2.open_wait", "10s"), NULL);
-    s.ns = test_engine_ns(s.engine, ns);
-    s.session = test_engine_session(s.engine);
-    assert_true(test_metric_wait(s.engine, "coherence.partitions_trusted", 256, 10000));
+static test_side open_side(const char *ns) {
+    test_side s;
+    test_side_open(&s, ns, TEST_OPTIONS("l2.nodes", sx_cluster_seeds(cluster), "l2.open_wait", "10s"), NULL);
     return s;
 }
 
-static void close_side(side *s) {
-    strata_session_close(s->session);
-    strata_close(s->engine, 2000);
-}
-
-static strata_result read_of(side *s, const char *key) {
+static strata_result read_of(test_side *s, const char *key) {
     strata_result result;
     assert_int_equal(strata_get_wait(s->session, s->ns, test_bytes(key), NULL, &result), STRATA_OK);
     strata_result_release(s->session, &result); /* its version stays */
@@ -57,7 +44,7 @@ static strata_result read_of(side *s, const char *key) {
 }
 
 /* Soon, at the latest when the bound on staleness has passed. */
-static void sees(side *s, const char *key, const char *value) {
+static void sees(test_side *s, const char *key, const char *value) {
     const char *text = test_get(s->session, s->ns, key);
     for (int i = 0; i < 100 && (text == NULL || strcmp(text, value) != 0); i++) {
         test_sleep_ms(10);
@@ -67,14 +54,14 @@ static void sees(side *s, const char *key, const char *value) {
     assert_string_equal(text, value);
 }
 
-static int32_t set_if(side *s, const char *key, const char *value, const strata_result *seen, strata_result *out) {
+static int32_t set_if(test_side *s, const char *key, const char *value, const strata_result *seen, strata_result *out) {
     return strata_set_if_version_wait(s->session, s->ns, test_bytes(key), test_bytes(value), seen->version_n, seen->version_id,
                                       NULL, out);
 }
 
 static void of_two_that_read_one_writes(void **state) {
     (void)state;
-    side a = open_side("cas"), b = open_side("cas");
+    test_side a = open_side("cas"), b = open_side("cas");
     strata_result by_a, by_b, out, told;
     assert_int_equal(test_set(a.session, a.ns, "k", "one"), STRATA_OK);
     by_a = read_of(&a, "k");
@@ -97,15 +84,15 @@ static void of_two_that_read_one_writes(void **state) {
     assert_int_equal(told.version_id, 0);
     out.version_n = 0;
     assert_int_equal(set_if(&b, "k", "four", &out, &told), STRATA_E_INVALID);
-    close_side(&a);
-    close_side(&b);
+    test_side_close(&a);
+    test_side_close(&b);
 }
 
 #define THREADS 4
 #define STEPS   50
 
 static void *add_up(void *argument) {
-    side *s = argument;
+    test_side *s = argument;
     strata_session *session = test_engine_session(s->engine);
     for (int done = 0; done < STEPS;) {
         strata_result result;
@@ -125,7 +112,7 @@ static void *add_up(void *argument) {
 
 static void nothing_is_lost_between_many(void **state) {
     (void)state;
-    side sides[2] = {open_side("sum"), open_side("sum")};
+    test_side sides[2] = {open_side("sum"), open_side("sum")};
     pthread_t threads[THREADS];
     char expected[16];
     assert_int_equal(test_set(sides[0].session, sides[0].ns, "sum", "0"), STRATA_OK);
@@ -134,18 +121,18 @@ static void nothing_is_lost_between_many(void **state) {
     snprintf(expected, sizeof expected, "%d", THREADS * STEPS);
     for (int i = 0; i < 2; i++) {
         sees(&sides[i], "sum", expected);
-        close_side(&sides[i]);
+        test_side_close(&sides[i]);
     }
 }
 
-static int32_t set_newer(side *s, const char *key, const char *value, uint64_t app_version, strata_result *out) {
+static int32_t set_newer(test_side *s, const char *key, const char *value, uint64_t app_version, strata_result *out) {
     strata_op_options options = {.struct_size = sizeof options, .app_version = app_version};
     return strata_set_if_newer_wait(s->session, s->ns, test_bytes(key), test_bytes(value), &options, out);
 }
 
 static void the_order_is_the_programs(void **state) {
     (void)state;
-    side a = open_side("newer"), b = open_side("newer");
+    test_side a = open_side("newer"), b = open_side("newer");
     strata_result out, told;
     assert_int_equal(set_newer(&a, "k", "ten", 10, NULL), STRATA_OK);
     assert_int_equal(set_newer(&b, "k", "twelve", 12, &out), STRATA_OK);
@@ -158,11 +145,11 @@ static void the_order_is_the_programs(void **state) {
     assert_int_equal(strata_clear_wait(a.session, a.ns, NULL), STRATA_OK);
     assert_int_equal(set_newer(&b, "k", "after", 1, NULL), STRATA_OK); /* what was cleared is not there */
     sees(&a, "k", "after");
-    close_side(&a);
-    close_side(&b);
+    test_side_close(&a);
+    test_side_close(&b);
 }
 
-static int32_t add(side *s, const char *key, const char *value) {
+static int32_t add(test_side *s, const char *key, const char *value) {
     return strata_add_wait(s->session, s->ns, test_bytes(key), test_bytes(value), NULL, NULL);
 }
 
@@ -182,7 +169,7 @@ static void ignore(void *user, const strata_result *result) {
 
 static void what_is_there_is_not_added(void **state) {
     (void)state;
-    side a = open_side("add"), b = open_side("add");
+    test_side a = open_side("add"), b = open_side("add");
     strata_result result;
     int answers = 0;
     assert_int_equal(add(&a, "k", "first"), STRATA_OK);
@@ -209,11 +196,11 @@ static void what_is_there_is_not_added(void **state) {
     assert_int_equal(strata_load_finish(kept, STRATA_OK, test_bytes("loaded"), NULL), STRATA_OK);
     while (answers == 0) strata_session_wait(a.session, 100);
     sees(&a, "loads", "added");
-    close_side(&a);
-    close_side(&b);
+    test_side_close(&a);
+    test_side_close(&b);
 }
 
-static int owner_of(const side *s, const char *key) {
+static int owner_of(const test_side *s, const char *key) {
     (void)s;
     sx_key_tags *tags;
     assert_int_equal(sx_key_tags_create(sx_alloc_default(), 256, &tags), STRATA_OK);
@@ -226,7 +213,7 @@ static int owner_of(const side *s, const char *key) {
 /* Nobody knows whether it happened: it is settled by an invalidation, and the former version is good for nothing. */
 static void an_unknown_outcome_is_no_conflict(void **state) {
     (void)state;
-    side a = open_side("unknown");
+    test_side a = open_side("unknown");
     strata_result out, told;
     strata_op_options brief = {.struct_size = sizeof brief, .deadline_ms = 300};
     assert_int_equal(test_set(a.session, a.ns, "k", "one"), STRATA_OK);
@@ -242,24 +229,24 @@ static void an_unknown_outcome_is_no_conflict(void **state) {
     assert_null(test_get(a.session, a.ns, "k"));
     assert_int_equal(set_if(&a, "k", "three", &out, &told), STRATA_CONFLICT);
     assert_int_equal(told.version_n, 0);
-    close_side(&a);
+    test_side_close(&a);
 }
 
 static void without_l2_nothing_is_judged(void **state) {
     (void)state;
-    strata *engine = test_engine_open(TEST_OPTIONS("l2.mode", "none"), NULL);
-    side s = {engine, test_engine_ns(engine, "n"), test_engine_session(engine)};
+    test_side s;
+    test_side_open(&s, "n", TEST_OPTIONS("l2.mode", "none"), NULL);
     strata_result seen = {.version_n = 1, .version_id = 1};
     assert_int_equal(add(&s, "k", "v"), STRATA_E_UNAVAILABLE);
     assert_int_equal(set_newer(&s, "k", "v", 1, NULL), STRATA_E_UNAVAILABLE);
     assert_int_equal(set_if(&s, "k", "v", &seen, NULL), STRATA_E_UNAVAILABLE);
     assert_null(test_peek(s.session, s.ns, "k"));
-    close_side(&s);
+    test_side_close(&s);
 }
 
 static void an_answer_may_come_later(void **state) {
     (void)state;
-    side a = open_side("async");
+    test_side a = open_side("async");
     int answers = 0;
     strata_op_options options = {.struct_size = sizeof options, .app_version = 3};
     assert_int_equal(strata_add(a.session, a.ns, test_bytes("k"), test_bytes("v"), NULL, ignore, &answers), STRATA_PENDING);
@@ -273,10 +260,10 @@ static void an_answer_may_come_later(void **state) {
                                            ignore, &answers), STRATA_PENDING);
     while (answers < 3) strata_session_wait(a.session, 100);
     sees(&a, "k", "x");
-    close_side(&a);
+    test_side_close(&a);
 }
 
-static int64_t unlink_stored(const side *s, const char *ns, const char *key) {
+static int64_t unlink_stored(const test_side *s, const char *ns, const char *key) {
     uint32_t partition = sx_key_partition(key, strlen(key), 256);
     sx_key_tags *tags;
     assert_int_equal(sx_key_tags_create(sx_alloc_default(), 256, &tags), STRATA_OK);
@@ -290,7 +277,7 @@ static int64_t unlink_stored(const side *s, const char *ns, const char *key) {
 /* Nobody is told where L2 evicts: who is refused does not read the same again. */
 static void what_l2_evicted_is_not_read_again(void **state) {
     (void)state;
-    side a = open_side("evicted");
+    test_side a = open_side("evicted");
     strata_result seen, told;
     assert_int_equal(test_set(a.session, a.ns, "k", "one"), STRATA_OK);
     seen = read_of(&a, "k");
@@ -300,7 +287,7 @@ static void what_l2_evicted_is_not_read_again(void **state) {
     assert_int_equal(told.version_n, 0);
     assert_null(test_get(a.session, a.ns, "k"));
     assert_int_equal(add(&a, "k", "two"), STRATA_OK);
-    close_side(&a);
+    test_side_close(&a);
 }
 
 static void finish_load(strata_load *load, void *user) {
@@ -310,7 +297,7 @@ static void finish_load(strata_load *load, void *user) {
 /* Nor where a value is loaded anew, by another process, and keeps its n. */
 static void what_was_loaded_anew_is_read(void **state) {
     (void)state;
-    side a = open_side("anew"), b = open_side("anew");
+    test_side a = open_side("anew"), b = open_side("anew");
     strata_op_options refresh = {.struct_size = sizeof refresh, .flags = STRATA_REFRESH, .deadline_ms = 5000};
     strata_result by_a, by_b, told;
     char first[] = "first", second[] = "second";
@@ -329,8 +316,8 @@ static void what_was_loaded_anew_is_read(void **state) {
     assert_int_equal(add(&a, "k", "third"), STRATA_EXISTS);
     assert_string_equal(test_peek(a.session, a.ns, "k"), "second");
     assert_int_equal(set_if(&a, "k", "third", &by_a, NULL), STRATA_OK);
-    close_side(&a);
-    close_side(&b);
+    test_side_close(&a);
+    test_side_close(&b);
 }
 
 int main(void) {

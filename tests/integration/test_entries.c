@@ -15,12 +15,7 @@
 #include "core/key/key.h"
 #include "tests/support/cluster.h"
 #include "tests/support/engine.h"
-
-typedef struct side {
-    strata *engine;
-    strata_namespace *ns;
-    strata_session *session;
-} side;
+#include "tests/support/side.h"
 
 static sx_cluster *cluster;
 
@@ -36,41 +31,33 @@ static int teardown(void **state) {
     return 0;
 }
 
-static side open_side(const char *ns) {
-    side s;
-    s.engine = test_engine_open(TEST_OPTIONS("l2.nodes", sx_cluster_seeds(cluster), "l2.open_wait", "10s", "flow.ttl_jitter", "0"), NULL);
-    s.ns = test_engine_ns(s.engine, ns);
-    s.session = test_engine_session(s.engine);
-    assert_true(test_metric_wait(s.engine, "coherence.partitions_trusted", 256, 10000));
+static test_side open_side(const char *ns) {
+    test_side s;
+    test_side_open(&s, ns, TEST_OPTIONS("l2.nodes", sx_cluster_seeds(cluster), "l2.open_wait", "10s", "flow.ttl_jitter", "0"), NULL);
     return s;
-}
-
-static void close_side(side *s) {
-    strata_session_close(s->session);
-    strata_close(s->engine, 2000);
 }
 
 static strata_op_options ttl_of(int64_t ttl_ms) {
     return (strata_op_options){.struct_size = sizeof(strata_op_options), .ttl_ms = ttl_ms};
 }
 
-static void set_for(side *s, const char *key, const char *value, int64_t ttl_ms) {
+static void set_for(test_side *s, const char *key, const char *value, int64_t ttl_ms) {
     strata_op_options options = ttl_of(ttl_ms);
     assert_int_equal(strata_set_wait(s->session, s->ns, test_bytes(key), test_bytes(value), &options, NULL), STRATA_OK);
 }
 
-static int32_t exists(side *s, const char *key, strata_result *out) {
+static int32_t exists(test_side *s, const char *key, strata_result *out) {
     return strata_exists_wait(s->session, s->ns, test_bytes(key), NULL, out);
 }
 
-static int32_t touch(side *s, const char *key, int64_t ttl_ms, strata_result *out) {
+static int32_t touch(test_side *s, const char *key, int64_t ttl_ms, strata_result *out) {
     strata_op_options options = ttl_of(ttl_ms);
     return strata_touch_wait(s->session, s->ns, test_bytes(key), &options, out);
 }
 
 static void what_a_reader_would_find_exists(void **state) {
     (void)state;
-    side a = open_side("exists"), b = open_side("exists");
+    test_side a = open_side("exists"), b = open_side("exists");
     strata_result result, got;
     int64_t ttl_ms = 7;
     assert_int_equal(exists(&a, "k", &result), STRATA_MISS);
@@ -100,13 +87,13 @@ static void what_a_reader_would_find_exists(void **state) {
     assert_int_equal(strata_clear_wait(a.session, a.ns, NULL), STRATA_OK);
     assert_int_equal(exists(&b, "cleared", &result), STRATA_MISS);
     assert_int_equal(touch(&b, "cleared", 60000, &result), STRATA_MISS);
-    close_side(&a);
-    close_side(&b);
+    test_side_close(&a);
+    test_side_close(&b);
 }
 
 static void what_its_tags_make_invalid_does_not(void **state) {
     (void)state;
-    side a = open_side("tags"), b = open_side("tags");
+    test_side a = open_side("tags"), b = open_side("tags");
     strata_bytes tags[] = {test_bytes("one"), test_bytes("two")};
     strata_op_options options = {.struct_size = sizeof options, .tags = tags, .tag_count = 2, .ttl_ms = 60000};
     strata_result result;
@@ -119,13 +106,13 @@ static void what_its_tags_make_invalid_does_not(void **state) {
     assert_int_equal(exists(&b, "k", &result), STRATA_MISS);
     assert_int_equal(touch(&a, "k", 600000, &result), STRATA_MISS);
     assert_null(test_get(a.session, a.ns, "k"));
-    close_side(&a);
-    close_side(&b);
+    test_side_close(&a);
+    test_side_close(&b);
 }
 
 static void a_touch_extends_and_moves_nothing(void **state) {
     (void)state;
-    side a = open_side("touch"), b = open_side("touch");
+    test_side a = open_side("touch"), b = open_side("touch");
     strata_result result, before;
     char large[5000];
     memset(large, 'x', sizeof large);
@@ -150,13 +137,13 @@ static void a_touch_extends_and_moves_nothing(void **state) {
         assert_int_equal(strata_invalidate_wait(b.session, b.ns, test_bytes("k"), NULL), STRATA_OK);
     }
     assert_int_equal(touch(&a, "nothing", 1000, &result), STRATA_MISS);
-    close_side(&a);
-    close_side(&b);
+    test_side_close(&a);
+    test_side_close(&b);
 }
 
 static void what_is_touched_lives(void **state) {
     (void)state;
-    side a = open_side("lives"), b = open_side("lives");
+    test_side a = open_side("lives"), b = open_side("lives");
     strata_result result;
     set_for(&a, "k", "v", 400);
     assert_string_equal(test_get(b.session, b.ns, "k"), "v");
@@ -184,15 +171,15 @@ static void what_is_touched_lives(void **state) {
     assert_int_equal(result.ttl_ms, STRATA_EXPIRES_NEVER);
     /* Nobody was told: it is no write. */
     assert_int_equal(test_metric(a.engine, "flow.sets"), 2);
-    close_side(&a);
-    close_side(&b);
+    test_side_close(&a);
+    test_side_close(&b);
 }
 
 #define THREADS 4
 #define STEPS   100
 
 static void *count_up(void *argument) {
-    side *s = argument;
+    test_side *s = argument;
     strata_session *session = test_engine_session(s->engine);
     for (int i = 0; i < STEPS; i++) {
         if (strata_incr_wait(session, s->ns, test_bytes("sum"), i % 2 == 0 ? 3 : -1, NULL, NULL) != STRATA_OK) abort();
@@ -201,13 +188,13 @@ static void *count_up(void *argument) {
     return NULL;
 }
 
-static int32_t incr(side *s, const char *key, int64_t change, int64_t *out) {
+static int32_t incr(test_side *s, const char *key, int64_t change, int64_t *out) {
     return strata_incr_wait(s->session, s->ns, test_bytes(key), change, NULL, out);
 }
 
 static void numbers_are_counted_by_all(void **state) {
     (void)state;
-    side sides[2] = {open_side("count"), open_side("count")};
+    test_side sides[2] = {open_side("count"), open_side("count")};
     pthread_t threads[THREADS];
     int64_t sum = 0;
     for (int i = 0; i < THREADS; i++) assert_int_equal(pthread_create(&threads[i], NULL, count_up, &sides[i % 2]), 0);
@@ -219,12 +206,12 @@ static void numbers_are_counted_by_all(void **state) {
     assert_int_equal(strata_invalidate_wait(sides[0].session, sides[0].ns, test_bytes("sum"), NULL), STRATA_OK);
     assert_int_equal(incr(&sides[1], "sum", 1, &sum), STRATA_OK);
     assert_int_equal(sum, THREADS * STEPS + 1);
-    for (int i = 0; i < 2; i++) close_side(&sides[i]);
+    for (int i = 0; i < 2; i++) test_side_close(&sides[i]);
 }
 
 static void numbers_have_64_bits(void **state) {
     (void)state;
-    side a = open_side("wide");
+    test_side a = open_side("wide");
     int64_t number = 0;
     assert_int_equal(incr(&a, "n", (INT64_C(1) << 53) + 1, &number), STRATA_OK);
     assert_int_equal(incr(&a, "n", 2, &number), STRATA_OK);
@@ -238,7 +225,7 @@ static void numbers_have_64_bits(void **state) {
     assert_true(number == INT64_MIN);
     assert_int_equal(incr(&a, "min", -1, &number), STRATA_E_RANGE);
     assert_int_equal(incr(&a, "", 1, &number), STRATA_E_KEY_SIZE);
-    close_side(&a);
+    test_side_close(&a);
 }
 
 static char *say(const char *verb, const char *key, const char *rest) {
@@ -254,7 +241,7 @@ static char *say(const char *verb, const char *key, const char *rest) {
 
 static void a_number_has_a_window(void **state) {
     (void)state;
-    side a = open_side("window");
+    test_side a = open_side("window");
     int64_t number = 0;
     strata_op_options options = ttl_of(300);
     for (int i = 1; i <= 3; i++) {
@@ -277,7 +264,7 @@ static void a_number_has_a_window(void **state) {
     free(answer);
     free(say("HSET", "word", " n word"));
     assert_int_equal(incr(&a, "word", 1, &number), STRATA_E_TYPE);
-    close_side(&a);
+    test_side_close(&a);
 }
 
 typedef struct answer {
@@ -295,7 +282,7 @@ static void told(void *user, const strata_result *result) {
 
 static void answers_may_come_later(void **state) {
     (void)state;
-    side a = open_side("later");
+    test_side a = open_side("later");
     strata_result result;
     answer got = {0};
     assert_int_equal(strata_incr(a.session, a.ns, test_bytes("n"), 5, NULL, told, &got), STRATA_PENDING);
@@ -319,12 +306,12 @@ static void answers_may_come_later(void **state) {
     strata_session_close(a.session);
     assert_int_equal(got.count, 5);
     a.session = test_engine_session(a.engine);
-    close_side(&a);
+    test_side_close(&a);
 }
 
 static void keys_that_others_write_have_none_of_it(void **state) {
     (void)state;
-    side a = open_side("own");
+    test_side a = open_side("own");
     strata_result result;
     int64_t number;
     strata_error error;
@@ -333,13 +320,13 @@ static void keys_that_others_write_have_none_of_it(void **state) {
     assert_int_equal(exists(&a, "k", &result), STRATA_E_FOREIGN);
     assert_int_equal(touch(&a, "k", 1000, &result), STRATA_E_FOREIGN);
     assert_int_equal(incr(&a, "k", 1, &number), STRATA_E_FOREIGN);
-    close_side(&a);
+    test_side_close(&a);
 }
 
 static void without_l2_l1_is_asked(void **state) {
     (void)state;
-    strata *engine = test_engine_open(TEST_OPTIONS("l2.mode", "none", "flow.ttl_jitter", "0"), NULL);
-    side s = {engine, test_engine_ns(engine, "n"), test_engine_session(engine)};
+    test_side s;
+    test_side_open(&s, "n", TEST_OPTIONS("l2.mode", "none", "flow.ttl_jitter", "0"), NULL);
     strata_result result;
     int64_t number;
     assert_int_equal(exists(&s, "k", &result), STRATA_MISS);
@@ -352,7 +339,7 @@ static void without_l2_l1_is_asked(void **state) {
     assert_string_equal(test_peek(s.session, s.ns, "k"), "v");
     assert_int_equal(touch(&s, "none", 1000, &result), STRATA_MISS);
     assert_int_equal(incr(&s, "n", 1, &number), STRATA_E_UNAVAILABLE);
-    close_side(&s);
+    test_side_close(&s);
 }
 
 int main(void) {

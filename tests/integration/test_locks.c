@@ -15,6 +15,7 @@
 #include "core/key/key.h"
 #include "tests/support/cluster.h"
 #include "tests/support/engine.h"
+#include "tests/support/side.h"
 
 static sx_cluster *cluster;
 static sx_key_tags *names;
@@ -33,27 +34,13 @@ static int teardown(void **state) {
     return 0;
 }
 
-typedef struct side {
-    strata *engine;
-    strata_namespace *ns;
-    strata_session *session;
-} side;
-
-static side open_side(void) {
-    side s = {.engine = test_engine_open(
-                  TEST_OPTIONS("l2.mode", "cluster", "l2.nodes", sx_cluster_seeds(cluster), "l2.open_wait", "10s", "flow.deadline", "5s"), NULL)};
-    s.ns = test_engine_ns(s.engine, "locks");
-    s.session = test_engine_session(s.engine);
-    assert_true(test_metric_wait(s.engine, "coherence.partitions_trusted", 256, 20000));
+static test_side open_side(void) {
+    test_side s;
+    test_side_open(&s, "locks", TEST_OPTIONS("l2.mode", "cluster", "l2.nodes", sx_cluster_seeds(cluster), "l2.open_wait", "10s", "flow.deadline", "5s"), NULL);
     return s;
 }
 
-static void close_side(side *s) {
-    strata_session_close(s->session);
-    assert_int_equal(strata_close(s->engine, 5000), STRATA_OK);
-}
-
-static int32_t acquire(side *s, const char *name, uint32_t flags, int64_t ttl_ms, uint32_t deadline_ms, strata_lock **out) {
+static int32_t acquire(test_side *s, const char *name, uint32_t flags, int64_t ttl_ms, uint32_t deadline_ms, strata_lock **out) {
     strata_lock_options options = {.struct_size = sizeof options, .flags = flags, .ttl_ms = ttl_ms, .deadline_ms = deadline_ms};
     return strata_lock_acquire_wait(s->session, s->ns, test_bytes(name), &options, out);
 }
@@ -73,7 +60,7 @@ static void forget(const char *name) {
 
 static void one_holds_it_at_a_time(void **state) {
     (void)state;
-    side a = open_side(), b = open_side();
+    test_side a = open_side(), b = open_side();
     strata_lock *first = NULL, *second = NULL;
     assert_int_equal(acquire(&a, "one", 0, 60000, 0, &first), STRATA_OK);
     assert_in_range(strata_lock_left_ms(first), 50000, 60000 - 600);
@@ -105,13 +92,13 @@ static void one_holds_it_at_a_time(void **state) {
     strata_lock_close(other);
     assert_int_equal(test_metric(b.engine, "lock.refused"), waited == STRATA_CONFLICT ? 2 : 1);
     assert_int_equal(test_metric(a.engine, "lock.acquired"), 1);
-    close_side(&a);
-    close_side(&b);
+    test_side_close(&a);
+    test_side_close(&b);
 }
 
 static void a_lock_ends_by_itself(void **state) {
     (void)state;
-    side a = open_side(), b = open_side();
+    test_side a = open_side(), b = open_side();
     strata_lock *first, *second;
     assert_int_equal(acquire(&a, "short", 0, 300, 0, &first), STRATA_OK);
     assert_true(strata_lock_left_ms(first) <= 297);
@@ -124,13 +111,13 @@ static void a_lock_ends_by_itself(void **state) {
     assert_int_equal(strata_lock_renew_wait(b.session, second, 0), STRATA_OK);
     strata_lock_close(first);
     strata_lock_close(second);
-    close_side(&a);
-    close_side(&b);
+    test_side_close(&a);
+    test_side_close(&b);
 }
 
 static void tokens_grow_whatever_is_forgotten(void **state) {
     (void)state;
-    side a = open_side();
+    test_side a = open_side();
     uint64_t last = 0;
     for (int i = 0; i < 20; i++) {
         strata_lock *lock;
@@ -142,12 +129,12 @@ static void tokens_grow_whatever_is_forgotten(void **state) {
         strata_lock_close(lock); /* which gives it back, where nobody did */
         for (int k = 0; k < 200 && i % 4 == 0 && test_metric(a.engine, "lock.released") < i - i / 4 + 1; k++) test_sleep_ms(5);
     }
-    close_side(&a);
+    test_side_close(&a);
 }
 
 static void what_is_renewed_stays(void **state) {
     (void)state;
-    side a = open_side(), b = open_side();
+    test_side a = open_side(), b = open_side();
     strata_lock *lock, *other;
     assert_int_equal(acquire(&a, "renew", 0, 300, 0, &lock), STRATA_OK);
     for (int i = 0; i < 5; i++) {
@@ -162,8 +149,8 @@ static void what_is_renewed_stays(void **state) {
     strata_lock_close(lock);
     assert_int_equal(acquire(&b, "renew", 0, 300, 5000, &other), STRATA_OK); /* closed is released */
     strata_lock_close(other);
-    close_side(&a);
-    close_side(&b);
+    test_side_close(&a);
+    test_side_close(&b);
 }
 
 /* ---- renewed by itself ---- */
@@ -172,7 +159,7 @@ static void note_lost(void *user) { atomic_fetch_add((atomic_int *)user, 1); }
 
 static void it_is_renewed_by_itself_until_it_is_lost(void **state) {
     (void)state;
-    side a = open_side(), b = open_side();
+    test_side a = open_side(), b = open_side();
     static atomic_int lost;
     strata_lock *lock, *other;
     strata_lock_options options = {
@@ -205,14 +192,14 @@ static void it_is_renewed_by_itself_until_it_is_lost(void **state) {
     assert_int_equal(atomic_load(&lost), 1);
     strata_lock_close(lock);
     strata_lock_close(other);
-    close_side(&a);
-    close_side(&b);
+    test_side_close(&a);
+    test_side_close(&b);
 }
 
 /* A primary that does not answer: the holder knows before anybody else can have it. */
 static void a_holder_who_cant_renew_knows_in_time(void **state) {
     (void)state;
-    side a = open_side();
+    test_side a = open_side();
     static atomic_int lost;
     strata_lock *lock;
     strata_lock_options options = {
@@ -239,7 +226,7 @@ static void a_holder_who_cant_renew_knows_in_time(void **state) {
     assert_true(strata_lock_token(other) > strata_lock_token(lock));
     strata_lock_close(lock);
     strata_lock_close(other);
-    close_side(&a);
+    test_side_close(&a);
 }
 
 /* ---- ends ---- */
@@ -252,7 +239,7 @@ static void count_answer(void *user, const strata_result *result) {
 
 static void who_waits_is_told_once_however_it_ends(void **state) {
     (void)state;
-    side a = open_side(), b = open_side();
+    test_side a = open_side(), b = open_side();
     strata_lock *held, *waits[3];
     strata_lock_options options = {.struct_size = sizeof options, .ttl_ms = 60000, .deadline_ms = 60000};
     assert_int_equal(acquire(&a, "ends", 0, 60000, 0, &held), STRATA_OK);
@@ -281,12 +268,12 @@ static void who_waits_is_told_once_however_it_ends(void **state) {
     strata_lock_close(waits[2]);
     strata_lock_close(late);
     strata_lock_close(held);
-    close_side(&a);
+    test_side_close(&a);
 }
 
 static void what_is_released_before_it_is_granted_is_given_back(void **state) {
     (void)state;
-    side a = open_side(), b = open_side();
+    test_side a = open_side(), b = open_side();
     strata_lock_options options = {.struct_size = sizeof options, .flags = STRATA_LOCK_RENEW, .ttl_ms = 60000, .deadline_ms = 5000};
     uint32_t cancelled = 0;
     for (int round = 0; round < 20; round++) {
@@ -305,13 +292,13 @@ static void what_is_released_before_it_is_granted_is_given_back(void **state) {
         strata_lock_close(later);
     }
     assert_true(cancelled > 0);
-    close_side(&a);
-    close_side(&b);
+    test_side_close(&a);
+    test_side_close(&b);
 }
 
 static void what_is_wrong_is_refused(void **state) {
     (void)state;
-    side a = open_side(), none = {.engine = test_engine_open(TEST_OPTIONS("l2.mode", "none"), NULL)};
+    test_side a = open_side(), none = {.engine = test_engine_open(TEST_OPTIONS("l2.mode", "none"), NULL)};
     strata_lock *lock = NULL;
     assert_int_equal(acquire(&a, "w", 0, 9, 0, &lock), STRATA_E_INVALID);
     assert_int_equal(acquire(&a, "w", 0, INT64_C(86400001), 0, &lock), STRATA_E_INVALID);
@@ -327,8 +314,8 @@ static void what_is_wrong_is_refused(void **state) {
     assert_int_equal(strata_lock_renew_wait(none.session, lock, 0), STRATA_E_INVALID); /* another engine's */
     strata_lock_close(lock);
     strata_lock_close(NULL);
-    close_side(&none);
-    close_side(&a);
+    test_side_close(&none);
+    test_side_close(&a);
 }
 
 /* ---- many ---- */
@@ -340,7 +327,7 @@ typedef struct shared {
     atomic_int inside;
 } shared;
 typedef struct rival {
-    side *of;
+    test_side *of;
     shared *what;
     pthread_t thread;
 } rival;
@@ -366,7 +353,7 @@ static void *compete(void *argument) {
 
 static void many_who_want_it_have_it_in_turn(void **state) {
     (void)state;
-    side sides[2] = {open_side(), open_side()};
+    test_side sides[2] = {open_side(), open_side()};
     static shared what;
     rival rivals[THREADS];
     for (int i = 0; i < THREADS; i++) {
@@ -375,8 +362,8 @@ static void many_who_want_it_have_it_in_turn(void **state) {
     }
     for (int i = 0; i < THREADS; i++) pthread_join(rivals[i].thread, NULL);
     assert_int_equal(what.count, THREADS * ROUNDS);
-    close_side(&sides[0]);
-    close_side(&sides[1]);
+    test_side_close(&sides[0]);
+    test_side_close(&sides[1]);
 }
 
 int main(void) {

@@ -40,25 +40,6 @@ static void open_side_of(test_side *s, const char *mode, sx_cluster *servers, co
 
 static void open_side(test_side *s, const char *ns) { open_side_of(s, "cluster", cluster, ns); }
 
-/* Keys word:0 .. word:count-1, in batches. */
-static void set_many(test_side *s, const char *word, int count) {
-    enum { BATCH = 500 };
-    static char text[BATCH][32];
-    strata_bytes keys[BATCH], values[BATCH];
-    strata_result results[BATCH];
-    strata_op_options options = {.struct_size = sizeof options, .deadline_ms = 10000};
-    for (int first = 0; first < count; first += BATCH) {
-        int n = count - first < BATCH ? count - first : BATCH;
-        for (int i = 0; i < n; i++) {
-            snprintf(text[i], sizeof text[i], "%s:%d", word, first + i);
-            keys[i] = test_bytes(text[i]);
-            values[i] = test_bytes("value");
-        }
-        assert_int_equal(strata_mset_wait(s->session, s->ns, keys, values, (size_t)n, &options, results), STRATA_OK);
-        for (int i = 0; i < n; i++) assert_int_equal(results[i].status, STRATA_OK);
-    }
-}
-
 static int count_there(test_side *s, const char *word, int count) {
     int there = 0;
     char key[32];
@@ -98,13 +79,13 @@ static void what_matches_is_gone_everywhere(void **state) {
     watch w = {.calls = 0};
     open_side(&a, "pattern");
     open_side(&b, "pattern");
-    set_many(&a, "user", KEYS);
-    set_many(&a, "order", KEYS);
+    test_side_set_many(&a, "user", "value", KEYS);
+    test_side_set_many(&a, "order", "value", KEYS);
     other = a;
     other.ns = test_engine_ns(a.engine, "pattern2");
-    set_many(&other, "user", 50);
+    test_side_set_many(&other, "user", "value", 50);
     assert_int_equal(strata_namespace_open(a.engine, "pattern", 7, &other.ns), STRATA_OK);
-    set_many(&other, "user", 50);
+    test_side_set_many(&other, "user", "value", 50);
     assert_int_equal(count_there(&b, "user", 500), 500);
     assert_int_equal(invalidate(&a, "user:*", 1000000, &w), STRATA_OK);
     assert_int_equal(w.last.found, KEYS);
@@ -212,19 +193,19 @@ static void it_keeps_to_its_rate_and_can_be_ended(void **state) {
     test_side a;
     int32_t told[2] = {0, 1};
     open_side(&a, "paced");
-    set_many(&a, "k", 3000);
+    test_side_set_many(&a, "k", "value", 3000);
     watch w = {.stop_after = 1};
     assert_int_equal(invalidate(&a, "k:*", 0, &w), STRATA_E_CANCELLED);
     assert_int_equal(w.calls, 1);
     assert_true(count_there(&a, "k", 3000) > 0);
-    set_many(&a, "k", 3000);
+    test_side_set_many(&a, "k", "value", 3000);
     w = (watch){.calls = 0};
     int64_t began_ms = test_now_ms();
     assert_int_equal(invalidate(&a, "k:*", 3000, &w), STRATA_OK);
     assert_true(test_now_ms() - began_ms >= 800);
     assert_int_equal(count_there(&a, "k", 3000), 0);
     /* Its session closes: it goes no further, and is told so. */
-    set_many(&a, "k", 3000);
+    test_side_set_many(&a, "k", "value", 3000);
     strata_pattern_options slowly = {.struct_size = sizeof slowly, .keys_per_s = 500};
     assert_int_equal(strata_invalidate_pattern(a.session, a.ns, test_bytes("k:*"), &slowly, count_answer, told), STRATA_PENDING);
     strata_session_close(a.session);
@@ -265,7 +246,7 @@ static void nothing_is_told_once_the_session_is_closed(void **state) {
     (void)state;
     test_side a;
     open_side(&a, "closing");
-    set_many(&a, "k", 2000);
+    test_side_set_many(&a, "k", "value", 2000);
     for (int told_too = 0; told_too <= 1; told_too++) {
         int32_t told[2] = {0, 1};
         visit v = {.stay_ms = 300};
@@ -302,7 +283,7 @@ static void the_end_of_its_session_wakes_it(void **state) {
     strata_pattern_options options = {.struct_size = sizeof options, .keys_per_s = 1, .progress = note_found};
     open_side(&a, "waking");
     atomic_store(&found, 0);
-    set_many(&a, "k", 2000);
+    test_side_set_many(&a, "k", "value", 2000);
     assert_int_equal(strata_invalidate_pattern(a.session, a.ns, test_bytes("k:*"), &options, NULL, NULL), STRATA_PENDING);
     for (int i = 0; i < 5000 && atomic_load(&found) == 0; i++) test_sleep_ms(1);
     assert_in_range(atomic_load(&found), 1, 100); /* not a batch of the usual size: it would take minutes' worth at once */
@@ -326,7 +307,7 @@ static void a_server_that_restarts_meanwhile_is_scanned_again(void **state) {
     strata_pattern_options options = {.struct_size = sizeof options, .keys_per_s = 500, .progress = note_found};
     open_side_of(&a, "standalone", single, "restarting");
     open_side_of(&b, "standalone", single, "restarting");
-    set_many(&a, "k", KEYS);
+    test_side_set_many(&a, "k", "value", KEYS);
     atomic_store(&found, 0);
     assert_int_equal(strata_invalidate_pattern(a.session, a.ns, test_bytes("k:*"), &options, count_answer, told), STRATA_PENDING);
     for (int i = 0; i < 10000 && atomic_load(&found) < KEYS / 2; i++) strata_session_wait(a.session, 1);
@@ -357,7 +338,7 @@ static void a_write_soon_follows_what_was_cut_off(void **state) {
     enum { KEYS = 12 };
     test_side a;
     open_side(&a, "cut");
-    set_many(&a, "cut", KEYS);
+    test_side_set_many(&a, "cut", "value", KEYS);
     for (uint32_t n = 0; n < 3; n++) free(sx_cluster_command(cluster, n, "CLIENT PAUSE 600 WRITE"));
     assert_int_equal(strata_invalidate_pattern(a.session, a.ns, test_bytes("cut:*"), NULL, test_side_done, &a), STRATA_PENDING);
     test_sleep_ms(200);
@@ -382,7 +363,7 @@ static void a_slot_that_moves_meanwhile_is_scanned_again(void **state) {
     strata_pattern_options options = {.struct_size = sizeof options, .keys_per_s = 3000, .progress = note};
     open_side(&a, "moving");
     open_side(&b, "moving");
-    set_many(&a, "k", 6000);
+    test_side_set_many(&a, "k", "value", 6000);
     int first = sx_cluster_owner(cluster, names->tags[0].slot), second = first;
     uint32_t moved = 0;
     while (second == first) second = sx_cluster_owner(cluster, names->tags[++moved].slot);
@@ -416,7 +397,7 @@ static void a_failover_meanwhile(void **state) {
     strata_pattern_options options = {.struct_size = sizeof options, .keys_per_s = 5000, .progress = kill_a_node};
     open_side(&a, "failing");
     open_side(&b, "failing");
-    set_many(&a, "k", 3000);
+    test_side_set_many(&a, "k", "value", 3000);
     test_sleep_ms(300);
     int32_t status = strata_invalidate_pattern_wait(a.session, a.ns, test_bytes("k:*"), &options);
     assert_int_equal(atomic_load(&killed), 1);

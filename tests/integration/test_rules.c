@@ -12,6 +12,7 @@
 
 #include "tests/support/cluster.h"
 #include "tests/support/engine.h"
+#include "tests/support/side.h"
 
 static sx_cluster *cluster;
 
@@ -28,35 +29,19 @@ static int teardown(void **state) {
     return 0;
 }
 
-typedef struct side {
-    strata *engine;
-    strata_namespace *ns;
-    strata_session *session;
-} side;
-
-static side open_side(const char *ns, const char *rules) {
-    side s = {.engine = test_engine_open(TEST_OPTIONS("l2.mode", "cluster", "l2.nodes", sx_cluster_seeds(cluster), "l2.open_wait", "10s",
-                                                      "flow.deadline", "5s", "invalidation.rules", rules, "invalidation.log_entries", "4"),
-                                         NULL)};
-    s.ns = test_engine_ns(s.engine, ns);
-    s.session = test_engine_session(s.engine);
-    assert_true(test_metric_wait(s.engine, "coherence.partitions_trusted", 256, 20000));
+static test_side open_side(const char *ns, const char *rules) {
+    test_side s;
+    test_side_open(&s, ns, TEST_OPTIONS("l2.mode", "cluster", "l2.nodes", sx_cluster_seeds(cluster), "l2.open_wait", "10s", "flow.deadline", "5s", "invalidation.rules", rules, "invalidation.log_entries", "4"), NULL);
     return s;
 }
 
-static side open_alone(void) {
-    side s = {.engine = test_engine_open(TEST_OPTIONS("l2.mode", "none"), NULL)};
-    s.ns = test_engine_ns(s.engine, "alone");
-    s.session = test_engine_session(s.engine);
+static test_side open_alone(void) {
+    test_side s;
+    test_side_open(&s, "alone", TEST_OPTIONS("l2.mode", "none"), NULL);
     return s;
 }
 
-static void close_side(side *s) {
-    strata_session_close(s->session);
-    assert_int_equal(strata_close(s->engine, 5000), STRATA_OK);
-}
-
-static void set_tagged(side *s, strata_namespace *ns, const char *key, const char *tag) {
+static void set_tagged(test_side *s, strata_namespace *ns, const char *key, const char *tag) {
     strata_bytes tags[] = {test_bytes(tag)};
     strata_op_options options = {.struct_size = sizeof options, .tags = tags, .tag_count = 1};
     assert_int_equal(strata_set_wait(s->session, ns, test_bytes(key), test_bytes("v"), &options, NULL), STRATA_OK);
@@ -67,7 +52,7 @@ static void set_tagged(side *s, strata_namespace *ns, const char *key, const cha
 static void an_event_takes_with_it_what_depends_on_it(void **state) {
     (void)state;
     const char *rules = "client:{id} -> client:{id}:*, tag user_clients, client_list:{id} in lists@2; client_list:{id} in lists@2 -> report:{id}, tag t-{id}";
-    side a = open_side("cascade", rules), b = open_side("cascade", "");
+    test_side a = open_side("cascade", rules), b = open_side("cascade", "");
     strata_namespace *lists;
     assert_int_equal(strata_namespace_open(a.engine, "lists", 2, &lists), STRATA_OK);
     static const char *const mine[] = {"client:7", "client:7:name", "client:7:orders:1", "client:8", "client:77:name", "other"};
@@ -107,13 +92,13 @@ static void an_event_takes_with_it_what_depends_on_it(void **state) {
     assert_int_equal(counts.keys, 1); /* rules are a process's own */
     assert_int_equal(test_metric(a.engine, "invalidation.events"), 2);
     assert_int_equal(test_metric(a.engine, "invalidation.event_parts"), 7);
-    close_side(&a);
-    close_side(&b);
+    test_side_close(&a);
+    test_side_close(&b);
 }
 
 static void what_a_name_stands_for_is_no_pattern(void **state) {
     (void)state;
-    side a = open_side("globs", "c:{id} -> d:{id}:*");
+    test_side a = open_side("globs", "c:{id} -> d:{id}:*");
     static const char *const keys[] = {"d:[a*]:1", "d:a:1", "d:[ab]:1"};
     for (int i = 0; i < 3; i++) assert_int_equal(test_set(a.session, a.ns, keys[i], "v"), STRATA_OK);
     strata_cascade counts;
@@ -121,12 +106,12 @@ static void what_a_name_stands_for_is_no_pattern(void **state) {
     assert_int_equal(counts.found, 1);
     assert_null(test_get(a.session, a.ns, keys[0]));
     for (int i = 1; i < 3; i++) assert_string_equal(test_get(a.session, a.ns, keys[i]), "v");
-    close_side(&a);
+    test_side_close(&a);
 }
 
 static void rules_are_replaced_while_running(void **state) {
     (void)state;
-    side a = open_alone();
+    test_side a = open_alone();
     strata_cascade counts;
     strata_namespace *cleared = test_engine_ns(a.engine, "cleared");
     assert_int_equal(strata_rules_set(a.engine, "a:{x} -> b:{x}, c:{x}, b:{x}; b:{x} -> c:{x}, clear cleared", NULL), STRATA_OK);
@@ -143,11 +128,11 @@ static void rules_are_replaced_while_running(void **state) {
     assert_int_equal(strata_rules_set(a.engine, "", NULL), STRATA_OK);
     assert_int_equal(strata_invalidate_cascade_wait(a.session, a.ns, test_bytes("a:1"), NULL, &counts), STRATA_OK);
     assert_int_equal(counts.keys, 1);
-    close_side(&a);
+    test_side_close(&a);
 }
 
 /* How many parts a rule makes of a key. */
-static uint32_t parts_of(side *a, const char *rules, const char *key) {
+static uint32_t parts_of(test_side *a, const char *rules, const char *key) {
     strata_cascade counts;
     strata_error error = {0};
     if (strata_rules_set(a->engine, rules, &error) != STRATA_OK) fail_msg("%s", error.text);
@@ -157,7 +142,7 @@ static uint32_t parts_of(side *a, const char *rules, const char *key) {
 
 static void a_source_matches_whole_keys(void **state) {
     (void)state;
-    side a = open_alone();
+    test_side a = open_alone();
     assert_int_equal(parts_of(&a, "a:{x} -> z", "a:1"), 2);
     assert_int_equal(parts_of(&a, "a:{x} -> z", "a:"), 1);
     assert_int_equal(parts_of(&a, "a:{x} -> z", "a:1:2"), 1);
@@ -165,12 +150,12 @@ static void a_source_matches_whole_keys(void **state) {
     assert_int_equal(parts_of(&a, "a:{x}:b -> z", "a:1:b"), 2);
     assert_int_equal(parts_of(&a, "a:{x}:b -> z", "a:1:bb"), 1);
     assert_int_equal(parts_of(&a, "a:{x}-{y} -> t:{y}:{x}", "a:1-2-3"), 2);
-    close_side(&a);
+    test_side_close(&a);
 }
 
 /* ---- what is refused ---- */
 
-static void refused(side *a, const char *rules, const char *word) {
+static void refused(test_side *a, const char *rules, const char *word) {
     strata_error error = {0};
     assert_int_equal(strata_rules_set(a->engine, rules, &error), STRATA_E_CONFIG);
     if (strstr(error.text, word) == NULL) fail_msg("%s: \"%s\" says no word of %s", rules, error.text, word);
@@ -181,7 +166,7 @@ static void refused(side *a, const char *rules, const char *word) {
 
 static void what_is_wrong_is_refused_with_its_reason(void **state) {
     (void)state;
-    side a = open_alone();
+    test_side a = open_alone();
     assert_int_equal(strata_rules_set(a.engine, "keep:{x} -> kept:{x}", NULL), STRATA_OK);
     refused(&a, "a", "'->'");
     refused(&a, "a -> ", "expected a text");
@@ -213,7 +198,7 @@ static void what_is_wrong_is_refused_with_its_reason(void **state) {
     assert_int_equal(strata_rules_set(a.engine, "a:{x} -> b:{x} in other; b:{x} in third -> a:{x}; c:{x} -> c:{x}:1, c:*; k -> k\\*", NULL), STRATA_OK);
     assert_int_equal(strata_rules_set(a.engine, "k1 -> k2; k2 -> k3; k3 -> k4; k4 -> k5; k5 -> k6; k6 -> k7; k7 -> k8; k8 -> k9", NULL), STRATA_OK);
     assert_int_equal(strata_rules_set(a.engine, NULL, NULL), STRATA_E_INVALID);
-    close_side(&a);
+    test_side_close(&a);
     strata *engine = NULL;
     strata_error error = {0};
     assert_int_equal(test_engine_try(TEST_OPTIONS("l2.mode", "none", "invalidation.rules", "x -> x"), NULL, &engine, &error), STRATA_E_CONFIG);
@@ -222,7 +207,7 @@ static void what_is_wrong_is_refused_with_its_reason(void **state) {
 
 static void what_is_too_much_is_refused(void **state) {
     (void)state;
-    side a = open_alone();
+    test_side a = open_alone();
     static char key[4000], rules[4000];
     memset(key, 'k', sizeof key - 1);
     assert_int_equal(strata_rules_set(a.engine, "{x} -> tag {x}", NULL), STRATA_OK);
@@ -238,14 +223,14 @@ static void what_is_too_much_is_refused(void **state) {
     assert_int_equal(strata_invalidate_cascade_wait(a.session, a.ns, test_bytes("a"), NULL, NULL), STRATA_E_OVERLOADED);
     strata_cascade_options options = {.struct_size = sizeof options, .actor = key};
     assert_int_equal(strata_invalidate_cascade_wait(a.session, a.ns, test_bytes("a"), &options, NULL), STRATA_E_INVALID);
-    close_side(&a);
+    test_side_close(&a);
 }
 
 /* ---- the log ---- */
 
 static void the_log_remembers_the_last_events(void **state) {
     (void)state;
-    side a = open_side("log", "k:{x} -> l:{x}, tag t");
+    test_side a = open_side("log", "k:{x} -> l:{x}, tag t");
     strata_event_entry entries[10];
     size_t read = 99;
     assert_int_equal(strata_event_log_read(a.engine, 0, entries, 10, &read), STRATA_OK);
@@ -279,7 +264,7 @@ static void the_log_remembers_the_last_events(void **state) {
     assert_int_equal(entries[0].number, 3);
     assert_int_equal(strata_event_log_read(a.engine, 6, entries, 10, &read), STRATA_OK);
     assert_int_equal(read, 0);
-    close_side(&a);
+    test_side_close(&a);
 }
 
 /* ---- ends ---- */
@@ -292,7 +277,7 @@ static void count_answer(void *user, const strata_result *result) {
 
 static void who_waits_is_told_once_however_it_ends(void **state) {
     (void)state;
-    side a = open_side("ends", "k:{x} -> l:{x}, m:{x}:*, tag t, clear ends2");
+    test_side a = open_side("ends", "k:{x} -> l:{x}, m:{x}:*, tag t, clear ends2");
     int32_t told[2] = {0};
     strata_cascade counts = {0};
     assert_int_equal(strata_invalidate_cascade(a.session, a.ns, test_bytes("k:1"), NULL, &counts, count_answer, told), STRATA_PENDING);
@@ -314,7 +299,7 @@ static void who_waits_is_told_once_however_it_ends(void **state) {
 
 static void a_foreign_namespace_has_no_patterns(void **state) {
     (void)state;
-    side a = open_side("foreign_rules", "c:{x} -> c:{x}:*; d:{x} -> clear plain; e:{x} -> f:{x}");
+    test_side a = open_side("foreign_rules", "c:{x} -> c:{x}:*; d:{x} -> clear plain; e:{x} -> f:{x}");
     strata_foreign_options options = {.struct_size = sizeof options, .prefix = test_bytes("fr:")};
     strata_namespace *foreign;
     strata_cascade counts = {0};
@@ -323,12 +308,12 @@ static void a_foreign_namespace_has_no_patterns(void **state) {
     assert_int_equal(strata_invalidate_cascade_wait(a.session, foreign, test_bytes("d:1"), NULL, &counts), STRATA_OK);
     assert_int_equal(strata_invalidate_cascade_wait(a.session, foreign, test_bytes("e:1"), NULL, &counts), STRATA_OK);
     assert_int_equal(counts.keys, 2);
-    close_side(&a);
+    test_side_close(&a);
 }
 
 static void patterns_go_one_after_the_other(void **state) {
     (void)state;
-    side a = open_side("turns", "k:{x} -> a:{x}:*, b:{x}:*, c:{x}:*, d:{x}:*");
+    test_side a = open_side("turns", "k:{x} -> a:{x}:*, b:{x}:*, c:{x}:*, d:{x}:*");
     static const char *const mine[] = {"a:1:x", "b:1:x", "c:1:x", "d:1:x"};
     for (size_t i = 0; i < 4; i++) assert_int_equal(test_set(a.session, a.ns, mine[i], "v"), STRATA_OK);
     strata_cascade counts = {0};
@@ -343,7 +328,7 @@ static void patterns_go_one_after_the_other(void **state) {
     assert_int_equal(told[1], STRATA_OK);
     assert_int_equal(counts.found, 4);
     assert_int_equal(most, 1);
-    close_side(&a);
+    test_side_close(&a);
 }
 
 int main(void) {

@@ -78,7 +78,7 @@ static void test_servers_and_tiers(void **state) {
     (void)state;
     strata *engine = test_engine_open(TEST_OPTIONS("l2.nodes", sx_cluster_seeds(cluster), "l2.open_wait", "10s", "l2.breaker_failures", "2",
                                                    "l2.breaker_open", "600s"), NULL);
-    assert_true(test_metric_wait(engine, "coherence.partitions_trusted", 256, 20000));
+    test_engine_await_trust(engine, 20000);
     strata_session *session = test_engine_session(engine);
     strata_namespace *ns = test_engine_ns(engine, "scopes"), *other = test_engine_ns(engine, "other");
     strata_op_options past_l1 = {.struct_size = sizeof past_l1, .flags = STRATA_BYPASS_L1, .deadline_ms = 5000};

@@ -56,7 +56,7 @@ static side open_side_at(const char *ns, const char *mode, const char *compress,
     s.ns = test_engine_ns(s.engine, ns);
     s.session = test_engine_session(s.engine);
     assert_int_equal(strata_namespace_policy_set(s.ns, &policy, NULL), STRATA_OK);
-    if (strcmp(mode, "none") != 0) assert_true(test_metric_wait(s.engine, "coherence.partitions_trusted", 256, 10000));
+    if (strcmp(mode, "none") != 0) test_engine_await_trust(s.engine, 10000);
     return s;
 }
 

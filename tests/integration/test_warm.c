@@ -14,6 +14,7 @@
 
 #include "tests/support/cluster.h"
 #include "tests/support/engine.h"
+#include "tests/support/side.h"
 
 static sx_cluster *cluster;
 static char folder[] = "/tmp/strata-warm-XXXXXX";
@@ -35,46 +36,13 @@ static int teardown(void **state) {
     return rmdir(folder);
 }
 
-typedef struct side {
-    strata *engine;
-    strata_namespace *ns;
-    strata_session *session;
-} side;
-
-static side open_side(const char *ns, const char *l1_bytes) {
-    side s = {.engine = test_engine_open(TEST_OPTIONS("l2.mode", "cluster", "l2.nodes", sx_cluster_seeds(cluster), "l2.open_wait", "10s",
-                                                      "l1.bytes", l1_bytes, "warm.snapshot_path", path, "warm.snapshot_every", "1h"),
-                                         NULL)};
-    s.ns = test_engine_ns(s.engine, ns);
-    s.session = test_engine_session(s.engine);
-    assert_true(test_metric_wait(s.engine, "coherence.partitions_trusted", 256, 20000));
+static test_side open_side(const char *ns, const char *l1_bytes) {
+    test_side s;
+    test_side_open(&s, ns, TEST_OPTIONS("l2.mode", "cluster", "l2.nodes", sx_cluster_seeds(cluster), "l2.open_wait", "10s", "l1.bytes", l1_bytes, "warm.snapshot_path", path, "warm.snapshot_every", "1h"), NULL);
     return s;
 }
 
-static void close_side(side *s) {
-    strata_session_close(s->session);
-    assert_int_equal(strata_close(s->engine, 5000), STRATA_OK);
-}
-
-static void set_many(side *s, const char *word, int count) {
-    enum { BATCH = 500 };
-    static char text[BATCH][32];
-    strata_bytes keys[BATCH], values[BATCH];
-    strata_result results[BATCH];
-    strata_op_options options = {.struct_size = sizeof options, .deadline_ms = 10000};
-    for (int first = 0; first < count; first += BATCH) {
-        int n = count - first < BATCH ? count - first : BATCH;
-        for (int i = 0; i < n; i++) {
-            snprintf(text[i], sizeof text[i], "%s:%d", word, first + i);
-            keys[i] = test_bytes(text[i]);
-            values[i] = test_bytes("old");
-        }
-        assert_int_equal(strata_mset_wait(s->session, s->ns, keys, values, (size_t)n, &options, results), STRATA_OK);
-        for (int i = 0; i < n; i++) assert_int_equal(results[i].status, STRATA_OK);
-    }
-}
-
-static int count_in_l1(side *s, const char *word, int count) {
+static int count_in_l1(test_side *s, const char *word, int count) {
     int there = 0;
     char key[32];
     for (int i = 0; i < count; i++) {
@@ -85,7 +53,7 @@ static int count_in_l1(side *s, const char *word, int count) {
 }
 
 /* A machine that is busy may be late with a heartbeat: then L1 shows nothing for a moment. */
-static void l1_has(side *s, const char *word, int count, int expected) {
+static void l1_has(test_side *s, const char *word, int count, int expected) {
     int there = -1;
     for (int64_t until_ms = test_now_ms() + 10000; there != expected && test_now_ms() < until_ms; test_sleep_ms(there == expected ? 0 : 20))
         there = count_in_l1(s, word, count);
@@ -105,8 +73,8 @@ static strata_warm_progress end_of(strata_warm *warm, int32_t status) {
 static void a_successor_begins_warm_and_fresh(void **state) {
     (void)state;
     enum { KEYS = 5000 };
-    side before = open_side("warm", "64MiB");
-    set_many(&before, "key", KEYS);
+    test_side before = open_side("warm", "64MiB");
+    test_side_set_many(&before, "key", "old", KEYS);
     strata_namespace *gone = test_engine_ns(before.engine, "warm.gone");
     assert_int_equal(test_set(before.session, gone, "k", "v"), STRATA_OK);
     uint64_t written = 0;
@@ -114,9 +82,9 @@ static void a_successor_begins_warm_and_fresh(void **state) {
     assert_int_equal(written, KEYS + 1);
     assert_int_equal(test_set(before.session, before.ns, "key:7", "new"), STRATA_OK);
     assert_int_equal(strata_invalidate_wait(before.session, before.ns, test_bytes("key:8"), NULL), STRATA_OK);
-    close_side(&before);
+    test_side_close(&before);
 
-    side after = open_side("warm", "64MiB");
+    test_side after = open_side("warm", "64MiB");
     assert_int_equal(count_in_l1(&after, "key", KEYS), 0);
     int64_t gets = test_metric(after.engine, "flow.gets"), misses = test_metric(after.engine, "l1.misses");
     strata_warm *warm;
@@ -133,7 +101,7 @@ static void a_successor_begins_warm_and_fresh(void **state) {
     /* What was read while a late heartbeat left its freshness unproven is not in L1. */
     for (int i = 0; i < 5 && test_metric(after.engine, "l1.entries") < KEYS - 1; i++) {
         assert_true(test_metric(after.engine, "flow.fills_refused") > 0);
-        assert_true(test_metric_wait(after.engine, "coherence.partitions_trusted", 256, 20000));
+        test_engine_await_trust(after.engine, 20000);
         assert_int_equal(strata_warm_snapshot(after.engine, NULL, NULL, &warm, NULL), STRATA_OK);
         assert_int_equal(end_of(warm, STRATA_OK).warmed, KEYS - 1);
     }
@@ -143,7 +111,7 @@ static void a_successor_begins_warm_and_fresh(void **state) {
     assert_true(test_metric(after.engine, "warm.warmed") >= KEYS - 1);
     assert_int_equal(test_metric(after.engine, "warm.running"), 0);
     assert_true(test_metric(after.engine, "l2.grouped") > 0);
-    close_side(&after);
+    test_side_close(&after);
 }
 
 /* STRATA_TEST_WARM_KEYS=1000000 measures what docs/performance.md says. */
@@ -151,14 +119,14 @@ static void many_are_warm_in_time(void **state) {
     (void)state;
     const char *text = getenv("STRATA_TEST_WARM_KEYS");
     int keys = text == NULL ? 50000 : atoi(text);
-    side before = open_side("many", "1GiB");
-    set_many(&before, "key", keys);
+    test_side before = open_side("many", "1GiB");
+    test_side_set_many(&before, "key", "old", keys);
     int64_t began_ms = test_now_ms();
     uint64_t written = 0;
     assert_int_equal(strata_snapshot_write(before.engine, NULL, 10000000, &written, NULL), STRATA_OK);
     int64_t wrote_ms = test_now_ms() - began_ms;
-    close_side(&before);
-    side after = open_side("many", "1GiB");
+    test_side_close(&before);
+    test_side after = open_side("many", "1GiB");
     strata_warm_options options = {.struct_size = sizeof options, .keys_max = 10000000, .priority = STRATA_WARM_HIGH};
     strata_warm *warm;
     began_ms = test_now_ms();
@@ -168,24 +136,24 @@ static void many_are_warm_in_time(void **state) {
     print_message("%d keys: written in %lld ms, warm in %lld ms\n", keys, (long long)wrote_ms, (long long)warmed_ms);
     assert_int_equal(progress.asked, written);
     assert_true(warmed_ms < 60000);
-    close_side(&after);
+    test_side_close(&after);
 }
 
 /* What was hot once does not displace what is there: it ends where L1 is full. */
 static void a_full_l1_ends_it(void **state) {
     (void)state;
     enum { KEYS = 30000 };
-    side before = open_side("full", "64MiB");
-    set_many(&before, "key", KEYS);
+    test_side before = open_side("full", "64MiB");
+    test_side_set_many(&before, "key", "old", KEYS);
     assert_int_equal(strata_snapshot_write(before.engine, NULL, 0, NULL, NULL), STRATA_OK);
-    close_side(&before);
-    side after = open_side("full", "1MiB");
+    test_side_close(&before);
+    test_side after = open_side("full", "1MiB");
     strata_warm *warm;
     assert_int_equal(strata_warm_snapshot(after.engine, NULL, NULL, &warm, NULL), STRATA_OK);
     strata_warm_progress progress = end_of(warm, STRATA_OK);
     assert_int_equal(progress.full, 1);
     assert_in_range(progress.asked, 1000, KEYS - 1);
-    close_side(&after);
+    test_side_close(&after);
 }
 
 /* ---- a pattern ---- */
@@ -193,10 +161,10 @@ static void a_full_l1_ends_it(void **state) {
 static void what_matches_is_warmed(void **state) {
     (void)state;
     enum { KEYS = 3000 };
-    side writer = open_side("pattern", "64MiB");
-    set_many(&writer, "user", KEYS);
-    set_many(&writer, "order", 100);
-    side reader = open_side("pattern", "64MiB");
+    test_side writer = open_side("pattern", "64MiB");
+    test_side_set_many(&writer, "user", "old", KEYS);
+    test_side_set_many(&writer, "order", "old", 100);
+    test_side reader = open_side("pattern", "64MiB");
     strata_warm *warm;
     strata_warm_options options = {.struct_size = sizeof options, .priority = STRATA_WARM_HIGH};
     assert_int_equal(strata_warm_pattern(reader.ns, test_bytes("user:*"), &options, &warm), STRATA_OK);
@@ -206,7 +174,7 @@ static void what_matches_is_warmed(void **state) {
     l1_has(&reader, "user", KEYS, KEYS);
     l1_has(&reader, "order", 100, 0);
     l1_has(&writer, "user", KEYS, KEYS); /* nobody's are touched */
-    close_side(&reader);
+    test_side_close(&reader);
     reader = open_side("pattern", "64MiB");
     options = (strata_warm_options){.struct_size = sizeof options, .keys_max = 500};
     assert_int_equal(strata_warm_pattern(reader.ns, test_bytes("*"), &options, &warm), STRATA_OK);
@@ -217,8 +185,8 @@ static void what_matches_is_warmed(void **state) {
     assert_int_equal(strata_warm_pattern(reader.ns, test_bytes("nobody*"), NULL, &warm), STRATA_OK);
     progress = end_of(warm, STRATA_OK);
     assert_int_equal(progress.keys, 0);
-    close_side(&reader);
-    close_side(&writer);
+    test_side_close(&reader);
+    test_side_close(&writer);
 }
 
 /* ---- named keys ---- */
@@ -232,7 +200,7 @@ static void answer(strata_load *load, void *user) {
 
 static void what_l2_lacks_is_loaded(void **state) {
     (void)state;
-    side a = open_side("loaded", "64MiB");
+    test_side a = open_side("loaded", "64MiB");
     static atomic_int loads;
     strata_bytes keys[] = {test_bytes("one"), test_bytes("two"), test_bytes("three"), test_bytes("nothing")};
     assert_int_equal(test_set(a.session, a.ns, "two", "set"), STRATA_OK);
@@ -248,7 +216,7 @@ static void what_l2_lacks_is_loaded(void **state) {
     assert_int_equal(test_metric(a.engine, "l1.entries"), 3);
     assert_int_equal(strata_warm_keys(a.ns, keys, 3, NULL, &warm), STRATA_OK); /* all there: asked of nobody */
     assert_int_equal(end_of(warm, STRATA_OK).warmed, 3);
-    close_side(&a);
+    test_side_close(&a);
 }
 
 static int32_t stop_at(void *user, const strata_warm_progress *progress) { return progress->asked >= *(uint64_t *)user; }
@@ -269,7 +237,7 @@ static list *make_list(void) {
 
 static void its_rate_is_kept_and_it_can_be_ended(void **state) {
     (void)state;
-    side a = open_side("rate", "64MiB");
+    test_side a = open_side("rate", "64MiB");
     list *l = make_list();
     strata_warm *warm;
     strata_warm_options options = {.struct_size = sizeof options, .keys_per_s = 1000};
@@ -295,13 +263,13 @@ static void its_rate_is_kept_and_it_can_be_ended(void **state) {
     strata_warm_close(warm); /* one that goes on */
     assert_true(test_now_ms() - began_ms < 2000);
     free(l);
-    close_side(&a);
+    test_side_close(&a);
 }
 
 static void an_engine_that_closes_ends_it(void **state) {
     (void)state;
-    side a = open_side("closing", "64MiB");
-    set_many(&a, "key", 3000);
+    test_side a = open_side("closing", "64MiB");
+    test_side_set_many(&a, "key", "old", 3000);
     list *l = make_list();
     strata_warm *slow, *fast, *scan;
     strata_warm_options options = {.struct_size = sizeof options, .keys_per_s = 10};
@@ -321,7 +289,7 @@ static void an_engine_that_closes_ends_it(void **state) {
 
 static void what_is_wrong_is_refused(void **state) {
     (void)state;
-    side a = open_side("wrong", "64MiB");
+    test_side a = open_side("wrong", "64MiB");
     strata_warm *warm = NULL;
     strata_bytes key = test_bytes("key"), empty = {"", 0};
     strata_warm_options options = {.struct_size = sizeof options, .priority = 3};
@@ -335,7 +303,7 @@ static void what_is_wrong_is_refused(void **state) {
     assert_int_equal(strata_warm_keys(test_engine_ns(none, "n"), &key, 1, NULL, &warm), STRATA_E_INVALID);
     assert_int_equal(strata_close(none, 0), STRATA_OK);
     assert_null(warm);
-    close_side(&a);
+    test_side_close(&a);
 }
 
 /* An L2 that is away is not asked a million times in a moment: it is waited for, then given up. */

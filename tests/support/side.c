@@ -5,13 +5,14 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <string.h>
 
 #include <cmocka.h>
 
 #include "tests/support/engine.h"
 
-enum { TRUST_MS = 20000, ANSWER_MS = 10000, DEADLINE_MS = 8000 };
+enum { TRUST_MS = 10000, ANSWER_MS = 10000, DEADLINE_MS = 8000 };
 
 void test_side_open(test_side *side, const char *ns, const char *const *pairs, const strata_open_options *template_) {
     *side = (test_side){.engine = test_engine_open(pairs, template_)};
@@ -49,6 +50,24 @@ void test_side_done(void *user, const strata_result *result) {
     assert_true(result->value.size < sizeof side->answer);
     if (result->value.size != 0) memcpy(side->answer, result->value.data, result->value.size);
     side->answer[result->value.size] = 0;
+}
+
+void test_side_set_many(test_side *side, const char *word, const char *value, int count) {
+    enum { BATCH = 500 };
+    static char text[BATCH][32];
+    strata_bytes keys[BATCH], values[BATCH];
+    strata_result results[BATCH];
+    strata_op_options options = {.struct_size = sizeof options, .deadline_ms = 10000};
+    for (int first = 0; first < count; first += BATCH) {
+        int n = count - first < BATCH ? count - first : BATCH;
+        for (int i = 0; i < n; i++) {
+            snprintf(text[i], sizeof text[i], "%s:%d", word, first + i);
+            keys[i] = test_bytes(text[i]);
+            values[i] = test_bytes(value);
+        }
+        assert_int_equal(strata_mset_wait(side->session, side->ns, keys, values, (size_t)n, &options, results), STRATA_OK);
+        for (int i = 0; i < n; i++) assert_int_equal(results[i].status, STRATA_OK);
+    }
 }
 
 uint32_t test_side_tags(strata_bytes out[STRATA_TAGS_MAX], const char *const *names) {

@@ -35,6 +35,8 @@ void test_side_close(test_side *side);
 void test_side_load(strata_load *load, void *user);
 void test_side_done(void *user, const strata_result *result);
 
+/* Sets keys word:0 .. word:count-1, in batches. */
+void test_side_set_many(test_side *side, const char *word, const char *value, int count);
 /* As many as there are in names, which may be NULL. */
 uint32_t test_side_tags(strata_bytes out[STRATA_TAGS_MAX], const char *const *names);
 /* Reads or loads: the answer's text; the loader answers value. */
