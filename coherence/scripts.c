@@ -338,20 +338,25 @@ static const char claim_text[] =
     "redis.call('SET', KEYS[2], ARGV[2], 'PX', ARGV[3])\n"
     "return 1\n";
 
+/* What a refresh, KEYS and ARGV[1] to [6] as below, must find: in time, its claim, which ends here, the version and the floor. Then n is
+   the counter as it is. */
+#define LUA_REFRESH                                                                                               \
+    LUA_TIME LUA_USABLE LUA_SAME                                                                                  \
+    "local deadline = tonumber(ARGV[1])\n"                                                                        \
+    "if deadline > 0 and ms > deadline then return -1 end\n"                                                      \
+    "if string.sub(redis.call('GETRANGE', KEYS[3], 0, 11), 1, 11) ~= ARGV[3] then return -3 end\n"                \
+    "redis.call('UNLINK', KEYS[3])\n"                                                                             \
+    "if not same(ARGV[4]) then return -3 end\n"                                                                   \
+    "local c = redis.call('HMGET', KEYS[2], 'n', 'b', ARGV[5])\n"                                                 \
+    "local n = tonumber(c[1] or nil)\n"                                                                           \
+    "local floor = math.max(tonumber(c[2] or nil) or 0, tonumber(c[3] or nil) or 0)\n"                            \
+    "if not usable(n) or floor ~= tonumber(ARGV[6]) then return -3 end\n"
+
 /* KEYS value, counter, claim.  ARGV deadline_ms, ttl_ms, the lease but for its last byte, version, namespace's
    field, floor, [value with an empty head]. A refresh in the place of the version that it refreshes; without a value that is removed. Nothing is published:
    what others hold is as good as it was. */
 static const char refill_text[] =
-    LUA_TIME LUA_USABLE LUA_SAME
-    "local deadline = tonumber(ARGV[1])\n"
-    "if deadline > 0 and ms > deadline then return -1 end\n"
-    "if string.sub(redis.call('GETRANGE', KEYS[3], 0, 11), 1, 11) ~= ARGV[3] then return -3 end\n"
-    "redis.call('UNLINK', KEYS[3])\n"
-    "if not same(ARGV[4]) then return -3 end\n"
-    "local c = redis.call('HMGET', KEYS[2], 'n', 'b', ARGV[5])\n"
-    "local n = tonumber(c[1] or nil)\n"
-    "local floor = math.max(tonumber(c[2] or nil) or 0, tonumber(c[3] or nil) or 0)\n"
-    "if not usable(n) or floor ~= tonumber(ARGV[6]) then return -3 end\n"
+    LUA_REFRESH
     "if not ARGV[7] then\n"
     "  redis.call('UNLINK', KEYS[1])\n"
     "  return {n, ms}\n"
@@ -368,16 +373,7 @@ static const char refill_text[] =
 /* KEYS value, counter, claim.  ARGV deadline_ms, ttl_ms of the value (0: no end), the lease but for its last byte, version, namespace's
    field, floor. As refill, with the bytes that are there: they get a new version, n and id, the flag refreshed, and the time. */
 static const char extend_text[] =
-    LUA_TIME LUA_USABLE LUA_SAME
-    "local deadline = tonumber(ARGV[1])\n"
-    "if deadline > 0 and ms > deadline then return -1 end\n"
-    "if string.sub(redis.call('GETRANGE', KEYS[3], 0, 11), 1, 11) ~= ARGV[3] then return -3 end\n"
-    "redis.call('UNLINK', KEYS[3])\n"
-    "if not same(ARGV[4]) then return -3 end\n"
-    "local c = redis.call('HMGET', KEYS[2], 'n', 'b', ARGV[5])\n"
-    "local n = tonumber(c[1] or nil)\n"
-    "local floor = math.max(tonumber(c[2] or nil) or 0, tonumber(c[3] or nil) or 0)\n"
-    "if not usable(n) or floor ~= tonumber(ARGV[6]) then return -3 end\n"
+    LUA_REFRESH
     "local v, at, new = redis.call('GETRANGE', KEYS[1], 0, 67), 30, tonumber(ARGV[2])\n"
     LUA_UINT
     "uint()\n"

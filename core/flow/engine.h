@@ -260,7 +260,7 @@ typedef struct sx_write {
     size_t tag_at, tag_next;    /* where the taking of nonces is */
     sx_marks_asked tag_asked;
     sx_write_mark seen;         /* lock: stripe */
-    sx_op *op;                  /* lock: stripe; NULL where nobody waits */
+    sx_work work;               /* lock: stripe */
     void (*ended)(void *context, int32_t status); /* const; on the loop; NULL none */
     void *ended_context;
     struct sx_write *next, *previous; /* an unknown's queue */
@@ -402,9 +402,6 @@ int32_t sx_fetch_item_on_loop(strata *engine, const strata_namespace *ns, uint32
                               size_t key_size, const sx_envelope *envelope, const sx_redis_node *node, sx_item **out);
 
 /* sweep.c */
-/* The op's session closes: what it waits for is given up. False where progress is being told: then it ends the op itself, at
-   once after that. Stripe lock held. */
-bool sx_sweep_forget_locked(sx_op *op);
 void sx_sweep_cut_off_on_loop(strata *engine);
 
 /* strata_invalidate_pattern, and of a key that goes with what matches: also, empty for none, at most STRATA_PATTERN_BYTES_MAX. sync: waits. */
@@ -412,12 +409,10 @@ int32_t sx_sweep_with(strata_session *session, strata_namespace *ns, strata_byte
                       strata_done_fn done, void *user, bool sync);
 
 /* renew.c */
-/* Every partition publishes PATTERN; then a sweep's op, which is taken from *op (NULL: nobody waits), ends, and who is told by a call
+/* Every partition publishes PATTERN; then the op that waits on from, a sweep's, ends, and who is told by a call
    (ended may be NULL) is told, with status where that is a failure. False, and nothing has happened, when out of memory. */
-bool sx_renewal_announce_on_loop(strata *engine, strata_namespace *ns, const void *pattern, uint32_t size, sx_op **op,
+bool sx_renewal_announce_on_loop(strata *engine, strata_namespace *ns, const void *pattern, uint32_t size, sx_work *from,
                                  int32_t status, void (*ended)(void *context, int32_t status), void *context);
-/* The op's session closes: nobody waits for it any more. Stripe lock held. */
-void sx_renewal_forget_locked(sx_op *op);
 /* Invalidates a tag again, or (ns not NULL) clears a namespace in one partition, for nobody. False when out of memory. */
 bool sx_renewal_repeat_on_loop(strata *engine, strata_namespace *ns, uint32_t partition, const void *name, uint32_t size);
 

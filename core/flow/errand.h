@@ -18,7 +18,7 @@ typedef struct sx_errand {
     int64_t change;          /* of a number */
     sx_lifetime life;        /* for a number, or for what is touched */
     bool touches;
-    sx_op *op;               /* lock: stripe; NULL where nobody waits */
+    sx_work work;            /* lock: stripe */
     sx_item *item;           /* what was found, without its bytes */
     int64_t stale_ms;        /* of it */
     size_t tag_at, tag_next; /* where the judging of its tags is */
@@ -54,7 +54,5 @@ int64_t sx_errand_deadline_ms(const sx_errand *errand, const sx_redis_node *node
 void sx_errand_submit_on_loop(sx_errand *errand, const sx_redis_script *script, bool write,
                               void (*encode)(sx_redis_request *request, const sx_redis_node *node),
                               void (*done)(sx_store_op *op, int32_t status, const sx_resp *reply));
-/* The op's session closes: nobody waits for it any more. Stripe lock held. */
-void sx_errand_forget_locked(sx_op *op);
 
 #endif

@@ -32,6 +32,15 @@ typedef struct sx_letter {
 
 typedef enum sx_op_kind { SX_OP_GET, SX_OP_LOAD, SX_OP_SET, SX_OP_INVALIDATE, SX_OP_ERRAND } sx_op_kind;
 
+struct sx_op;
+
+/* What an op may wait on where that is no flight; embedded in it. lock: the op's stripe */
+typedef struct sx_work {
+    struct sx_op *op; /* NULL: nobody waits, or its session closes */
+    /* const; NULL: nothing is to be done. The session closes; false: the work keeps the op, and completes it. Stripe's lock held. */
+    bool (*leave_locked)(struct sx_work *work);
+} sx_work;
+
 /* One operation that was not answered at once: from the starting call to its completion. */
 typedef struct sx_op {
     sx_letter letter;
@@ -59,12 +68,7 @@ typedef struct sx_op {
     /* lock: stripe of the key, while linked */
     struct sx_op *wait_next, *wait_previous;
     sx_flight *flight; /* the flight it waits on, or NULL */
-    struct sx_write *write; /* the write it waits on, or NULL */
-    struct sx_errand *errand; /* the errand it waits on, or NULL */
-    struct sx_sweep *sweep; /* the pattern it waits on, or NULL */
-    struct sx_cascade *cascade; /* the event it waits on, or NULL */
-    struct sx_locking *locking; /* the call of a lock it waits on, or NULL */
-    struct sx_renewal *renewal; /* the renewal of markers or floors it waits on, or NULL */
+    struct sx_work *work; /* what else it waits on, or NULL */
     int64_t soft_ns; /* when it would rather have a value past its end; INT64_MAX never */
     uint64_t join_min_n;
     uint64_t join_seq;
@@ -169,6 +173,18 @@ void sx_result_pinned(strata_result *result, int32_t status, sx_item *item, int6
 void sx_result_keep(strata_session *session, strata_result *result);
 /* Moves what op holds into a result. */
 void sx_result_from_op(strata *engine, strata_result *result, sx_op *op);
+
+/* work.c */
+void sx_work_link(sx_work *work, sx_op *op);
+/* The same, for an op that was just made: *out is op where somebody is told of its end; else it is freed, and *out NULL. */
+void sx_work_begin(sx_work *work, sx_op *op, bool sync, sx_op **out);
+/* Its op, or NULL, linked to nothing any more: nobody else completes it. No lock held. */
+sx_op *sx_work_take(strata *engine, sx_work *work, uint32_t stripe);
+sx_op *sx_work_take_locked(sx_work *work);
+/* Its session closes: whether op is the caller's to complete now. Under the stripe's lock. */
+bool sx_work_leave_locked(sx_op *op);
+/* Waits for an op that the call began; its status. Frees it. */
+int32_t sx_op_wait(sx_op *op);
 
 /* complete.c */
 /* Ends an op that is linked nowhere any more; item may be NULL, a reference is taken. Any thread, no lock held. */

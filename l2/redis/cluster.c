@@ -188,6 +188,12 @@ int64_t sx_redis_cluster_server_ms(const sx_redis_cluster *cluster, const sx_red
     return (now_ns + peer->offset_ns) / SX_NS_PER_MS;
 }
 
+int64_t sx_redis_cluster_deadline_ms(const sx_redis_cluster *cluster, const sx_redis_node *node, int64_t now_ns, int64_t deadline_ns) {
+    int64_t server_ms = sx_redis_cluster_server_ms(cluster, node, now_ns);
+    int64_t left_ms = (deadline_ns - now_ns) / SX_NS_PER_MS;
+    return server_ms < 0 ? 0 : server_ms + (left_ms > 0 ? left_ms : 0) + 1;
+}
+
 void sx_redis_cluster_note_clock(sx_redis_cluster *cluster, sx_redis_node *node, int64_t offset_ns) {
     assert(sx_loop_is_current(cluster->loop));
     (void)cluster;

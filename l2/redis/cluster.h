@@ -141,6 +141,8 @@ sx_redis_node *sx_redis_cluster_node(sx_redis_cluster *cluster, uint32_t index);
 const sx_redis_server *sx_redis_cluster_server(const sx_redis_cluster *cluster);
 /* The node's wall clock at now_ns of ours, in ms, from the last handshake or note; -1 unknown. */
 int64_t sx_redis_cluster_server_ms(const sx_redis_cluster *cluster, const sx_redis_node *node, int64_t now_ns);
+/* A deadline of ours by that clock, rounded up, for a script that refuses what is later; 0 unknown. */
+int64_t sx_redis_cluster_deadline_ms(const sx_redis_cluster *cluster, const sx_redis_node *node, int64_t now_ns, int64_t deadline_ns);
 /* A better reading of a node's clock (a heartbeat's TIME). */
 void sx_redis_cluster_note_clock(sx_redis_cluster *cluster, sx_redis_node *node, int64_t offset_ns);
 /* Have the map read again soon (coalesced, jittered). */

@@ -28,8 +28,7 @@ static void deliver(sx_op *op) {
 }
 
 void sx_op_complete(sx_op *op, int32_t status, strata_source source, sx_item *item) {
-    assert(op->flight == NULL && op->write == NULL && op->errand == NULL && op->renewal == NULL && op->sweep == NULL &&
-           op->locking == NULL && op->cascade == NULL);
+    assert(op->flight == NULL && op->work == NULL);
     op->status = status;
     op->source = (uint8_t)source;
     if (item != NULL && (item->flags & SX_ITEM_ABSENT) != 0) {
@@ -45,8 +44,7 @@ void sx_op_complete(sx_op *op, int32_t status, strata_source source, sx_item *it
 }
 
 void sx_op_complete_version(sx_op *op, int32_t status, uint64_t n, uint64_t id) {
-    assert(op->flight == NULL && op->write == NULL && op->errand == NULL && op->renewal == NULL && op->sweep == NULL &&
-           op->locking == NULL && op->cascade == NULL);
+    assert(op->flight == NULL && op->work == NULL);
     op->status = status;
     op->source = STRATA_FROM_NONE;
     op->version_n = n;

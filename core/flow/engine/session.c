@@ -99,18 +99,9 @@ static void cancel_outstanding(strata_session *session) {
     for (sx_op *op = session->outstanding, *next; op != NULL; op = next) {
         next = op->out_next;
         sx_flights_lock(engine->flights, op->stripe);
-        bool linked = op->flight != NULL || op->write != NULL || op->renewal != NULL || op->errand != NULL ||
-                      op->locking != NULL || op->cascade != NULL;
-        if (op->flight != NULL) sx_flight_leave_locked(op);
-        if (op->write != NULL) { /* an op that is on its way already isn't ours to touch */
-            op->write->op = NULL;
-            op->write = NULL;
-        }
-        if (op->renewal != NULL) sx_renewal_forget_locked(op);
-        if (op->errand != NULL) sx_errand_forget_locked(op);
-        if (op->locking != NULL) sx_locking_forget_locked(op);
-        if (op->cascade != NULL) sx_cascade_forget_locked(op);
-        if (op->sweep != NULL) linked = sx_sweep_forget_locked(op);
+        bool linked = op->flight != NULL;
+        if (linked) sx_flight_leave_locked(op);
+        else linked = sx_work_leave_locked(op); /* an op that is on its way already isn't ours to touch */
         sx_flights_unlock(engine->flights, op->stripe);
         if (linked) sx_op_complete(op, STRATA_E_CANCELLED, STRATA_FROM_NONE, NULL);
     }

@@ -43,7 +43,7 @@ struct sx_locking {
     sx_timer timer;
     strata_lock *lock;
     sx_publish_lock_step step;
-    sx_op *op;           /* lock: stripe 0; NULL: nobody waits */
+    sx_work work;        /* lock: stripe 0 */
     bool keeps;          /* not a call: the lock's keeper */
     bool waiting;        /* for the timer */
     int64_t ttl_ms;
@@ -93,21 +93,11 @@ static void settle(strata_lock *lock) {
     if (!lock->asked || lock->released || !give_back(lock)) lock_free(lock);
 }
 
-void sx_locking_forget_locked(sx_op *op) {
-    assert(sx_flights_is_locked(op->session->engine->flights, op->stripe));
-    op->locking->op = NULL;
-    op->locking = NULL;
-}
-
 static void end(struct sx_locking *locking, int32_t status) {
     strata_lock *lock = locking->lock;
     strata *engine = lock->engine;
     sx_loop_timer_cancel(engine->loop, &locking->timer);
-    sx_flights_lock(engine->flights, 0);
-    sx_op *op = locking->op;
-    locking->op = NULL;
-    if (op != NULL) op->locking = NULL;
-    sx_flights_unlock(engine->flights, 0);
+    sx_op *op = sx_work_take(engine, &locking->work, 0);
     /* relaxed: our own */
     if (op != NULL) sx_op_complete_version(op, status, status == STRATA_OK ? atomic_load_explicit(&lock->token, memory_order_relaxed) : 0, 0);
     if (locking->next != NULL) locking->next->link = locking->link;
@@ -166,9 +156,6 @@ static void encode(sx_redis_request *request, const sx_redis_node *node) {
     struct sx_locking *locking = SX_CONTAINER(op, struct sx_locking, store_op);
     strata_lock *lock = locking->lock;
     strata *engine = lock->engine;
-    int64_t now_ns = sx_loop_now_ns(engine->loop);
-    int64_t server_ms = sx_redis_cluster_server_ms(engine->cluster, node, now_ns);
-    int64_t left_ms = (locking->deadline_ns - now_ns) / SX_NS_PER_MS;
     sx_publish_lock command = {.key = {.partition = lock->partition,
                                        .ns = lock->ns->name,
                                        .ns_size = lock->ns->name_size,
@@ -178,7 +165,7 @@ static void encode(sx_redis_request *request, const sx_redis_node *node) {
                                        .what = SX_PUBLISH_LOCK},
                                .step = locking->step,
                                .id = lock->id,
-                               .deadline_ms = server_ms < 0 ? 0 : server_ms + (left_ms > 0 ? left_ms : 0) + 1,
+                               .deadline_ms = sx_redis_cluster_deadline_ms(engine->cluster, node, sx_loop_now_ns(engine->loop), locking->deadline_ns),
                                .ttl_ms = locking->ttl_ms,
                                .keep_ms = KEEP_MS};
     sx_command_clear(&request->command);
@@ -399,14 +386,7 @@ static int32_t start(const locking_call *call, sx_op **out) {
         return STRATA_E_NOMEM;
     }
     if (call->ttl_ms != 0) locking->ttl_ms = call->ttl_ms;
-    op->sync = call->sync;
-    if (call->done != NULL || call->sync) {
-        locking->op = op;
-        op->locking = locking;
-        *out = op;
-    } else {
-        sx_session_op_free(op); /* nobody waits */
-    }
+    sx_work_begin(&locking->work, op, call->sync, out);
     sx_pending_begin(engine, cost_of(lock));
     sx_loop_post(engine->loop, &locking->task);
     return STRATA_PENDING;
@@ -415,11 +395,7 @@ static int32_t start(const locking_call *call, sx_op **out) {
 static int32_t start_and_wait(const locking_call *call) {
     sx_op *op = NULL;
     int32_t status = start(call, &op);
-    if (status != STRATA_PENDING) return status;
-    sx_session_await(call->session, &op->arrived);
-    status = op->status;
-    sx_session_op_free(op);
-    return status;
+    return status == STRATA_PENDING ? sx_op_wait(op) : status;
 }
 
 static int32_t lock_create(strata_session *session, strata_namespace *ns, strata_bytes name, const strata_lock_options *given,

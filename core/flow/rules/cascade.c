@@ -40,8 +40,8 @@ struct sx_cascade {
     sx_task task;
     strata *engine;
     strata_namespace *ns;
-    sx_op *op;           /* lock: stripe 0; NULL: nobody waits */
-    strata_cascade *out; /* lock: stripe 0; the caller's, as long as there is an op */
+    sx_work work;        /* lock: stripe 0 */
+    strata_cascade *out; /* the caller's, as long as there is an op */
     strata_cascade counts;
     int32_t status;      /* the first failure */
     uint32_t left;       /* parts under way, and one for who starts them */
@@ -137,13 +137,6 @@ void sx_cascades_destroy(strata *engine) {
 
 static int64_t cost_of(void) { return SX_OP_COST + (int64_t)sizeof(struct sx_cascade); }
 
-void sx_cascade_forget_locked(sx_op *op) {
-    assert(sx_flights_is_locked(op->session->engine->flights, op->stripe));
-    op->cascade->op = NULL;
-    op->cascade->out = NULL;
-    op->cascade = NULL;
-}
-
 static void cascade_free(struct sx_cascade *cascade) {
     sx_buf_deinit(&cascade->parts.bytes);
     sx_release(&cascade->engine->alloc, cascade, sizeof *cascade);
@@ -162,11 +155,8 @@ static void sum_up(struct sx_cascade *cascade) {
 static void end(struct sx_cascade *cascade) {
     strata *engine = cascade->engine;
     sum_up(cascade);
-    sx_flights_lock(engine->flights, 0);
-    sx_op *op = cascade->op;
-    if (op != NULL) op->cascade = NULL;
-    if (cascade->out != NULL) *cascade->out = cascade->counts;
-    sx_flights_unlock(engine->flights, 0);
+    sx_op *op = sx_work_take(engine, &cascade->work, 0);
+    if (op != NULL && cascade->out != NULL) *cascade->out = cascade->counts;
     if (op != NULL) sx_op_complete(op, cascade->status, STRATA_FROM_NONE, NULL);
     sx_pending_end(engine, cost_of());
     cascade_free(cascade);
@@ -323,15 +313,8 @@ static int32_t start(const cascade_call *given, sx_op **out) {
         return STRATA_E_NOMEM;
     }
     cascade->deadline_ns = op->deadline_ns;
-    op->sync = call.sync;
-    if (call.done != NULL || call.sync) {
-        cascade->op = op;
-        cascade->out = call.out;
-        op->cascade = cascade;
-        *out = op;
-    } else {
-        sx_session_op_free(op); /* nobody waits */
-    }
+    cascade->out = call.out;
+    sx_work_begin(&cascade->work, op, call.sync, out);
     sx_pending_begin(engine, cost_of());
     sx_loop_post(engine->loop, &cascade->task);
     return STRATA_PENDING;
@@ -349,9 +332,5 @@ int32_t strata_invalidate_cascade_wait(strata_session *session, strata_namespace
     sx_op *op = NULL;
     cascade_call call = {session, ns, key, options, out, NULL, NULL, true};
     int32_t status = start(&call, &op);
-    if (status != STRATA_PENDING) return status;
-    sx_session_await(session, &op->arrived);
-    status = op->status;
-    sx_session_op_free(op);
-    return status;
+    return status == STRATA_PENDING ? sx_op_wait(op) : status;
 }

@@ -64,7 +64,5 @@ int32_t sx_rules_expand(const sx_rules *rules, strata_namespace *ns, strata_byte
 /* cascade.c */
 int32_t sx_cascades_open(strata *engine, strata_error *error); /* the rules of the configuration, and the log */
 void sx_cascades_destroy(strata *engine);
-/* The op's session closes: nobody waits for it any more. Stripe lock held. */
-void sx_cascade_forget_locked(sx_op *op);
 
 #endif

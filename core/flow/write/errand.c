@@ -39,17 +39,10 @@ int32_t sx_errand_start(const sx_errand_call *call, const sx_lifetime *life, sx_
     memcpy(errand->key, call->key.data, call->key.size);
     sx_command_init(&errand->store_op.request.command, &engine->alloc);
     op->ns = call->ns;
-    op->sync = call->sync;
     op->stripe = sx_flight_stripe(errand->hash);
-    *out = NULL;
-    if (call->sync || call->done != NULL) {
-        errand->op = op;
-        op->errand = errand;
-        *out = op;
-    }
+    sx_work_begin(&errand->work, op, call->sync, out);
     sx_pending_begin(engine, cost_of(errand));
     sx_loop_post(engine->loop, &errand->task);
-    if (*out == NULL) sx_session_op_free(op); /* nobody waits */
     return STRATA_PENDING;
 }
 
@@ -61,21 +54,10 @@ int32_t sx_errand_wait(strata_session *session, sx_op *op, strata_result *out) {
     return status;
 }
 
-void sx_errand_forget_locked(sx_op *op) {
-    assert(sx_flights_is_locked(op->session->engine->flights, op->stripe));
-    op->errand->op = NULL;
-    op->errand = NULL;
-}
-
 void sx_errand_end_on_loop(sx_errand *errand, int32_t status, sx_item *item, uint64_t n) {
     strata *engine = errand->engine;
-    uint32_t stripe = sx_flight_stripe(errand->hash);
     sx_pending_end(engine, cost_of(errand));
-    sx_flights_lock(engine->flights, stripe);
-    sx_op *op = errand->op;
-    errand->op = NULL;
-    if (op != NULL) op->errand = NULL;
-    sx_flights_unlock(engine->flights, stripe);
+    sx_op *op = sx_work_take(engine, &errand->work, sx_flight_stripe(errand->hash));
     if (op != NULL && item != NULL) sx_op_complete(op, status, STRATA_FROM_L2, item);
     else if (op != NULL) sx_op_complete_version(op, status, n, 0);
     if (errand->item != NULL) sx_item_release(errand->item);
@@ -91,10 +73,7 @@ sx_publish_key sx_errand_publish_key(const sx_errand *errand, sx_publish_what wh
 
 int64_t sx_errand_deadline_ms(const sx_errand *errand, const sx_redis_node *node) {
     strata *engine = errand->engine;
-    int64_t now_ns = sx_loop_now_ns(engine->loop);
-    int64_t server_ms = sx_redis_cluster_server_ms(engine->cluster, node, now_ns);
-    int64_t left_ms = (errand->deadline_ns - now_ns) / SX_NS_PER_MS;
-    return server_ms < 0 ? 0 : server_ms + (left_ms > 0 ? left_ms : 0) + 1;
+    return sx_redis_cluster_deadline_ms(engine->cluster, node, sx_loop_now_ns(engine->loop), errand->deadline_ns);
 }
 
 void sx_errand_submit_on_loop(sx_errand *errand, const sx_redis_script *script, bool write,

@@ -26,7 +26,7 @@ typedef struct renewal_part {
 typedef struct sx_renewal {
     sx_task task;
     strata *engine;
-    sx_op *op;              /* lock: stripe; NULL where nobody waits */
+    sx_work work;           /* lock: stripe */
     uint32_t stripe;        /* const: whose lock guards op */
     int64_t deadline_ns;
     uint32_t count, left;
@@ -48,22 +48,12 @@ static void renewal_free(sx_renewal *renewal) {
     sx_release(&renewal->engine->alloc, renewal, size_of(renewal->count));
 }
 
-void sx_renewal_forget_locked(sx_op *op) {
-    assert(sx_flights_is_locked(op->session->engine->flights, op->stripe));
-    op->renewal->op = NULL;
-    op->renewal = NULL;
-}
-
 static void end_on_loop(sx_renewal *renewal) {
     strata *engine = renewal->engine;
     sx_pending_end(engine, cost_of(renewal->count));
     if (renewal->announced != NULL) /* here its own messages may still be on their way */
         sx_apply_pattern_on_loop(engine, renewal->announced, SX_PARTITIONS_ALL);
-    sx_flights_lock(engine->flights, renewal->stripe);
-    sx_op *op = renewal->op;
-    renewal->op = NULL;
-    if (op != NULL) op->renewal = NULL;
-    sx_flights_unlock(engine->flights, renewal->stripe);
+    sx_op *op = sx_work_take(engine, &renewal->work, renewal->stripe);
     if (op != NULL) sx_op_complete(op, renewal->status, STRATA_FROM_NONE, NULL);
     if (renewal->ended != NULL) renewal->ended(renewal->ended_context, renewal->status);
     renewal_free(renewal);
@@ -216,7 +206,7 @@ bool sx_renewal_repeat_on_loop(strata *engine, strata_namespace *ns, uint32_t pa
     return true;
 }
 
-bool sx_renewal_announce_on_loop(strata *engine, strata_namespace *ns, const void *pattern, uint32_t size, sx_op **op,
+bool sx_renewal_announce_on_loop(strata *engine, strata_namespace *ns, const void *pattern, uint32_t size, sx_work *from,
                                  int32_t status, void (*ended)(void *context, int32_t status), void *context) {
     sx_renewal *renewal = renewal_create(engine, engine->partitions, sx_loop_now_ns(engine->loop) + ANNOUNCE_NS);
     if (renewal == NULL) return false;
@@ -232,12 +222,8 @@ bool sx_renewal_announce_on_loop(strata *engine, strata_namespace *ns, const voi
     renewal->ended = ended;
     renewal->ended_context = context;
     sx_flights_lock(engine->flights, renewal->stripe);
-    renewal->op = *op; /* under the lock that its session's close looks under: at no time is it nobody's */
-    *op = NULL;
-    if (renewal->op != NULL) {
-        renewal->op->sweep = NULL;
-        renewal->op->renewal = renewal;
-    }
+    sx_op *op = sx_work_take_locked(from); /* under the lock that its session's close looks under: at no time is it nobody's */
+    if (op != NULL) sx_work_link(&renewal->work, op);
     sx_flights_unlock(engine->flights, renewal->stripe);
     sx_pending_begin(engine, cost_of(engine->partitions));
     run_on_loop(&renewal->task);
@@ -309,14 +295,7 @@ static int32_t start_on_loop(const renewal_call *call, sx_op **out) {
         else renewal->parts[i].partition = i;
         renewal->parts[i].ns = call->ns;
     }
-    op->sync = call->sync;
-    if (call->done != NULL || call->sync) {
-        renewal->op = op;
-        op->renewal = renewal;
-        *out = op;
-    } else {
-        sx_session_op_free(op); /* nobody waits */
-    }
+    sx_work_begin(&renewal->work, op, call->sync, out);
     sx_pending_begin(engine, cost_of(count));
     sx_loop_post(engine->loop, &renewal->task);
     return STRATA_PENDING;
@@ -342,11 +321,7 @@ static int32_t start(const renewal_call *given, sx_op **out) {
 static int32_t start_and_wait(const renewal_call *call) {
     sx_op *op = NULL;
     int32_t status = start(call, &op);
-    if (status != STRATA_PENDING) return status;
-    sx_session_await(call->session, &op->arrived);
-    status = op->status;
-    sx_session_op_free(op);
-    return status;
+    return status == STRATA_PENDING ? sx_op_wait(op) : status;
 }
 
 int32_t strata_invalidate_tags(strata_session *session, const strata_bytes *tags, uint32_t count,

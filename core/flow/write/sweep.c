@@ -30,10 +30,10 @@ struct sx_sweep {
     sx_timer timer;
     strata *engine;
     strata_namespace *ns;
-    sx_op *op;                 /* lock: stripe 0; NULL: nobody waits, or its session closes */
-    bool telling;              /* lock: stripe 0; progress runs, and op stays meanwhile: the session can't be gone before */
+    sx_work work;              /* lock: stripe 0 */
+    bool telling;              /* lock: stripe 0; progress runs, and the op stays meanwhile: the session can't be gone before */
     bool left;                 /* lock: stripe 0; its session closes */
-    bool woken;                /* lock: stripe 0, until op is gone; wake is on its way, and frees what has ended meanwhile */
+    bool woken;                /* lock: stripe 0, until its op is gone; wake is on its way, and frees what has ended meanwhile */
     bool ended;
     strata_progress_fn progress;
     void *progress_user;
@@ -64,27 +64,13 @@ static int64_t cost_of(const strata *engine) { return SX_OP_COST + (int64_t)size
 
 /* ---- its end --------------------------------------------------------------------------------------------------- */
 
-bool sx_sweep_forget_locked(sx_op *op) {
-    assert(sx_flights_is_locked(op->session->engine->flights, op->stripe));
-    struct sx_sweep *sweep = op->sweep;
+/* What its op waited for is given up. Where progress is being told it ends the op itself, at once after that. */
+static bool leave_locked(sx_work *work) {
+    struct sx_sweep *sweep = SX_CONTAINER(work, struct sx_sweep, work);
     sweep->left = true;
     sweep->woken = true;
     sx_loop_post(sweep->engine->loop, &sweep->wake); /* the lock keeps the sweep, and so the loop */
-    if (sweep->telling) return false;
-    sweep->op = NULL;
-    op->sweep = NULL;
-    return true;
-}
-
-/* Nobody can forget it from here on. */
-static sx_op *take_op(struct sx_sweep *sweep) {
-    strata *engine = sweep->engine;
-    sx_flights_lock(engine->flights, 0);
-    sx_op *op = sweep->op;
-    sweep->op = NULL;
-    if (op != NULL) op->sweep = NULL;
-    sx_flights_unlock(engine->flights, 0);
-    return op;
+    return !sweep->telling;
 }
 
 /* Its op is gone. */
@@ -103,7 +89,7 @@ static void sweep_free(struct sx_sweep *sweep) {
 }
 
 static void end(struct sx_sweep *sweep, int32_t status) {
-    sx_op *op = take_op(sweep);
+    sx_op *op = sx_work_take(sweep->engine, &sweep->work, 0);
     if (op != NULL) sx_op_complete(op, status, STRATA_FROM_NONE, NULL);
     void (*told)(void *context, int32_t status) = sweep->told;
     void *context = sweep->told_context;
@@ -113,7 +99,7 @@ static void end(struct sx_sweep *sweep, int32_t status) {
 
 /* All is scanned: what L2 does not hold any more is found by who holds it. */
 static void announce(struct sx_sweep *sweep) {
-    if (sx_renewal_announce_on_loop(sweep->engine, sweep->ns, sweep->pattern, sweep->pattern_size, &sweep->op, sweep->status, sweep->told,
+    if (sx_renewal_announce_on_loop(sweep->engine, sweep->ns, sweep->pattern, sweep->pattern_size, &sweep->work, sweep->status, sweep->told,
                                     sweep->told_context))
         sweep_free(sweep);
     else end(sweep, STRATA_E_NOMEM);
@@ -440,8 +426,8 @@ static int32_t start(const sweep_call *given, sx_op **out) {
     if (call->also.size != 0) memcpy(sweep->also, call->also.data, call->also.size);
     sx_command_init(&sweep->store_op.request.command, &engine->alloc);
     op->sync = call->sync;
-    sweep->op = op; /* where nobody is told, too: its session's end ends it */
-    op->sweep = sweep;
+    sweep->work.leave_locked = leave_locked;
+    sx_work_link(&sweep->work, op); /* where nobody is told, too: its session's end ends it */
     *out = op;
     sx_pending_begin(engine, cost_of(engine));
     sx_loop_post(engine->loop, &sweep->task);
@@ -481,11 +467,7 @@ int32_t sx_sweep_collect(strata_session *session, strata_namespace *ns, strata_b
 static int32_t start_and_wait(const sweep_call *call) {
     sx_op *op = NULL;
     int32_t status = start(call, &op);
-    if (status != STRATA_PENDING) return status;
-    sx_session_await(call->session, &op->arrived);
-    status = op->status;
-    sx_session_op_free(op);
-    return status;
+    return status == STRATA_PENDING ? sx_op_wait(op) : status;
 }
 
 int32_t sx_sweep_with(strata_session *session, strata_namespace *ns, strata_bytes pattern, strata_bytes also, const strata_pattern_options *options,

@@ -100,10 +100,7 @@ int32_t sx_write_start(strata_session *session, strata_namespace *ns, strata_byt
     op->ns = ns;
     op->hash = write->hash;
     op->stripe = sx_flight_stripe(write->hash);
-    if (op->done != NULL || op->sync || op->batch != NULL) {
-        write->op = op;
-        op->write = write;
-    }
+    if (op->done != NULL || op->sync || op->batch != NULL) sx_work_link(&write->work, op);
     sx_pending_begin(engine, cost_of(write));
     sx_loop_post(engine->loop, &write->task);
     return STRATA_PENDING;
@@ -125,9 +122,7 @@ static void end(sx_write *write, int32_t status, uint64_t n, uint64_t id) {
     uint32_t stripe = sx_flight_stripe(write->hash);
     sx_flights_lock(engine->flights, stripe);
     sx_write_mark_remove_locked(engine->flights, &write->seen);
-    sx_op *op = write->op;
-    write->op = NULL;
-    if (op != NULL) op->write = NULL;
+    sx_op *op = sx_work_take_locked(&write->work);
     sx_flights_unlock(engine->flights, stripe);
     if (op != NULL) sx_op_complete_version(op, status, n, id);
     if (write->ended != NULL) write->ended(write->ended_context, status);
@@ -264,11 +259,9 @@ static bool carries(const sx_write *write) {
 static sx_publish_write prepare(sx_write *write, const sx_redis_node *node) {
     strata *engine = write->engine;
     int64_t now_ns = sx_loop_now_ns(engine->loop);
-    int64_t server_ms = sx_redis_cluster_server_ms(engine->cluster, node, now_ns);
-    int64_t left_ms = (write->deadline_ns - now_ns) / SX_NS_PER_MS;
     sx_publish_write command = {.key = publish_key(write),
                                 .id = write->id,
-                                .deadline_ms = server_ms < 0 || SX_BROKEN(write_deadline) ? 0 : server_ms + (left_ms > 0 ? left_ms : 0) + 1,
+                                .deadline_ms = SX_BROKEN(write_deadline) ? 0 : sx_redis_cluster_deadline_ms(engine->cluster, node, now_ns, write->deadline_ns),
                                 .ttl_ms = sx_lifetime_kept_ms(&write->life),
                                 .tail = write->invalidate ? NULL : write->tail.data,
                                 .tail_size = write->tail.size,
