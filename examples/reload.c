@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Options changed while the engine is open: two at once by the program, and by a file that is watched. */
+/* Options changed while the engine is open: two at once by the program, what one namespace is given, and by a file that is watched. */
 // ctest: run
 #include <stdio.h>
 
@@ -19,6 +19,12 @@ static int32_t run(strata *engine) {
     if (status == STRATA_OK) status = show(engine, "l1.bytes");
     values[1] = "soon";
     if (status == STRATA_OK && strata_options_set(engine, names, values, 2, &error) == STRATA_E_CONFIG) printf("refused: %s\n", error.text);
+    if (status == STRATA_OK) status = strata_option_set(engine, "namespace.users.ttl", "10m", &error); /* or ttl below [namespace.users] in a file */
+    strata_namespace *users;
+    strata_namespace_policy policy = {.struct_size = sizeof policy};
+    if (status == STRATA_OK) status = strata_namespace_open(engine, "users", 1, &users);
+    if (status == STRATA_OK) status = strata_namespace_policy_effective(users, &policy);
+    if (status == STRATA_OK) printf("users live for %lld ms\n", (long long)policy.ttl_ms);
     uint64_t version;
     if (status == STRATA_OK) status = strata_options_version(engine, &version);
     if (status == STRATA_OK) printf("configuration %llu\n", (unsigned long long)version);

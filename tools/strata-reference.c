@@ -72,6 +72,10 @@ static const char config_head[] =
     "\n"
     "[coherence]\n"
     "max_staleness = 250ms\n"
+    "\n"
+    "[namespace.users]\n"
+    "ttl = 10m\n"
+    "stale_if_failing = 1h\n"
     "```\n"
     "\n"
     "- A line is blank, a comment, `[section]`, or `key = value` below a section. Everything else is refused, with file\n"
@@ -93,6 +97,21 @@ static const char config_head[] =
     "| choice | one of the words listed |\n"
     "| string | without control characters; the range is its length |\n"
     "| secret | as string, and never printed: `***` |\n";
+
+static const char config_namespaces[] =
+    "\n"
+    "## `[namespace.NAME]`\n"
+    "\n"
+    "What one namespace is given, all versions of it, whether it is open yet or not: `ttl` below `[namespace.users]` in a file, or\n"
+    "`namespace.users.ttl` for `strata_config_set`, `strata_option_set` and `strata_option_get`; not in the environment. All are hot, of at most 1024\n"
+    "namespaces. What a program gives a namespace itself stands above these, field by field: a field of `strata_namespace_policy` that is not\n"
+    "0, and a limit (`strata_namespace_limit`). Parts of keys bound each other instead: a key uses a tier only if the program\n"
+    "(`strata_namespace_rollout_set`), this section and `flow.l1_part` or `flow.l2_part` all let it in, so that a namespace can always be switched off\n"
+    "here. `strata_namespace_policy_effective` tells what holds. A foreign namespace takes `ttl`, `l1_ttl`, `ttl_jitter`, timeouts and L1's part. In an L1\n"
+    "of few MiB the first namespaces alone are counted, and limited.\n"
+    "\n"
+    "| option | type | range | while not set | what it does |\n"
+    "|---|---|---|---|---|\n";
 
 static void print_option(const strata_option_info *option) {
     (void)printf("| `%s` | `%s` | %s | ", option->name, option->environment, option->type);
@@ -117,6 +136,21 @@ static void print_option_section(const char *section) {
     }
 }
 
+/* What every namespace may be given. */
+static void print_namespace_options(void) {
+    strata_option_info option;
+    (void)fputs(config_namespaces, stdout);
+    for (size_t i = 0; strata_config_namespace_option(i, &option) == STRATA_OK; i++) {
+        (void)printf("| `%s` | %s | ", option.name, option.type);
+        print_code(option.range);
+        (void)fputs(" | ", stdout);
+        print_code(option.default_text);
+        (void)fputs(" | ", stdout);
+        print_sentence(option.doc);
+        (void)puts(" |");
+    }
+}
+
 static int print_config(void) {
     strata_option_info option, earlier;
     char section[SECTION_BYTES_MAX], other[SECTION_BYTES_MAX];
@@ -130,6 +164,7 @@ static int print_config(void) {
         }
         if (!seen) print_option_section(section);
     }
+    print_namespace_options();
     return 0;
 }
 

@@ -9,11 +9,10 @@ int32_t sx_config_change(sx_config *config, const char *const *names, const char
     sx_config_stage stage;
     int32_t status = sx_config_stage_init(&stage, config, STRATA_CONFIG_PROGRAM, error);
     for (size_t i = 0; i < count && status == STRATA_OK; i++) {
-        size_t index = names[i] == NULL || values[i] == NULL ? config->count : sx_option_index(names[i], strlen(names[i]));
-        if (index == config->count)
+        if (names[i] == NULL || values[i] == NULL)
             status = sx_config_refuse(error, STRATA_E_CONFIG, "unknown option '%.80s'", names[i] == NULL ? "" : names[i]);
         else
-            status = sx_config_stage_put(&stage, "", 1, index, values[i], strlen(values[i]));
+            status = sx_config_stage_put_named(&stage, "", 1, names[i], strlen(names[i]), values[i], strlen(values[i]));
     }
     if (status == STRATA_OK) sx_config_stage_commit(&stage);
     sx_config_stage_deinit(&stage);
@@ -28,6 +27,7 @@ int32_t sx_config_forget_file(sx_config *config) {
         if (config->values[i].source == STRATA_CONFIG_FILE) sx_config_swap(config, defaults, i);
     }
     strata_config_destroy(defaults);
+    sx_config_namespaces_forget_file(&config->namespaces);
     return STRATA_OK;
 }
 

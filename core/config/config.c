@@ -8,6 +8,7 @@
 #include "core/config/values.h"
 
 #define SHOWN_BYTES 80 /* of a refused value */
+#define NAME_BYTES 128
 
 int32_t sx_config_refuse(strata_error *error, int32_t status, const char *format, ...) {
     if (error == NULL) return status;
@@ -69,6 +70,7 @@ int32_t strata_config_create(strata_config **out) {
 void strata_config_destroy(strata_config *config) {
     if (config == NULL) return;
     for (size_t i = 0; i < config->count; i++) value_deinit(config->alloc, &config->values[i]);
+    sx_config_namespaces_deinit(config->alloc, &config->namespaces);
     sx_release(config->alloc, config, size_of(config->count));
 }
 
@@ -87,6 +89,10 @@ sx_config *sx_config_copy(const sx_config *config) {
             return NULL;
         }
     }
+    if (!sx_config_namespaces_copy(config->alloc, &config->namespaces, &copy->namespaces)) {
+        strata_config_destroy(copy);
+        return NULL;
+    }
     return copy;
 }
 
@@ -97,7 +103,10 @@ int32_t sx_config_stage_init(sx_config_stage *stage, sx_config *config, strata_c
     *stage = (sx_config_stage){.config = config, .source = source, .error = error};
     if (config->count == 0) return STRATA_OK;
     stage->values = sx_allocate_zero(config->alloc, config->count * sizeof *stage->values);
-    if (stage->values == NULL) return sx_config_refuse(error, STRATA_E_NOMEM, "out of memory");
+    if (stage->values == NULL || !sx_config_namespaces_copy(config->alloc, &config->namespaces, &stage->namespaces)) {
+        sx_config_stage_deinit(stage);
+        return sx_config_refuse(error, STRATA_E_NOMEM, "out of memory");
+    }
     return STRATA_OK;
 }
 
@@ -107,10 +116,11 @@ void sx_config_stage_deinit(sx_config_stage *stage) {
     for (size_t i = 0; i < config->count; i++) value_deinit(config->alloc, &stage->values[i]);
     sx_release(config->alloc, stage->values, config->count * sizeof *stage->values);
     stage->values = NULL;
+    sx_config_namespaces_deinit(config->alloc, &stage->namespaces);
 }
 
 /* Says what is wrong with a value; a secret is not shown. */
-static int32_t refuse_value(strata_error *error, const char *place, const sx_option *option,
+static int32_t refuse_value(strata_error *error, const char *place, const sx_option *option, const char *name,
                             sx_option_fault fault, const char *text, size_t size) {
     char range[SX_OPTION_TEXT_MAX], shown[SHOWN_BYTES + 8];
     sx_option_print_range(option, range, sizeof range);
@@ -131,25 +141,22 @@ static int32_t refuse_value(strata_error *error, const char *place, const sx_opt
         break;
     default: (void)snprintf(fault_text, sizeof fault_text, "is out of range"); break;
     }
-    return sx_config_refuse(error, STRATA_E_CONFIG, "%soption '%s': %s %s; allowed %s", place, option->name,
+    return sx_config_refuse(error, STRATA_E_CONFIG, "%soption '%s': %s %s; allowed %s", place, name,
                             shown, fault_text, range);
 }
 
-int32_t sx_config_stage_put(sx_config_stage *stage, const char *place, uint32_t line, size_t index,
-                            const char *text, size_t size) {
-    const sx_option *option = sx_option_at(index);
-    sx_config_value *value = &stage->values[index];
+int32_t sx_config_stage_take(sx_config_stage *stage, const char *place, uint32_t line, const sx_option *option, const char *name,
+                             sx_config_value *value, const char *text, size_t size) {
     if (value->place != 0 && stage->source == STRATA_CONFIG_FILE) {
         return sx_config_refuse(stage->error, STRATA_E_CONFIG, "%soption '%s': set twice, first in line %u",
-                                place, option->name, (unsigned)value->place);
+                                place, name, (unsigned)value->place);
     }
-    if (value->place != 0) {
-        return sx_config_refuse(stage->error, STRATA_E_CONFIG, "%soption '%s': set twice", place,
-                                option->name);
-    }
+    if (value->place != 0) return sx_config_refuse(stage->error, STRATA_E_CONFIG, "%soption '%s': set twice", place, name);
     int64_t number = 0;
     sx_option_fault fault = sx_option_parse(option, text, size, &number);
-    if (fault != SX_OPTION_FINE) return refuse_value(stage->error, place, option, fault, text, size);
+    if (fault != SX_OPTION_FINE) return refuse_value(stage->error, place, option, name, fault, text, size);
+    value->place = line;
+    if (value->source > stage->source) return STRATA_OK; /* a namespace's, which stands where it will stay */
     if (sx_option_is_text(option)) {
         value->text = sx_allocate_text(stage->config->alloc, text, size);
         if (value->text == NULL)
@@ -158,8 +165,33 @@ int32_t sx_config_stage_put(sx_config_stage *stage, const char *place, uint32_t 
     }
     value->number = number;
     value->source = stage->source;
-    value->place = line;
     return STRATA_OK;
+}
+
+int32_t sx_config_stage_put(sx_config_stage *stage, const char *place, uint32_t line, size_t index,
+                            const char *text, size_t size) {
+    const sx_option *option = sx_option_at(index);
+    return sx_config_stage_take(stage, place, line, option, option->name, &stage->values[index], text, size);
+}
+
+int32_t sx_config_stage_put_named(sx_config_stage *stage, const char *place, uint32_t line, const char *name, size_t name_size,
+                                  const char *text, size_t size) {
+    size_t index = sx_option_index(name, name_size);
+    if (index != stage->config->count) return sx_config_stage_put(stage, place, line, index, text, size);
+    const sx_option *option;
+    int32_t status;
+    sx_config_value *value =
+        sx_config_namespaces_place(stage->config->alloc, &stage->namespaces, name, name_size, &option, &status);
+    if (value != NULL) {
+        char shown[NAME_BYTES];
+        (void)snprintf(shown, sizeof shown, "%.*s", (int)name_size, name); /* a good name is shorter */
+        return sx_config_stage_take(stage, place, line, option, shown, value, text, size);
+    }
+    if (status == STRATA_E_NOMEM) return sx_config_refuse(stage->error, status, "%sout of memory", place);
+    if (status == STRATA_E_OVERLOADED)
+        return sx_config_refuse(stage->error, STRATA_E_CONFIG, "%soptions for more than 1024 namespaces", place);
+    int length = name_size > SHOWN_BYTES ? SHOWN_BYTES : (int)name_size;
+    return sx_config_refuse(stage->error, STRATA_E_CONFIG, "%sunknown option '%.*s'", place, length, name);
 }
 
 void sx_config_stage_commit(sx_config_stage *stage) {
@@ -172,29 +204,21 @@ void sx_config_stage_commit(sx_config_stage *stage) {
         config->values[i].place = 0;
         *staged = (sx_config_value){0};
     }
+    for (size_t i = 0; i < stage->namespaces.count; i++) {
+        for (size_t row = 0; row < SX_NAMESPACE_OPTIONS_MAX; row++) stage->namespaces.all[i].values[row].place = 0;
+    }
+    sx_config_namespaces before = config->namespaces;
+    config->namespaces = stage->namespaces;
+    stage->namespaces = before;
 }
 
 /* ---- one option ----------------------------------------------------------------------------------------------- */
 
 int32_t strata_config_set(strata_config *config, const char *name, const char *value, strata_error *error) {
-    size_t index = sx_option_index(name, strlen(name));
-    if (index == config->count) {
-        return sx_config_refuse(error, STRATA_E_CONFIG, "unknown option '%.*s'", SHOWN_BYTES, name);
-    }
-    sx_config_stage stage;
-    int32_t status = sx_config_stage_init(&stage, config, STRATA_CONFIG_PROGRAM, error);
-    if (status == STRATA_OK) status = sx_config_stage_put(&stage, "", 1, index, value, strlen(value));
-    if (status == STRATA_OK) sx_config_stage_commit(&stage);
-    sx_config_stage_deinit(&stage);
-    return status;
+    return sx_config_change(config, &name, &value, 1, error);
 }
 
-int32_t strata_config_get(const strata_config *config, const char *name, char *text, size_t text_size,
-                          strata_config_source *source) {
-    size_t index = sx_option_index(name, strlen(name));
-    if (index == config->count) return STRATA_E_CONFIG;
-    const sx_option *option = sx_option_at(index);
-    const sx_config_value *value = &config->values[index];
+int32_t sx_config_print(const sx_option *option, const sx_config_value *value, char *text, size_t text_size) {
     char printed[SX_OPTION_TEXT_MAX];
     const char *from = printed;
     if (option->type == SX_OPTION_SECRET) {
@@ -207,8 +231,33 @@ int32_t strata_config_get(const strata_config *config, const char *name, char *t
     size_t size = strlen(from) + 1;
     if (size > text_size) return STRATA_E_VALUE_SIZE;
     memcpy(text, from, size);
-    if (source != NULL) *source = value->source;
     return STRATA_OK;
+}
+
+static int32_t get_namespace(const strata_config *config, const char *name, char *text, size_t text_size,
+                             strata_config_source *source) {
+    const sx_option *option;
+    const sx_config_value *value = sx_config_namespaces_find(&config->namespaces, name, strlen(name), &option);
+    if (option == NULL) return STRATA_E_CONFIG;
+    if (value != NULL && value->source != STRATA_CONFIG_DEFAULT) {
+        if (source != NULL) *source = value->source;
+        return sx_config_print(option, value, text, text_size);
+    }
+    size_t size = strlen(option->default_text) + 1;
+    if (size > text_size) return STRATA_E_VALUE_SIZE;
+    memcpy(text, option->default_text, size);
+    if (source != NULL) *source = STRATA_CONFIG_DEFAULT;
+    return STRATA_OK;
+}
+
+int32_t strata_config_get(const strata_config *config, const char *name, char *text, size_t text_size,
+                          strata_config_source *source) {
+    size_t index = sx_option_index(name, strlen(name));
+    if (index == config->count) return get_namespace(config, name, text, text_size, source);
+    const sx_config_value *value = &config->values[index];
+    int32_t status = sx_config_print(sx_option_at(index), value, text, text_size);
+    if (status == STRATA_OK && source != NULL) *source = value->source;
+    return status;
 }
 
 int64_t sx_config_int(const sx_config *config, const char *name) {

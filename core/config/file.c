@@ -67,13 +67,20 @@ static int32_t refuse(reading *r, const char *what) {
     return sx_config_refuse(r->stage.error, STRATA_E_CONFIG, "%s%s", r->place, what);
 }
 
+/* "namespace.NAME", whatever the name. */
+static bool is_namespace(span name) {
+    size_t prefix = sizeof SX_CONFIG_NAMESPACE - 1;
+    return name.size > prefix && memcmp(name.at, SX_CONFIG_NAMESPACE, prefix) == 0 &&
+           sx_key_namespace_is_good(name.at + prefix, name.size - prefix);
+}
+
 static int32_t read_section(reading *r, span line) {
     const char *close = memchr(line.at, ']', line.size);
     if (close == NULL) return refuse(r, "a section without its ']'");
     span rest = trim((span){close + 1, line.size - (size_t)(close + 1 - line.at)});
     if (!is_comment(rest)) return refuse(r, "something follows the ']' of a section");
     span name = trim((span){line.at + 1, (size_t)(close - line.at) - 1});
-    if (!is_name(name) || !section_exists(name)) {
+    if (!is_namespace(name) && (!is_name(name) || !section_exists(name))) {
         int shown = name.size > SHOWN_BYTES ? SHOWN_BYTES : (int)name.size;
         return sx_config_refuse(r->stage.error, STRATA_E_CONFIG, "%sunknown section '%.*s'", r->place, shown,
                                 name.at);
@@ -111,16 +118,16 @@ static span without_comment(span value) {
     return value;
 }
 
-static int32_t read_value(reading *r, size_t index, span value) {
+static int32_t read_value(reading *r, span name, span value) {
     if (value.size == 0 || value.at[0] != '"') {
         value = without_comment(value);
-        return sx_config_stage_put(&r->stage, r->place, r->line, index, value.at, value.size);
+        return sx_config_stage_put_named(&r->stage, r->place, r->line, name.at, name.size, value.at, value.size);
     }
     char text[LINE_BYTES_MAX];
     size_t size = 0;
     int32_t status = unquote(r, value, text, &size);
     if (status != STRATA_OK) return status;
-    return sx_config_stage_put(&r->stage, r->place, r->line, index, text, size);
+    return sx_config_stage_put_named(&r->stage, r->place, r->line, name.at, name.size, text, size);
 }
 
 static int32_t read_option(reading *r, span line) {
@@ -132,12 +139,7 @@ static int32_t read_option(reading *r, span line) {
     if (r->section[0] == '\0') return refuse(r, "a key before the first [section]");
     char name[2 * NAME_BYTES_MAX];
     int length = snprintf(name, sizeof name, "%s.%.*s", r->section, (int)key.size, key.at);
-    size_t index = sx_option_index(name, (size_t)length);
-    if (index == sx_option_count()) {
-        return sx_config_refuse(r->stage.error, STRATA_E_CONFIG, "%sunknown option '%.*s'", r->place,
-                                SHOWN_BYTES, name);
-    }
-    return read_value(r, index, value);
+    return read_value(r, (span){name, (size_t)length}, value);
 }
 
 static int32_t read_line(reading *r, span line) {

@@ -70,6 +70,7 @@ static struct {
     char environment[ENVIRONMENT_BYTES];
     char range[SX_OPTION_TEXT_MAX];
 } described[OPTIONS_MAX];
+static char ranges[SX_NAMESPACE_OPTIONS_MAX][SX_OPTION_TEXT_MAX]; /* likewise, of namespaces' options */
 
 static void describe_all(void) {
     for (size_t i = 0; i < sx_option_count() && i < OPTIONS_MAX; i++) {
@@ -83,26 +84,43 @@ static void describe_all(void) {
     }
 }
 
+static void describe_namespaces(void) {
+    for (size_t i = 0; i < sx_namespace_options.count; i++)
+        sx_option_print_range(&sx_namespace_options.rows[i], ranges[i], sizeof ranges[i]);
+}
+
+static strata_option_info info_of(const sx_option *option, const char *environment, const char *range) {
+    static const char *const types[] = {
+        [SX_OPTION_INTEGER] = "integer", [SX_OPTION_BYTES] = "bytes",     [SX_OPTION_DURATION] = "duration",
+        [SX_OPTION_PERCENT] = "percent", [SX_OPTION_BOOLEAN] = "boolean", [SX_OPTION_CHOICE] = "choice",
+        [SX_OPTION_STRING] = "string",   [SX_OPTION_SECRET] = "secret"};
+    return (strata_option_info){.name = option->name,
+                                .environment = environment,
+                                .type = types[option->type],
+                                .range = option->choices != NULL ? option->choices : range,
+                                .default_text = option->default_text,
+                                .doc = option->doc,
+                                .hot = option->hot};
+}
+
 size_t strata_config_option_count(void) {
     return sx_option_count();
 }
 
 int32_t strata_config_option(size_t index, strata_option_info *out) {
-    static const char *const types[] = {
-        [SX_OPTION_INTEGER] = "integer", [SX_OPTION_BYTES] = "bytes",     [SX_OPTION_DURATION] = "duration",
-        [SX_OPTION_PERCENT] = "percent", [SX_OPTION_BOOLEAN] = "boolean", [SX_OPTION_CHOICE] = "choice",
-        [SX_OPTION_STRING] = "string",   [SX_OPTION_SECRET] = "secret"};
     const sx_option *option = sx_option_at(index);
     if (option == NULL) return STRATA_E_END;
     assert(sx_option_count() <= OPTIONS_MAX);
     static pthread_once_t once = PTHREAD_ONCE_INIT;
     (void)pthread_once(&once, describe_all);
-    *out = (strata_option_info){.name = option->name,
-                                .environment = described[index].environment,
-                                .type = types[option->type],
-                                .range = option->choices != NULL ? option->choices : described[index].range,
-                                .default_text = option->default_text,
-                                .doc = option->doc,
-                                .hot = option->hot};
+    *out = info_of(option, described[index].environment, described[index].range);
+    return STRATA_OK;
+}
+
+int32_t strata_config_namespace_option(size_t index, strata_option_info *out) {
+    if (index >= sx_namespace_options.count) return STRATA_E_END;
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    (void)pthread_once(&once, describe_namespaces);
+    *out = info_of(&sx_namespace_options.rows[index], "", ranges[index]);
     return STRATA_OK;
 }

@@ -46,6 +46,14 @@ typedef struct strata_config sx_config;
 extern const sx_option_table *const sx_option_tables[];
 extern const size_t sx_option_table_count;
 
+/* Options that every namespace may be given for itself: "namespace.NAME.row", in a file under [namespace.NAME], whether it is open or not.
+   They are numbers, all hot, and have no value until they are set: default_text says what holds then. Defined beside sx_option_tables. */
+extern const sx_option_table sx_namespace_options;
+#define SX_NAMESPACE_OPTIONS_MAX 24
+
+/* What one namespace was given. */
+typedef struct sx_config_namespace sx_config_namespace;
+
 /* Reads by full name; the name must exist and be of the type's family (asserted). Strings live as long as config. */
 int64_t sx_config_int(const sx_config *config, const char *name);
 const char *sx_config_text(const sx_config *config, const char *name);
@@ -63,6 +71,18 @@ int32_t sx_config_read_file(const char *path, sx_buf *buf, strata_error *error);
 bool sx_config_differs(const sx_config *a, const sx_config *b, size_t index);
 /* Exchanges an option's value and layer. Can't fail. */
 void sx_config_swap(sx_config *a, sx_config *b, size_t index);
+/* By index, for as long as the configuration is not changed; NULL beyond the last. */
+const sx_config_namespace *sx_config_namespace_at(const sx_config *config, size_t index);
+const char *sx_config_namespace_name(const sx_config_namespace *ns);
+/* NULL where nothing was given to that name. */
+const sx_config_namespace *sx_config_namespace_find(const sx_config *config, const char *name, size_t size);
+/* The number of a row of sx_namespace_options; false where it has none, or ns is NULL. */
+bool sx_config_namespace_int(const sx_config_namespace *ns, size_t row, int64_t *number);
+/* Whether a row, or any namespace's, has another value; either may be NULL. */
+bool sx_config_namespace_differs(const sx_config_namespace *a, const sx_config_namespace *b, size_t row);
+bool sx_config_namespaces_differ(const sx_config *a, const sx_config *b);
+/* Exchanges what all namespaces were given. Can't fail. */
+void sx_config_swap_namespaces(sx_config *a, sx_config *b);
 /* Fills error (which may be NULL) and returns status. */
 int32_t sx_config_refuse(strata_error *error, int32_t status, const char *format, ...) __attribute__((format(printf, 3, 4)));
 size_t sx_option_count(void);

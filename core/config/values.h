@@ -10,6 +10,7 @@
 #include <strata/config.h>
 
 #include "core/config/option.h"
+#include "core/key/key.h"
 #include "core/memory/alloc.h"
 
 #define SX_OPTION_TEXT_MAX 128 /* a printed number or range of numbers, zero included */
@@ -23,10 +24,23 @@ typedef struct sx_config_value {
     uint32_t place; /* while staged: 0 is not set, else the line it was set in (1 where there are no lines) */
 } sx_config_value;
 
+/* What one namespace was given: by row, source STRATA_CONFIG_DEFAULT where nothing. */
+struct sx_config_namespace {
+    char name[SX_NAMESPACE_BYTES_MAX + 1];
+    sx_config_value values[SX_NAMESPACE_OPTIONS_MAX];
+};
+
+/* Those of a configuration, in the order they came. */
+typedef struct sx_config_namespaces {
+    sx_config_namespace *all;
+    size_t count, capacity;
+} sx_config_namespaces;
+
 /* owner: one thread at a time. */
 struct strata_config {
     const sx_alloc *alloc; /* const after create */
     size_t count;          /* const after create */
+    sx_config_namespaces namespaces;
     sx_config_value values[];
 };
 
@@ -67,6 +81,7 @@ typedef struct sx_config_stage {
     sx_config *config;
     strata_config_source source;
     sx_config_value *values; /* as many as options */
+    sx_config_namespaces namespaces; /* what the configuration's will be */
     strata_error *error;     /* may be NULL */
 } sx_config_stage;
 
@@ -76,9 +91,33 @@ int32_t sx_config_stage_init(sx_config_stage *stage, sx_config *config, strata_c
    what is staged already. */
 int32_t sx_config_stage_put(sx_config_stage *stage, const char *place, uint32_t line, size_t index,
                             const char *text, size_t size);
+/* The same by name, which may be one of a namespace's. */
+int32_t sx_config_stage_put_named(sx_config_stage *stage, const char *place, uint32_t line, const char *name, size_t name_size,
+                                  const char *text, size_t size);
 /* Puts what is staged into the configuration, below no higher layer; can't fail. */
 void sx_config_stage_commit(sx_config_stage *stage);
 void sx_config_stage_deinit(sx_config_stage *stage);
+/* Checks a value and puts it into a place of the stage, unless a higher layer has it; name is for messages. */
+int32_t sx_config_stage_take(sx_config_stage *stage, const char *place, uint32_t line, const sx_option *option, const char *name,
+                             sx_config_value *value, const char *text, size_t size);
+/* Prints a value as a file would hold it; a secret as "***". STRATA_E_VALUE_SIZE. */
+int32_t sx_config_print(const sx_option *option, const sx_config_value *value, char *text, size_t text_size);
 
+/* ---- namespaces.c: what namespaces are given ---- */
+
+#define SX_CONFIG_NAMESPACE "namespace." /* what their options' names begin with */
+
+/* A copy, into one that is empty. False when out of memory. */
+bool sx_config_namespaces_copy(const sx_alloc *alloc, const sx_config_namespaces *from, sx_config_namespaces *to);
+void sx_config_namespaces_deinit(const sx_alloc *alloc, sx_config_namespaces *namespaces);
+/* Forgets what a file gave, and whom nothing is given any more. */
+void sx_config_namespaces_forget_file(sx_config_namespaces *namespaces);
+/* The place of "namespace.NAME.row" and its row, made where it is not there; NULL where there is no such option (STRATA_E_CONFIG), for
+   namespaces beyond the most there may be (STRATA_E_OVERLOADED), and when out of memory. */
+sx_config_value *sx_config_namespaces_place(const sx_alloc *alloc, sx_config_namespaces *namespaces, const char *name, size_t size,
+                                            const sx_option **option, int32_t *status);
+/* The same without making it: NULL where it is not there, *option NULL where it is no option. */
+const sx_config_value *sx_config_namespaces_find(const sx_config_namespaces *namespaces, const char *name, size_t size,
+                                                 const sx_option **option);
 
 #endif

@@ -63,6 +63,7 @@ struct strata_namespace {
     _Atomic uint32_t without;
     strata_rollout rollout; /* lock: engine; as it was set */
     int64_t l1_bytes_max;   /* lock: engine; as it was set; 0 none */
+    sx_policy given;        /* lock: engine; as it was set; what holds is in policy */
     _Atomic bool opened; /* atomic: release by sx_names_add, acquire by finds [order: namespace-open] */
     /* How entries that can't be proven are read: (max_ms << 2) | strata_untrusted in one word. atomic: relaxed, a number
        that stands for itself */

@@ -8,7 +8,6 @@
 static inline bool sx_namespace_is_foreign(const strata_namespace *ns) { return SX_UNLIKELY(ns->prefix_size != 0); }
 
 /* namespace.c */
-bool sx_namespace_name_is_good(const char *name, size_t size);
 /* prefix: of a foreign one, copied; else NULL. Lock: engine. */
 int32_t sx_namespace_add_locked(strata *engine, const char *name, size_t size, uint32_t version, const strata_bytes *prefix,
                                 strata_namespace **out);

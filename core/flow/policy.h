@@ -44,6 +44,8 @@ typedef struct sx_lifetime {
 /* What L2 is told to keep a value for; 0: for ever. */
 static inline int64_t sx_lifetime_kept_ms(const sx_lifetime *life) { return life->ttl_ms == 0 ? 0 : life->ttl_ms + life->stale_ms; }
 
+/* What the program set, and where it left a field 0, what the configuration gives. Lock: engine */
+void sx_policy_apply_locked(strata_namespace *ns, const sx_policy *configured);
 void sx_policy_read(const strata_namespace *ns, sx_policy *out);
 /* Of a caller's ttl, 0 where it said nothing: whether it has an end, or needs none here. */
 bool sx_policy_allows(const strata_namespace *ns, int64_t asked_ms);

@@ -7,12 +7,16 @@
 
 typedef struct sx_tenants sx_tenants;
 
+#define SX_TENANTS_LIMIT_MIN 65536 /* of a limit */
+
 /* Has a new L1 count by namespace and tenant. Not where flow.l1_usage is off. */
 int32_t sx_tenants_create(strata *engine, strata_error *error);
 /* Once nothing of L1 is left. NULL is nothing to do. */
 void sx_tenants_destroy(strata *engine);
 /* Limits as options and program have them. Lock: engine */
 void sx_tenants_apply_locked(strata *engine);
+/* A namespace's limit as the program has it, or else the configuration; 0 none. Not where nothing is counted. Lock: engine */
+void sx_tenants_limit_locked(strata_namespace *ns, int64_t configured);
 /* What a namespace occupies. False where that is not counted. */
 bool sx_tenants_usage(const strata_namespace *ns, sx_l1_usage *out);
 

@@ -10,6 +10,17 @@
 
 #include <strata/status.h>
 
+bool sx_key_namespace_is_good(const char *name, size_t size) {
+    if (size == 0 || size > SX_NAMESPACE_BYTES_MAX) return false;
+    for (size_t i = 0; i < size; i++) {
+        char c = name[i];
+        bool good = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' ||
+                    c == '.' || c == '-';
+        if (!good) return false;
+    }
+    return true;
+}
+
 uint32_t sx_key_partition(const void *key, size_t size, uint32_t partitions) {
     assert(partitions != 0 && (partitions & (partitions - 1)) == 0);
     return (uint32_t)(XXH3_64bits(key, size) & (partitions - 1));

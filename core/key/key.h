@@ -3,6 +3,7 @@
 #ifndef SX_CORE_KEY_KEY_H
 #define SX_CORE_KEY_KEY_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -14,6 +15,9 @@
 #define SX_SLOTS 16384
 #define SX_WIRE_VERSION 1
 #define SX_TAG_BYTES_MAX 8
+
+/* Whether it may be a namespace's: 1 .. SX_NAMESPACE_BYTES_MAX of [A-Za-z0-9_.-]. */
+bool sx_key_namespace_is_good(const char *name, size_t size);
 
 /* XXH3-64 with the default seed, mod partitions (a power of two). */
 uint32_t sx_key_partition(const void *key, size_t size, uint32_t partitions);

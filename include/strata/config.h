@@ -136,6 +136,20 @@ STRATA_API size_t strata_config_option_count(void);
  */
 STRATA_API int32_t strata_config_option(size_t index, strata_option_info *out);
 
+/*
+ * Describes one of the options that each namespace may be given, open or not: "namespace.NAME.ttl", in a file `ttl` below
+ * `[namespace.NAME]`. All are hot, none is read from the environment. What a program sets of a namespace itself (strata/policy.h)
+ * stands above them, field by field.
+ *   index  0-based
+ *   out    receives the description; name is "ttl", environment is empty, default_text says what holds while nothing is set
+ * Returns: STRATA_OK; STRATA_E_END beyond the last.
+ * Owns:    nothing; all strings live forever.
+ * Threads: any.
+ * Blocks:  never.
+ * Since:   0.1
+ */
+STRATA_API int32_t strata_config_namespace_option(size_t index, strata_option_info *out);
+
 #ifdef __cplusplus
 }
 #endif

@@ -33,7 +33,7 @@ typedef struct strata_foreign_options {
  *   get_or_load        what is loaded is for those who wait, and stored nowhere: it might be older than what is written meanwhile
  *   STRATA_E_FOREIGN   tags, app_version, writes with a condition, strata_exists, strata_touch, strata_incr, strata_clear,
  *                      strata_invalidate_pattern, warming by a pattern
- *   STRATA_E_CONFIG    policies that refresh ahead, serve what is past its end, keep absences or errors, or forget what is idle
+ *   STRATA_E_CONFIG    policies, from the program or the configuration (then of this call), that refresh ahead, serve what is past its end, keep absences or errors, or forget what is idle
  * Of a rollout (strata/rollout.h) L1's part holds: L2 is where these keys are, flow.l2_part or not.
  * Where l2.mode is none it is a namespace like any other.
  *   engine   an engine

@@ -49,8 +49,9 @@ typedef struct strata_namespace_policy {
 } strata_namespace_policy;
 
 /*
- * Replaces the policy of a namespace as a whole. It holds for what is written, loaded or read from L2 from then on; what is
- * in L1 keeps the times it was given.
+ * Replaces the policy that the program gives a namespace, as a whole. It holds for what is written, loaded or read from L2 from then on;
+ * what is in L1 keeps the times it was given. A field that is 0 here is what the configuration gives the namespace (docs/CONFIG.md,
+ * `[namespace.NAME]`), and its default where that says nothing; one that is not stands above it.
  *   ns      a namespace
  *   policy  copied
  *   error   receives the field and its allowed range; may be NULL
@@ -65,16 +66,28 @@ STRATA_API int32_t strata_namespace_policy_set(strata_namespace *ns, const strat
                                                strata_error *error);
 
 /*
- * Reads the policy of a namespace, to be changed and set again.
+ * Reads the policy that the program gave a namespace, to be changed and set again.
  *   ns      a namespace
- *   policy  struct_size set; receives the policy as it was set, zeros for defaults
+ *   policy  struct_size set; receives the policy as it was set, zeros for what it left to the configuration
+ * Returns: STRATA_OK; STRATA_E_INVALID; STRATA_E_CLOSED; STRATA_E_FORKED.
+ * Owns:    nothing.
+ * Threads: any.
+ * Blocks:  on a lock held for a few instructions.
+ * Since:   0.1
+ */
+STRATA_API int32_t strata_namespace_policy_get(const strata_namespace *ns, strata_namespace_policy *policy);
+
+/*
+ * Reads the policy that a namespace has now: what the program gave it, and the configuration where the program left a field 0.
+ *   ns      a namespace
+ *   policy  struct_size set; receives the policy, zeros where the default of each field holds
  * Returns: STRATA_OK; STRATA_E_INVALID; STRATA_E_CLOSED; STRATA_E_FORKED.
  * Owns:    nothing.
  * Threads: any.
  * Blocks:  never.
  * Since:   0.1
  */
-STRATA_API int32_t strata_namespace_policy_get(const strata_namespace *ns, strata_namespace_policy *policy);
+STRATA_API int32_t strata_namespace_policy_effective(const strata_namespace *ns, strata_namespace_policy *policy);
 
 #ifdef __cplusplus
 }

@@ -15,7 +15,8 @@ extern "C" {
 #define STRATA_ROLLOUT_OFF 0x3u /* both: the namespace is not cached */
 
 /* Which keys of a namespace use which tier. A key's place is a hash of its bytes: the same in every process, and who raises a part
-   keeps the keys that were in. The options flow.l1_part and flow.l2_part bound it for all namespaces.
+   keeps the keys that were in. The options flow.l1_part and flow.l2_part bound it for all namespaces, namespace.NAME.enabled, .l1_per_mille
+   and .l2_per_mille for one.
 
    Without L1 a key is answered by L2 or the loader, and enters L1 no more. What is there already goes on being invalidated as ever, and
    is only answered, once the key is in again, as long as that is proven: nothing that happened meanwhile is missed.

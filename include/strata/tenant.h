@@ -57,7 +57,7 @@ STRATA_API int32_t strata_tenant_usage(strata *engine, strata_bytes tenant, stra
 /*
  * Limits what a namespace occupies in this process's L1.
  *   ns         a namespace of an engine with flow.l1_usage
- *   bytes_max  65536 or more; STRATA_L1_UNLIMITED or 0: no limit
+ *   bytes_max  65536 or more; STRATA_L1_UNLIMITED; 0: namespace.NAME.l1_bytes_max of the configuration, or no limit
  *   error      receives what was refused; may be NULL
  * Returns: as strata_tenant_limit; STRATA_E_OVERLOADED where an L1 so small has no room to count another namespace.
  * Owns:    nothing.

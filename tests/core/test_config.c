@@ -307,6 +307,96 @@ static void test_descriptions(void **state) {
     assert_null(sx_option_find(""));
 }
 
+/* ---- namespaces ------------------------------------------------------------------------------------------------ */
+
+static int64_t given(const sx_config *c, const char *ns, size_t row) {
+    int64_t number = -1;
+    (void)sx_config_namespace_int(sx_config_namespace_find(c, ns, strlen(ns)), row, &number);
+    return number;
+}
+
+static void test_namespaces(void **state) {
+    (void)state;
+    expect("namespace.users.ttl", "l1.ttl", STRATA_CONFIG_DEFAULT);
+    assert_int_equal(load("[namespace.users]\nttl = 60s # a minute\n[l1]\nbytes = 1GiB\n[ namespace.a.B-c_9 ]\npart = \"5%\"\nenabled = off\n"
+                          "[namespace.users]\npart = 0%\n",
+                          NULL),
+                     STRATA_OK);
+    expect("namespace.users.ttl", "1m", STRATA_CONFIG_FILE);
+    expect("namespace.users.part", "0%", STRATA_CONFIG_FILE);
+    expect("namespace.users.enabled", "true", STRATA_CONFIG_DEFAULT);
+    expect("namespace.a.B-c_9.enabled", "false", STRATA_CONFIG_FILE);
+    expect("l1.bytes", "1GiB", STRATA_CONFIG_FILE);
+    assert_int_equal(given(config, "users", 0), 60 * SX_NS_PER_S);
+    assert_int_equal(given(config, "users", 1), 0);
+    assert_int_equal(given(config, "users", 2), -1);
+    assert_int_equal(given(config, "user", 0), -1);
+    /* A lower layer never replaces a higher one, field by field. */
+    assert_int_equal(strata_config_set(config, "namespace.users.ttl", "2m", NULL), STRATA_OK);
+    assert_int_equal(load("[namespace.users]\nttl = 3m\npart = 7%\n", NULL), STRATA_OK);
+    expect("namespace.users.ttl", "2m", STRATA_CONFIG_PROGRAM);
+    expect("namespace.users.part", "7%", STRATA_CONFIG_FILE);
+    sx_config *copy = sx_config_copy(config);
+    assert_non_null(copy);
+    assert_false(sx_config_namespaces_differ(config, copy));
+    assert_int_equal(sx_config_forget_file(config), STRATA_OK);
+    expect("namespace.users.ttl", "2m", STRATA_CONFIG_PROGRAM);
+    expect("namespace.users.part", "none", STRATA_CONFIG_DEFAULT);
+    expect("namespace.a.B-c_9.part", "none", STRATA_CONFIG_DEFAULT);
+    assert_null(sx_config_namespace_at(config, 1));
+    assert_true(sx_config_namespaces_differ(config, copy));
+    assert_true(sx_config_namespaces_differ(copy, config));
+    assert_int_equal(given(copy, "users", 1), 7);
+    strata_config_destroy(copy);
+}
+
+static void test_refused_namespaces(void **state) {
+    (void)state;
+    refused("[namespace.users]\nttl = 60\n", "a.conf:2: option 'namespace.users.ttl': '60' is not a duration; allowed 1ms .. 1d");
+    refused("[l1]\nbytes = 1GiB\n[namespace.users]\npart = 5%\n\npart = 6%\n",
+            "a.conf:6: option 'namespace.users.part': set twice, first in line 4");
+    refused("[namespace.users]\nparts = 5%\n", "a.conf:2: unknown option 'namespace.users.parts'");
+    refused("[namespace.a b]\n", "a.conf:1: unknown section 'namespace.a b'");
+    refused("[namespace.]\n", "a.conf:1: unknown section 'namespace.'");
+    refused("[namespace]\n", "a.conf:1: unknown section 'namespace'");
+    refused("[namespace.12345678901234567890123456789012345678901234567890123456789012345]\n",
+            "a.conf:1: unknown section 'namespace.12345678901234567890123456789012345678901234567890123456789012345'");
+    refused("[namespace.users]\nttl = 5s\nenabled = maybe\n",
+            "a.conf:3: option 'namespace.users.enabled': 'maybe' is not a boolean; allowed true|false|on|off");
+    refused_set("namespace.users.tll", "1s", "unknown option 'namespace.users.tll'");
+    refused_set("namespace.ttl", "1s", "unknown option 'namespace.ttl'");
+    refused_set("namespace.a b.ttl", "1s", "unknown option 'namespace.a b.ttl'");
+    refused_set("namespace.users.ttl", "2d", "option 'namespace.users.ttl': '2d' is out of range; allowed 1ms .. 1d");
+    assert_null(sx_config_namespace_at(config, 0)); /* of none of these anything is left */
+    char text[40];
+    assert_int_equal(strata_config_get(config, "namespace.users.tll", text, sizeof text, NULL), STRATA_E_CONFIG);
+    assert_int_equal(strata_config_get(config, "namespace.users.ttl", text, 3, NULL), STRATA_E_VALUE_SIZE);
+}
+
+static void test_so_many_namespaces(void **state) {
+    (void)state;
+    char name[64];
+    strata_error error;
+    for (int turn = 0; turn < 2; turn++) { /* what a file names no more leaves its room */
+        assert_int_equal(sx_config_forget_file(config), STRATA_OK);
+        static char text[64 * 1024];
+        size_t size = 0;
+        for (int i = 0; i < 1024; i++) size += (size_t)snprintf(text + size, sizeof text - size, "[namespace.n%d.%d]\nttl=1s\n", turn, i);
+        assert_int_equal(sx_config_load_text(config, "a.conf", text, size, &error), STRATA_OK);
+    }
+    expect("namespace.n1.1023.ttl", "1s", STRATA_CONFIG_FILE);
+    expect("namespace.n0.1023.ttl", "l1.ttl", STRATA_CONFIG_DEFAULT);
+    refused("[namespace.more]\nttl = 1s\n", "a.conf:2: options for more than 1024 namespaces");
+    (void)snprintf(name, sizeof name, "namespace.n1.%d.part", 5);
+    assert_int_equal(strata_config_set(config, name, "3%", &error), STRATA_OK);
+    strata_option_info info;
+    assert_int_equal(strata_config_namespace_option(1, &info), STRATA_OK);
+    assert_string_equal(info.name, "part");
+    assert_string_equal(info.environment, "");
+    assert_string_equal(info.range, "0% .. 90%");
+    assert_int_equal(strata_config_namespace_option(3, &info), STRATA_E_END);
+}
+
 static void test_copy(void **state) {
     (void)state;
     assert_int_equal(strata_config_set(config, "l2.endpoint", "one", NULL), STRATA_OK);
@@ -321,10 +411,13 @@ static void test_copy(void **state) {
 /* ---- without memory ------------------------------------------------------------------------------------------- */
 
 static int32_t use_everything(sx_config *c) {
-    static const char text[] = "[l1]\nbytes = 1GiB\n[l2]\nendpoint = far\npassword = word\n";
+    static const char text[] = "[l1]\nbytes = 1GiB\n[l2]\nendpoint = far\npassword = word\n"
+                               "[namespace.a]\nttl = 1s\n[namespace.b]\nttl = 2s\n[namespace.c]\nttl = 3s\n[namespace.d]\nttl = 3s\n"
+                               "[namespace.e]\nttl = 5s\n";
     strata_error error;
     int32_t status = sx_config_load_text(c, "a.conf", text, sizeof text - 1, &error);
     if (status != STRATA_OK) { /* nothing of it */
+        assert_null(sx_config_namespace_at(c, 0));
         assert_int_equal(error.status, status);
         assert_int_equal(sx_config_int(c, "l1.bytes"), 256 << 20);
         assert_string_equal(sx_config_text(c, "l2.endpoint"), "127.0.0.1:6379");
@@ -340,6 +433,7 @@ static int32_t use_everything(sx_config *c) {
     sx_config *copy = sx_config_copy(c);
     if (copy == NULL) return STRATA_E_NOMEM;
     assert_string_equal(sx_config_text(copy, "l2.endpoint"), "near");
+    assert_int_equal(given(copy, "e", 0), 5 * SX_NS_PER_S);
     strata_config_destroy(copy);
     return STRATA_OK;
 }
@@ -372,6 +466,9 @@ int main(void) {
         TEST(test_refused_environment),
         TEST(test_files_on_disk),
         TEST(test_descriptions),
+        TEST(test_namespaces),
+        TEST(test_refused_namespaces),
+        TEST(test_so_many_namespaces),
         TEST(test_copy),
         TEST(test_allocation_failures),
     };

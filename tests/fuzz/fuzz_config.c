@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Fuzzes the configuration file: a refused one leaves no trace and a message, an accepted one reads its own print. */
 #include <assert.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -37,6 +38,27 @@ static void check_accepted(const sx_config *config, sx_config *other) {
     }
 }
 
+/* What namespaces were given is printed as it is read, too. */
+static void check_namespaces(const sx_config *config, sx_config *other) {
+    const sx_config_namespace *ns;
+    for (size_t i = 0; (ns = sx_config_namespace_at(config, i)) != NULL; i++) {
+        for (size_t row = 0; row < sx_namespace_options.count; row++) {
+            const sx_option *option = &sx_namespace_options.rows[row];
+            char name[256], text[512];
+            int64_t number;
+            if (!sx_config_namespace_int(ns, row, &number)) continue;
+            assert(option->type == SX_OPTION_BOOLEAN || (number >= option->min && number <= option->max));
+            (void)snprintf(name, sizeof name, "namespace.%s.%s", sx_config_namespace_name(ns), option->name);
+            int32_t status = strata_config_get(config, name, text, sizeof text, NULL);
+            assert(status == STRATA_OK);
+            status = strata_config_set(other, name, text, NULL);
+            assert(status == STRATA_OK);
+            (void)status;
+        }
+    }
+    assert(!sx_config_namespaces_differ(config, other));
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     sx_config *config = NULL, *untouched = NULL;
     if (strata_config_create(&config) != STRATA_OK || strata_config_create(&untouched) != STRATA_OK) abort();
@@ -44,8 +66,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     int32_t status = sx_config_load_text(config, "fuzz", (const char *)data, size, &error);
     if (status == STRATA_OK) {
         check_accepted(config, untouched);
+        check_namespaces(config, untouched);
     } else {
         assert(status == STRATA_E_CONFIG && error.status == status);
+        assert(sx_config_namespace_at(config, 0) == NULL);
         assert(strncmp(error.text, "fuzz:", 5) == 0 && strlen(error.text) < sizeof error.text);
         for (size_t i = 0; i < sx_option_count(); i++) {
             char text[512];

@@ -375,8 +375,17 @@ static void what_raw_values_can_not_do_is_refused(void **state) {
     assert_non_null(strstr(error.text, "refresh_percent"));
     policy = (strata_namespace_policy){.struct_size = sizeof policy, .ttl_ms = 1000};
     assert_int_equal(strata_namespace_policy_set(s.ns, &policy, NULL), STRATA_OK);
-
+    /* Nor does the configuration give it what it can't have, before it is open or after. */
+    assert_int_equal(strata_option_set(s.engine, "namespace.foreign.error_ttl", "1s", &error), STRATA_E_CONFIG);
+    assert_string_equal(error.text, "option 'namespace.foreign.error_ttl' can't be set: the namespace is a foreign one");
+    assert_int_equal(strata_option_set(s.engine, "namespace.foreign.l2_per_mille", "5", NULL), STRATA_E_CONFIG);
+    assert_int_equal(strata_option_set(s.engine, "namespace.foreign.ttl", "5s", NULL), STRATA_OK);
     strata_namespace *ns = NULL;
+    strata_foreign_options third = {.struct_size = sizeof third, .prefix = test_bytes("third:")};
+    assert_int_equal(strata_option_set(s.engine, "namespace.third.refresh", "50%", NULL), STRATA_OK);
+    assert_int_equal(strata_namespace_open_foreign(s.engine, "third", &third, &ns, &error), STRATA_E_CONFIG);
+    assert_string_equal(error.text, "option 'namespace.third.refresh' can't be set: the namespace is a foreign one");
+
     static const char *const wrong[] = {"f:x", "f", "{0}s1:", "{", "s1:layout"};
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
         strata_foreign_options options = {.struct_size = sizeof options, .prefix = test_bytes(wrong[i])};

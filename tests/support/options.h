@@ -27,4 +27,11 @@ static const sx_option_table test_l2_table = {test_l2_rows, sizeof test_l2_rows 
 const sx_option_table *const sx_option_tables[] = {&test_l1_table, &test_l2_table};
 const size_t sx_option_table_count = 2;
 
+static const sx_option test_namespace_rows[] = {
+    {"ttl", SX_OPTION_DURATION, SX_NS_PER_MS, 86400 * SX_NS_PER_S, "l1.ttl", NULL, true, false, "Time."},
+    {"part", SX_OPTION_PERCENT, 0, 90, "none", NULL, true, false, "Part."},
+    {"enabled", SX_OPTION_BOOLEAN, 0, 1, "true", NULL, true, false, "Whether."},
+};
+const sx_option_table sx_namespace_options = {test_namespace_rows, sizeof test_namespace_rows / sizeof test_namespace_rows[0]};
+
 #endif

@@ -2,19 +2,9 @@
 /* Namespaces: named once, found again, alive as long as the engine. */
 #include <string.h>
 
+#include "core/flow/configured.h"
 #include "core/flow/engine.h"
 #include "core/flow/foreign.h"
-
-bool sx_namespace_name_is_good(const char *name, size_t size) {
-    if (size == 0 || size > SX_NAMESPACE_BYTES_MAX) return false;
-    for (size_t i = 0; i < size; i++) {
-        char c = name[i];
-        bool good = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' ||
-                    c == '.' || c == '-';
-        if (!good) return false;
-    }
-    return true;
-}
 
 int32_t sx_namespace_add_locked(strata *engine, const char *name, size_t size, uint32_t version, const strata_bytes *prefix,
                                 strata_namespace **out) {
@@ -41,7 +31,7 @@ int32_t sx_namespace_add_locked(strata *engine, const char *name, size_t size, u
         return STRATA_E_NOMEM;
     }
     engine->namespaces[engine->namespace_count++] = ns;
-    sx_rollout_apply_locked(ns);
+    sx_configured_apply_locked(ns);
     sx_names_add(engine->names, ns);
     *out = ns;
     return STRATA_OK;
@@ -62,7 +52,7 @@ int32_t strata_namespace_open(strata *engine, const char *name, uint32_t version
     int32_t status = sx_engine_alive(engine);
     if (status != STRATA_OK) return status;
     size_t size = strnlen(name, SX_NAMESPACE_BYTES_MAX + 1);
-    if (!sx_namespace_name_is_good(name, size)) return STRATA_E_INVALID;
+    if (!sx_key_namespace_is_good(name, size)) return STRATA_E_INVALID;
     sx_lock_acquire(&engine->lock);
     strata_namespace *found = sx_names_find(engine->names, name, size, version);
     if (found == NULL) status = sx_namespace_add_locked(engine, name, size, version, NULL, out);

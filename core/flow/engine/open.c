@@ -6,6 +6,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "core/flow/configured.h"
 #include "core/flow/engine.h"
 #include "core/flow/foreign.h"
 #include "core/flow/rules/rules.h"
@@ -248,6 +249,7 @@ static int32_t create_rooms(strata *engine, const strata_open_options *options, 
     if (status == STRATA_OK && engine->l2_on) status = sx_recovery_init(engine);
     if (status == STRATA_OK && engine->l2_on) status = sx_floors_create(engine);
     if (status == STRATA_OK && engine->l2_on) status = create_l2(engine, error);
+    if (status == STRATA_OK) status = sx_configured_check(engine, engine->config, error);
     if (status != STRATA_OK) return status;
     sx_engine_apply_hot(engine);
     status = sx_cascades_open(engine, error);

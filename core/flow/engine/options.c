@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Options: the list of all rooms' tables, flow's own, and those that may change while open. */
+#include "core/flow/configured.h"
 #include "core/flow/engine.h"
 #include "core/flow/rules/rules.h"
 #include "core/flow/warm/warm.h"
@@ -123,7 +124,7 @@ void sx_engine_apply_hot(strata *engine) {
     put(&engine->hot.compress_min, sx_config_int(config, "flow.compress_min"));
     put(&engine->hot.audit_per_s, sx_config_int(config, "coherence.audit_per_s"));
     put(&engine->hot.serve_stale_max_ns, sx_config_int(config, "coherence.serve_stale_max"));
-    for (uint32_t i = 0; i < engine->namespace_count; i++) sx_rollout_apply_locked(engine->namespaces[i]);
+    for (uint32_t i = 0; i < engine->namespace_count; i++) sx_configured_apply_locked(engine->namespaces[i]);
     if (engine->l1 != NULL) {
         sx_l1_resize(engine->l1, sx_config_int(config, "l1.bytes"));
         sx_tenants_apply_locked(engine);

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "core/flow/configured.h"
 #include "core/flow/engine.h"
 #include "core/flow/foreign.h"
 
@@ -35,6 +36,17 @@ static void replace_locked(sx_policy_place *place, const sx_policy *policy) {
     for (size_t i = 0; i < SX_POLICY_WORDS; i++)
         atomic_store_explicit(&place->words[i], words[i], memory_order_release); /* [order: policy] publishes the odd turn */
     atomic_store_explicit(&place->turn, turn + 2, memory_order_release); /* [order: policy] publishes the words */
+}
+
+void sx_policy_apply_locked(strata_namespace *ns, const sx_policy *configured) {
+    int64_t words[SX_POLICY_WORDS], otherwise[SX_POLICY_WORDS];
+    memcpy(words, &ns->given, sizeof words);
+    memcpy(otherwise, configured, sizeof otherwise);
+    for (size_t i = 0; i < SX_POLICY_WORDS; i++) words[i] = words[i] != 0 ? words[i] : otherwise[i];
+    sx_policy policy, present;
+    memcpy(&policy, words, sizeof policy);
+    sx_policy_read(ns, &present);
+    if (memcmp(&policy, &present, sizeof policy) != 0) replace_locked(&ns->policy, &policy);
 }
 
 /* ---- set and shown ------------------------------------------------------------------------------------------- */
@@ -106,33 +118,49 @@ int32_t strata_namespace_policy_set(strata_namespace *ns, const strata_namespace
                         .error_ttl_ms = given->error_ttl_ms,
                         .l1_idle_ms = given->l1_idle_ms};
     sx_lock_acquire(&ns->engine->lock);
-    replace_locked(&ns->policy, &policy);
+    ns->given = policy;
+    sx_configured_apply_locked(ns);
     sx_lock_release(&ns->engine->lock);
     sx_log_write(&ns->engine->log, SX_LOG_INFO, "policy of namespace %s:%u replaced", ns->name, (unsigned)ns->version);
     return STRATA_OK;
+}
+
+static void show(const sx_policy *policy, strata_namespace_policy *out) {
+    strata_namespace_policy whole = {
+        .flags = (uint32_t)policy->flags,
+        .ttl_ms = policy->ttl_ms,
+        .l1_ttl_ms = policy->l1_ttl_ms,
+        .ttl_jitter_percent = policy->ttl_jitter_percent < 0 ? STRATA_NO_JITTER : (uint32_t)policy->ttl_jitter_percent,
+        .refresh_percent = (uint32_t)policy->refresh_percent,
+        .stale_while_refreshing_ms = policy->stale_while_refreshing_ms,
+        .stale_if_failing_ms = policy->stale_if_failing_ms,
+        .throttle_ms = policy->throttle_ms,
+        .soft_timeout_ms = policy->soft_timeout_ms,
+        .load_timeout_ms = policy->load_timeout_ms,
+        .absent_ttl_ms = policy->absent_ttl_ms,
+        .error_ttl_ms = policy->error_ttl_ms,
+        .l1_idle_ms = policy->l1_idle_ms};
+    sx_struct_fill(out, &whole, sizeof whole);
 }
 
 int32_t strata_namespace_policy_get(const strata_namespace *ns, strata_namespace_policy *out) {
     if (ns == NULL || out == NULL || !sx_struct_receives(out->struct_size)) return STRATA_E_INVALID;
     int32_t status = sx_engine_alive(ns->engine);
     if (status != STRATA_OK) return status;
+    sx_lock_acquire(&ns->engine->lock);
+    sx_policy policy = ns->given;
+    sx_lock_release(&ns->engine->lock);
+    show(&policy, out);
+    return STRATA_OK;
+}
+
+int32_t strata_namespace_policy_effective(const strata_namespace *ns, strata_namespace_policy *out) {
+    if (ns == NULL || out == NULL || !sx_struct_receives(out->struct_size)) return STRATA_E_INVALID;
+    int32_t status = sx_engine_alive(ns->engine);
+    if (status != STRATA_OK) return status;
     sx_policy policy;
     sx_policy_read(ns, &policy);
-    strata_namespace_policy whole = {
-        .flags = (uint32_t)policy.flags,
-        .ttl_ms = policy.ttl_ms,
-        .l1_ttl_ms = policy.l1_ttl_ms,
-        .ttl_jitter_percent = policy.ttl_jitter_percent < 0 ? STRATA_NO_JITTER : (uint32_t)policy.ttl_jitter_percent,
-        .refresh_percent = (uint32_t)policy.refresh_percent,
-        .stale_while_refreshing_ms = policy.stale_while_refreshing_ms,
-        .stale_if_failing_ms = policy.stale_if_failing_ms,
-        .throttle_ms = policy.throttle_ms,
-        .soft_timeout_ms = policy.soft_timeout_ms,
-        .load_timeout_ms = policy.load_timeout_ms,
-        .absent_ttl_ms = policy.absent_ttl_ms,
-        .error_ttl_ms = policy.error_ttl_ms,
-        .l1_idle_ms = policy.l1_idle_ms};
-    sx_struct_fill(out, &whole, sizeof whole);
+    show(&policy, out);
     return STRATA_OK;
 }
 

@@ -8,6 +8,7 @@
 
 #include <sys/stat.h>
 
+#include "core/flow/configured.h"
 #include "core/flow/engine.h"
 
 #define WATCH_MS_MIN     10
@@ -33,27 +34,49 @@ static int32_t make(const change *how, sx_config *config, strata_error *error) {
 }
 
 /* Whether an engine that is open can take it, and whether it changes anything. */
-static int32_t check(const sx_config *present, const sx_config *next, strata_error *error, bool *changes) {
-    *changes = false;
+static int32_t check(const strata *engine, const sx_config *next, strata_error *error, bool *changes) {
+    const sx_config *present = engine->config;
+    *changes = sx_config_namespaces_differ(present, next);
     for (size_t i = 0; i < sx_option_count(); i++) {
         if (!sx_config_differs(present, next, i)) continue;
         *changes = true;
         if (!sx_option_at(i)->hot)
             return sx_config_refuse(error, STRATA_E_CONFIG, "option '%s' can't change while open", sx_option_at(i)->name);
     }
-    return STRATA_OK;
+    return sx_configured_check(engine, next, error);
+}
+
+static void tell_option(const strata *engine, const sx_config *before, const sx_config *after, const char *name, uint64_t version) {
+    char old[VALUE_BYTES], now[VALUE_BYTES];
+    if (strata_config_get(before, name, old, sizeof old, NULL) != STRATA_OK) (void)snprintf(old, sizeof old, "(long)");
+    if (strata_config_get(after, name, now, sizeof now, NULL) != STRATA_OK) (void)snprintf(now, sizeof now, "(long)");
+    sx_log_write(&engine->log, SX_LOG_INFO, "option %s changed from %s to %s (configuration %llu)", name, old, now,
+                 (unsigned long long)version);
+}
+
+/* Of a namespace that one of them gives something. */
+static void tell_namespace(const strata *engine, const sx_config *before, const sx_config *after, const char *name, uint64_t version) {
+    const sx_config_namespace *old = sx_config_namespace_find(before, name, strlen(name)), *now = sx_config_namespace_find(after, name, strlen(name));
+    for (size_t row = 0; row < sx_namespace_options.count; row++) {
+        char whole[2 * SX_NAMESPACE_BYTES_MAX];
+        if (!sx_config_namespace_differs(old, now, row)) continue;
+        (void)snprintf(whole, sizeof whole, "namespace.%s.%s", name, sx_namespace_options.rows[row].name);
+        tell_option(engine, before, after, whole, version);
+    }
 }
 
 /* Logs what is another, outside of any lock: the log is the program's. */
 static void tell(const strata *engine, const sx_config *before, const sx_config *after, uint64_t version) {
-    char old[VALUE_BYTES], now[VALUE_BYTES];
     for (size_t i = 0; i < sx_option_count(); i++) {
         const sx_option *option = sx_option_at(i);
-        if (!option->hot || !sx_config_differs(before, after, i)) continue;
-        if (strata_config_get(before, option->name, old, sizeof old, NULL) != STRATA_OK) (void)snprintf(old, sizeof old, "(long)");
-        if (strata_config_get(after, option->name, now, sizeof now, NULL) != STRATA_OK) (void)snprintf(now, sizeof now, "(long)");
-        sx_log_write(&engine->log, SX_LOG_INFO, "option %s changed from %s to %s (configuration %llu)", option->name, old, now,
-                     (unsigned long long)version);
+        if (option->hot && sx_config_differs(before, after, i)) tell_option(engine, before, after, option->name, version);
+    }
+    const sx_config_namespace *ns;
+    for (size_t i = 0; (ns = sx_config_namespace_at(after, i)) != NULL; i++)
+        tell_namespace(engine, before, after, sx_config_namespace_name(ns), version);
+    for (size_t i = 0; (ns = sx_config_namespace_at(before, i)) != NULL; i++) {
+        const char *name = sx_config_namespace_name(ns);
+        if (sx_config_namespace_find(after, name, strlen(name)) == NULL) tell_namespace(engine, before, after, name, version);
     }
 }
 
@@ -64,12 +87,13 @@ static int32_t apply(strata *engine, const change *how, strata_error *error) {
     sx_lock_acquire(&engine->lock);
     sx_config *next = sx_config_copy(engine->config);
     int32_t status = next == NULL ? sx_config_refuse(error, STRATA_E_NOMEM, "out of memory") : make(how, next, error);
-    if (status == STRATA_OK) status = check(engine->config, next, error, &changes);
+    if (status == STRATA_OK) status = check(engine, next, error, &changes);
     if (status == STRATA_OK && (after = sx_config_copy(next)) == NULL) status = sx_config_refuse(error, STRATA_E_NOMEM, "out of memory");
     if (status == STRATA_OK) {
         for (size_t i = 0; i < sx_option_count(); i++) {
             if (sx_option_at(i)->hot) sx_config_swap(engine->config, next, i); /* what does not differ may be of another layer */
         }
+        sx_config_swap_namespaces(engine->config, next);
         sx_engine_apply_hot(engine);
         if (changes) engine->config_version++;
         version = engine->config_version;

@@ -4,6 +4,7 @@
 
 #include <stdio.h>
 
+#include "core/flow/configured.h"
 #include "core/flow/foreign.h"
 
 #include <xxhash.h>
@@ -15,21 +16,26 @@ bool sx_rollout_is_out(uint32_t without, const void *key, size_t key_size) {
     return place >= SX_ROLLOUT_ALL - without;
 }
 
-/* How many keys of SX_ROLLOUT_ALL are without a tier: the option and the namespace both have to let one in. */
-static uint32_t without(bool there, int64_t percent, bool off, uint32_t per_mille) {
-    uint32_t in = off || !there ? 0 : per_mille == 0 ? SX_ROLLOUT_ALL : per_mille * (SX_ROLLOUT_ALL / 1000);
-    uint32_t most = (uint32_t)percent * (SX_ROLLOUT_ALL / 100);
-    return SX_ROLLOUT_ALL - (in < most ? in : most);
+static uint32_t least(uint32_t a, uint32_t b) { return a < b ? a : b; }
+
+/* How many keys of SX_ROLLOUT_ALL are without a tier: the option for all, the namespace's and the program have to let each in. */
+static uint32_t without(int64_t percent, int64_t configured_per_mille, bool off, uint32_t per_mille) {
+    uint32_t in = off ? 0 : per_mille == 0 ? SX_ROLLOUT_ALL : per_mille * (SX_ROLLOUT_ALL / 1000);
+    uint32_t configured = (uint32_t)configured_per_mille * (SX_ROLLOUT_ALL / 1000);
+    return SX_ROLLOUT_ALL - least(in, least(configured, (uint32_t)percent * (SX_ROLLOUT_ALL / 100)));
 }
 
 void sx_rollout_apply_locked(strata_namespace *ns) {
     const strata *engine = ns->engine;
     const strata_rollout *own = &ns->rollout;
-    uint32_t l1 = without(engine->l1_on, sx_config_int(engine->config, "flow.l1_part"), (own->flags & STRATA_ROLLOUT_L1_OFF) != 0,
-                          own->l1_per_mille);
+    sx_configured configured;
+    sx_configured_read(engine->config, ns->name, ns->name_size, &configured);
+    uint32_t l1 = without(sx_config_int(engine->config, "flow.l1_part"), configured.l1_per_mille,
+                          !engine->l1_on || (own->flags & STRATA_ROLLOUT_L1_OFF) != 0, own->l1_per_mille);
     uint32_t l2 = 0; /* foreign: L2 is where its keys are */
     if (!sx_namespace_is_foreign(ns))
-        l2 = without(true, sx_config_int(engine->config, "flow.l2_part"), (own->flags & STRATA_ROLLOUT_L2_OFF) != 0, own->l2_per_mille);
+        l2 = without(sx_config_int(engine->config, "flow.l2_part"), configured.l2_per_mille, (own->flags & STRATA_ROLLOUT_L2_OFF) != 0,
+                     own->l2_per_mille);
     uint32_t kinds = atomic_load_explicit(&engine->events.kinds, memory_order_relaxed); /* relaxed: written under this lock */
     atomic_store_explicit(&ns->without, l1 | l2 << SX_ROLLOUT_BITS | (kinds == 0 ? 0 : SX_NS_WATCHED), memory_order_relaxed); /* relaxed: a number that stands for itself */
 }

@@ -6,13 +6,13 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "core/flow/configured.h"
 #include "core/flow/foreign.h"
 
 #define PROBES    8u             /* places where a tenant may be */
 #define PART_COST 512            /* bytes of the budget for each part, about */
 #define SHARE     32             /* of the budget, namespaces' parts take one such part at most */
 #define TENANTS_SHARE 4          /* and tenants' one such part: else little, or nothing, of it were left for values */
-#define LIMIT_MIN (64 * 1024)
 
 struct sx_tenants {
     const strata *engine;
@@ -103,7 +103,7 @@ static int64_t share_locked(const strata *engine) {
     int64_t percent = sx_config_int(engine->config, "flow.tenant_part");
     if (percent == 100) return INT64_MAX;
     int64_t share = sx_config_int(engine->config, "l1.bytes") / 100 * percent;
-    return share < LIMIT_MIN ? LIMIT_MIN : share;
+    return share < SX_TENANTS_LIMIT_MIN ? SX_TENANTS_LIMIT_MIN : share;
 }
 
 static int64_t limit_at_locked(const strata *engine, uint32_t place) {
@@ -119,6 +119,17 @@ void sx_tenants_apply_locked(strata *engine) {
         sx_l1_limit_part(engine->l1, tenants->namespaces + i, tenants->own[i] != 0 ? tenants->own[i] : share);
 }
 
+/* INT64_MAX: none. */
+static int64_t namespace_limit(const strata_namespace *ns, int64_t configured) {
+    int64_t limit = ns->l1_bytes_max != 0 ? ns->l1_bytes_max : configured;
+    return limit == 0 ? INT64_MAX : limit;
+}
+
+void sx_tenants_limit_locked(strata_namespace *ns, int64_t configured) {
+    const strata *engine = ns->engine;
+    if (ns->index < engine->tenants->namespaces) sx_l1_limit_part(engine->l1, ns->index, namespace_limit(ns, configured));
+}
+
 static int32_t refuse(strata_error *error, int32_t status, const char *text) {
     return sx_config_refuse(error, status, "%s", text);
 }
@@ -127,7 +138,7 @@ static int32_t check_limit(const strata *engine, int64_t bytes_max, strata_error
     int32_t status = sx_engine_alive(engine);
     if (status != STRATA_OK) return status;
     if (engine->tenants == NULL) return refuse(error, STRATA_E_CONFIG, "option 'flow.l1_usage' is off: nothing is counted that could be limited");
-    if (bytes_max != 0 && bytes_max < LIMIT_MIN) return refuse(error, STRATA_E_CONFIG, "a limit must be 64KiB or more, or 0");
+    if (bytes_max != 0 && bytes_max < SX_TENANTS_LIMIT_MIN) return refuse(error, STRATA_E_CONFIG, "a limit must be 64KiB or more, or 0");
     return STRATA_OK;
 }
 
@@ -173,7 +184,7 @@ int32_t strata_namespace_limit(strata_namespace *ns, int64_t bytes_max, strata_e
         return refuse(error, STRATA_E_OVERLOADED, "l1.bytes is too small to count as many namespaces");
     sx_lock_acquire(&engine->lock);
     ns->l1_bytes_max = bytes_max;
-    sx_l1_limit_part(engine->l1, ns->index, bytes_max == 0 ? INT64_MAX : bytes_max);
+    sx_configured_apply_locked(ns);
     sx_lock_release(&engine->lock);
     return STRATA_OK;
 }
@@ -200,7 +211,9 @@ int32_t strata_namespace_usage(const strata_namespace *ns, strata_usage *out) {
     sx_l1_usage usage;
     if (!sx_tenants_usage(ns, &usage)) return STRATA_E_OVERLOADED;
     sx_lock_acquire(&engine->lock);
-    tell(out, &usage, ns->l1_bytes_max == 0 ? INT64_MAX : ns->l1_bytes_max);
+    sx_configured configured;
+    sx_configured_read(engine->config, ns->name, ns->name_size, &configured);
+    tell(out, &usage, namespace_limit(ns, configured.l1_bytes_max));
     sx_lock_release(&engine->lock);
     return STRATA_OK;
 }

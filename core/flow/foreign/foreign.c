@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "core/flow/configured.h"
 #include "core/flow/engine.h"
 #include "core/flow/foreign.h"
 
@@ -96,6 +97,7 @@ static int32_t open_locked(strata *engine, const char *name, size_t size, const 
         return STRATA_OK;
     }
     int32_t status = check_locked(engine, prefix, error);
+    if (status == STRATA_OK) status = sx_configured_check_foreign(engine->config, name, size, error);
     if (status == STRATA_OK) status = sx_namespace_add_locked(engine, name, size, 0, prefix, out);
     if (status != STRATA_OK) return status;
     engine->foreign_count++;
@@ -114,7 +116,7 @@ int32_t strata_namespace_open_foreign(strata *engine, const char *name, const st
     if (status != STRATA_OK) return status;
     size_t size = strnlen(name, SX_NAMESPACE_BYTES_MAX + 1);
     const strata_bytes *prefix = &options->prefix;
-    if (!sx_namespace_name_is_good(name, size)) return STRATA_E_INVALID;
+    if (!sx_key_namespace_is_good(name, size)) return STRATA_E_INVALID;
     if (prefix->size == 0 || prefix->size > STRATA_PREFIX_BYTES_MAX)
         return refuse(error, "a foreign prefix must have 1 .. %d bytes", STRATA_PREFIX_BYTES_MAX);
     if (!engine->l2_on) return strata_namespace_open(engine, name, 0, out);
