@@ -11,6 +11,8 @@ typedef struct sx_tenants sx_tenants;
 
 /* Has a new L1 count by namespace and tenant. Not where flow.l1_usage is off. */
 int32_t sx_tenants_create(strata *engine, strata_error *error);
+/* Whether an L1 that is made smaller has room for what counts its guests, which was made at open. Lock: engine */
+int32_t sx_tenants_check_locked(const strata *engine, const sx_config *next, strata_error *error);
 /* Once nothing of L1 is left. NULL is nothing to do. */
 void sx_tenants_destroy(strata *engine);
 /* Limits as options and program have them. Lock: engine */

@@ -231,6 +231,28 @@ static void test_more_tenants_than_l1_has_room_for(void **state) {
     close_fixture(f);
 }
 
+/* What counts guests was made at open and stays: an L1 that has no room for it is refused later too. */
+static void test_l1_is_not_made_smaller_than_what_counts(void **state) {
+    (void)state;
+    strata_error error = {0};
+    char text[32];
+    fixture *f = open_fixture(TEST_OPTIONS("l2.mode", "none", "flow.l1_usage", "on", "l1.bytes", "64MiB", "flow.tenants_max", "16384"));
+    assert_int_equal(strata_option_set(f->engine, "l1.bytes", "8MiB", &error), STRATA_E_CONFIG);
+    assert_non_null(strstr(error.text, "option 'l1.bytes'"));
+    assert_non_null(strstr(error.text, "31690297 or more")); /* 1024 namespaces and 16384 tenants at 512 bytes, in 9 of 32 */
+    assert_int_equal(strata_option_get(f->engine, "l1.bytes", text, sizeof text), STRATA_OK);
+    assert_string_equal(text, "64MiB");
+    assert_int_equal(strata_option_set(f->engine, "l1.bytes", "31690296", &error), STRATA_E_CONFIG);
+    assert_int_equal(strata_option_set(f->engine, "l1.bytes", "31690297", &error), STRATA_OK);
+    assert_int_equal(strata_option_set(f->engine, "flow.ttl", "1m", &error), STRATA_OK);
+    put(f, f->ns, "a", 1, 1000);
+    assert_true(has(f, f->ns, "a", 1));
+    close_fixture(f);
+    f = open_fixture(TEST_OPTIONS("l2.mode", "none", "l1.bytes", "64MiB", "flow.tenants_max", "16384")); /* nothing is counted */
+    assert_int_equal(strata_option_set(f->engine, "l1.bytes", "8MiB", &error), STRATA_OK);
+    close_fixture(f);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_each_is_counted),
@@ -239,6 +261,7 @@ int main(void) {
         cmocka_unit_test(test_a_limit_refuses),
         cmocka_unit_test(test_no_room_and_nonsense),
         cmocka_unit_test(test_more_tenants_than_l1_has_room_for),
+        cmocka_unit_test(test_l1_is_not_made_smaller_than_what_counts),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -88,6 +88,7 @@ static int32_t apply(strata *engine, const change *how, strata_error *error) {
     sx_config *next = sx_config_copy(engine->config);
     int32_t status = next == NULL ? sx_config_refuse(error, STRATA_E_NOMEM, "out of memory") : make(how, next, error);
     if (status == STRATA_OK) status = check(engine, next, error, &changes);
+    if (status == STRATA_OK) status = sx_tenants_check_locked(engine, next, error);
     if (status == STRATA_OK && (after = sx_config_copy(next)) == NULL) status = sx_config_refuse(error, STRATA_E_NOMEM, "out of memory");
     if (status == STRATA_OK) {
         for (size_t i = 0; i < sx_option_count(); i++) {

@@ -88,6 +88,19 @@ int32_t sx_tenants_create(strata *engine, strata_error *error) {
     return sx_l1_watch_parts(engine->l1, &parts);
 }
 
+/* The least budget of which so many parts, at PART_COST each, are no more than namespaces' and tenants' shares together. */
+static int64_t least_for(int64_t parts) { return (parts * PART_COST * SHARE + SHARE / TENANTS_SHARE) / (SHARE / TENANTS_SHARE + 1); }
+
+int32_t sx_tenants_check_locked(const strata *engine, const sx_config *next, strata_error *error) {
+    const sx_tenants *tenants = engine->tenants;
+    int64_t bytes = sx_config_int(next, "l1.bytes");
+    if (tenants == NULL || bytes >= sx_config_int(engine->config, "l1.bytes")) return STRATA_OK;
+    int64_t parts = (int64_t)tenants->namespaces + tenants->max;
+    if (bytes >= least_for(parts)) return STRATA_OK;
+    return sx_config_refuse(error, STRATA_E_CONFIG, "option 'l1.bytes': %lld is less than counting %lld namespaces and tenants leaves room in; %lld or more",
+                            (long long)bytes, (long long)parts, (long long)least_for(parts));
+}
+
 void sx_tenants_destroy(strata *engine) {
     sx_tenants *tenants = engine->tenants;
     if (tenants == NULL) return;

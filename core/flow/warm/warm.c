@@ -38,7 +38,7 @@ struct strata_warm {
     strata_session *session;
     strata_warm_progress now;
     uint32_t under_way;
-    int64_t evictions;    /* of L1, when it was last looked at */
+    int64_t evictions;    /* of L1 for want of room, when it was last looked at */
     int64_t next_ns, told_ns;
     int64_t failing_ns;   /* since when nothing but failures came; 0: since the last answer none */
     sx_snapshot_reader reader;
@@ -222,12 +222,17 @@ static bool next(strata_warm *warm, strata_namespace **ns, strata_bytes *key) {
     return true;
 }
 
+/* What left L1 for want of room, and not because a guest was at its limit. */
+static int64_t displaced(const sx_l1 *l1) {
+    return sx_l1_metric_read(l1, SX_L1_METRIC_EVICTIONS) - sx_l1_metric_read(l1, SX_L1_METRIC_LIMIT_EVICTIONS);
+}
+
 /* What is named by the program is warmed whatever leaves for it; what was hot once must not displace what is hotter. Where there is
-   room, an entry that leaves says nothing: its group was full, or its namespace or tenant has a limit. */
+   room, an entry that leaves says nothing: its group was full. */
 static bool is_full(strata_warm *warm) {
     if (warm->from == FROM_KEYS) return false;
     if (warm->now.asked % LOOK_KEYS != 0) return warm->now.full != 0;
-    int64_t evictions = sx_l1_metric_read(warm->engine->l1, SX_L1_METRIC_EVICTIONS);
+    int64_t evictions = displaced(warm->engine->l1);
     if (evictions > warm->evictions && sx_l1_is_nearly_full(warm->engine->l1)) warm->now.full = 1;
     warm->evictions = evictions;
     return warm->now.full != 0;
@@ -325,7 +330,7 @@ static int32_t warm_create(strata *engine, strata_namespace *ns, source from, co
     if (options != NULL) memcpy(&warm->options, sx_struct_whole(options, &whole, sizeof whole), sizeof warm->options);
     if (warm->options.keys_max == 0) warm->options.keys_max = STRATA_WARM_KEYS_DEFAULT;
     warm->window = windows[warm->options.priority];
-    warm->evictions = sx_l1_metric_read(engine->l1, SX_L1_METRIC_EVICTIONS);
+    warm->evictions = displaced(engine->l1);
     sx_buf_init(&warm->keys, &engine->alloc);
     sx_engine_retain(engine);
     *out = warm;
