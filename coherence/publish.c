@@ -179,6 +179,15 @@ void sx_publish_encode_count(const sx_publish *publish, const sx_publish_key *ke
     sx_command_int(command, ttl_ms);
 }
 
+void sx_publish_encode_uncount(const sx_publish *publish, const sx_publish_key *key, int64_t deadline_ms, sx_command *command) {
+    assert(key->what == SX_PUBLISH_COUNT);
+    sx_command_int(command, 1);
+    arg_value_name(publish, key, command);
+    sx_command_int(command, deadline_ms);
+    sx_command_text(command, "");
+    sx_command_int(command, 0);
+}
+
 static bool number_of(const sx_resp *reply, int64_t *out) {
     char text[24], *end;
     if (reply->type != SX_RESP_STRING || reply->size == 0 || reply->size >= sizeof text) return false;

@@ -98,6 +98,8 @@ bool sx_publish_decode_look(const sx_resp *reply, const char **bytes, size_t *si
 /* Adds to a number, of key->what SX_PUBLISH_COUNT; ttl_ms (0: none) is its life where it has no end. deadline_ms as in a write. */
 void sx_publish_encode_count(const sx_publish *publish, const sx_publish_key *key, int64_t deadline_ms, int64_t change,
                              int64_t ttl_ms, sx_command *command);
+/* Removes one; its answer is what the number was, decoded as one that was added to. */
+void sx_publish_encode_uncount(const sx_publish *publish, const sx_publish_key *key, int64_t deadline_ms, sx_command *command);
 /* STRATA_OK; STRATA_E_TIMEOUT, STRATA_E_RANGE or STRATA_E_TYPE: nothing was done; STRATA_E_UNKNOWN_OUTCOME: makes no sense. */
 int32_t sx_publish_decode_count(const sx_resp *reply, int64_t *out);
 /* Several writes of one partition and namespace, none of a tag, none that carries, none with not_before_ms, no two of one

@@ -238,11 +238,19 @@ static const char look_text[] =
 
 /* KEYS number.  ARGV deadline_ms, change, ttl_ms. Adds to the field n, and gives the key that time to live where it has none
    (0: never). Answers the number as digits, which no double rounds; -4 where it would be beyond 64 bits, -5 where something
-   else stands there: then nothing has changed. */
+   else stands there: then nothing has changed. A change that is empty removes the number, and answers what it was. */
 static const char count_text[] =
     LUA_TIME
     "local deadline = tonumber(ARGV[1])\n"
     "if deadline > 0 and ms > deadline then return -1 end\n"
+    "if ARGV[2] == '' then\n"
+    "  local was = redis.pcall('HGET', KEYS[1], 'n')\n"
+    "  if type(was) == 'table' and was.err and not string.find(was.err, 'WRONGTYPE', 1, true) then return was end\n"
+    "  if not was and redis.call('EXISTS', KEYS[1]) == 0 then return '0' end\n"
+    "  if type(was) ~= 'string' or not string.find(was, '^-?%d+$') then return -5 end\n"
+    "  redis.call('UNLINK', KEYS[1])\n"
+    "  return was\n"
+    "end\n"
     "local r = redis.pcall('HINCRBY', KEYS[1], 'n', ARGV[2])\n"
     "if type(r) == 'table' then\n"
     "  if string.find(r.err, 'overflow', 1, true) then return -4 end\n"

@@ -47,6 +47,24 @@ STRATA_API int32_t strata_exists_wait(strata_session *session, strata_namespace 
                                       const strata_op_options *options, strata_result *out);
 
 /*
+ * Asks how long a value lives: at once where L1 can answer, else of L2.
+ *   session  a session
+ *   ns       a namespace
+ *   key      1 .. STRATA_KEY_BYTES_MAX bytes, copied where needed
+ *   options  how, or NULL
+ *   ttl_ms   receives the time until it expires, STRATA_EXPIRES_NEVER, where the answer comes at once
+ *   done     receives it otherwise, as ttl_ms of the result
+ *   user     handed to done
+ * Returns: as strata_exists.
+ * Owns:    nothing.
+ * Threads: the session's.
+ * Blocks:  on a lock held for a few instructions, not where L1 answers.
+ * Since:   0.1
+ */
+STRATA_API int32_t strata_get_ttl(strata_session *session, strata_namespace *ns, strata_bytes key,
+                                  const strata_op_options *options, int64_t *ttl_ms, strata_done_fn done, void *user);
+
+/*
  * Asks how long a value lives, and waits for the answer. L1 knows of no strata_touch by other processes: with STRATA_BYPASS_L1
  * L2 is asked in any case.
  *   session  a session
@@ -141,7 +159,40 @@ STRATA_API int32_t strata_incr_wait(strata_session *session, strata_namespace *n
                                     const strata_op_options *options, int64_t *out);
 
 /*
- * The number in a result of strata_incr.
+ * Removes a number that L2 counts: who adds to it next begins at 0, with a new life. Invalidations and clears don't do that.
+ *   session  a session
+ *   ns       a namespace
+ *   key      1 .. STRATA_KEY_BYTES_MAX bytes, copied
+ *   options  how, or NULL
+ *   done     receives the outcome; strata_result_count tells what the number was, 0 where there was none; NULL to not be told
+ *   user     handed to done
+ * Returns: as strata_incr; STRATA_E_TYPE where something else stands at its name in L2, which stays there.
+ * Owns:    nothing.
+ * Threads: the session's.
+ * Blocks:  on a lock held for a few instructions.
+ * Since:   0.1
+ */
+STRATA_API int32_t strata_counter_delete(strata_session *session, strata_namespace *ns, strata_bytes key,
+                                         const strata_op_options *options, strata_done_fn done, void *user);
+
+/*
+ * Removes a number that L2 counts, and waits for the outcome.
+ *   session  a session
+ *   ns       a namespace
+ *   key      1 .. STRATA_KEY_BYTES_MAX bytes
+ *   options  how, or NULL
+ *   out      receives what the number was on STRATA_OK, 0 where there was none; may be NULL
+ * Returns: STRATA_OK; STRATA_E_TYPE; STRATA_E_UNKNOWN_OUTCOME; a failure.
+ * Owns:    nothing.
+ * Threads: the session's, outside its callbacks.
+ * Blocks:  up to the deadline.
+ * Since:   0.1
+ */
+STRATA_API int32_t strata_counter_delete_wait(strata_session *session, strata_namespace *ns, strata_bytes key,
+                                              const strata_op_options *options, int64_t *out);
+
+/*
+ * The number in a result of strata_incr or strata_counter_delete.
  *   result  a result whose status is STRATA_OK
  * Returns: the number.
  * Owns:    nothing.

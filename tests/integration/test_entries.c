@@ -267,10 +267,43 @@ static void a_number_has_a_window(void **state) {
     test_side_close(&a);
 }
 
+static void a_number_is_removed(void **state) {
+    (void)state;
+    test_side a = open_side("window"), b = open_side("window");
+    int64_t number = -7;
+    strata_op_options options = ttl_of(60000);
+    assert_int_equal(strata_incr_wait(a.session, a.ns, test_bytes("gone"), 41, &options, &number), STRATA_OK);
+    assert_int_equal(strata_counter_delete_wait(b.session, b.ns, test_bytes("gone"), NULL, &number), STRATA_OK);
+    assert_int_equal(number, 41);
+    assert_int_equal(strata_counter_delete_wait(b.session, b.ns, test_bytes("gone"), NULL, &number), STRATA_OK);
+    assert_int_equal(number, 0);
+    options = ttl_of(120000);
+    assert_int_equal(strata_incr_wait(a.session, a.ns, test_bytes("gone"), 2, &options, &number), STRATA_OK);
+    assert_int_equal(number, 2); /* from 0, and with a life of its own */
+    char *answer = say("PTTL", "gone", "");
+    assert_in_range(atoll(answer), 60001, 120000);
+    free(answer);
+    assert_int_equal(test_set(a.session, a.ns, "gone", "v"), STRATA_OK); /* a value of the same key is another matter */
+    assert_int_equal(strata_counter_delete_wait(a.session, a.ns, test_bytes("gone"), NULL, NULL), STRATA_OK);
+    assert_string_equal(test_get(b.session, b.ns, "gone"), "v");
+    /* What is not ours stays. */
+    free(say("SET", "strange", " text"));
+    assert_int_equal(strata_counter_delete_wait(a.session, a.ns, test_bytes("strange"), NULL, &number), STRATA_E_TYPE);
+    answer = say("GET", "strange", "");
+    assert_string_equal(answer, "text");
+    free(answer);
+    free(say("HSET", "odd", " other field"));
+    assert_int_equal(strata_counter_delete_wait(a.session, a.ns, test_bytes("odd"), NULL, &number), STRATA_E_TYPE);
+    assert_int_equal(strata_counter_delete_wait(a.session, a.ns, test_bytes(""), NULL, &number), STRATA_E_KEY_SIZE);
+    test_side_close(&a);
+    test_side_close(&b);
+}
+
 typedef struct answer {
     int count;
     int32_t status;
     int64_t number;
+    int64_t ttl_ms;
 } answer;
 
 static void told(void *user, const strata_result *result) {
@@ -278,6 +311,7 @@ static void told(void *user, const strata_result *result) {
     a->count++;
     a->status = result->status;
     a->number = strata_result_count(result);
+    a->ttl_ms = result->ttl_ms;
 }
 
 static void answers_may_come_later(void **state) {
@@ -292,6 +326,11 @@ static void answers_may_come_later(void **state) {
     int64_t number = 0;
     assert_int_equal(incr(&a, "n", 1, &number), STRATA_OK);
     assert_int_equal(number, 11);
+    answer removed = {0};
+    assert_int_equal(strata_counter_delete(a.session, a.ns, test_bytes("n"), NULL, told, &removed), STRATA_PENDING);
+    while (removed.count < 1) strata_session_wait(a.session, 100);
+    assert_int_equal(removed.status, STRATA_OK);
+    assert_int_equal(removed.number, 11);
     assert_int_equal(strata_exists(a.session, a.ns, test_bytes("k"), NULL, &result, told, &got), STRATA_PENDING);
     while (got.count < 2) strata_session_wait(a.session, 100);
     assert_int_equal(got.status, STRATA_MISS);
@@ -300,6 +339,20 @@ static void answers_may_come_later(void **state) {
     assert_int_equal(strata_touch(a.session, a.ns, test_bytes("k"), NULL, &result, told, &got), STRATA_PENDING);
     while (got.count < 3) strata_session_wait(a.session, 100);
     assert_int_equal(got.status, STRATA_OK);
+    int64_t ttl_ms = 0;
+    strata_op_options of_l2 = {.struct_size = sizeof of_l2, .flags = STRATA_BYPASS_L1};
+    assert_int_equal(strata_get_ttl(a.session, a.ns, test_bytes("k"), NULL, &ttl_ms, told, &got), STRATA_OK);
+    assert_in_range(ttl_ms, 30000, 600000);
+    assert_int_equal(got.count, 3); /* answered at once is not answered again */
+    answer lives = {0};
+    assert_int_equal(strata_get_ttl(a.session, a.ns, test_bytes("k"), &of_l2, &ttl_ms, told, &lives), STRATA_PENDING);
+    while (lives.count < 1) strata_session_wait(a.session, 100);
+    assert_int_equal(lives.status, STRATA_OK);
+    assert_in_range(lives.ttl_ms, 30000, 600000);
+    assert_int_equal(strata_get_ttl(a.session, a.ns, test_bytes("none"), NULL, &ttl_ms, told, &lives), STRATA_PENDING);
+    while (lives.count < 2) strata_session_wait(a.session, 100);
+    assert_int_equal(lives.status, STRATA_MISS);
+    assert_int_equal(strata_get_ttl(a.session, a.ns, test_bytes("k"), NULL, NULL, told, &lives), STRATA_E_INVALID);
     /* A session that closes is told so, and nothing is left behind. */
     assert_int_equal(strata_incr(a.session, a.ns, test_bytes("n"), 1, NULL, told, &got), STRATA_PENDING);
     assert_int_equal(strata_touch(a.session, a.ns, test_bytes("k"), NULL, &result, told, &got), STRATA_PENDING);
@@ -320,6 +373,7 @@ static void keys_that_others_write_have_none_of_it(void **state) {
     assert_int_equal(exists(&a, "k", &result), STRATA_E_FOREIGN);
     assert_int_equal(touch(&a, "k", 1000, &result), STRATA_E_FOREIGN);
     assert_int_equal(incr(&a, "k", 1, &number), STRATA_E_FOREIGN);
+    assert_int_equal(strata_counter_delete_wait(a.session, a.ns, test_bytes("k"), NULL, &number), STRATA_E_FOREIGN);
     test_side_close(&a);
 }
 
@@ -339,6 +393,7 @@ static void without_l2_l1_is_asked(void **state) {
     assert_string_equal(test_peek(s.session, s.ns, "k"), "v");
     assert_int_equal(touch(&s, "none", 1000, &result), STRATA_MISS);
     assert_int_equal(incr(&s, "n", 1, &number), STRATA_E_UNAVAILABLE);
+    assert_int_equal(strata_counter_delete_wait(s.session, s.ns, test_bytes("n"), NULL, &number), STRATA_E_UNAVAILABLE);
     test_side_close(&s);
 }
 
@@ -348,7 +403,8 @@ int main(void) {
         cmocka_unit_test(what_a_reader_would_find_exists), cmocka_unit_test(what_its_tags_make_invalid_does_not),
         cmocka_unit_test(a_touch_extends_and_moves_nothing), cmocka_unit_test(what_is_touched_lives),
         cmocka_unit_test(numbers_are_counted_by_all),      cmocka_unit_test(numbers_have_64_bits),
-        cmocka_unit_test(a_number_has_a_window),           cmocka_unit_test(answers_may_come_later),
+        cmocka_unit_test(a_number_has_a_window),           cmocka_unit_test(a_number_is_removed),
+        cmocka_unit_test(answers_may_come_later),
         cmocka_unit_test(keys_that_others_write_have_none_of_it), cmocka_unit_test(without_l2_l1_is_asked),
     };
     return cmocka_run_group_tests(tests, setup, teardown);

@@ -48,7 +48,7 @@ const sx_metric_row sx_flow_metrics[SX_FLOW_METRIC_COUNT] = {
     [SX_FLOW_METRIC_SOFT_TIMEOUTS] = {"flow.soft_timeouts", "operations",
                                       "loads that took longer than the soft timeout, whose readers got a value past its end", 0},
     [SX_FLOW_METRIC_LOOKS] = {"flow.looks", "operations", "questions to L2 about a value without its bytes, and extensions of its life", 0},
-    [SX_FLOW_METRIC_COUNTS] = {"flow.counts", "operations", "additions to numbers that L2 counts", 0},
+    [SX_FLOW_METRIC_COUNTS] = {"flow.counts", "operations", "additions to numbers that L2 counts, and their removals", 0},
     [SX_FLOW_METRIC_CONFLICTS] = {"flow.conflicts", "operations", "sets refused because their condition did not hold", 0},
     [SX_FLOW_METRIC_FILLS_SUPERSEDED] = {"flow.fills_superseded", "operations",
                                          "results not cached because something newer happened to the key", 0},

@@ -206,6 +206,16 @@ int32_t strata_get_ttl_wait(strata_session *session, strata_namespace *ns, strat
     return status;
 }
 
+int32_t strata_get_ttl(strata_session *session, strata_namespace *ns, strata_bytes key, const strata_op_options *options,
+                       int64_t *ttl_ms, strata_done_fn done, void *user) {
+    look_call call = {session, ns, key, options, false};
+    strata_result result;
+    sx_op *op;
+    int32_t status = ttl_ms == NULL || done == NULL ? STRATA_E_INVALID : look(&call, &result, done, user, false, &op);
+    if (status == STRATA_OK) *ttl_ms = result.ttl_ms;
+    return status;
+}
+
 int32_t strata_touch(strata_session *session, strata_namespace *ns, strata_bytes key, const strata_op_options *options,
                      strata_result *out, strata_done_fn done, void *user) {
     look_call call = {session, ns, key, options, true};
