@@ -27,6 +27,7 @@
 #include "core/flow/scopes.h"
 #include "core/flow/session.h"
 #include "core/flow/structs.h"
+#include "core/flow/trail.h"
 #include "core/key/key.h"
 #include "core/loop/loop.h"
 #include "core/memory/atomic.h"
@@ -64,6 +65,7 @@ struct strata_namespace {
     strata_rollout rollout; /* lock: engine; as it was set */
     int64_t l1_bytes_max;   /* lock: engine; as it was set; 0 none */
     sx_policy given;        /* lock: engine; as it was set; what holds is in policy */
+    strata_analyze analyze; /* lock: engine; as it was set */
     _Atomic bool opened; /* atomic: release by sx_names_add, acquire by finds [order: namespace-open] */
     /* How entries that can't be proven are read: (max_ms << 2) | strata_untrusted in one word. atomic: relaxed, a number
        that stands for itself */
@@ -97,6 +99,7 @@ typedef struct sx_hot {
     _Atomic int64_t compress; /* sx_compression */
     _Atomic int64_t compress_min;
     _Atomic int64_t carry_bytes_max; /* coherence.value_bytes_max */
+    _Atomic int64_t analysis_sample;
 } sx_hot;
 
 /* Acknowledged invalidations, of keys and tags, that a failover may still undo, oldest first. owner: loop */
@@ -183,6 +186,7 @@ struct strata {
     uint64_t config_version;
     struct sx_config_watch *watch; /* NULL none */
     sx_events events;
+    sx_analyses analyses;
     struct strata_session *sessions;
     uint32_t namespace_count; /* of those in names, by index */
     strata_namespace *namespaces[SX_NAMESPACES_MAX];
@@ -439,6 +443,7 @@ void sx_apply_pattern_on_loop(strata *engine, strata_namespace *ns, uint32_t par
 /* A version n of the key was seen: nothing older stays in L1 or gets in. Stripe lock held. */
 void sx_apply_observed_locked(strata *engine, uint64_t hash, uint16_t ns, const void *key, size_t key_size,
                               uint64_t n);
+#include "core/flow/analysis.h"
 #include "core/flow/events.h"
 #include "core/flow/repair.h"
 #include "core/flow/rollout.h"

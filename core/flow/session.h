@@ -16,6 +16,7 @@
 #include "core/flow/names.h"
 #include "core/flow/rings.h"
 #include "core/flow/scopes.h"
+#include "core/flow/trail.h"
 #include "core/loop/loop.h"
 #include "core/memory/epoch.h"
 #include "core/memory/item.h"
@@ -102,6 +103,7 @@ struct strata_session {
     uint32_t free_count;
     uint32_t depth;             /* waits within loaders within waits */
     bool closing;
+    sx_trail trail;
     bool apart;                 /* const: what it does is not counted as the program's */
     struct strata_session *thread_next; /* the thread's sessions of this engine */
     /* lock: engine */

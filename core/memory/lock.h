@@ -14,6 +14,7 @@ enum {
     SX_RANK_WARM = 20,     /* what is told of one warming */
     SX_RANK_FLIGHT = 30,   /* a stripe of flights */
     SX_RANK_MARKS = 40,    /* markers of tags */
+    SX_RANK_ANALYSIS = 45, /* what is seen of one namespace's usage */
     SX_RANK_EPOCH = 50,    /* records and retired batches */
     SX_RANK_LOG = 60
 };

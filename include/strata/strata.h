@@ -575,6 +575,7 @@ STRATA_API int32_t strata_invalidate_wait(strata_session *session, strata_namesp
 }
 #endif
 
+#include <strata/analysis.h>
 #include <strata/batch.h>
 #include <strata/conditions.h>
 #include <strata/entries.h>

@@ -79,6 +79,7 @@ static void keep(void *argument) {
         bool busy = work(engine, record);
         watch_readers(engine, &stalled);
         sx_events_l1_on_keeper(engine);
+        sx_analysis_walk_on_keeper(engine, record);
         if (busy) rest_ns = BUSY_NS;
         else if (rest_ns < IDLE_FIRST_NS) rest_ns = IDLE_FIRST_NS;
         else rest_ns = rest_ns * 2 < IDLE_MAX_NS ? rest_ns * 2 : IDLE_MAX_NS;

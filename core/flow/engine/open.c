@@ -26,6 +26,7 @@ static void engine_free(strata *engine) {
     if (engine->epoch != NULL) sx_epoch_destroy(engine->epoch);
     sx_tenants_destroy(engine);
     sx_events_destroy(engine);
+    sx_analysis_destroy(engine);
     sx_flights_destroy(&alloc, engine->flights);
     if (engine->tags != NULL) sx_key_tags_destroy(engine->tags);
     sx_floors_destroy(engine);

@@ -99,6 +99,26 @@ static const sx_option flow_rows[] = {
      .default_text = "100%",
      .hot = true,
      .doc = "with flow.l1_usage: how much of l1.bytes one tenant may occupy that has no limit of its own"},
+    {.name = "flow.analysis",
+     .type = SX_OPTION_BOOLEAN,
+     .min = 0,
+     .max = 1,
+     .default_text = "false",
+     .hot = true,
+     .doc = "look at which keys are hot, big, and read one after the other, in namespaces that say nothing else (strata/analysis.h)"},
+    {.name = "flow.analysis_sample",
+     .type = SX_OPTION_INTEGER,
+     .min = 1,
+     .max = 1000000,
+     .default_text = "16",
+     .hot = true,
+     .doc = "of a namespace that is analysed one read in so many is looked at"},
+    {.name = "flow.analysis_keys",
+     .type = SX_OPTION_INTEGER,
+     .min = 16,
+     .max = 65536,
+     .default_text = "256",
+     .doc = "hot keys, and keys with successors, that are kept of a namespace that is analysed, at about 1 KiB each"},
 };
 static const sx_option_table flow_options = {flow_rows, sizeof flow_rows / sizeof *flow_rows};
 
@@ -123,6 +143,7 @@ void sx_engine_apply_hot(strata *engine) {
     put(&engine->hot.compress, sx_config_int(config, "flow.compress"));
     put(&engine->hot.compress_min, sx_config_int(config, "flow.compress_min"));
     put(&engine->hot.audit_per_s, sx_config_int(config, "coherence.audit_per_s"));
+    put(&engine->hot.analysis_sample, sx_config_int(config, "flow.analysis_sample"));
     put(&engine->hot.serve_stale_max_ns, sx_config_int(config, "coherence.serve_stale_max"));
     for (uint32_t i = 0; i < engine->namespace_count; i++) sx_configured_apply_locked(engine->namespaces[i]);
     if (engine->l1 != NULL) {

@@ -213,8 +213,8 @@ int32_t sx_read_slow(strata_session *session, strata_namespace *ns, strata_bytes
 
 /* ---- public ------------------------------------------------------------------------------------------------- */
 
-/* L1's answer where keys are without it, where somebody watches, and where it is timed. Apart, so that other hits carry none of it. */
-static __attribute__((noinline)) int32_t peek_special(strata_session *session, uint64_t hash, uint32_t partition, const strata_namespace *ns,
+/* L1's answer where keys are without it, where somebody watches, or analyses, and where it is timed. Apart, so that other hits carry none of it. */
+static __attribute__((noinline)) int32_t peek_special(strata_session *session, uint64_t hash, uint32_t partition, strata_namespace *ns,
                                                       strata_bytes key, strata_result *out, sx_read_more *more, bool timed) {
     if (!sx_rollout_l1(ns, key.data, key.size)) return STRATA_MISS;
     int64_t start_ns = timed ? sx_engine_now(session->engine) : 0;
@@ -222,6 +222,7 @@ static __attribute__((noinline)) int32_t peek_special(strata_session *session, u
     if (timed && (status == STRATA_OK || status == STRATA_STALE))
         sx_histogram_add_shared(&ns->stats->latency[STRATA_LATENCY_L1], sx_engine_now(session->engine) - start_ns);
     if (sx_is_watched(ns)) sx_events_read(session, ns, hash, status);
+    if (sx_is_analysed(ns)) sx_analysis_note_read(session, ns, key, hash, out, status, false);
     return status;
 }
 
