@@ -173,6 +173,8 @@ static void put_segmented(sim *s, uint32_t key) {
     put(s, low ? MAIN : SAFE, key);
 }
 
+/* As in the reference: who goes in makes no room by that, so the window gives up the next, and an empty window is made up for by the
+   others. */
 static void evict_wtinylfu(sim *s) {
     while (s->held[SMALL] > 0) {
         uint32_t key = oldest(s, SMALL);
@@ -182,7 +184,7 @@ static void evict_wtinylfu(sim *s) {
         take(s, key);
         if (goes_in) put_segmented(s, key);
         count(s, key);
-        if (!room) return;
+        if (!goes_in) return;
     }
     take(s, oldest(s, s->held[MAIN] > 0 ? MAIN : SAFE));
 }
