@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Tenants and namespaces as guests of one L1: each is counted for itself, and one that is noisy does not evict the others. */
-// ctest: timeout=180
+// ctest: timeout=300
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -17,6 +17,7 @@ typedef struct fixture {
     strata *engine;
     strata_namespace *ns, *other;
     strata_session *session;
+    int64_t refused; /* because of a limit, as put knows it */
 } fixture;
 
 static fixture *open_fixture(const char *const *pairs) {
@@ -44,11 +45,24 @@ static strata_bytes key_of(char *buffer, size_t size, const char *tenant, uint32
     return bytes;
 }
 
+#define TURNS_MAX 60000 /* of 1 ms in which the keeper has its turn, on any machine */
+
+/* As long as its guest's limit does not refuse it, it goes in: while memory that was retired is stuck, as where the keeper stands still
+   with a pin, it is put again. */
 static void put(fixture *f, strata_namespace *ns, const char *tenant, uint32_t number, size_t size) {
     static char value[4096];
     char buffer[64];
-    int32_t status = strata_set_wait(f->session, ns, key_of(buffer, sizeof buffer, tenant, number), (strata_bytes){value, size}, NULL, NULL);
-    assert_true(status == STRATA_OK || status == STRATA_E_OVERLOADED);
+    strata_bytes key = key_of(buffer, sizeof buffer, tenant, number);
+    for (int i = 0; i < TURNS_MAX; i++) {
+        int32_t status = strata_set_wait(f->session, ns, key, (strata_bytes){value, size}, NULL, NULL);
+        if (status == STRATA_OK) return;
+        assert_int_equal(status, STRATA_E_OVERLOADED);
+        int64_t before = f->refused;
+        f->refused = test_metric(f->engine, "l1.limit_refused");
+        if (f->refused != before) return;
+        test_sleep_ms(1);
+    }
+    fail_msg("nothing that was retired is freed");
 }
 
 static bool has(fixture *f, strata_namespace *ns, const char *tenant, uint32_t number) {
@@ -68,6 +82,13 @@ static strata_usage of_tenant(fixture *f, const char *tenant) {
 static strata_usage of_namespace(const strata_namespace *ns) {
     strata_usage usage = {.struct_size = sizeof usage};
     assert_int_equal(strata_namespace_usage(ns, &usage), STRATA_OK);
+    return usage;
+}
+
+/* What left counts until it is freed, which is the keeper's. */
+static strata_usage await_bytes(fixture *f, const char *tenant, int64_t most) {
+    strata_usage usage = of_tenant(f, tenant);
+    for (int i = 0; i < TURNS_MAX && usage.bytes > most; i++, usage = of_tenant(f, tenant)) test_sleep_ms(1);
     return usage;
 }
 
@@ -98,7 +119,7 @@ static void test_each_is_counted(void **state) {
     char buffer[64];
     for (uint32_t i = 0; i < 10; i++)
         assert_int_equal(strata_invalidate_wait(f->session, f->ns, key_of(buffer, sizeof buffer, "acme", i), NULL), STRATA_OK);
-    for (int i = 0; i < 500 && of_tenant(f, "acme").entries != 3; i++) test_sleep_ms(10); /* as their memory is freed */
+    for (int i = 0; i < TURNS_MAX && of_tenant(f, "acme").entries != 3; i++) test_sleep_ms(1); /* as their memory is freed */
     assert_int_equal(of_tenant(f, "acme").entries, 3);
     close_fixture(f);
 }
@@ -109,7 +130,7 @@ static void test_each_is_counted(void **state) {
    one's reads L1 answers. */
 static double quiet_ratio(fixture *f) {
     uint32_t hits = 0, reads = 0, noisy = 0;
-    for (uint32_t round = 0; round < 8; round++) {
+    for (uint32_t round = 0; round < 5; round++) {
         for (uint32_t i = 0; i < QUIET_KEYS; i++) {
             bool hit = has(f, f->ns, "quiet", i);
             if (!hit) put(f, f->ns, "quiet", i, 500);
@@ -117,7 +138,7 @@ static double quiet_ratio(fixture *f) {
                 hits += hit;
                 reads++;
             }
-            for (uint32_t j = 0; j < 10; j++, noisy++) {
+            for (uint32_t j = 0; j < 5; j++, noisy++) {
                 if (!has(f, f->ns, "noisy", noisy)) put(f, f->ns, "noisy", noisy, 500);
                 (void)has(f, f->ns, "noisy", noisy);
                 (void)has(f, f->ns, "noisy", noisy - noisy % 64);
@@ -138,12 +159,13 @@ static void test_a_noisy_tenant_evicts_its_own(void **state) {
     assert_int_equal(strata_tenant_limit(f->engine, test_bytes("noisy"), 1 << 20, &error), STRATA_OK);
     assert_int_equal(of_tenant(f, "noisy").bytes_max, 1 << 20);
     double with = quiet_ratio(f);
-    strata_usage noisy = of_tenant(f, "noisy");
+    const int64_t most = (1 << 20) + (1 << 20) / 8;
+    strata_usage noisy = await_bytes(f, "noisy", most);
     print_message("quiet tenant's hit ratio: %.3f without a limit of the noisy one, %.3f with; noisy has %lld bytes\n", without, with,
                   (long long)noisy.bytes);
     assert_true(without < 0.5);
     assert_true(with > 0.95);
-    assert_true(noisy.bytes <= (1 << 20) + (1 << 20) / 8);
+    assert_in_range(noisy.bytes, (1 << 20) / 4, most);
     close_fixture(f);
     f = open_fixture(options); /* the same by a part for each tenant, and by a namespace's limit */
     assert_int_equal(strata_option_set(f->engine, "flow.tenant_part", "40%", NULL), STRATA_OK);
@@ -160,7 +182,7 @@ static void test_a_namespace_is_limited(void **state) {
     for (uint32_t i = 0; i < 1000; i++) put(f, f->ns, NULL, i, 500);
     for (uint32_t i = 0; i < 20000; i++) put(f, f->other, NULL, i, 500);
     const int64_t most = (256 << 10) + (256 << 10) / 8;
-    for (int i = 0; i < 500 && of_namespace(f->other).bytes > most; i++) test_sleep_ms(10); /* what was evicted counts until it is freed */
+    for (int i = 0; i < TURNS_MAX && of_namespace(f->other).bytes > most; i++) test_sleep_ms(1);
     assert_in_range(of_namespace(f->other).bytes, (256 << 10) / 4, most); /* one key is put at a time, and one evicts one */
     uint32_t left = 0;
     for (uint32_t i = 0; i < 1000; i++) left += has(f, f->ns, NULL, i);
@@ -169,7 +191,9 @@ static void test_a_namespace_is_limited(void **state) {
     print_message("%lld evicted, of them %lld, and %lld refused, because of the limit\n", (long long)test_metric(f->engine, "l1.evictions"),
                   (long long)limited, (long long)refused);
     assert_true(limited > 0 && limited <= test_metric(f->engine, "l1.evictions"));
-    assert_in_range(limited + refused + of_namespace(f->other).entries, 20000 - 10, 20000); /* nearly all that left did because of it */
+    /* Nearly all that left did because of it. By entries that finds see: what was evicted and is not freed yet is none of these. */
+    int64_t there = test_metric(f->engine, "l1.entries") - left;
+    assert_in_range(limited + refused + there, 20000 - 10, 20000);
     close_fixture(f);
 }
 
