@@ -4,6 +4,7 @@
 #include <strata/strata.h>
 #include <string.h>
 
+#include "bench/budget.h"
 #include "bench/coherence/main.h"
 #include "bench/compare/compare.h"
 #include "bench/hitratio/main.h"
@@ -31,6 +32,7 @@ static const struct {
     {"stampede", "thousands of readers of one cold key, in several processes: loader calls, who is answered, when", bench_stampede_main},
     {"restart", "tiered while a process is killed and started anew: how its L1 gets warm", bench_restart_main},
     {"l1", "the in-process store beside other caches and maps; real traces beside a true LRU", bench_l1_main},
+    {"budget", "what fits into an L1 that keeps values compressed, and what readers notice when its budget changes", bench_budget_main},
     {"hitratio", "misses of the in-process store on real traces, beside other policies and the best there could be",
      bench_hitratio_main},
     {"l2", "what an answer from L2 costs: the client beside a peer, and the whole engine", bench_l2_main},

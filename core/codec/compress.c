@@ -7,12 +7,36 @@
 
 #include <lz4.h>
 #if SX_HAS_ZSTD
+#include <pthread.h>
 #include <zstd.h>
 #endif
 
 enum { PREFIX = 4, ZSTD_LEVEL = 3, SAVES_ONE_IN = 8 };
 
 bool sx_compression_known(uint64_t how) { return how == SX_COMPRESSION_LZ4 || (how == SX_COMPRESSION_ZSTD && SX_HAS_ZSTD); }
+
+#if SX_HAS_ZSTD
+/* What zstd works with is large to make: each thread that decompresses keeps one until it ends. */
+static struct {
+    pthread_once_t once;
+    pthread_key_t key;
+    bool kept;
+} contexts = {.once = PTHREAD_ONCE_INIT};
+
+static void free_context(void *context) { (void)ZSTD_freeDCtx(context); }
+static void make_key(void) { contexts.kept = pthread_key_create(&contexts.key, free_context) == 0; }
+
+static size_t decompress_zstd(void *bytes, size_t size, const void *block, size_t block_size) {
+    (void)pthread_once(&contexts.once, make_key);
+    ZSTD_DCtx *context = contexts.kept ? pthread_getspecific(contexts.key) : NULL;
+    if (context == NULL && contexts.kept && (context = ZSTD_createDCtx()) != NULL && pthread_setspecific(contexts.key, context) != 0) {
+        free_context(context);
+        context = NULL;
+    }
+    if (context == NULL) return ZSTD_decompress(bytes, size, block, block_size);
+    return ZSTD_decompressDCtx(context, bytes, size, block, block_size);
+}
+#endif
 
 /* Writes at most room bytes; 0 where that is too little. */
 static size_t compress_block(sx_compression how, const void *bytes, size_t size, void *block, size_t room) {
@@ -54,7 +78,7 @@ bool sx_decompress(sx_compression how, const void *packed, size_t packed_size, v
     const char *block = (const char *)packed + PREFIX;
     size_t block_size = packed_size - PREFIX;
 #if SX_HAS_ZSTD
-    if (how == SX_COMPRESSION_ZSTD) return ZSTD_decompress(bytes, size, block, block_size) == size;
+    if (how == SX_COMPRESSION_ZSTD) return decompress_zstd(bytes, size, block, block_size) == size;
 #endif
     return LZ4_decompress_safe(block, bytes, (int)block_size, (int)size) == (int)size;
 }

@@ -169,12 +169,15 @@ int32_t sx_options_check(const strata_op_options *options);
 
 /* result.c */
 void sx_result_init(strata_result *result, int32_t status);
+/* Of an entry of L1, by who is pinned; the result then is. One of a packed item is not shown before sx_result_unpack_pinned. */
 void sx_result_pinned(strata_result *result, int32_t status, sx_item *item, int64_t now_ns,
                       int64_t staleness_us);
+/* Has it show the value undone, and unpins. Returns its status, or why that can't be. */
+int32_t sx_result_unpack_pinned(strata_session *session, strata_result *result);
 /* Turns a pinned result into a counted one. */
 void sx_result_keep(strata_session *session, strata_result *result);
-/* Moves what op holds into a result. */
-void sx_result_from_op(strata *engine, strata_result *result, sx_op *op);
+/* Moves what op holds into a result. Returns its status. */
+int32_t sx_result_from_op(strata *engine, strata_result *result, sx_op *op);
 
 /* work.c */
 void sx_work_link(sx_work *work, sx_op *op);

@@ -38,7 +38,7 @@ sx_item *sx_item_create(sx_heap *heap, const void *key, size_t key_size, const v
         return NULL;
     uint32_t flags = facts->app_version != 0 ? SX_ITEM_APP_VERSION : 0;
     if (facts->tags_size != 0) flags |= SX_ITEM_TAGS;
-    flags |= facts->nothing;
+    flags |= facts->nothing | facts->packed;
     if (facts->aged || facts->nothing != 0) flags |= SX_ITEM_AGING;
     if (facts->etag_size != 0) flags |= SX_ITEM_ETAG;
     size_t size = size_of(key_size, value_size, flags, facts->tags_size, facts->etag_size);
@@ -148,6 +148,7 @@ sx_item *sx_item_copy(const sx_item *item) {
                            .etag = etag,
                            .etag_size = etag_size,
                            .nothing = item->flags & SX_ITEM_NOTHING,
+                           .packed = item->flags & SX_ITEM_PACKED,
                            .aged = (item->flags & SX_ITEM_AGING) != 0};
     sx_item *copy = sx_item_create(item->heap, sx_item_key(item), item->key_size, sx_item_value(item), item->value_size, &facts);
     if (copy != NULL && tagging != NULL) /* relaxed: as above */

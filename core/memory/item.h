@@ -27,6 +27,7 @@ typedef struct sx_item_facts {
     const uint8_t *etag;    /* what its source calls it; NULL none */
     size_t etag_size;       /* at most UINT8_MAX */
     uint16_t nothing;       /* SX_ITEM_ABSENT or SX_ITEM_ERROR; 0: it is a value */
+    uint16_t packed;        /* SX_ITEM_LZ4 or SX_ITEM_ZSTD where the value is given as compressed; 0: as it is */
     bool aged;              /* with room for a sx_item_aging, which says the same as expires_ns until it is set */
 } sx_item_facts;
 
@@ -36,7 +37,7 @@ typedef struct strata_value {
     uint16_t ns;
     uint16_t partition;
     uint16_t key_size;
-    uint16_t flags;              /* SX_ITEM_APP_VERSION .. SX_ITEM_ETAG */
+    uint16_t flags;              /* SX_ITEM_APP_VERSION .. SX_ITEM_ZSTD */
     _Atomic uint32_t refs;       /* atomic: acq_rel on release [order: item-free]; bit 31: kept outside the engine */
     uint32_t value_size;
     sx_heap *heap;
@@ -54,7 +55,10 @@ typedef struct strata_value {
 #define SX_ITEM_ABSENT      8u /* no value: the source has none. Has an aging; never a hit by expires_ns */
 #define SX_ITEM_ERROR      16u /* no value: loading it failed. Likewise */
 #define SX_ITEM_ETAG      32u /* what its source calls it, at the end: its size in a byte, then that */
+#define SX_ITEM_LZ4       64u /* the value is what sx_compress made of it: nobody is shown it before that is undone */
+#define SX_ITEM_ZSTD     128u /* likewise */
 #define SX_ITEM_NOTHING (SX_ITEM_ABSENT | SX_ITEM_ERROR)
+#define SX_ITEM_PACKED (SX_ITEM_LZ4 | SX_ITEM_ZSTD)
 
 /* In the generation of an item with tags: so it never equals a partition's, and who reads an item without tags need not
    know of any. */

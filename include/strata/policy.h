@@ -10,7 +10,17 @@ extern "C" {
 #endif
 
 #define STRATA_POLICY_ENDLESS 0x1u  /* values may be stored without an end (STRATA_EXPIRES_NEVER) */
+#define STRATA_POLICY_L1_COMPRESSED 0x2u /* L1 keeps compressed what is: more entries, and each reader decompresses for itself, into
+                                            memory that lives as long as its result */
 #define STRATA_NO_JITTER UINT32_MAX /* for strata_namespace_policy.ttl_jitter_percent */
+
+/* How values are compressed; for strata_namespace_policy.compress. */
+typedef enum strata_compression {
+    STRATA_COMPRESS_DEFAULT = 0, /* as flow.compress says */
+    STRATA_COMPRESS_NONE = 1,
+    STRATA_COMPRESS_LZ4 = 2,
+    STRATA_COMPRESS_ZSTD = 3     /* slower to compress, and smaller; where the library was built with it */
+} strata_compression;
 
 /* How the values of a namespace live and age.
 
@@ -23,7 +33,7 @@ extern "C" {
    default of each field; struct_size first. */
 typedef struct strata_namespace_policy {
     uint32_t struct_size;        /* sizeof(strata_namespace_policy) */
-    uint32_t flags;              /* STRATA_POLICY_ENDLESS */
+    uint32_t flags;              /* STRATA_POLICY_ENDLESS, STRATA_POLICY_L1_COMPRESSED */
     int64_t ttl_ms;              /* of what is written or loaded without one; 0 for flow.ttl; STRATA_EXPIRES_NEVER where
                                     flags allow it */
     int64_t l1_ttl_ms;           /* how long L1 answers before it asks L2 again; 0 for as long as the value lives */
@@ -46,6 +56,10 @@ typedef struct strata_namespace_policy {
     int64_t load_timeout_ms;     /* when a load is given up; 0 for flow.load_timeout */
     int64_t l1_idle_ms;          /* L1 forgets a value that was not read there for so long, give or take an eighth; L2 keeps it;
                                     0: not before the end of its time */
+    uint32_t compress;           /* strata_compression: on the way to L2, and to L1 with STRATA_POLICY_L1_COMPRESSED; other processes read
+                                    it whatever they say here */
+    uint32_t reserved;           /* 0 */
+    int64_t compress_min_bytes;  /* smaller values are never compressed: 64 .. 536870912; 0 for flow.compress_min */
 } strata_namespace_policy;
 
 /*

@@ -325,13 +325,13 @@ typedef struct strata_op_options {
 } strata_op_options;
 
 /*
- * Looks into L1 only. No lock, no allocation, no system call.
+ * Looks into L1 only. No lock, no allocation, no system call; but memory for what L1 keeps compressed (STRATA_POLICY_L1_COMPRESSED).
  *   session  a session
  *   ns       a namespace
  *   key      1 .. STRATA_KEY_BYTES_MAX bytes
  *   out      receives a pinned result on STRATA_OK and STRATA_STALE
  * Returns: STRATA_OK; STRATA_STALE where the policy serves what can't be proven fresh; STRATA_MISS where L1 has
- *          nothing it may answer with; STRATA_E_KEY_SIZE; STRATA_E_CLOSED; STRATA_E_FORKED.
+ *          nothing it may answer with; STRATA_E_KEY_SIZE; STRATA_E_NOMEM for that memory; STRATA_E_CLOSED; STRATA_E_FORKED.
  * Owns:    the caller owns a result: strata_result_release, soon.
  * Threads: the session's.
  * Blocks:  never; wait-free.

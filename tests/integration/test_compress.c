@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Values compressed in L2: smaller there, the same everywhere else, whoever wrote, loaded or reads them. */
+/* Values compressed in L2, and in L1 where a namespace wishes it: smaller there, the same everywhere else, whoever wrote, loaded or reads them. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -26,17 +26,18 @@ typedef struct fixture {
 
 static const strata_op_options past_l1 = {.struct_size = sizeof past_l1, .flags = STRATA_BYPASS_L1, .deadline_ms = 5000};
 
-static void open_side(test_side *s, sx_cluster *cluster, const char *compress) {
+static void open_side(test_side *s, sx_cluster *cluster, const char *compress, const char *in_l1) {
     test_side_open(s, "n", TEST_OPTIONS("l2.nodes", sx_cluster_seeds(cluster), "l2.open_wait", "5s", "flow.compress", compress,
                                         "coherence.value_bytes_max", "4KiB", "coherence.partitions", "1",
-                                        "l2.value_bytes_max", "1MiB"), NULL);
+                                        "l2.value_bytes_max", "1MiB", "namespace.n.l1_compressed", in_l1,
+                                        "coherence.audit_per_s", "1000"), NULL);
 }
 
-static int setup(void **state) {
+static int setup_with(void **state, const char *in_l1) {
     fixture *f = calloc(1, sizeof *f);
     f->cluster = test_cluster_start(&(sx_cluster_options){0});
-    open_side(&f->packing, f->cluster, "lz4");
-    open_side(&f->plain, f->cluster, "none");
+    open_side(&f->packing, f->cluster, "lz4", in_l1);
+    open_side(&f->plain, f->cluster, "none", in_l1);
     uint64_t random = 5;
     for (size_t i = 0; i < SIZE; i++) {
         random = random * UINT64_C(6364136223846793005) + 1442695040888963407u;
@@ -47,8 +48,13 @@ static int setup(void **state) {
     return 0;
 }
 
+static int setup(void **state) { return setup_with(state, "off"); }
+static int setup_in_l1(void **state) { return setup_with(state, "on"); }
+
 static int teardown(void **state) {
     fixture *f = *state;
+    assert_int_equal(test_metric(f->packing.engine, "audit.divergent"), 0);
+    assert_int_equal(test_metric(f->plain.engine, "audit.divergent"), 0);
     test_side_close(&f->packing);
     test_side_close(&f->plain);
     sx_cluster_stop(f->cluster);
@@ -194,6 +200,43 @@ static void bad_claims(void **state) {
     test_talk_close(talk);
 }
 
+static void expect_unpacked(test_side *s, int64_t count) { assert_int_equal(test_metric(s->engine, "l1.unpacked"), count); }
+
+/* As it came, whatever this process would make of it itself; who loses its proof proves it again by the same version. */
+static void l1_keeps_what_l2_holds(void **state) {
+    fixture *f = *state;
+    set(&f->packing, "text", f->text, SIZE);
+    reads(&f->packing, "text", f->text, SIZE, NULL);
+    expect_unpacked(&f->packing, 1);
+    reads(&f->plain, "text", f->text, SIZE, NULL);
+    expect_unpacked(&f->plain, 0); /* that was L2's answer */
+    int64_t misses = test_metric(f->plain.engine, "l1.misses");
+    for (int i = 1; i < 5; i++) {
+        reads(&f->plain, "text", f->text, SIZE, NULL);
+        expect_unpacked(&f->plain, i);
+    }
+    assert_int_equal(test_metric(f->plain.engine, "l1.misses"), misses);
+    assert_true(test_metric(f->plain.engine, "l1.bytes_used") - test_metric(f->plain.engine, "l1.bytes_metadata") < SIZE / 4);
+    strata_op_options options = {.struct_size = sizeof options, .ttl_ms = 3600000};
+    assert_int_equal(strata_touch_wait(f->plain.session, f->plain.ns, test_bytes("text"), &options, NULL), STRATA_OK);
+    reads(&f->plain, "text", f->text, SIZE, NULL);
+    expect_unpacked(&f->plain, 5);
+    assert_int_equal(strata_invalidate_wait(f->packing.session, f->packing.ns, test_bytes("text"), NULL), STRATA_OK);
+    test_side_await_gone(&f->plain, "text");
+}
+
+/* Another version of the same value, stored as it is, is nothing that differs. */
+static void the_audit_compares_what_is_shown(void **state) {
+    fixture *f = *state;
+    set(&f->packing, "text", f->text, SIZE);
+    set(&f->plain, "copy", f->text, SIZE);
+    reads(&f->packing, "text", f->text, SIZE, NULL);
+    char *copied = sx_cluster_command(f->cluster, 0, "COPY {0}s1:n:1:copy {0}s1:n:1:text REPLACE");
+    assert_string_equal(copied, "1");
+    free(copied);
+    assert_true(test_metric_wait(f->packing.engine, "audit.reloaded", 1, 20000));
+}
+
 int main(int argc, char **argv) {
     if (!sx_cluster_available()) return 77;
     if (argc > 1) cmocka_set_test_filter(argv[1]);
@@ -203,6 +246,13 @@ int main(int argc, char **argv) {
         cmocka_unit_test_setup_teardown(what_travels_with_its_message, setup, teardown),
         cmocka_unit_test_setup_teardown(by_zstd_and_hot, setup, teardown),
         cmocka_unit_test_setup_teardown(bad_claims, setup, teardown),
+        {"what_is_set, in L1 too", what_is_set, setup_in_l1, teardown, NULL},
+        {"what_is_loaded, in L1 too", what_is_loaded, setup_in_l1, teardown, NULL},
+        {"what_travels_with_its_message, in L1 too", what_travels_with_its_message, setup_in_l1, teardown, NULL},
+        {"by_zstd_and_hot, in L1 too", by_zstd_and_hot, setup_in_l1, teardown, NULL},
+        {"bad_claims, in L1 too", bad_claims, setup_in_l1, teardown, NULL},
+        cmocka_unit_test_setup_teardown(l1_keeps_what_l2_holds, setup_in_l1, teardown),
+        cmocka_unit_test_setup_teardown(the_audit_compares_what_is_shown, setup_in_l1, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -18,7 +18,7 @@ static void deliver(sx_op *op) {
     if ((op->flags & STRATA_ON_LOOP) != 0 && op->done != NULL && sx_loop_is_current(engine->loop)) {
         assert(sx_lock_none_held());
         strata_result result;
-        sx_result_from_op(engine, &result, op);
+        (void)sx_result_from_op(engine, &result, op);
         op->done(op->user, &result);
         strata_result_release(session, &result);
         op->delivered = true;

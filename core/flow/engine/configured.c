@@ -31,6 +31,9 @@ enum {
     ABSENT_TTL,
     ERROR_TTL,
     L1_IDLE,
+    COMPRESS,
+    COMPRESS_MIN,
+    L1_COMPRESSED,
     L1_BYTES_MAX,
     ENABLED,
     L1_PER_MILLE,
@@ -80,6 +83,24 @@ static const sx_option rows[ROWS] = {
     [ABSENT_TTL] = SPAN("absent_ttl", 0, "0s", "how long it is kept that a loader found nothing; 0s: not at all"),
     [ERROR_TTL] = SPAN("error_ttl", 0, "0s", "how long this process answers at once that a load failed; 0s: not at all"),
     [L1_IDLE] = SPAN("l1_idle", 0, "0s", "L1 forgets a value that was not read there for so long; 0s: not before the end of its time"),
+    [COMPRESS] = {.name = "compress",
+                  .type = SX_OPTION_CHOICE,
+                  .choices = "none|lz4|zstd",
+                  .default_text = "flow.compress",
+                  .hot = true,
+                  .doc = "how values are compressed on their way to L2"},
+    [COMPRESS_MIN] = {.name = "compress_min",
+                      .type = SX_OPTION_BYTES,
+                      .min = 64,
+                      .max = INT64_C(1) << 29,
+                      .default_text = "flow.compress_min",
+                      .hot = true,
+                      .doc = "smaller values are never compressed"},
+    [L1_COMPRESSED] = {.name = "l1_compressed",
+                       .type = SX_OPTION_BOOLEAN,
+                       .default_text = "false",
+                       .hot = true,
+                       .doc = "L1 keeps compressed what is: more entries, and each hit decompresses for itself"},
     [L1_BYTES_MAX] = {.name = "l1_bytes_max",
                       .type = SX_OPTION_BYTES,
                       .min = SX_TENANTS_LIMIT_MIN,
@@ -123,7 +144,8 @@ void sx_configured_read(const sx_config *config, const char *name, size_t size, 
     bool enabled = number_of(ns, ENABLED, 1) != 0;
     int64_t jitter = number_of(ns, TTL_JITTER, 0), given;
     if (jitter == 0 && sx_config_namespace_int(ns, TTL_JITTER, &given)) jitter = -1; /* it says none, not nothing */
-    *out = (sx_configured){.policy = {.flags = number_of(ns, ENDLESS, 0) != 0 ? STRATA_POLICY_ENDLESS : 0,
+    int64_t flags = (number_of(ns, ENDLESS, 0) != 0 ? STRATA_POLICY_ENDLESS : 0) | (number_of(ns, L1_COMPRESSED, 0) != 0 ? STRATA_POLICY_L1_COMPRESSED : 0);
+    *out = (sx_configured){.policy = {.flags = flags,
                                       .ttl_ms = ms_of(ns, TTL),
                                       .l1_ttl_ms = ms_of(ns, L1_TTL),
                                       .ttl_jitter_percent = jitter,
@@ -135,7 +157,9 @@ void sx_configured_read(const sx_config *config, const char *name, size_t size, 
                                       .load_timeout_ms = ms_of(ns, LOAD_TIMEOUT),
                                       .absent_ttl_ms = ms_of(ns, ABSENT_TTL),
                                       .error_ttl_ms = ms_of(ns, ERROR_TTL),
-                                      .l1_idle_ms = ms_of(ns, L1_IDLE)},
+                                      .l1_idle_ms = ms_of(ns, L1_IDLE),
+                                      .compress = number_of(ns, COMPRESS, -1) + STRATA_COMPRESS_NONE,
+                                      .compress_min_bytes = number_of(ns, COMPRESS_MIN, 0)},
                            .l1_per_mille = enabled ? number_of(ns, L1_PER_MILLE, 1000) : 0,
                            .l2_per_mille = enabled ? number_of(ns, L2_PER_MILLE, 1000) : 0,
                            .l1_bytes_max = number_of(ns, L1_BYTES_MAX, 0)};
@@ -144,7 +168,7 @@ void sx_configured_read(const sx_config *config, const char *name, size_t size, 
 /* ---- checking -------------------------------------------------------------------------------------------------- */
 
 int32_t sx_configured_check_foreign(const sx_config *config, const char *name, size_t size, strata_error *error) {
-    static const uint8_t none[] = {REFRESH, STALE_WHILE_REFRESHING, STALE_IF_FAILING, ABSENT_TTL, ERROR_TTL, L1_IDLE};
+    static const uint8_t none[] = {REFRESH, STALE_WHILE_REFRESHING, STALE_IF_FAILING, ABSENT_TTL, ERROR_TTL, L1_IDLE, COMPRESS, L1_COMPRESSED};
     const sx_config_namespace *ns = sx_config_namespace_find(config, name, size);
     for (size_t i = 0; i < sizeof none; i++) {
         if (number_of(ns, none[i], 0) == 0) continue;

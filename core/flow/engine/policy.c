@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "core/codec/compress.h"
 #include "core/flow/configured.h"
 #include "core/flow/engine.h"
 #include "core/flow/foreign.h"
@@ -45,6 +46,7 @@ void sx_policy_apply_locked(strata_namespace *ns, const sx_policy *configured) {
     for (size_t i = 0; i < SX_POLICY_WORDS; i++) words[i] = words[i] != 0 ? words[i] : otherwise[i];
     sx_policy policy, present;
     memcpy(&policy, words, sizeof policy);
+    policy.flags |= configured->flags;
     sx_policy_read(ns, &present);
     if (memcmp(&policy, &present, sizeof policy) != 0) replace_locked(&ns->policy, &policy);
 }
@@ -71,11 +73,14 @@ static int32_t check_foreign(const strata_namespace_policy *given, strata_error 
     if (given->absent_ttl_ms != 0) return refuse(error, "absent_ttl_ms", zero);
     if (given->error_ttl_ms != 0) return refuse(error, "error_ttl_ms", zero);
     if (given->l1_idle_ms != 0) return refuse(error, "l1_idle_ms", zero);
+    if (given->compress > STRATA_COMPRESS_NONE) return refuse(error, "compress", "STRATA_COMPRESS_NONE or 0 in a foreign namespace");
+    if ((given->flags & STRATA_POLICY_L1_COMPRESSED) != 0) return refuse(error, "flags", "STRATA_POLICY_ENDLESS or 0 in a foreign namespace");
     return STRATA_OK;
 }
 
 static int32_t check(const strata_namespace *ns, const strata_namespace_policy *given, strata_error *error) {
-    if ((given->flags & ~STRATA_POLICY_ENDLESS) != 0) return refuse(error, "flags", "STRATA_POLICY_ENDLESS or 0");
+    if ((given->flags & ~(STRATA_POLICY_ENDLESS | STRATA_POLICY_L1_COMPRESSED)) != 0)
+        return refuse(error, "flags", "STRATA_POLICY_ENDLESS, STRATA_POLICY_L1_COMPRESSED or both");
     if (given->ttl_ms < 0) return refuse(error, "ttl_ms", "0 or more");
     if (given->ttl_ms > SX_TTL_MS_MAX && (given->flags & STRATA_POLICY_ENDLESS) == 0)
         return refuse(error, "ttl_ms", "at most 100 years without STRATA_POLICY_ENDLESS");
@@ -91,6 +96,12 @@ static int32_t check(const strata_namespace *ns, const strata_namespace_policy *
     if (!is_span(given->absent_ttl_ms)) return refuse(error, "absent_ttl_ms", SPAN);
     if (!is_span(given->error_ttl_ms)) return refuse(error, "error_ttl_ms", SPAN);
     if (!is_span(given->l1_idle_ms)) return refuse(error, "l1_idle_ms", SPAN);
+    if (given->compress > STRATA_COMPRESS_ZSTD) return refuse(error, "compress", "a strata_compression");
+    if (given->compress == STRATA_COMPRESS_ZSTD && !sx_compression_known(SX_COMPRESSION_ZSTD))
+        return refuse(error, "compress", "none of STRATA_COMPRESS_ZSTD, which this library was built without");
+    if (given->reserved != 0) return refuse(error, "reserved", "0");
+    if (given->compress_min_bytes != 0 && (given->compress_min_bytes < 64 || given->compress_min_bytes > INT64_C(1) << 29))
+        return refuse(error, "compress_min_bytes", "64 .. 512 MiB, or 0");
     if (sx_namespace_is_foreign(ns)) return check_foreign(given, error);
     return STRATA_OK;
 }
@@ -116,7 +127,9 @@ int32_t strata_namespace_policy_set(strata_namespace *ns, const strata_namespace
                         .load_timeout_ms = given->load_timeout_ms,
                         .absent_ttl_ms = given->absent_ttl_ms,
                         .error_ttl_ms = given->error_ttl_ms,
-                        .l1_idle_ms = given->l1_idle_ms};
+                        .l1_idle_ms = given->l1_idle_ms,
+                        .compress = given->compress,
+                        .compress_min_bytes = given->compress_min_bytes};
     sx_lock_acquire(&ns->engine->lock);
     ns->given = policy;
     sx_configured_apply_locked(ns);
@@ -139,7 +152,9 @@ static void show(const sx_policy *policy, strata_namespace_policy *out) {
         .load_timeout_ms = policy->load_timeout_ms,
         .absent_ttl_ms = policy->absent_ttl_ms,
         .error_ttl_ms = policy->error_ttl_ms,
-        .l1_idle_ms = policy->l1_idle_ms};
+        .l1_idle_ms = policy->l1_idle_ms,
+        .compress = (uint32_t)policy->compress,
+        .compress_min_bytes = policy->compress_min_bytes};
     sx_struct_fill(out, &whole, sizeof whole);
 }
 

@@ -27,6 +27,21 @@ static void show_item(strata_result *result, const sx_item *item, int64_t now_ns
     if (fresh_ns != SX_EXPIRES_NEVER) result->ttl_ms = fresh_ns > now_ns ? (fresh_ns - now_ns) / SX_NS_PER_MS : 0;
 }
 
+/* The result's value is that of a packed item, undone. What it costs is its reader's. */
+static int32_t show_packed(strata_result *result, const sx_item *item) {
+    sx_item *plain;
+    int32_t status = sx_packed_undo(item, &plain);
+    if (status != STRATA_OK) {
+        sx_result_init(result, status);
+        return status;
+    }
+    result->value.data = sx_item_value(plain);
+    result->value.size = plain->value_size;
+    result->private_[0] = plain;
+    result->private_[1] = counted_hold();
+    return result->status;
+}
+
 void sx_result_pinned(strata_result *result, int32_t status, sx_item *item, int64_t now_ns,
                       int64_t staleness_us) {
     sx_result_init(result, status);
@@ -37,27 +52,42 @@ void sx_result_pinned(strata_result *result, int32_t status, sx_item *item, int6
     result->private_[1] = pinned_hold();
 }
 
+int32_t sx_result_unpack_pinned(strata_session *session, strata_result *result) {
+    assert(result->private_[1] == pinned_hold());
+    const sx_item *item = result->private_[0];
+    (void)sx_session_count(session, session->engine->namespaces[item->ns], SX_SESSION_METRIC_L1_UNPACKED);
+    int32_t status = show_packed(result, item);
+    sx_epoch_unpin(session->record);
+    return status;
+}
+
 void sx_result_keep(strata_session *session, strata_result *result) {
+    if (result->private_[1] == counted_hold()) return;
     assert(result->private_[1] == pinned_hold());
     sx_item_retain(result->private_[0]);
     result->private_[1] = counted_hold();
     sx_epoch_unpin(session->record);
 }
 
-void sx_result_from_op(strata *engine, strata_result *result, sx_op *op) {
+int32_t sx_result_from_op(strata *engine, strata_result *result, sx_op *op) {
+    sx_item *item = op->item;
     sx_result_init(result, op->status);
     result->source = op->source;
     result->reason = op->reason;
     result->staleness_us = op->staleness_us;
-    if (op->item != NULL) {
-        show_item(result, op->item, sx_engine_now(engine));
-        result->private_[0] = op->item;
-        result->private_[1] = counted_hold();
-        op->item = NULL;
-    } else {
+    op->item = NULL;
+    if (item == NULL) {
         result->version_n = op->version_n;
         result->version_id = op->version_id;
+        return result->status;
     }
+    show_item(result, item, sx_engine_now(engine));
+    result->private_[0] = item;
+    result->private_[1] = counted_hold();
+    if (SX_LIKELY(!sx_item_is_packed(item))) return result->status;
+    int32_t status = show_packed(result, item);
+    sx_item_release(item);
+    return status;
 }
 
 void strata_result_release(strata_session *session, strata_result *result) {

@@ -285,7 +285,7 @@ static void arrived(sx_op *op) {
     if (!op->delivered && op->done != NULL) {
         strata_session *session = op->session;
         strata_result result;
-        sx_result_from_op(session->engine, &result, op);
+        (void)sx_result_from_op(session->engine, &result, op);
         strata_done_fn done = op->done;
         void *user = op->user;
         sx_session_op_free(op);

@@ -12,6 +12,7 @@ const sx_metric_row sx_session_metrics[SX_SESSION_METRIC_COUNT] = {
     [SX_SESSION_METRIC_L1_AGED] = {"l1.aged_served", "operations", "reads answered from L1 with a value past its end, as the policy says", 0},
     [SX_SESSION_METRIC_L1_ABSENT] = {"l1.absent_hits", "operations", "reads answered from L1 that the source has nothing", 0},
     [SX_SESSION_METRIC_L1_ERRORS] = {"l1.error_hits", "operations", "reads answered with a failure of a moment ago, without a load", 0},
+    [SX_SESSION_METRIC_L1_UNPACKED] = {"l1.unpacked", "operations", "values that L1 keeps compressed, decompressed for their readers", 0},
     [SX_SESSION_METRIC_GETS] = {"flow.gets", "operations", "reads started, batches counted by key", 0},
     [SX_SESSION_METRIC_SETS] = {"flow.sets", "operations", "sets started", 0},
     [SX_SESSION_METRIC_INVALIDATES] = {"flow.invalidates", "operations", "invalidations started", 0},

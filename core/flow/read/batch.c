@@ -48,7 +48,7 @@ void sx_batch_finish(sx_batch *batch) {
 
 void sx_batch_child_arrived(sx_op *op) {
     sx_batch *batch = op->batch;
-    sx_result_from_op(op->session->engine, &batch->results[op->batch_index], op);
+    (void)sx_result_from_op(op->session->engine, &batch->results[op->batch_index], op);
     sx_session_op_free(op);
     batch->remaining--;
     if (batch->remaining == 0) {

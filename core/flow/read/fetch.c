@@ -291,7 +291,7 @@ int32_t sx_fetch_item_on_loop(strata *engine, const strata_namespace *ns, uint32
         facts.tags = envelope->tags;
         facts.tags_size = envelope->tags_size;
     }
-    int32_t status = sx_packed_item(engine, key, key_size, envelope, &facts, out);
+    int32_t status = sx_packed_item(engine, key, key_size, envelope, (policy.flags & STRATA_POLICY_L1_COMPRESSED) != 0, &facts, out);
     if (status == STRATA_OK) sx_policy_age(&policy, *out, now_ns, left_ms, &life);
     return status;
 }

@@ -228,7 +228,7 @@ strata_bytes strata_load_key(const strata_load *load) {
 /* ---- back from the application ------------------------------------------------------------------------------ */
 
 static int32_t loaded_item(strata_load *load, strata_bytes value, const strata_load_result *details, uint16_t nothing,
-                           sx_item **out) {
+                           sx_packed *packed, sx_item **out) {
     strata *engine = load->engine;
     if (value.size != 0 && value.data == NULL) return STRATA_E_INVALID;
     if (value.size > (size_t)engine->value_bytes_max) return STRATA_E_VALUE_SIZE;
@@ -249,8 +249,9 @@ static int32_t loaded_item(strata_load *load, strata_bytes value, const strata_l
                               details == NULL ? 0 : details->tag_count);
     facts.tags = tags.data;
     facts.tags_size = tags.size;
+    bool kept = nothing == 0 && (details == NULL || (details->flags & STRATA_LOAD_DONT_CACHE) == 0);
     if (few && !tags.failed)
-        *out = sx_item_create(engine->heap, load->key, load->key_size, value.data, value.size, &facts);
+        *out = sx_packed_create(load->ns, &policy, (strata_bytes){load->key, load->key_size}, value, kept, &facts, packed);
     sx_buf_deinit(&tags);
     if (!few) return STRATA_E_INVALID;
     return *out == NULL ? STRATA_E_NOMEM : STRATA_OK;
@@ -302,17 +303,14 @@ int32_t strata_load_finish(strata_load *load, int32_t status, strata_bytes value
     else if (details != NULL && !sx_policy_allows(load->ns, details->ttl_ms))
         answer = STRATA_E_TTL;
     else if (status == STRATA_OK) {
-        answer = loaded_item(load, value, details, 0, &item);
+        answer = loaded_item(load, value, details, 0, &packed, &item);
     } else if (status == STRATA_MISS && keeps_absences(load->ns)) {
-        answer = loaded_item(load, (strata_bytes){"", 0}, details, SX_ITEM_ABSENT, &item);
+        answer = loaded_item(load, (strata_bytes){"", 0}, details, SX_ITEM_ABSENT, &packed, &item);
         sx_count(load->ns, SX_FLOW_METRIC_ABSENCES);
         status = STRATA_OK;
     }
     if (answer != STRATA_OK) status = answer;
     else if (status != STRATA_OK && status != STRATA_MISS) status = STRATA_E_LOAD_FAILED;
-    bool kept = (details == NULL || (details->flags & STRATA_LOAD_DONT_CACHE) == 0) && !sx_namespace_is_foreign(load->ns);
-    if (kept && item != NULL && item->value_size != 0) sx_packed_make(engine, &packed, value.data, value.size);
-
     deliver(load, status, item, &packed, details == NULL ? 0 : details->ttl_ms, details == NULL ? 0 : details->flags, false);
     return answer;
 }

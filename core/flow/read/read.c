@@ -64,8 +64,9 @@ static int32_t peek_unproven(strata_session *session, const strata_namespace *ns
         now_ns - proven_ns <= stale_max_ns && now_ns < sx_item_fresh_ns(item)) {
         count(session, ns, SX_SESSION_METRIC_L1_STALE);
         sx_result_pinned(out, STRATA_STALE, item, now_ns, (now_ns - proven_ns) / SX_NS_PER_US);
+        int32_t status = sx_item_is_packed(item) ? sx_result_unpack_pinned(session, out) : STRATA_STALE;
         out->reason = STRATA_REASON_UNPROVEN;
-        return STRATA_STALE;
+        return status;
     }
     if (more != NULL && item->n != 0 && now_ns < sx_item_l1_ns(item) && (trusted || policy != SX_UNTRUSTED_BYPASS)) {
         sx_item_retain(item);
@@ -155,7 +156,7 @@ int32_t sx_read_peek(strata_session *session, uint64_t hash, uint32_t partition,
         return peek_unproven(session, ns, word, trusted, same, item, now_ns, out, more);
     count(session, ns, SX_SESSION_METRIC_L1_HITS);
     sx_result_pinned(out, STRATA_OK, item, now_ns, staleness_of(engine, now_ns, lease_ns));
-    return STRATA_OK;
+    return SX_UNLIKELY(sx_item_is_packed(item)) ? sx_result_unpack_pinned(session, out) : STRATA_OK;
 }
 
 int32_t sx_read_slow(strata_session *session, strata_namespace *ns, strata_bytes key, uint64_t hash,
@@ -342,7 +343,7 @@ static int32_t read_wait(strata_session *session, strata_namespace *ns, strata_b
     if (status != STRATA_PENDING) return status;
     sx_session_await(session, &op->arrived);
     status = op->status;
-    if (status == STRATA_OK || status == STRATA_STALE) sx_result_from_op(session->engine, out, op);
+    if (status == STRATA_OK || status == STRATA_STALE) status = sx_result_from_op(session->engine, out, op);
     sx_session_op_free(op);
     return status;
 }

@@ -61,10 +61,15 @@ static void ask_again(sx_timer *timer) { ask(SX_CONTAINER(timer, sx_audit_check,
 static bool has_bytes_of(strata *engine, const sx_envelope *envelope, const sx_item *item) {
     sx_item_facts facts = {.ns = item->ns};
     sx_item *stored = NULL;
-    if (sx_packed_item(engine, "", 0, envelope, &facts, &stored) != STRATA_OK) return false;
-    bool same = stored->value_size == item->value_size &&
+    sx_item *shown = NULL;
+    if (sx_item_is_packed(item)) { /* compressed by another process, or anew, its bytes may be others */
+        if (sx_packed_undo(item, &shown) != STRATA_OK) return false;
+        item = shown;
+    }
+    bool same = sx_packed_item(engine, "", 0, envelope, false, &facts, &stored) == STRATA_OK && stored->value_size == item->value_size &&
                 memcmp(sx_item_value(stored), sx_item_value(item), item->value_size) == 0;
-    sx_item_release(stored);
+    if (stored != NULL) sx_item_release(stored);
+    if (shown != NULL) sx_item_release(shown);
     return same;
 }
 

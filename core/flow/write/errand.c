@@ -49,7 +49,7 @@ int32_t sx_errand_start(const sx_errand_call *call, const sx_lifetime *life, sx_
 int32_t sx_errand_wait(strata_session *session, sx_op *op, strata_result *out) {
     sx_session_await(session, &op->arrived);
     int32_t status = op->status;
-    if (out != NULL) sx_result_from_op(session->engine, out, op);
+    if (out != NULL) (void)sx_result_from_op(session->engine, out, op);
     sx_session_op_free(op);
     return status;
 }

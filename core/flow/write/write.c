@@ -49,14 +49,12 @@ static sx_write *write_create(strata *engine, strata_namespace *ns, strata_bytes
                            .tags = value == NULL ? NULL : op->tags,
                            .tags_size = value == NULL ? 0 : op->tags_size,
                            .aged = value != NULL && sx_policy_ages(&policy)};
-    write->item = sx_item_create(engine->heap, key.data, key.size, value == NULL || value->size == 0 ? "" : value->data,
-                                 value == NULL ? 0 : value->size, &facts);
+    write->item = sx_packed_create(ns, &policy, key, value == NULL ? (strata_bytes){NULL, 0} : *value, value != NULL, &facts, &write->packed);
     if (write->item == NULL) {
         write_free(write);
         return NULL;
     }
     sx_policy_age(&policy, write->item, now_ns, sx_lifetime_left_ms(&write->life), &write->life);
-    if (value != NULL && !sx_namespace_is_foreign(ns)) sx_packed_make(engine, &write->packed, value->data, value->size);
     return write;
 }
 
@@ -442,7 +440,7 @@ int32_t sx_write_call_wait(const sx_write_call *call, strata_result *out) {
     strata_session *session = call->session;
     sx_session_await(session, &op->arrived);
     status = op->status;
-    if (status >= 0 && out != NULL) sx_result_from_op(session->engine, out, op);
+    if (status >= 0 && out != NULL) (void)sx_result_from_op(session->engine, out, op);
     sx_session_op_free(op);
     return status;
 }
