@@ -27,6 +27,7 @@
 #include "core/flow/scopes.h"
 #include "core/flow/session.h"
 #include "core/flow/structs.h"
+#include "core/flow/trace.h"
 #include "core/flow/trail.h"
 #include "core/key/key.h"
 #include "core/loop/loop.h"
@@ -137,6 +138,7 @@ struct strata {
     sx_log log;
     strata_executor executor;
     strata_credentials credentials; /* const after open */
+    strata_tracer tracer;
     sx_key_secret secret;
     _Atomic uint32_t *live;      /* atomic: relaxed; a page of its own; handles only decide whether to refuse */
     bool l2_on;
@@ -167,6 +169,7 @@ struct strata {
     pthread_key_t thread_key;
 
     sx_hot hot;
+    _Atomic uint64_t span_ids;   /* atomic: relaxed; spans that have got one */
     _Atomic int64_t pending;     /* atomic: a count for limits; close polls it [order: close-idle] */
     _Atomic int64_t pending_bytes; /* atomic: relaxed count for limits */
     _Atomic int64_t idle;        /* atomic: relaxed, before pending [order: close-idle]; those pending that close does not wait for: refreshes
@@ -266,6 +269,7 @@ typedef struct sx_write {
     sx_marks_asked tag_asked;
     sx_write_mark seen;         /* lock: stripe */
     sx_work work;               /* lock: stripe */
+    sx_span *span, *asked_span; /* told at its end, const once it is posted; and of the request under way. References, or NULL */
     void (*ended)(void *context, int32_t status); /* const; on the loop; NULL none */
     void *ended_context;
     struct sx_write *next, *previous; /* an unknown's queue */

@@ -23,6 +23,7 @@ typedef struct sx_errand {
     int64_t stale_ms;        /* of it */
     size_t tag_at, tag_next; /* where the judging of its tags is */
     sx_marks_asked tag_asked;
+    int64_t span_cost;       /* const */
     uint32_t key_size;
     uint8_t key[];
 } sx_errand;
@@ -39,6 +40,7 @@ typedef struct sx_errand_call {
     strata_done_fn done;
     void *user;
     bool sync;
+    const char *name; /* of its span */
 } sx_errand_call;
 
 /* STRATA_PENDING with *op under way (NULL where nobody waits), or a failure. The call was checked by sx_read_check. */

@@ -51,6 +51,7 @@ typedef struct sx_flight {
     uint32_t partition;
     uint32_t stripe;
     uint32_t key_size;
+    struct sx_span *span; /* of the op that began it, once that has joined; a reference, or NULL */
     uint32_t key_room; /* bytes behind the struct; const as long as the memory is a flight's */
 
     /* lock: stripe */
@@ -89,6 +90,8 @@ typedef struct sx_flight {
     sx_timer timer;
     sx_store_op store_op;
     bool in_store;      /* store_op is under way */
+    struct sx_span *asked_span; /* of that; a reference, or NULL */
+    void (*asked_done)(sx_store_op *op, int32_t status, const sx_resp *reply); /* then: what goes on with it */
     bool leased;        /* our token is in L2 */
     bool shown;         /* loaded_item was given to those who could not wait for L2 to take it: it changes no more */
     bool without;       /* L2 is not asked in this round: none of those who wait wants it, or the key is without it */

@@ -16,6 +16,7 @@
 #include "core/flow/names.h"
 #include "core/flow/rings.h"
 #include "core/flow/scopes.h"
+#include "core/flow/trace.h"
 #include "core/flow/trail.h"
 #include "core/loop/loop.h"
 #include "core/memory/epoch.h"
@@ -63,6 +64,7 @@ typedef struct sx_op {
     struct sx_gather *gather; /* of its batch; a reference, or NULL */
     uint8_t *tags;  /* core/flow/tags.h; NULL none */
     size_t tags_size;
+    struct sx_span *span; /* told when it is completed; a reference, or NULL */
     struct sx_batch *batch;
     uint32_t batch_index;
     bool sync;
@@ -87,6 +89,9 @@ typedef struct sx_op {
     int64_t staleness_us;
 } sx_op;
 
+#define SX_SESSION_CLOSING 1u
+#define SX_SESSION_TRACED  2u
+
 struct strata_session {
     strata *engine;             /* const */
     sx_epoch_record *record;    /* owner: thread */
@@ -102,8 +107,10 @@ struct strata_session {
     sx_op *free_ops;
     uint32_t free_count;
     uint32_t depth;             /* waits within loaders within waits */
-    bool closing;
     sx_trail trail;
+    uint8_t unusual;            /* SX_SESSION_CLOSING, SX_SESSION_TRACED; 0: none of it, one test for a hit */
+    sx_span *trace;             /* the context that calls belong to; a reference, or NULL */
+    sx_span *span;              /* of the call under way, for the op that it may make; a reference, or NULL */
     bool apart;                 /* const: what it does is not counted as the program's */
     struct strata_session *thread_next; /* the thread's sessions of this engine */
     /* lock: engine */
@@ -127,6 +134,7 @@ struct strata_load {
     struct sx_gather *gather; /* const: those that go to its loader with it; a reference, or NULL */
     strata_load *more;       /* of them, the next one */
     sx_item *base;           /* const: what is to be refreshed; a reference, or NULL */
+    sx_span *span;           /* const once it is known to others; a reference, or NULL */
     uint8_t *tags;           /* const once it is known to others: those of the operation, with their nonces */
     size_t tags_size;
     strata_namespace *ns;
@@ -143,8 +151,14 @@ typedef struct sx_batch {
     bool over;          /* sync: all have arrived. owner: session's thread */
     uint32_t remaining; /* owner: session's thread */
     uint32_t count;
+    sx_span *span;      /* a reference, or NULL */
     strata_result *results; /* sync: the caller's; else behind this struct */
 } sx_batch;
+
+static inline bool sx_session_is_closing(const strata_session *session) { return (session->unusual & SX_SESSION_CLOSING) != 0; }
+
+/* Its calls have spans that are told. */
+static inline bool sx_session_is_traced(const strata_session *session) { return (session->unusual & SX_SESSION_TRACED) != 0; }
 
 /* session.c */
 /* strata_session_open; apart: of the engine itself, and not counted as the program's. */

@@ -78,6 +78,8 @@ typedef struct strata_credentials {
     int32_t (*get)(void *context, char *username, size_t username_size, char *password, size_t password_size);
 } strata_credentials;
 
+struct strata_tracer; /* strata/trace.h */
+
 /* How to open an engine. Zero what is not used; struct_size first: it tells what header the program was built with. An older one's
    shorter struct is taken as if the fields that it lacks were zero, a newer one's longer struct where those beyond ours are; so
    with every struct of this library that starts with its size. */
@@ -91,6 +93,7 @@ typedef struct strata_open_options {
     strata_clock clock;           /* all NULL for CLOCK_BOOTTIME */
     strata_executor executor;     /* all NULL: loaders run in strata_session_dispatch and the waiting calls */
     strata_credentials credentials; /* all NULL: the options say all */
+    const struct strata_tracer *tracer; /* copied; NULL: nobody is told of spans */
 } strata_open_options;
 
 /* ---- engine ------------------------------------------------------------------------------------------------- */
@@ -589,6 +592,7 @@ STRATA_API int32_t strata_invalidate_wait(strata_session *session, strata_namesp
 #include <strata/rollout.h>
 #include <strata/tenant.h>
 #include <strata/rules.h>
+#include <strata/trace.h>
 #include <strata/warm.h>
 
 #endif

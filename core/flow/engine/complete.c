@@ -14,7 +14,9 @@ static void deliver(sx_op *op) {
     }
     if (op->refresh && engine->executor.execute == NULL) /* [order: close-idle] */
         atomic_fetch_sub_explicit(&engine->idle, 1, memory_order_relaxed); /* relaxed: close reads it after pending */
-    if (op->kind == SX_OP_GET || op->kind == SX_OP_LOAD) sx_pending_end(engine, sx_read_cost(op->tags_size)); /* writes count themselves */
+    if (op->kind == SX_OP_GET || op->kind == SX_OP_LOAD) sx_pending_end(engine, sx_read_cost(op->tags_size) + sx_span_cost(op->span)); /* writes count themselves */
+    sx_span_end(op->span, op->status, (strata_source)op->source);
+    op->span = NULL;
     if ((op->flags & STRATA_ON_LOOP) != 0 && op->done != NULL && sx_loop_is_current(engine->loop)) {
         assert(sx_lock_none_held());
         strata_result result;

@@ -296,6 +296,13 @@ static int32_t copy_config(strata *engine, const strata_open_options *options, s
     return status != STRATA_OK ? status : strata_config_load_environment(engine->config, error);
 }
 
+static bool tracer_is_good(const strata_tracer *given) {
+    strata_tracer whole;
+    const strata_tracer *tracer = sx_struct_whole(given, &whole, sizeof whole);
+    if (tracer == NULL) return true;
+    return sx_struct_fits(tracer, tracer->struct_size, sizeof *tracer) && tracer->span != NULL && (tracer->flags & ~STRATA_TRACE_KEYS) == 0;
+}
+
 static int32_t check_options(const strata_open_options *options, strata_error *error) {
     const strata_allocator *allocator = &options->allocator;
     const char *wrong = NULL;
@@ -304,6 +311,8 @@ static int32_t check_options(const strata_open_options *options, strata_error *e
     else if (options->reserved != 0) wrong = "strata_open_options.reserved is not 0";
     else if ((allocator->allocate == NULL) != (allocator->release == NULL))
         wrong = "strata_open_options.allocator has only one of its two functions";
+    else if (!tracer_is_good(options->tracer))
+        wrong = "strata_open_options.tracer has no function, flags that are not known, or a wrong struct_size";
     if (wrong == NULL) return STRATA_OK;
     if (error != NULL) strncpy(error->text, wrong, sizeof error->text - 1);
     return STRATA_E_INVALID;
@@ -321,6 +330,8 @@ static int32_t engine_create(const strata_open_options *options, strata **out) {
     engine->log.write = (void (*)(void *, int, const char *))options->log;
     engine->executor = options->executor;
     engine->credentials = options->credentials;
+    strata_tracer whole;
+    if (options->tracer != NULL) memcpy(&engine->tracer, sx_struct_whole(options->tracer, &whole, sizeof whole), sizeof engine->tracer);
     engine->config_version = 1;
     atomic_init(&engine->refs, 1);
     int32_t status = sx_lock_init(&engine->lock, SX_RANK_ENGINE);

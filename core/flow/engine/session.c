@@ -26,6 +26,7 @@ static void session_free(strata_session *session) {
         sx_release(&engine->alloc, op, sizeof *op);
     }
     sx_stats_session_free(session);
+    sx_span_drop(session->trace);
     if (session->record != NULL) sx_epoch_unregister(session->record);
     if (session->fd >= 0) close(session->fd);
     sx_release(&engine->alloc, session, sizeof *session);
@@ -111,7 +112,7 @@ void strata_session_close(strata_session *session) {
     if (session == NULL) return;
     strata *engine = session->engine;
     if (sx_engine_forked(engine)) return; /* the parent's: nothing here may be touched */
-    session->closing = true;
+    session->unusual = SX_SESSION_CLOSING;
     cancel_outstanding(session);
     /* What is left is on its way from the loop and arrives by itself. */
     while (session->outstanding != NULL) {
@@ -208,6 +209,8 @@ void sx_session_op_free(sx_op *op) {
     if (op->undecided) sx_gather_decided(op);
     if (op->gather != NULL) sx_gather_release(op->gather);
     op->gather = NULL;
+    sx_span_drop(op->span);
+    op->span = NULL;
     if (session->free_count >= SX_SESSION_FREE_OPS_MAX) {
         sx_release(&session->engine->alloc, op, sizeof *op);
         return;
@@ -360,7 +363,7 @@ static void run_letter(strata_session *session, sx_letter *letter) {
         arrived(SX_CONTAINER(letter, sx_op, letter));
         break;
     case SX_MAIL_LOAD:
-        if (session->closing) sx_load_drop(SX_CONTAINER(letter, strata_load, letter));
+        if (sx_session_is_closing(session)) sx_load_drop(SX_CONTAINER(letter, strata_load, letter));
         else sx_load_run(SX_CONTAINER(letter, strata_load, letter));
         break;
     case SX_MAIL_BATCH:

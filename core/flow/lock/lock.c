@@ -368,13 +368,14 @@ typedef struct locking_call {
 static bool ttl_fits(int64_t ttl_ms) { return ttl_ms >= TTL_MS_MIN && ttl_ms <= TTL_MS_MAX; }
 
 static int32_t start(const locking_call *call, sx_op **out) {
+    static const char *const names[] = {"strata.lock_acquire", "strata.lock_renew", "strata.lock_release"};
     strata_session *session = call->session;
     strata_lock *lock = call->lock;
     if (session == NULL || lock == NULL || lock->engine != session->engine || (call->ttl_ms != 0 && !ttl_fits(call->ttl_ms)))
         return STRATA_E_INVALID;
     strata *engine = session->engine;
     int32_t status = sx_engine_alive(engine);
-    if (status == STRATA_OK && session->closing) status = STRATA_E_CLOSED;
+    if (status == STRATA_OK && sx_session_is_closing(session)) status = STRATA_E_CLOSED;
     if (status == STRATA_OK && !sx_pending_fits(engine, cost_of(lock))) status = STRATA_E_OVERLOADED;
     if (status != STRATA_OK) return status;
     strata_op_options how = {.struct_size = sizeof how, .deadline_ms = call->deadline_ms};
@@ -386,6 +387,7 @@ static int32_t start(const locking_call *call, sx_op **out) {
         return STRATA_E_NOMEM;
     }
     if (call->ttl_ms != 0) locking->ttl_ms = call->ttl_ms;
+    if (sx_session_is_traced(session)) op->span = sx_trace_call(session, &(sx_span_about){names[call->step], lock->ns, 0, {NULL, 0}});
     sx_work_begin(&locking->work, op, call->sync, out);
     sx_pending_begin(engine, cost_of(lock));
     sx_loop_post(engine->loop, &locking->task);

@@ -41,6 +41,7 @@ static size_t batch_size(size_t count) { return sizeof(sx_batch) + count * sizeo
 
 void sx_batch_finish(sx_batch *batch) {
     strata_session *session = batch->session;
+    sx_span_end(batch->span, STRATA_OK, STRATA_FROM_NONE);
     if (batch->done != NULL) batch->done(batch->user, batch->results, batch->count);
     for (uint32_t i = 0; i < batch->count; i++) strata_result_release(session, &batch->results[i]);
     sx_release(&session->engine->alloc, batch, batch_size(batch->count));
@@ -146,6 +147,9 @@ static void start_child(const batch_call *call, sx_batch *batch, uint32_t index,
     }
     op->batch = batch;
     op->batch_index = index;
+    if (reads(call) && session->trace != NULL)
+        op->span = sx_trace_call(session, &(sx_span_about){call->kind == BATCH_GET ? "strata.get" : "strata.get_or_load", call->ns, at->hash,
+                                                           call->keys[index]});
     batch->remaining++;
     status = start_op(call, index, at, gather, op, &more);
     if (status == STRATA_PENDING) return;
@@ -154,6 +158,7 @@ static void start_child(const batch_call *call, sx_batch *batch, uint32_t index,
 }
 
 static int32_t run(const batch_call *given) {
+    static const char *const names[] = {"strata.mget", "strata.mget_or_load", "strata.mset", "strata.minvalidate"};
     strata_op_options whole;
     batch_call with_whole = *given;
     const batch_call *call = &with_whole;
@@ -182,6 +187,11 @@ static int32_t run(const batch_call *given) {
         batch->count = (uint32_t)call->count;
         batch->results = (strata_result *)(void *)(batch + 1);
     }
+    sx_span *context = session->trace;
+    if (SX_UNLIKELY(sx_session_is_traced(session))) { /* its keys' spans are children of its own */
+        batch->span = sx_trace_call(session, &(sx_span_about){names[call->kind], call->ns, 0, {NULL, 0}});
+        if (batch->span != NULL) session->trace = batch->span;
+    }
     batch->remaining = 1; /* our own, so that no child ends the batch before all have started */
     for (uint32_t first = 0; first < batch->count; first += AHEAD) {
         place places[AHEAD];
@@ -189,11 +199,13 @@ static int32_t run(const batch_call *given) {
         look_ahead(call, first, count, places);
         for (uint32_t i = 0; i < count; i++) start_child(call, batch, first + i, &places[i], gather);
     }
+    session->trace = context;
     if (gather != NULL) sx_gather_started(gather);
     batch->remaining--;
     if (sync) {
         batch->over = batch->remaining == 0;
         sx_session_await(session, &batch->over);
+        sx_span_end(batch->span, STRATA_OK, STRATA_FROM_NONE);
         return STRATA_OK;
     }
     if (batch->remaining == 0) sx_session_post(session, &batch->letter);

@@ -73,6 +73,14 @@ sx_redis_group_kind sx_fetch_group(void) {
 
 /* ---- sending ------------------------------------------------------------------------------------------------ */
 
+static void traced_done(sx_store_op *op, int32_t status, const sx_resp *reply) {
+    sx_flight *flight = SX_CONTAINER(op, sx_flight, store_op);
+    sx_span *span = flight->asked_span;
+    flight->asked_span = NULL;
+    sx_span_end(span, status, status == STRATA_OK ? STRATA_FROM_L2 : STRATA_FROM_NONE);
+    flight->asked_done(op, status, reply);
+}
+
 void sx_fetch_submit_on_loop(sx_flight *flight, const sx_redis_script *script, int64_t deadline_ns,
                              void (*done)(sx_store_op *, int32_t, const sx_resp *)) {
     strata *engine = flight->engine;
@@ -89,6 +97,12 @@ void sx_fetch_submit_on_loop(sx_flight *flight, const sx_redis_script *script, i
     op->request.weight = flight->key_size + engine->value_bytes_met + SX_ENVELOPE_HEAD_BYTES;
     op->write = false; /* nothing a flight sends does harm when it is executed twice or late: leases see to that */
     op->done = done;
+    if (SX_UNLIKELY(sx_span_is_told(flight->span))) {
+        const sx_span_about about = {fills ? "strata.fill" : "strata.l2", flight->ns, flight->hash, {flight->key, flight->key_size}};
+        flight->asked_span = sx_span_begin(flight->span, &about);
+        flight->asked_done = done;
+        op->done = traced_done;
+    }
     flight->mark = sx_trust_mark_on_loop(engine->trust, flight->partition);
     flight->in_store = true;
     sx_store_submit_on_loop(engine->store, op);

@@ -30,6 +30,7 @@ static void flight_free(sx_flight *flight) {
     if (flight->judged != NULL) sx_item_release(flight->judged);
     if (flight->fallback != NULL) sx_item_release(flight->fallback);
     sx_aged_forget_on_loop(flight);
+    sx_span_drop(flight->span);
     sx_release(&engine->alloc, flight->tags, flight->tags_room);
     flight->tags = NULL;
     sx_flight_recycle_on_loop(flight);

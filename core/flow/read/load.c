@@ -10,6 +10,7 @@ static void load_free(strata_load *load) {
     sx_release(&engine->alloc, load->tags, load->tags_size);
     if (load->gather != NULL) sx_gather_release(load->gather);
     if (load->base != NULL) sx_item_release(load->base);
+    sx_span_drop(load->span);
     sx_release(&engine->alloc, load, sizeof *load + load->key_size);
     sx_engine_release(engine);
 }
@@ -94,6 +95,7 @@ static int32_t start(sx_flight *flight, sx_epoch_record *record, const sx_gather
         if (gather != NULL) sx_gather_retain(gather);
         decides = asked->undecided;
         asked->undecided = false;
+        load->span = sx_span_begin(asked->span, &(sx_span_about){"strata.load", flight->ns, flight->hash, {flight->key, flight->key_size}});
         load->flight = flight;
         flight->load = load;
         flight->asker = asked;
@@ -198,7 +200,8 @@ bool sx_load_begin(strata_load *load) {
     load->started = load->flight != NULL && load->flight->asker != NULL;
     bool started = load->started;
     sx_flights_unlock(engine->flights, load->stripe);
-    if (!started) drop(load);
+    if (started) sx_span_restart(load->span);
+    else drop(load);
     return started;
 }
 
@@ -269,6 +272,8 @@ static void deliver(strata_load *load, int32_t status, sx_item *item, sx_packed 
     strata *engine = load->engine;
     bool post = false;
     if (status < 0) sx_count(load->ns, SX_FLOW_METRIC_LOAD_FAILURES);
+    sx_span_end(load->span, status, STRATA_FROM_LOADER); /* before anything that comes of it */
+    load->span = NULL;
     sx_flights_lock(engine->flights, load->stripe);
     sx_flight *flight = load->flight;
     if (flight != NULL) {

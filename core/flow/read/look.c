@@ -168,7 +168,7 @@ static int32_t look(const look_call *given, strata_result *out, strata_done_fn d
         return given->touches ? answer_here(session, ns, key, hash, out) : STRATA_OK;
     }
     if (!asks) return STRATA_MISS;
-    sx_errand_call call = {session, ns, key, options, send_on_loop, 0, given->touches, done, user, sync};
+    sx_errand_call call = {session, ns, key, options, send_on_loop, 0, given->touches, done, user, sync, given->touches ? "strata.touch" : "strata.exists"};
     return sx_errand_start(&call, &life, op);
 }
 

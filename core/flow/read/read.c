@@ -6,6 +6,7 @@
 #include "core/flow/foreign.h"
 
 #define L1_TIMED 1024 /* gets, of which one is measured */
+#define TRACED INT32_MAX /* the call is as it should be, and has a span */
 
 static void count(strata_session *session, const strata_namespace *ns, uint32_t metric) { (void)sx_session_count(session, ns, metric); }
 
@@ -14,9 +15,10 @@ static inline int32_t check(const strata_session *session, const strata_namespac
     if (session == NULL || ns == NULL) return STRATA_E_INVALID;
     int32_t status = sx_engine_alive(session->engine);
     if (status != STRATA_OK) return status;
-    if (SX_UNLIKELY(session->closing)) return STRATA_E_CLOSED; /* from a callback inside its close */
     if (key.data == NULL || key.size == 0 || key.size > STRATA_KEY_BYTES_MAX) return STRATA_E_KEY_SIZE;
-    return ns->engine == session->engine ? STRATA_OK : STRATA_E_INVALID;
+    if (ns->engine != session->engine) return STRATA_E_INVALID;
+    if (SX_LIKELY(session->unusual == 0)) return STRATA_OK;
+    return sx_session_is_closing(session) ? STRATA_E_CLOSED : TRACED; /* closed: from a callback inside its close */
 }
 
 static int32_t check_options(const strata_namespace *ns, const strata_op_options *options) {
@@ -28,6 +30,7 @@ static int32_t check_options(const strata_namespace *ns, const strata_op_options
 int32_t sx_read_check(const strata_session *session, const strata_namespace *ns, strata_bytes key,
                       const strata_op_options *options) {
     int32_t status = check(session, ns, key);
+    if (status == TRACED) status = STRATA_OK;
     return status != STRATA_OK || options == NULL ? status : check_options(ns, options);
 }
 
@@ -184,6 +187,7 @@ int32_t sx_read_slow(strata_session *session, strata_namespace *ns, strata_bytes
         if (!fresh && op->undecided) sx_gather_decided(op); /* it is somebody else's to fetch */
         if (!fresh && sx_flight_idles_locked(flight)) post = sx_flight_want_post_locked(flight);
         if (fresh) {
+            flight->span = sx_span_retain(op->span);
             flight->candidate = more->candidate;
             flight->old = engine->l2_on && op->refresh ? given : NULL;
             if (engine->l2_on || !op->refresh) given = NULL;
@@ -191,7 +195,7 @@ int32_t sx_read_slow(strata_session *session, strata_namespace *ns, strata_bytes
             flight->fallback_seq = flight->seq;
             if (!engine->l2_on) flight->state = SX_FLIGHT_LOADING; /* nobody to ask first */
         }
-        sx_pending_begin(engine, sx_read_cost(op->tags_size));
+        sx_pending_begin(engine, sx_read_cost(op->tags_size) + sx_span_cost(op->span));
         if (op->refresh && engine->executor.execute == NULL) /* [order: close-idle] */
             atomic_fetch_add_explicit(&engine->idle, 1, memory_order_relaxed); /* relaxed: nothing begins once close reads it */
         int64_t due_ns = op->soft_ns < op->deadline_ns ? op->soft_ns : op->deadline_ns;
@@ -227,9 +231,30 @@ static __attribute__((noinline)) int32_t peek_special(strata_session *session, u
     return status;
 }
 
+/* A call's span, told once it is answered, here or by the op that it makes. Meanwhile the session is as others are. */
+static void span_begin(strata_session *session, const strata_namespace *ns, strata_bytes key, const char *name) {
+    uint64_t hash = sx_l1_hash(&session->engine->secret, ns->index, key.data, key.size);
+    session->span = sx_trace_call(session, &(sx_span_about){name, ns, hash, key});
+    session->unusual &= (uint8_t)~SX_SESSION_TRACED;
+}
+static void span_end(strata_session *session, int32_t status, const strata_result *out) {
+    sx_span *span = session->span;
+    session->span = NULL;
+    session->unusual |= SX_SESSION_TRACED;
+    bool answered = status == STRATA_OK || status == STRATA_STALE;
+    sx_span_end(span, status, answered ? (strata_source)out->source : STRATA_FROM_NONE);
+}
+
+static __attribute__((noinline)) int32_t peek_traced(strata_session *session, strata_namespace *ns, strata_bytes key, strata_result *out) {
+    span_begin(session, ns, key, "strata.peek");
+    int32_t status = strata_peek(session, ns, key, out);
+    span_end(session, status, out);
+    return status;
+}
+
 int32_t strata_peek(strata_session *session, strata_namespace *ns, strata_bytes key, strata_result *out) {
     int32_t status = check(session, ns, key);
-    if (SX_UNLIKELY(status != STRATA_OK)) return status;
+    if (SX_UNLIKELY(status != STRATA_OK)) return status == TRACED ? peek_traced(session, ns, key, out) : status;
     if (out == NULL) return STRATA_E_INVALID;
     strata *engine = session->engine;
     uint32_t partition = sx_namespace_partition(ns, key.data, key.size);
@@ -290,6 +315,9 @@ static void drop_candidate(sx_read_more *more) {
     more->candidate = NULL;
 }
 
+static int32_t read_traced(strata_session *session, strata_namespace *ns, strata_bytes key, const read_call *call,
+                           strata_result *out, sx_op **under_way);
+
 /* Answers at once, or hands over an op that is under way. */
 static int32_t read_key(strata_session *session, strata_namespace *ns, strata_bytes key, const read_call *call,
                         strata_result *out, sx_op **under_way) {
@@ -302,7 +330,7 @@ static int32_t read_key(strata_session *session, strata_namespace *ns, strata_by
         status = check_options(ns, options);
         if (status == STRATA_OK) flags = options->flags;
     }
-    if (SX_UNLIKELY(status != STRATA_OK)) return status;
+    if (SX_UNLIKELY(status != STRATA_OK)) return status == TRACED ? read_traced(session, ns, key, call, out, under_way) : status;
     strata *engine = session->engine;
     int64_t gets = sx_session_count(session, ns, SX_SESSION_METRIC_GETS);
     uint32_t partition = sx_namespace_partition(ns, key.data, key.size);
@@ -329,9 +357,19 @@ static int32_t read_key(strata_session *session, strata_namespace *ns, strata_by
         return status;
     }
     op->sync = call->sync;
+    op->span = session->span != NULL ? session->span : sx_span_retain(session->trace);
+    session->span = NULL;
     if (call->loader != NULL) sx_read_give_loader(op, ns, call->loader, call->loader_user);
     status = sx_read_slow(session, ns, key, hash, partition, op, &more);
     if (status == STRATA_PENDING) *under_way = op;
+    return status;
+}
+
+static __attribute__((noinline)) int32_t read_traced(strata_session *session, strata_namespace *ns, strata_bytes key, const read_call *call,
+                                                     strata_result *out, sx_op **under_way) {
+    span_begin(session, ns, key, call->kind == SX_OP_LOAD ? "strata.get_or_load" : "strata.get");
+    int32_t status = read_key(session, ns, key, call, out, under_way);
+    span_end(session, status, out);
     return status;
 }
 

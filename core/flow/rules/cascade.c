@@ -314,6 +314,8 @@ static int32_t start(const cascade_call *given, sx_op **out) {
     }
     cascade->deadline_ns = op->deadline_ns;
     cascade->out = call.out;
+    if (sx_session_is_traced(call.session))
+        op->span = sx_trace_call(call.session, &(sx_span_about){"strata.invalidate_cascade", call.ns, 0, {NULL, 0}});
     sx_work_begin(&cascade->work, op, call.sync, out);
     sx_pending_begin(engine, cost_of());
     sx_loop_post(engine->loop, &cascade->task);

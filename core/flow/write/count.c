@@ -59,7 +59,8 @@ static int32_t start(const count_call *given, strata_done_fn done, void *user, b
     sx_policy_read(ns, &policy);
     int64_t ttl_ms = options == NULL || options->ttl_ms == 0 ? policy.ttl_ms : options->ttl_ms;
     sx_lifetime life = {.ttl_ms = sx_ttl_ms(ttl_ms != 0 ? ttl_ms : sx_hot_read(&session->engine->hot.ttl_ms))};
-    sx_errand_call call = {session, ns, key, options, given->deletes ? delete_on_loop : send_on_loop, given->change, false, done, user, sync};
+    sx_errand_call call = {session, ns, key, options, given->deletes ? delete_on_loop : send_on_loop, given->change, false, done, user, sync,
+                           given->deletes ? "strata.counter_delete" : "strata.incr"};
     return sx_errand_start(&call, &life, op);
 }
 

@@ -4,7 +4,7 @@
 
 #include <string.h>
 
-static int64_t cost_of(const sx_errand *errand) { return 2 * SX_OP_COST + errand->key_size; }
+static int64_t cost_of(const sx_errand *errand) { return 2 * SX_OP_COST + errand->key_size + errand->span_cost; }
 
 static void run_on_loop(sx_task *task) {
     sx_errand *errand = SX_CONTAINER(task, sx_errand, task);
@@ -40,6 +40,8 @@ int32_t sx_errand_start(const sx_errand_call *call, const sx_lifetime *life, sx_
     sx_command_init(&errand->store_op.request.command, &engine->alloc);
     op->ns = call->ns;
     op->stripe = sx_flight_stripe(errand->hash);
+    if (sx_session_is_traced(session)) op->span = sx_trace_call(session, &(sx_span_about){call->name, call->ns, errand->hash, call->key});
+    errand->span_cost = sx_span_cost(op->span);
     sx_work_begin(&errand->work, op, call->sync, out);
     sx_pending_begin(engine, cost_of(errand));
     sx_loop_post(engine->loop, &errand->task);

@@ -295,6 +295,8 @@ static int32_t start_on_loop(const renewal_call *call, sx_op **out) {
         else renewal->parts[i].partition = i;
         renewal->parts[i].ns = call->ns;
     }
+    if (sx_session_is_traced(call->session))
+        op->span = sx_trace_call(call->session, &(sx_span_about){call->ns == NULL ? "strata.invalidate_tags" : "strata.clear", call->ns, 0, {NULL, 0}});
     sx_work_begin(&renewal->work, op, call->sync, out);
     sx_pending_begin(engine, cost_of(count));
     sx_loop_post(engine->loop, &renewal->task);
@@ -309,7 +311,7 @@ static int32_t start(const renewal_call *given, sx_op **out) {
     strata_session *session = call->session;
     strata *engine = session->engine;
     int32_t status = sx_engine_alive(engine);
-    if (status == STRATA_OK && session->closing) status = STRATA_E_CLOSED;
+    if (status == STRATA_OK && sx_session_is_closing(session)) status = STRATA_E_CLOSED;
     if (status == STRATA_OK) status = sx_options_check(call->options);
     if (status != STRATA_OK) return status;
     if (call->ns == NULL) (void)sx_counter_add(&session->counters[SX_SESSION_METRIC_TAGS_INVALIDATED], call->count);

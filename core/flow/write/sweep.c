@@ -385,7 +385,7 @@ static int32_t check(const sweep_call *call) {
     if (call->session == NULL || call->ns == NULL || call->ns->engine != call->session->engine) return STRATA_E_INVALID;
     int32_t status = sx_engine_alive(call->session->engine);
     if (status != STRATA_OK) return status;
-    if (call->session->closing) return STRATA_E_CLOSED;
+    if (sx_session_is_closing(call->session)) return STRATA_E_CLOSED;
     if (sx_namespace_is_foreign(call->ns)) return STRATA_E_FOREIGN;
     if (call->pattern.data == NULL || call->pattern.size == 0 || call->pattern.size > STRATA_PATTERN_BYTES_MAX)
         return STRATA_E_INVALID;
@@ -426,6 +426,8 @@ static int32_t start(const sweep_call *given, sx_op **out) {
     if (call->also.size != 0) memcpy(sweep->also, call->also.data, call->also.size);
     sx_command_init(&sweep->store_op.request.command, &engine->alloc);
     op->sync = call->sync;
+    if (sx_session_is_traced(call->session))
+        op->span = sx_trace_call(call->session, &(sx_span_about){"strata.invalidate_pattern", call->ns, 0, {NULL, 0}});
     sweep->work.leave_locked = leave_locked;
     sx_work_link(&sweep->work, op); /* where nobody is told, too: its session's end ends it */
     *out = op;

@@ -13,6 +13,7 @@ static void write_free(sx_write *write) {
     sx_buf_deinit(&write->tail);
     sx_packed_deinit(&write->packed);
     if (write->item != NULL) sx_item_release(write->item);
+    sx_span_drop(write->span);
     sx_release(&engine->alloc, write, sizeof *write);
 }
 
@@ -20,7 +21,12 @@ static void run_write_on_loop(sx_task *task);
 
 static int64_t cost_of(const sx_write *write) {
     const sx_item_tagging *tagging = sx_item_tagging_of(write->item);
-    return sx_write_cost(write->item->key_size, write->item->value_size, tagging == NULL ? 0 : tagging->size);
+    return sx_write_cost(write->item->key_size, write->item->value_size, tagging == NULL ? 0 : tagging->size) + sx_span_cost(write->span);
+}
+
+static sx_span *span_of(const sx_write *write, sx_span *parent, const char *name) {
+    const sx_span_about about = {name, write->ns, write->hash, {sx_item_key(write->item), write->item->key_size}};
+    return sx_span_begin(parent, &about);
 }
 
 /* The write with its own copy of key and value, the value already in its envelope. */
@@ -79,6 +85,8 @@ static int32_t write_here(strata_session *session, sx_write *write) {
         status = sx_l1_put(engine->l1, session->record, write->hash, item, SX_L1_PUT_ALWAYS);
     }
     sx_flights_unlock(engine->flights, stripe);
+    sx_span_end(write->span, status, STRATA_FROM_NONE);
+    write->span = NULL;
     write_free(write);
     return status;
 }
@@ -94,6 +102,8 @@ int32_t sx_write_start(strata_session *session, strata_namespace *ns, strata_byt
     sx_write *write = write_create(engine, ns, key, value, op, app_version);
     if (write == NULL) return STRATA_E_NOMEM;
     if (condition != NULL) write->condition = *condition;
+    if (sx_session_is_traced(session))
+        write->span = span_of(write, session->trace, op->kind == SX_OP_INVALIDATE ? "strata.invalidate" : "strata.set");
     if (!engine->l2_on) return write_here(session, write);
     op->ns = ns;
     op->hash = write->hash;
@@ -122,6 +132,8 @@ static void end(sx_write *write, int32_t status, uint64_t n, uint64_t id) {
     sx_write_mark_remove_locked(engine->flights, &write->seen);
     sx_op *op = sx_work_take_locked(&write->work);
     sx_flights_unlock(engine->flights, stripe);
+    sx_span_end(write->span, status, STRATA_FROM_NONE);
+    write->span = NULL;
     if (op != NULL) sx_op_complete_version(op, status, n, id);
     if (write->ended != NULL) write->ended(write->ended_context, status);
     write_free(write);
@@ -212,6 +224,8 @@ static void untrust_told(sx_store_op *op, int32_t status, const sx_resp *reply) 
 static void write_done(sx_store_op *op, int32_t status, const sx_resp *reply) {
     sx_write *write = SX_CONTAINER(op, sx_write, store_op);
     strata *engine = write->engine;
+    sx_span_end(write->asked_span, status, STRATA_FROM_NONE);
+    write->asked_span = NULL;
     uint64_t n = 0;
     int64_t server_ms;
     sx_publish_verdict verdict = status == STRATA_OK ? sx_publish_decode(reply, &n, &server_ms) : SX_PUBLISH_DONE;
@@ -309,6 +323,7 @@ static void transmit(sx_write *write) {
     op->write = true;
     op->stop_at_tryagain = write->invalidate && !write->warned;
     op->done = write_done;
+    if (SX_UNLIKELY(sx_span_is_told(write->span))) write->asked_span = span_of(write, write->span, "strata.l2");
     sx_store_submit_on_loop(engine->store, op);
 }
 
