@@ -247,9 +247,10 @@ void sx_tagged_learn_on_loop(sx_flight *flight, sx_item *item);
 /* aged.c: values past their end */
 /* What L1 holds, for who has no answer: with a reference, or NULL. Stripe lock held. */
 sx_item *sx_aged_fallback_locked(strata_session *session, const sx_flight *flight);
-/* Answers ops, which are linked nowhere any more, with that instead of a failure. False, and nothing is done, where that
-   may not be. */
-bool sx_aged_rescue_on_loop(sx_flight *flight, struct sx_op *ops, int32_t status);
+/* Of ops, which are linked nowhere any more, answers with that instead of a failure those that may have it. Returns the others. */
+struct sx_op *sx_aged_rescue_on_loop(sx_flight *flight, struct sx_op *ops, int32_t status);
+/* What L1 held is of no use any more, to nobody. */
+void sx_aged_drop_fallback_on_loop(sx_flight *flight);
 /* A load failed: for some time it is not tried again. */
 void sx_aged_failed_on_loop(sx_flight *flight);
 void sx_aged_soft_timeout_on_loop(sx_flight *flight, int64_t now_ns);
@@ -291,6 +292,8 @@ void sx_load_forget_locked(sx_flight *flight);
 /* Its load has failed: the flight has the load's tags from now on. */
 void sx_load_keep_tags_locked(sx_flight *flight);
 void sx_load_loaded_on_loop(sx_flight *flight);
+/* Its load's answer is given to some and is not in L1: nobody is answered the former value from there after that. */
+void sx_load_replaces_on_loop(sx_flight *flight);
 /* Before a fill is sent to a node. */
 void sx_load_encode_fill_for(sx_redis_request *request, const sx_redis_node *node);
 /* Gives our lease in L2 back, if there is one, then ends the flight. */

@@ -44,7 +44,8 @@ typedef struct strata_namespace_policy {
     int64_t stale_while_refreshing_ms; /* how long after its end get_or_load and peek answer a value as STRATA_STALE
                                           (get_or_load while it is refreshed in the background); 0: not at all */
     int64_t stale_if_failing_ms; /* how long after its end a value is answered as STRATA_STALE where the loader or L2
-                                    fails; 0: not at all */
+                                    fails, but none of a tier that the call passes by (STRATA_BYPASS_L1 and its like);
+                                    0: not at all */
     int64_t throttle_ms;         /* how long after a failed load or a refresh was begun the next is held back; 0 for 1000 */
     int64_t soft_timeout_ms;     /* how long get_or_load waits where there is a value that failing would answer: then it
                                     is answered that, and the load goes on; 0: to its deadline */

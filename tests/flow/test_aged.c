@@ -296,6 +296,42 @@ static void a_failing_loader_is_covered(void **state) {
     fixture_close(f);
 }
 
+/* Who passes by L1 is told of the failure, alone and beside others, and at no soft deadline either. */
+static void l1_covers_nobody_who_passes_by_it(void **state) {
+    (void)state;
+    static const uint32_t flags[] = {STRATA_BYPASS_L1, STRATA_REFRESH};
+    fixture *f = open_fixture((strata_namespace_policy){.ttl_ms = 1000, .stale_if_failing_ms = 20000, .throttle_ms = 1, .soft_timeout_ms = 50},
+                              true, NULL);
+    assert_int_equal(get_or_load(f), STRATA_OK);
+    fixture_advance(f, 1000);
+    f->status = STRATA_E_LOAD_FAILED;
+    for (int i = 0; i < 2; i++) {
+        strata_op_options past = {.struct_size = sizeof past, .flags = flags[i], .deadline_ms = 10000};
+        assert_int_equal(fixture_get_or_load(f, "k", &past), STRATA_E_LOAD_FAILED);
+        fixture_advance(f, 1);
+    }
+    assert_int_equal(get_or_load(f), STRATA_STALE);
+    fixture_advance(f, 1);
+    fixture beside = *f;
+    strata_op_options past = {.struct_size = sizeof past, .flags = STRATA_BYPASS_L1, .deadline_ms = 10000};
+    strata_result result;
+    fixture_hold(f, "k");
+    beside.answers = 0;
+    assert_int_equal(strata_get_or_load(f->session, f->ns, test_bytes("k"), &past, fixture_load, &beside, &result, fixture_done, &beside),
+                     STRATA_PENDING);
+    fixture_advance(f, 100);
+    for (int64_t end_ms = test_now_ms() + 10000; f->answers == 0 && test_now_ms() < end_ms;) (void)strata_session_wait(f->session, 10);
+    assert_int_equal(f->answered, STRATA_STALE);
+    assert_int_equal(f->reason, STRATA_REASON_SLOW);
+    assert_int_equal(beside.answers, 0);
+    assert_int_equal(strata_load_finish(f->kept, STRATA_E_LOAD_FAILED, test_bytes(""), NULL), STRATA_OK);
+    settle(f);
+    assert_int_equal(f->answers, 1);
+    assert_int_equal(beside.answers, 1);
+    assert_int_equal(beside.answered, STRATA_E_LOAD_FAILED);
+    fixture_close(f);
+}
+
 static void what_is_invalidated_meanwhile_covers_nothing(void **state) {
     (void)state;
     fixture *f = open_fixture((strata_namespace_policy){.ttl_ms = 1000, .stale_if_failing_ms = 20000}, true, NULL);
@@ -420,7 +456,7 @@ int main(void) {
         cmocka_unit_test(the_first_reader_past_the_end_refreshes), cmocka_unit_test(a_refresh_that_failed_is_held_back),
         cmocka_unit_test(a_part_of_the_ttl_refreshes_ahead), cmocka_unit_test(an_invalidation_during_a_background_refresh),
         cmocka_unit_test(what_the_source_has_no_more_is_gone), cmocka_unit_test(a_failing_loader_is_covered),
-        cmocka_unit_test(only_who_says_so_is_covered),
+        cmocka_unit_test(only_who_says_so_is_covered), cmocka_unit_test(l1_covers_nobody_who_passes_by_it),
         cmocka_unit_test(what_is_invalidated_meanwhile_covers_nothing), cmocka_unit_test(slow_loads_are_answered_early),
         cmocka_unit_test(a_load_is_given_up_in_its_namespaces_time), cmocka_unit_test(refreshes_that_are_over_take_no_memory),
         cmocka_unit_test(who_runs_no_loads_begins_few_refreshes), cmocka_unit_test(a_thread_that_left_holds_up_nobody),

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Snapshots of the hot set as files: what is written is read, hottest first; what was changed in any way is refused, with its
    reason, and nothing of it is used. */
+#include <dirent.h>
+#include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdatomic.h>
@@ -144,6 +146,54 @@ static void the_hottest_come_first(void **state) {
         if (hot < HOT * 95 / 100) fail_msg("%s: %d of %d are hot", policies[p], hot, HOT);
         close_side(&s);
     }
+}
+
+/* How many names are in the folder. */
+static int names_in_folder(void) {
+    int count = 0;
+    DIR *listing = opendir(folder);
+    assert_non_null(listing);
+    for (const struct dirent *entry; (entry = readdir(listing)) != NULL;) count += entry->d_name[0] != '.';
+    closedir(listing);
+    return count;
+}
+
+typedef struct watcher {
+    int looks, names;
+} watcher;
+
+static bool look(void *context) {
+    watcher *w = context;
+    w->looks++;
+    w->names += names_in_folder();
+    return false;
+}
+
+/* Who is killed while he writes leaves no file behind, where the file system knows of files without a name. */
+static void what_is_being_written_has_no_name(void **state) {
+    (void)state;
+    (void)unlink(path);
+    int nameless = open(folder, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+    if (nameless < 0) skip();
+    close(nameless);
+    side s = open_side("s3fifo", "64MiB");
+    set_many(&s, 5000);
+    watcher w = {0};
+    strata_error error = {0};
+    assert_int_equal(sx_snapshot_write(s.engine, path, UINT64_MAX, look, &w, NULL, &error), STRATA_OK);
+    assert_in_range(w.looks, 2, 1000000);
+    assert_int_equal(w.names, 0);
+    assert_int_equal(names_in_folder(), 1);
+    /* Names that such a writer had for a moment are left alone. */
+    char taken[80];
+    snprintf(taken, sizeof taken, "%s.000000", path);
+    FILE *file = fopen(taken, "w");
+    assert_non_null(file);
+    fclose(file);
+    assert_int_equal(sx_snapshot_write(s.engine, path, UINT64_MAX, NULL, NULL, NULL, &error), STRATA_OK);
+    assert_int_equal(names_in_folder(), 2);
+    assert_int_equal(unlink(taken), 0);
+    close_side(&s);
 }
 
 static void expired_entries_and_absences_are_not_named(void **state) {
@@ -477,7 +527,7 @@ static void a_neighbour_at_its_limit_ends_no_warming(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_is_written_is_read),
-        cmocka_unit_test(the_hottest_come_first),
+        cmocka_unit_test(what_is_being_written_has_no_name), cmocka_unit_test(the_hottest_come_first),
         cmocka_unit_test(expired_entries_and_absences_are_not_named),
         cmocka_unit_test(a_path_that_cant_be_written_is_told),
         cmocka_unit_test(snapshots_are_written_by_themselves),

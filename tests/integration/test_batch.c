@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Batches that load, where there is an L2: leases of other processes are waited for, and the rest goes to one call. */
 // ctest: timeout=120
+#include <sched.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -204,6 +206,48 @@ static void a_session_may_close_at_any_time(void **state) {
     close_side(&b);
 }
 
+enum { STOOD_MS = 1000 };
+
+static void stand_still(void *user, const strata_result *result) {
+    (void)result;
+    if (atomic_exchange((_Atomic int *)user, 1) == 0) test_sleep_ms(STOOD_MS);
+}
+
+static int64_t own_cpu_ms(void) {
+    struct timespec time;
+    assert_int_equal(clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time), 0);
+    return time.tv_sec * 1000 + time.tv_nsec / 1000000;
+}
+
+/* Loads that are gathered are waited for by a session that closes: asleep, however long the loop takes. */
+static void a_session_that_closes_sleeps(void **state) {
+    (void)state;
+    side a = open_side("sleep");
+    strata_session *other = test_engine_session(a.engine);
+    name_keys();
+    int answers = 0;
+    _Atomic int stands = 0;
+    strata_result result;
+    strata_op_options on_loop = {.struct_size = sizeof on_loop, .flags = STRATA_ON_LOOP | STRATA_BYPASS_L1, .deadline_ms = 5000};
+    static const char *const there[] = {"0", "1", "2", "3", "4", "5", "6", "7"};
+    for (int i = 0; i < 8; i++) assert_int_equal(test_set(a.session, a.ns, there[i], "v"), STRATA_OK);
+    for (int i = 0; i < KEYS; i++) assert_null(test_get(a.session, a.ns, names[i])); /* their namespace's floors are known now */
+    assert_int_equal(sx_cluster_pause(cluster, 0), 0); /* the others' wait for its keys to be decided */
+    int32_t began = strata_mget_or_load(a.session, a.ns, keys, KEYS, NULL, load_many, &a, nobody, &answers);
+    for (int i = 0; i < 8; i++) /* answered behind the batch's */
+        (void)strata_get(other, a.ns, test_bytes(there[i]), &on_loop, &result, stand_still, &stands);
+    for (int64_t end_ms = test_now_ms() + 5000; atomic_load(&stands) == 0 && test_now_ms() < end_ms;) (void)sched_yield();
+    int64_t before_ms = own_cpu_ms();
+    strata_session_close(a.session);
+    int64_t spent_ms = own_cpu_ms() - before_ms;
+    assert_int_equal(sx_cluster_resume(cluster, 0), 0);
+    assert_int_equal(began, STRATA_PENDING);
+    assert_int_equal(answers, 1);
+    assert_in_range(spent_ms, 0, STOOD_MS / 10);
+    a.session = other;
+    close_side(&a);
+}
+
 /* What waits to go out when the engine closes goes out then, and is dropped by its session. */
 static void an_engine_may_close_at_any_time(void **state) {
     (void)state;
@@ -252,6 +296,7 @@ int main(void) {
         cmocka_unit_test(one_call_is_the_rule),
         cmocka_unit_test(another_processs_load_is_waited_for),
         cmocka_unit_test(a_session_may_close_at_any_time),
+        cmocka_unit_test(a_session_that_closes_sleeps),
         cmocka_unit_test(an_engine_may_close_at_any_time),
         cmocka_unit_test(many_invalidations_go_by_partition),
     };

@@ -108,6 +108,22 @@ static void cancel_outstanding(strata_session *session) {
     }
 }
 
+static void wait_fd(const strata_session *session, int64_t timeout_ms) {
+    struct pollfd poller = {session->fd, POLLIN, 0};
+    (void)poll(&poller, 1, timeout_ms > INT32_MAX ? INT32_MAX : (int)timeout_ms);
+}
+
+#define POSTERS_SPINS 1000
+
+/* A poster may still be about to post a load, as one that is gathered, or to write to the descriptor: the one may take some
+   milliseconds and makes that readable, the other a few instructions, which it does not tell of. */
+static void await_posters(strata_session *session) {
+    for (int spins = 0; atomic_load_explicit(&session->posters, memory_order_acquire) != 0; spins++) { /* [order: session-posters] */
+        if (spins < POSTERS_SPINS) sx_cpu_relax();
+        else if (strata_session_dispatch(session, 0) == 0) wait_fd(session, 1);
+    }
+}
+
 void strata_session_close(strata_session *session) {
     if (session == NULL) return;
     strata *engine = session->engine;
@@ -116,14 +132,9 @@ void strata_session_close(strata_session *session) {
     cancel_outstanding(session);
     /* What is left is on its way from the loop and arrives by itself. */
     while (session->outstanding != NULL) {
-        if (strata_session_dispatch(session, 0) == 0 && session->outstanding != NULL) {
-            struct pollfd poller = {session->fd, POLLIN, 0};
-            (void)poll(&poller, 1, 10);
-        }
+        if (strata_session_dispatch(session, 0) == 0 && session->outstanding != NULL) wait_fd(session, 10);
     }
-    /* A poster may still be about to post a load, or to write to the descriptor. */
-    while (atomic_load_explicit(&session->posters, memory_order_acquire) != 0) /* [order: session-posters] */
-        sx_cpu_relax();
+    await_posters(session);
     (void)strata_session_dispatch(session, 0); /* drops the loads that nobody ran */
     thread_forget(session);
     sx_lock_acquire(&engine->lock);
@@ -391,11 +402,6 @@ int32_t strata_session_dispatch(strata_session *session, uint32_t max) {
     }
     if (session->backlog_head != NULL) signal_fd(session);
     return ran;
-}
-
-static void wait_fd(const strata_session *session, int64_t timeout_ms) {
-    struct pollfd poller = {session->fd, POLLIN, 0};
-    (void)poll(&poller, 1, timeout_ms > INT32_MAX ? INT32_MAX : (int)timeout_ms);
 }
 
 int32_t strata_session_wait(strata_session *session, uint32_t timeout_ms) {

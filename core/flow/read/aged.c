@@ -161,14 +161,35 @@ static void tell(const sx_flight *flight, sx_op *ops, strata_reason reason, stra
     }
 }
 
-bool sx_aged_rescue_on_loop(sx_flight *flight, sx_op *ops, int32_t status) {
-    if (ops == NULL || status >= 0 || status == STRATA_E_CLOSED || status == STRATA_E_CANCELLED) return false;
+/* Not where it comes from the tier that the op passes by. */
+static bool may_be_covered(const sx_flight *flight, const sx_op *op) {
+    return flight->fallback_read ? !sx_aged_is_beyond_l2(op) : (op->flags & (STRATA_BYPASS_L1 | STRATA_REFRESH)) == 0;
+}
+
+sx_op *sx_aged_rescue_on_loop(sx_flight *flight, sx_op *ops, int32_t status) {
+    if (ops == NULL || status >= 0 || status == STRATA_E_CLOSED || status == STRATA_E_CANCELLED) return ops;
     sx_item *item = rescue(flight);
-    if (item == NULL) return false;
-    sx_count(flight->ns, SX_FLOW_METRIC_RESCUED);
-    tell(flight, ops, STRATA_REASON_FAILED, fallback_source(flight), item);
+    if (item == NULL) return ops;
+    sx_op *covered = NULL, *left = NULL, **covered_end = &covered, **left_end = &left;
+    for (sx_op *next; ops != NULL; ops = next) {
+        next = ops->wait_next;
+        ops->wait_next = NULL;
+        sx_op ***end = may_be_covered(flight, ops) ? &covered_end : &left_end;
+        **end = ops;
+        *end = &ops->wait_next;
+    }
+    if (covered != NULL) sx_count(flight->ns, SX_FLOW_METRIC_RESCUED);
+    tell(flight, covered, STRATA_REASON_FAILED, fallback_source(flight), item);
     sx_item_release(item);
-    return true;
+    return left;
+}
+
+void sx_aged_drop_fallback_on_loop(sx_flight *flight) {
+    sx_flights_lock(flight->engine->flights, flight->stripe);
+    sx_item *item = flight->fallback;
+    flight->fallback = NULL;
+    sx_flights_unlock(flight->engine->flights, flight->stripe);
+    if (item != NULL) sx_item_release(item);
 }
 
 /* Whether L1 holds anything of the key that is of any use. Stripe lock held, as by who puts something there. */
@@ -223,8 +244,7 @@ void sx_aged_failed_on_loop(sx_flight *flight) {
 }
 
 static bool is_slow(const sx_flight *flight, const sx_op *op, const void *context) {
-    (void)flight;
-    return op->soft_ns <= *(const int64_t *)context;
+    return op->soft_ns <= *(const int64_t *)context && may_be_covered(flight, op);
 }
 
 void sx_aged_soft_timeout_on_loop(sx_flight *flight, int64_t now_ns) {
@@ -235,15 +255,16 @@ void sx_aged_soft_timeout_on_loop(sx_flight *flight, int64_t now_ns) {
     sx_flights_unlock(engine->flights, flight->stripe);
     if (!due) return;
     sx_item *item = rescue(flight);
-    if (item != NULL) {
+    sx_op *slow = item == NULL ? NULL : sx_flight_take_on_loop(flight, is_slow, &now_ns);
+    if (slow != NULL) {
         sx_count(flight->ns, SX_FLOW_METRIC_SOFT_TIMEOUTS);
-        tell(flight, sx_flight_take_on_loop(flight, is_slow, &now_ns), STRATA_REASON_SLOW, fallback_source(flight), item);
-        sx_item_release(item);
-        return;
+        tell(flight, slow, STRATA_REASON_SLOW, fallback_source(flight), item);
     }
     sx_flights_lock(engine->flights, flight->stripe);
-    for (sx_op *op = flight->waiters; op != NULL; op = op->wait_next) op->soft_ns = INT64_MAX; /* there is nothing for them */
+    for (sx_op *op = flight->waiters; op != NULL; op = op->wait_next)
+        if (item == NULL || op->soft_ns <= now_ns) op->soft_ns = INT64_MAX; /* there is nothing for them */
     sx_flights_unlock(engine->flights, flight->stripe);
+    if (item != NULL) sx_item_release(item);
 }
 
 /* ---- on the loop: what L2 holds is past its end -------------------------------------------------------------- */

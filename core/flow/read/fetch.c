@@ -500,22 +500,14 @@ void sx_fetch_judged_on_loop(sx_flight *flight, sx_item *item, bool candidate, b
 
 /* ---- no value ----------------------------------------------------------------------------------------------- */
 
-/* L2 holds nothing: whatever L1 held may have been invalidated. */
-static void drop_fallback(sx_flight *flight) {
-    sx_flights_lock(flight->engine->flights, flight->stripe);
-    sx_item *item = flight->fallback;
-    flight->fallback = NULL;
-    sx_flights_unlock(flight->engine->flights, flight->stripe);
-    if (item != NULL) sx_item_release(item);
-}
-
 void sx_fetch_missed_on_loop(sx_flight *flight, int32_t status) {
     strata *engine = flight->engine;
     int32_t told = status == STRATA_EXISTS ? STRATA_MISS : status;
     if (flight->candidate != NULL) sx_item_release(flight->candidate);
     flight->candidate = NULL;
     if (!flight->leased) sx_aged_forget_on_loop(flight);
-    if (engine->l2_on && status >= 0 && !flight->without) drop_fallback(flight);
+    /* L2 holds nothing: whatever L1 held may have been invalidated. */
+    if (engine->l2_on && status >= 0 && !flight->without) sx_aged_drop_fallback_on_loop(flight);
     if (status == STRATA_E_CLOSED || engine->stopping) {
         sx_flight_fail_on_loop(flight, STRATA_E_CLOSED);
         return;

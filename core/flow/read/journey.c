@@ -85,7 +85,7 @@ static void complete_all(sx_op *ops, int32_t status, strata_source source, sx_it
 
 /* What can't be answered: with a value past its end, where the policy allows it. */
 static void complete_failed(sx_flight *flight, sx_op *ops, int32_t status) {
-    if (!sx_aged_rescue_on_loop(flight, ops, status)) complete_all(ops, status, STRATA_FROM_NONE, NULL);
+    complete_all(sx_aged_rescue_on_loop(flight, ops, status), status, STRATA_FROM_NONE, NULL);
 }
 
 typedef struct answer {
@@ -179,7 +179,10 @@ void sx_flight_time_out_on_loop(sx_flight *flight) {
     int64_t now_ns = sx_loop_now_ns(flight->engine->loop);
     if (flight->in_store && flight->loaded_item != NULL) { /* it is loaded, only L2 has not taken it yet */
         sx_op *served = sx_flight_take_on_loop(flight, is_due_and_may_have, &now_ns);
-        flight->shown |= served != NULL;
+        if (served != NULL) {
+            flight->shown = true;
+            sx_load_replaces_on_loop(flight);
+        }
         complete_all(served, STRATA_OK, STRATA_FROM_LOADER, flight->loaded_item);
     }
     complete_failed(flight, sx_flight_take_on_loop(flight, is_due, &now_ns), STRATA_E_TIMEOUT);

@@ -356,6 +356,16 @@ static void answer_loaded(sx_flight *flight, int32_t status, sx_item *item) {
     if (item != NULL) sx_item_release(item);
 }
 
+/* Where something with a version happened to the key meanwhile, what is older than that has left L1 already. */
+void sx_load_replaces_on_loop(sx_flight *flight) {
+    strata *engine = flight->engine;
+    sx_aged_drop_fallback_on_loop(flight);
+    sx_flights_lock(engine->flights, flight->stripe);
+    if (engine->l1_on && (flight->seq == flight->phase_seq || flight->barrier > flight->phase_seq))
+        (void)sx_l1_remove(engine->l1, engine->loop_record, flight->hash, flight->ns->index, flight->key, flight->key_size, UINT64_MAX);
+    sx_flights_unlock(engine->flights, flight->stripe);
+}
+
 static void fill_done(sx_store_op *op, int32_t status, const sx_resp *reply) {
     sx_flight *flight = SX_CONTAINER(op, sx_flight, store_op);
     sx_item *item = flight->loaded_item;
@@ -371,13 +381,14 @@ static void fill_done(sx_store_op *op, int32_t status, const sx_resp *reply) {
             flight->identity = op->request.identity;
             (void)sx_fetch_insert_on_loop(flight, item);
         }
-    } else if (status == STRATA_OK) {
-        if (SX_BROKEN(lost_fill)) {
+    } else {
+        sx_load_replaces_on_loop(flight);
+        if (SX_BROKEN(lost_fill) && status == STRATA_OK) {
             item->n = flight->min_n > 0 ? flight->min_n : 1;
             item->generation = flight->mark.generation;
             (void)sx_fetch_insert_on_loop(flight, item);
         }
-        sx_count(flight->ns, SX_FLOW_METRIC_FILLS_SUPERSEDED);
+        if (status == STRATA_OK) sx_count(flight->ns, SX_FLOW_METRIC_FILLS_SUPERSEDED);
     }
     answer_loaded(flight, STRATA_OK, item);
     sx_load_abandon_on_loop(flight);

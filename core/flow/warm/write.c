@@ -15,10 +15,13 @@
 
 #define STEP_GROUPS 16u /* of a walk under one pin: a few hundred entries */
 #define SUFFIX ".XXXXXX"
+#define NAMES_TRIED 1000u
 
 typedef struct writing {
     strata *engine;
     int fd;
+    char name[PATH_MAX];       /* while it is written */
+    bool named;                /* it has that */
     int failure;               /* errno of the first failure; 0 none */
     sx_buf out;                /* what is not in the file yet */
     sx_snapshot_head head;
@@ -123,27 +126,56 @@ static int32_t write_body(writing *w, bool (*stop)(void *), void *context) {
     return status;
 }
 
-/* So that the name, too, outlives a crash of the machine. Where a file system can't, the file is complete all the same. */
-static void sync_folder(const char *path) {
-    char folder[PATH_MAX];
+/* ---- the file ---- */
+
+static void folder_of(const char *path, char folder[PATH_MAX]) {
     const char *slash = strrchr(path, '/');
     size_t size = slash == NULL ? 1 : slash == path ? 1 : (size_t)(slash - path);
     memcpy(folder, slash == NULL ? "." : path, size);
     folder[size] = 0;
+}
+
+/* Without a name, so that nothing stays behind where its writer is killed; where the file system has no such files, under one that
+   nobody else writes. For its owner's eyes, as keys may be private. */
+static bool create(writing *w, const char *path) {
+    char folder[PATH_MAX];
+    folder_of(path, folder);
+    w->fd = access("/proc/self/fd", X_OK) == 0 ? open(folder, O_TMPFILE | O_RDWR | O_CLOEXEC, S_IRUSR | S_IWUSR) : -1;
+    if (w->fd < 0) w->named = (w->fd = mkostemp(w->name, O_CLOEXEC)) >= 0;
+    return w->fd >= 0;
+}
+
+/* It has one from here until it is renamed: a link takes no other file's place. */
+static bool give_name(writing *w, const char *path) {
+    char from[32];
+    (void)snprintf(from, sizeof from, "/proc/self/fd/%d", w->fd);
+    for (unsigned i = 0; i < NAMES_TRIED && !w->named; i++) {
+        (void)snprintf(w->name, sizeof w->name, "%.*s.%06u", (int)(sizeof w->name - sizeof SUFFIX), path, i);
+        w->named = linkat(AT_FDCWD, from, AT_FDCWD, w->name, AT_SYMLINK_FOLLOW) == 0;
+        if (!w->named && errno != EEXIST) break;
+    }
+    return w->named;
+}
+
+/* So that the name, too, outlives a crash of the machine. Where a file system can't, the file is complete all the same. */
+static void sync_folder(const char *path) {
+    char folder[PATH_MAX];
+    folder_of(path, folder);
     int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (fd < 0) return;
     (void)fsync(fd);
     (void)close(fd);
 }
 
-static int32_t publish(writing *w, const char *new_path, const char *path) {
+static int32_t publish(writing *w, const char *path) {
     uint8_t head[SX_SNAPSHOT_HEAD];
     sx_snapshot_head_encode(&w->head, head);
     if (!write_all(w, head, sizeof head, 0)) return STRATA_E_SYSTEM;
-    if (fsync(w->fd) != 0 || rename(new_path, path) != 0) {
+    if (fsync(w->fd) != 0 || !give_name(w, path) || rename(w->name, path) != 0) {
         w->failure = errno;
         return STRATA_E_SYSTEM;
     }
+    w->named = false;
     sync_folder(path);
     return STRATA_OK;
 }
@@ -159,19 +191,17 @@ static int32_t refuse(strata_error *error, int32_t status, const char *path, int
 
 int32_t sx_snapshot_write(strata *engine, const char *path, uint64_t entries_max, bool (*stop)(void *context), void *context,
                           uint64_t *written, strata_error *error) {
-    char new_path[PATH_MAX];
     writing w = {.engine = engine, .entries_max = entries_max, .now_ns = sx_engine_now(engine)};
-    int size = snprintf(new_path, sizeof new_path, "%s%s", path, SUFFIX);
-    if (size < 0 || (size_t)size >= sizeof new_path) return refuse(error, STRATA_E_SYSTEM, path, ENAMETOOLONG);
-    w.fd = mkostemp(new_path, O_CLOEXEC); /* of a name that nobody else writes; for its owner's eyes, as keys may be private */
-    if (w.fd < 0) return refuse(error, STRATA_E_SYSTEM, path, errno);
+    int size = snprintf(w.name, sizeof w.name, "%s%s", path, SUFFIX);
+    if (size < 0 || (size_t)size >= sizeof w.name) return refuse(error, STRATA_E_SYSTEM, path, ENAMETOOLONG);
+    if (!create(&w, path)) return refuse(error, STRATA_E_SYSTEM, path, errno);
     sx_buf_init(&w.out, &engine->alloc);
     int32_t status = write_body(&w, stop, context);
-    if (status == STRATA_OK) status = publish(&w, new_path, path);
+    if (status == STRATA_OK) status = publish(&w, path);
     sx_buf_deinit(&w.out);
     (void)close(w.fd);
     if (status != STRATA_OK) {
-        (void)unlink(new_path);
+        if (w.named) (void)unlink(w.name);
         return refuse(error, status, path, w.failure);
     }
     if (written != NULL) *written = w.head.entries;
