@@ -12,6 +12,7 @@
 #include "bench/html/style.h"
 #include "bench/json.h"
 #include "bench/options.h"
+#include "bench/result.h"
 #include "bench/tiered.h"
 
 #define CAPACITIES_MAX 16u
@@ -38,12 +39,20 @@ static const bench_option option_rows[] = {
     {"html", BENCH_OPTION_TEXT, "FILE", NULL, 0, 0, NULL, FIELD(html_path), "draw miss ratio over capacity, a chart a trace", NULL},
     {"json", BENCH_OPTION_TEXT, "FILE", NULL, 0, 0, NULL, FIELD(json_path), "write cases there, for strata-bench compare", NULL},
 };
+#define WORDS(...) (const char *const[]){__VA_ARGS__, NULL}
+static const bench_option_preset presets[] = {
+    {"curve", "from a thousandth to half of the keys", WORDS("--capacity", "0.1,0.2,0.5,1,2,5,10,20,35,50")},
+    {"sizes", "objects count their size", WORDS("--bytes", "--capacity", "1,10,20")},
+    {"adaptive", "the store chooses its weights by itself", WORDS("--policy", "adaptive")},
+};
 static const bench_option_table options = {
     .command = "strata-bench hitratio",
     .about = "Misses on traces: the in-process store, its budget fitted until it holds as much on average as the others may, beside\n"
              "simulated policies. belady knows the future: no policy misses less where every object counts 1.",
     .rows = option_rows,
     .count = sizeof option_rows / sizeof option_rows[0],
+    .presets = presets,
+    .preset_count = sizeof presets / sizeof presets[0],
 };
 
 typedef struct hitratio_bench {
@@ -51,7 +60,7 @@ typedef struct hitratio_bench {
     double percents[CAPACITIES_MAX];
     uint32_t percent_count;
     bench_json json;
-    FILE *csv, *html, *json_file;
+    FILE *csv, *html;
 } hitratio_bench;
 
 /* Of one trace, per capacity and column. */
@@ -79,7 +88,7 @@ static void write_case(hitratio_bench *bench, const char *trace, uint32_t at, ui
     if (bench->csv != NULL)
         fprintf(bench->csv, "%s,%g,%s,%.4f,%.4f\n", trace, bench->percents[at], column_name(column), c->misses[column][at],
                 c->bytes[column][at]);
-    if (bench->json_file == NULL) return;
+    if (bench->settings.json_path == NULL) return;
     char name[512];
     snprintf(name, sizeof name, "%s %g %s", trace, bench->percents[at], column_name(column));
     bench_json_object_begin(&bench->json, NULL);
@@ -158,13 +167,28 @@ static bool open_for(const char *path, FILE **file) {
     return false;
 }
 
-static bool close_all(hitratio_bench *bench) {
-    FILE *files[] = {bench->csv, bench->html, bench->json_file};
-    bool good = true;
-    for (size_t i = 0; i < sizeof files / sizeof files[0]; i++)
-        if (files[i] != NULL) good = (fclose(files[i]) == 0) && good;
-    if (!good) fprintf(stderr, "strata-bench hitratio: a result can't be written: %s\n", strerror(errno));
+static bool open_all(hitratio_bench *bench) {
+    if (!open_for(bench->settings.csv_path, &bench->csv) || !open_for(bench->settings.html_path, &bench->html)) return false;
+    if (bench->csv != NULL) fputs("trace,percent,policy,miss_ratio,byte_miss_ratio\n", bench->csv);
+    if (bench->html != NULL)
+        fprintf(bench->html, "<!doctype html>\n<html lang='en'><head><meta charset='utf-8'><meta name='viewport' "
+                             "content='width=device-width'><title>Miss ratio</title><style>%s</style></head><body><main>"
+                             "<h1>Miss ratio</h1>\n", bench_html_style);
+    if (bench->settings.json_path == NULL) return true;
+    bool good = bench_result_open(&bench->json, bench->settings.json_path, "strata-bench/hitratio/1");
+    if (good) bench_json_array_begin(&bench->json, "cases");
     return good;
+}
+
+static bool close_all(hitratio_bench *bench) {
+    bool good = true;
+    if (bench->html != NULL) fputs("</main></body></html>\n", bench->html);
+    if (bench->csv != NULL) good = fclose(bench->csv) == 0;
+    if (bench->html != NULL) good = fclose(bench->html) == 0 && good;
+    if (!good) fprintf(stderr, "strata-bench hitratio: a result can't be written: %s\n", strerror(errno));
+    if (bench->json.file == NULL) return good;
+    bench_json_array_end(&bench->json);
+    return bench_result_close(&bench->json) && good;
 }
 
 int bench_hitratio_main(int argc, char **argv) {
@@ -174,27 +198,7 @@ int bench_hitratio_main(int argc, char **argv) {
     if (!bench_options_take(&options, argc, argv, &bench.settings, &given, &outcome)) return outcome;
     if (bench.settings.traces.count == 0) return bench_options_refuse(&options, "--trace FILE is needed");
     if (!parse_capacity(&bench)) return BENCH_EXIT_USAGE;
-    int status = BENCH_EXIT_SETUP;
-    if (open_for(bench.settings.csv_path, &bench.csv) && open_for(bench.settings.html_path, &bench.html) &&
-        open_for(bench.settings.json_path, &bench.json_file)) {
-        if (bench.csv != NULL) fputs("trace,percent,policy,miss_ratio,byte_miss_ratio\n", bench.csv);
-        if (bench.html != NULL)
-            fprintf(bench.html, "<!doctype html>\n<html lang='en'><head><meta charset='utf-8'><meta name='viewport' "
-                                "content='width=device-width'><title>Miss ratio</title><style>%s</style></head><body><main>"
-                                "<h1>Miss ratio</h1>\n", bench_html_style);
-        if (bench.json_file != NULL) {
-            bench_json_init(&bench.json, bench.json_file);
-            bench_json_object_begin(&bench.json, NULL);
-            bench_json_text(&bench.json, "schema", "strata-bench/hitratio/1");
-            bench_json_array_begin(&bench.json, "cases");
-        }
-        status = run(&bench);
-        if (bench.json_file != NULL) {
-            bench_json_array_end(&bench.json);
-            bench_json_object_end(&bench.json);
-        }
-        if (bench.html != NULL) fputs("</main></body></html>\n", bench.html);
-    }
+    int status = open_all(&bench) ? run(&bench) : BENCH_EXIT_SETUP;
     if (!close_all(&bench) && status == BENCH_EXIT_GOOD) status = BENCH_EXIT_SETUP;
     return status;
 }

@@ -46,7 +46,7 @@ typedef struct cache_kind {
 } cache_kind;
 
 extern const cache_kind cache_l1, cache_ht, cache_lru;
-extern const cache_kind cache_rocks_lru, cache_rocks_clock, cache_tbb; /* peers.cpp, where their packages are */
+extern const cache_kind cache_rocks_lru, cache_rocks_clock, cache_tbb_hash, cache_tbb_unordered; /* peers.cpp, where their packages are */
 
 /* Bytes of metadata an entry of ours costs, and how they are made up. */
 typedef struct cache_l1_bytes {

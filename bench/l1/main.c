@@ -22,7 +22,7 @@
 #define ROCKS_KINDS 0u
 #endif
 #if defined(BENCH_HAS_TBB)
-#define TBB_KINDS 1u
+#define TBB_KINDS 2u
 #else
 #define TBB_KINDS 0u
 #endif
@@ -43,19 +43,19 @@ static const bench_option option_rows[] = {
     {"small-pages", BENCH_OPTION_FLAG, NULL, NULL, 0, 0, NULL, FIELD(small_pages), "ours too does without pages of 2 MB", NULL},
     {"traces", BENCH_OPTION_TEXT, "FOLDER", NULL, 0, 0, NULL, FIELD(traces),
      "instead: misses on every .kv12 file at 1, 10 and 20 % of its keys, beside an exact LRU; also from STRATA_TEST_TRACES", NULL},
-    {"rounds", BENCH_OPTION_COUNT, "N", "5", 1, ROUNDS_MAX, NULL, FIELD(rounds), "all caches in turn in each; medians", "How much"},
+    {"rounds", BENCH_OPTION_COUNT, "N", "6", 1, ROUNDS_MAX, NULL, FIELD(rounds), "all caches in turn in each; medians, and from six on intervals of the ratios", "How much"},
     {"operations", BENCH_OPTION_COUNT, "N", "2m", 16, 1e12, NULL, FIELD(operations), "of one measurement", NULL},
     {"json", BENCH_OPTION_TEXT, "FILE", NULL, 0, 0, NULL, FIELD(json_path), "write every round of every line there", "Result"},
 };
 #define WORDS(...) (const char *const[]){__VA_ARGS__, NULL}
 static const bench_option_preset presets[] = {
-    {"quick", "every line in some ten seconds", WORDS("--keys", "200k", "--operations", "500k", "--rounds", "4")},
+    {"quick", "every line in some ten seconds", WORDS("--keys", "200k", "--operations", "300k", "--rounds", "6")},
     {"beyond", "ten million keys: far more than the processor's caches hold", WORDS("--keys", "10m")},
 };
 static const bench_option_table table = {
     .command = "strata-bench l1",
     .about = "The in-process store beside ck_ht (behind ck_epoch, evicts nothing), a textbook LRU (16 mutexes), and where installed RocksDB's\n"
-             "LRU and HyperClock caches and TBB's hash map (evicts nothing).",
+             "LRU and HyperClock caches and TBB's concurrent maps (evict nothing).",
     .rows = option_rows,
     .count = sizeof option_rows / sizeof option_rows[0],
     .presets = presets,
@@ -68,7 +68,7 @@ static const cache_kind *const kinds[KINDS] = {
     &cache_rocks_lru, &cache_rocks_clock,
 #endif
 #if defined(BENCH_HAS_TBB)
-    &cache_tbb,
+    &cache_tbb_hash, &cache_tbb_unordered,
 #endif
 };
 
@@ -95,17 +95,44 @@ static const line lines[] = {
     {"new with eviction, 1 thread, ns", MEASURE_INSERT, 1, true, false, false, false},
 };
 
-/* One case a cache: medians, the noise between its two halves, and its rounds. */
-static void put_line(const options *o, const line *l, uint32_t kind, const double *values, double hit_ratio) {
+static double median_of(const double *values, uint64_t count) {
+    double copy[ROUNDS_MAX];
+    memcpy(copy, values, count * sizeof copy[0]);
+    return bench_median(copy, count);
+}
+
+static void put_ratio(const options *o, const double *ratios) {
+    double low, high;
+    bench_json_number(o->json, "ratio", median_of(ratios, o->rounds));
+    if (!bench_median_interval(ratios, o->rounds, &low, &high)) return;
+    bench_json_number(o->json, "ratio_low", low);
+    bench_json_number(o->json, "ratio_high", high);
+}
+
+/* Below the caches' own: ours over theirs, the median of the rounds' ratios, and how sure that is. */
+static void print_ratios(const options *o, const bool *able, double (*ratios)[ROUNDS_MAX]) {
+    printf("%-40s %9s", "  ours / theirs (95 % interval)", "");
+    for (uint32_t k = 1; k < KINDS; k++) {
+        char text[32] = "-";
+        double low, high, middle = able[k] ? median_of(ratios[k], o->rounds) : 0;
+        if (able[k] && bench_median_interval(ratios[k], o->rounds, &low, &high))
+            snprintf(text, sizeof text, "%.2f (%.2f-%.2f)", middle, low, high);
+        else if (able[k]) snprintf(text, sizeof text, "%.2f", middle);
+        printf(" %17s", text);
+    }
+    printf("\n");
+}
+
+/* One case a cache: medians, the noise between its two halves, ours over it, and its rounds. */
+static void put_line(const options *o, const line *l, uint32_t kind, const double *values, const double *ratios, double hit_ratio) {
     char name[128];
     const char *unit = l->rate ? "millions_per_second" : "ns", *median = l->rate ? "median_millions_per_second" : "median_ns";
-    double copy[ROUNDS_MAX];
-    memcpy(copy, values, o->rounds * sizeof copy[0]);
     snprintf(name, sizeof name, "%.*s, %s", (int)(strrchr(l->name, ',') - l->name), l->name, kinds[kind]->name);
     bench_json_object_begin(o->json, NULL);
     bench_json_text(o->json, "name", name);
-    bench_json_number(o->json, median, bench_median(copy, o->rounds));
+    bench_json_number(o->json, median, median_of(values, o->rounds));
     bench_json_number(o->json, "noise", bench_noise(values, o->rounds));
+    if (kind != 0) put_ratio(o, ratios);
     if (l->work == MEASURE_MIX) bench_json_number(o->json, "hit_ratio", hit_ratio);
     bench_json_array_begin(o->json, "rounds");
     for (uint64_t i = 0; i < o->rounds; i++) {
@@ -135,17 +162,13 @@ static void measure_line(const line *l, options *o, void *const *large, void *co
         }
     }
     for (uint32_t k = 0; k < KINDS && o->json != NULL; k++)
-        if (able[k]) put_line(o, l, k, values[k], hits[k]);
+        if (able[k]) put_line(o, l, k, values[k], ratios[k], hits[k]);
     double noise = bench_noise(values[0], o->rounds);
     o->noisy = o->noisy || noise > BENCH_NOISE_MAX;
     printf("%-40s", l->name);
     for (uint32_t k = 0; k < KINDS; k++) {
-        if (!able[k]) printf(" %10s", "-");
-        else printf(" %10.1f", bench_median(values[k], o->rounds));
-    }
-    for (uint32_t k = 1; k < KINDS; k++) {
-        if (!able[k]) printf(" %7s", "-");
-        else printf(" %7.2f", bench_median(ratios[k], o->rounds));
+        if (!able[k]) printf(" %*s", k == 0 ? 9 : 17, "-");
+        else printf(" %*.1f", k == 0 ? 9 : 17, median_of(values[k], o->rounds));
     }
     if (l->work == MEASURE_MIX) {
         printf("   hit ratio");
@@ -156,6 +179,7 @@ static void measure_line(const line *l, options *o, void *const *large, void *co
     if (noise > BENCH_NOISE_MAX) printf("   noise %.1f %%", 100 * noise);
     if (wrong != 0) printf("   %llu WRONG VALUES", (unsigned long long)wrong);
     printf("\n");
+    if (!l->ours) print_ratios(o, able, ratios);
     fflush(stdout);
 }
 
@@ -172,7 +196,15 @@ static void measure_latency(const options *o, void *const *large, bool beside) {
         }
     }
     printf("%-40s", beside ? "hit beside a writer, p99 / p99.9 ns" : "hit, p99 / p99.9 ns (with the clock's 20)");
-    for (uint32_t k = 0; k < KINDS; k++) printf(" %4.0f/%5.0f", bench_median(high[k], o->rounds), bench_median(higher[k], o->rounds));
+    for (uint32_t k = 0; k < KINDS; k++) {
+        char text[32], name[128];
+        snprintf(text, sizeof text, "%.0f/%.0f", median_of(high[k], o->rounds), median_of(higher[k], o->rounds));
+        printf(" %*s", k == 0 ? 9 : 17, text);
+        if (o->json == NULL) continue;
+        snprintf(name, sizeof name, "hit%s, %s", beside ? " beside a writer" : "", kinds[k]->name);
+        bench_result_column columns[] = {{"p99_ns", high[k]}, {"p999_ns", higher[k]}};
+        bench_result_case(o->json, name, columns, 2, (uint32_t)o->rounds);
+    }
     printf("\n");
 }
 
@@ -203,10 +235,9 @@ static int measure_all(options *o) {
            bytes.header, bytes.index, bytes.header + bytes.index, (unsigned long long)cache_l1.entries(small[0]),
            (unsigned long long)cache_lru.entries(small[2]));
     if (ROCKS_KINDS == 0) printf("skipped: RocksDB's LRU and HyperClock (no librocksdb at build)\n");
-    if (TBB_KINDS == 0) printf("skipped: tbb (no libtbb at build)\n");
+    if (TBB_KINDS == 0) printf("skipped: TBB's maps (no libtbb at build)\n");
     printf("%-40s", "");
-    for (uint32_t k = 0; k < KINDS; k++) printf(" %10s", kinds[k]->name);
-    for (uint32_t k = 1; k < KINDS; k++) printf(" /%s", kinds[k]->name);
+    for (uint32_t k = 0; k < KINDS; k++) printf(" %*s", k == 0 ? 9 : 17, kinds[k]->name);
     printf("\n");
     for (size_t i = 0; i < sizeof lines / sizeof lines[0]; i++) {
         if (o->only == NULL || strstr(lines[i].name, o->only) != NULL) measure_line(&lines[i], o, large, small);

@@ -84,6 +84,8 @@ const cache_kind cache_rocks_clock = block_kind("hyperclock", clock_create);
 
 #ifdef BENCH_HAS_TBB
 #include <tbb/concurrent_hash_map.h>
+#include <tbb/concurrent_unordered_map.h>
+#include <tbb/spin_mutex.h>
 
 namespace {
 
@@ -117,21 +119,46 @@ void map_set(void *cache, void *, const cache_key *key, const uint8_t *value) {
 }
 uint64_t map_entries(void *cache) { return static_cast<map *>(cache)->size(); }
 
-cache_kind map_kind() {
-    cache_kind kind = {};
-    kind.name = "tbb";
-    kind.create = map_create;
-    kind.destroy = map_destroy;
-    kind.enter = map_enter;
-    kind.leave = map_leave;
-    kind.get = map_get;
-    kind.set = map_set;
-    kind.entries = map_entries;
-    return kind;
+/* The other one finds and inserts without a lock and leaves values to its user: here each has a spin lock. */
+struct key_hash {
+    size_t operator()(const cache_key &key) const { return key_compare().hash(key); }
+};
+struct key_equal {
+    bool operator()(const cache_key &a, const cache_key &b) const { return key_compare().equal(a, b); }
+};
+struct locked_value {
+    tbb::spin_mutex lock;
+    value_of_map value;
+    explicit locked_value(const uint8_t *bytes) { std::memcpy(value.bytes, bytes, CACHE_VALUE_BYTES); }
+};
+using unordered = tbb::concurrent_unordered_map<cache_key, locked_value, key_hash, key_equal>;
+
+void *unordered_create(uint64_t entries_max) { return new unordered(2 * entries_max); }
+void unordered_destroy(void *cache) { delete static_cast<unordered *>(cache); }
+bool unordered_get(void *cache, void *, const cache_key *key, uint8_t *value) {
+    auto found = static_cast<unordered *>(cache)->find(*key);
+    if (found == static_cast<unordered *>(cache)->end()) return false;
+    tbb::spin_mutex::scoped_lock held(found->second.lock);
+    std::memcpy(value, found->second.value.bytes, CACHE_VALUE_BYTES);
+    return true;
 }
+void unordered_set(void *cache, void *, const cache_key *key, const uint8_t *value) {
+    auto outcome = static_cast<unordered *>(cache)->emplace(*key, value);
+    if (outcome.second) return;
+    tbb::spin_mutex::scoped_lock held(outcome.first->second.lock);
+    std::memcpy(outcome.first->second.value.bytes, value, CACHE_VALUE_BYTES);
+}
+uint64_t unordered_entries(void *cache) { return static_cast<unordered *>(cache)->size(); }
+
+/* Neither evicts; members of cache_kind in its order. */
+const cache_kind hash_map_kind = {"tbb_hash", false, map_create, map_destroy, map_enter, map_leave, map_get, map_set, nullptr, map_entries,
+                                  nullptr};
+const cache_kind unordered_kind = {"tbb_unordered", false,          unordered_create,  unordered_destroy, map_enter, map_leave,
+                                   unordered_get,   unordered_set, nullptr,           unordered_entries, nullptr};
 
 } // namespace
 
-extern "C" const cache_kind cache_tbb;
-const cache_kind cache_tbb = map_kind();
+extern "C" const cache_kind cache_tbb_hash, cache_tbb_unordered;
+const cache_kind cache_tbb_hash = hash_map_kind;
+const cache_kind cache_tbb_unordered = unordered_kind;
 #endif

@@ -32,7 +32,7 @@ enum { ONLY_ALL, ONLY_WIRE, ONLY_PATH };
 
 #define FIELD(member) offsetof(l2_settings, member)
 static const bench_option option_rows[] = {
-    {"rounds", BENCH_OPTION_COUNT, "N", "5", 1, ROUNDS_MAX, NULL, FIELD(rounds), "of all measurements, in turns",
+    {"rounds", BENCH_OPTION_COUNT, "N", "6", 1, ROUNDS_MAX, NULL, FIELD(rounds), "of all measurements, in turns; from six on intervals of the ratios",
      "How much"},
     {"seconds", BENCH_OPTION_NUMBER, "S", "0.5", 0.05, 600, NULL, FIELD(seconds), "of one measurement", NULL},
     {"keys", BENCH_OPTION_COUNT, "N", "50k", 10000, 10000000, NULL, FIELD(keys),
@@ -142,13 +142,25 @@ static void measure(l2_bench *bench, const l2_case *one, bench_l2_sample *sample
 
 /* ---- results ---- */
 
+static double field_of(const bench_l2_sample *sample, size_t field) { return *(const double *)(const void *)((const char *)sample + field); }
+
 static double median(const l2_bench *bench, uint32_t which, size_t field) {
     double values[ROUNDS_MAX];
-    for (uint32_t i = 0; i < bench->round_count; i++)
-        values[i] = *(const double *)(const void *)((const char *)&bench->samples[which][i] + field);
+    for (uint32_t i = 0; i < bench->round_count; i++) values[i] = field_of(&bench->samples[which][i], field);
     return bench_median(values, bench->round_count);
 }
 #define MEDIAN(bench, which, field) median(bench, which, offsetof(bench_l2_sample, field))
+
+/* Of one case over another, round by round. */
+static void print_ratio(const l2_bench *bench, uint32_t which, uint32_t over, size_t field, const char *unit) {
+    double ratios[ROUNDS_MAX], low, high;
+    for (uint32_t i = 0; i < bench->round_count; i++)
+        ratios[i] = field_of(&bench->samples[which][i], field) / field_of(&bench->samples[over][i], field);
+    bool sure = bench_median_interval(ratios, bench->round_count, &low, &high);
+    printf(" x %.2f", bench_median(ratios, bench->round_count));
+    if (sure) printf(" (%.2f-%.2f)", low, high);
+    printf(" %s", unit);
+}
 
 static void print_table(const l2_bench *bench) {
     printf("%-30s %10s %8s %8s %8s %8s %8s %9s %9s\n", "per operation", "per s", "cpu us", "sys us", "wakes", "loop w.",
@@ -167,9 +179,11 @@ static void print_table(const l2_bench *bench) {
         if (failures > 0) printf("  %llu FAILED", (unsigned long long)failures);
         uint32_t ours = i; /* a peer's cases follow ours */
         while (ours > 0 && (cases[ours].side == SIDE_PEER || cases[ours].side == SIDE_VALKEY)) ours--;
-        if (ours != i && is_wanted(bench, &cases[ours]))
-            printf("  = client x %.2f cpu, x %.2f rate", MEDIAN(bench, i, cpu_us) / MEDIAN(bench, ours, cpu_us),
-                   MEDIAN(bench, i, per_second) / MEDIAN(bench, ours, per_second));
+        if (ours != i && is_wanted(bench, &cases[ours])) {
+            printf("  = client");
+            print_ratio(bench, i, ours, offsetof(bench_l2_sample, cpu_us), "cpu,");
+            print_ratio(bench, i, ours, offsetof(bench_l2_sample, per_second), "rate");
+        }
         printf("\n");
     }
     if (bench->path != NULL) printf("idle engine: %.1f wake-ups a second\n", bench->idle_wakes);

@@ -10,6 +10,8 @@
 
 #include <cmocka.h>
 
+#include "bench/random.h"
+
 static void test_median(void **state) {
     (void)state;
     double odd[] = {9, -1, 4}, even[] = {8, 1, 2, 100}, one[] = {7};
@@ -29,7 +31,35 @@ static void test_noise(void **state) {
     assert_true(isnan(bench_noise(noisy, 3)));
 }
 
+/* Ranks as tables of the sign test have them; and the median of what is drawn from is inside often enough. */
+static void test_interval(void **state) {
+    (void)state;
+    static const struct {
+        size_t count, rank;
+    } ranks[] = {{6, 0}, {8, 0}, {9, 1}, {11, 1}, {12, 2}, {20, 5}, {31, 9}};
+    double values[31], low = -1, high = -1;
+    for (int i = 0; i < 31; i++) values[i] = (double)((i * 7) % 31); /* 0 to 30 in another order */
+    assert_false(bench_median_interval(values, 5, &low, &high));
+    assert_true(low == -1 && high == -1);
+    for (size_t i = 0; i < sizeof ranks / sizeof ranks[0]; i++) {
+        double some[31];
+        for (size_t k = 0; k < ranks[i].count; k++) some[k] = (double)(ranks[i].count - 1 - k);
+        assert_true(bench_median_interval(some, ranks[i].count, &low, &high));
+        assert_true(low == (double)ranks[i].rank && high == (double)(ranks[i].count - 1 - ranks[i].rank));
+    }
+    assert_true(bench_median_interval(values, 31, &low, &high) && low == 9 && high == 21);
+    bench_random random;
+    bench_random_init(&random, 5, 0);
+    uint32_t inside = 0;
+    for (int i = 0; i < 2000; i++) {
+        for (int k = 0; k < 9; k++) values[k] = bench_random_unit(&random) * bench_random_unit(&random) * 2;
+        assert_true(bench_median_interval(values, 9, &low, &high));
+        inside += low <= 0.37336 && high >= 0.37336; /* x (1 - ln x) = 1/2, twice */
+    }
+    assert_true(inside > 1880 && inside < 1960); /* 96.1 % */
+}
+
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_median), cmocka_unit_test(test_noise)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_median), cmocka_unit_test(test_noise), cmocka_unit_test(test_interval)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
