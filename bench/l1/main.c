@@ -208,12 +208,21 @@ static void measure_latency(const options *o, void *const *large, bool beside) {
     printf("\n");
 }
 
+static bool is_wanted(const options *o, const char *name) { return o->only == NULL || strstr(name, o->only) != NULL; }
+
+static bool wants_small(const options *o) {
+    bool any = false;
+    for (size_t i = 0; i < sizeof lines / sizeof lines[0]; i++) any = any || (lines[i].small && is_wanted(o, lines[i].name));
+    return any;
+}
+
 static void fill(const options *o, void **large, void **small) {
+    bool small_too = wants_small(o);
     for (uint32_t k = 0; k < KINDS; k++) {
         large[k] = kinds[k]->create(o->keys + o->keys / 8);
         if (large[k] == NULL) exit(1);
         measure_fill(kinds[k], large[k]);
-        small[k] = kinds[k]->evicts ? kinds[k]->create(o->keys / 10) : NULL;
+        small[k] = kinds[k]->evicts && small_too ? kinds[k]->create(o->keys / 10) : NULL;
         if (small[k] == NULL) continue;
         for (uint32_t i = 0; i < 6; i++) {
             (void)measure_run(kinds[k], small[k], MEASURE_MIX, 1, o->keys, NULL, false);
@@ -230,20 +239,22 @@ static int measure_all(options *o) {
     cache_l1_bytes bytes = cache_l1_metadata(large[0]);
     printf("metadata an entry, all fits: header %.1f + index, policy and ghosts %.1f = %.1f; rounding by the allocator %.1f\n",
            bytes.header, bytes.index, bytes.header + bytes.index, bytes.rounding);
-    bytes = cache_l1_metadata(small[0]);
-    printf("metadata an entry, full:     header %.1f + index, policy and ghosts %.1f = %.1f; entries %llu, LRU's %llu\n",
-           bytes.header, bytes.index, bytes.header + bytes.index, (unsigned long long)cache_l1.entries(small[0]),
-           (unsigned long long)cache_lru.entries(small[2]));
+    if (small[0] != NULL) {
+        bytes = cache_l1_metadata(small[0]);
+        printf("metadata an entry, full:     header %.1f + index, policy and ghosts %.1f = %.1f; entries %llu, LRU's %llu\n",
+               bytes.header, bytes.index, bytes.header + bytes.index, (unsigned long long)cache_l1.entries(small[0]),
+               (unsigned long long)cache_lru.entries(small[2]));
+    }
     if (ROCKS_KINDS == 0) printf("skipped: RocksDB's LRU and HyperClock (no librocksdb at build)\n");
     if (TBB_KINDS == 0) printf("skipped: TBB's maps (no libtbb at build)\n");
     printf("%-40s", "");
     for (uint32_t k = 0; k < KINDS; k++) printf(" %*s", k == 0 ? 9 : 17, kinds[k]->name);
     printf("\n");
     for (size_t i = 0; i < sizeof lines / sizeof lines[0]; i++) {
-        if (o->only == NULL || strstr(lines[i].name, o->only) != NULL) measure_line(&lines[i], o, large, small);
+        if (is_wanted(o, lines[i].name)) measure_line(&lines[i], o, large, small);
     }
     if (o->noisy) printf("CAUTION: %s\n", BENCH_CAUTION_NOISY);
-    if (o->only == NULL || strstr("latency", o->only) != NULL) {
+    if (is_wanted(o, "latency")) {
         measure_latency(o, large, false);
         measure_latency(o, large, true);
     }
