@@ -10,7 +10,8 @@
 static void load_user(strata_load *load, void *user) {
     (void)user;
     static const char row[] =
-        "{\"name\": \"Ada\"}"; /* a real one asks its database for strata_load_key(load) */
+        "{\"name\": \"Ada\"}"; /* a real one asks its database for strata_load_key(load), and for no longer than: */
+    if (strata_load_left_ms(load) == 0) printf("nobody waits for it any more\n");
     strata_load_finish(load, STRATA_OK, (strata_bytes){row, strlen(row)}, NULL);
 }
 

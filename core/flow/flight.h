@@ -66,6 +66,7 @@ typedef struct sx_flight {
     uint64_t phase_seq; /* seq when the present request was sent or the loader asked */
     uint64_t barrier;   /* seq of the last match that has no n: a version proves nothing across it */
     struct sx_op *waiters, *waiters_tail;
+    uint32_t waiter_count;
     int64_t earliest_ns; /* least deadline among the waiters, as armed */
     struct strata_load *load; /* unfinished, still wanted */
     const struct sx_op *asker; /* whose loader it runs; NULL once that op has left */

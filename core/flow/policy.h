@@ -28,6 +28,7 @@ typedef struct sx_policy {
     int64_t l1_idle_ms;
     int64_t compress; /* strata_compression */
     int64_t compress_min_bytes;
+    int64_t waiters_max;
 } sx_policy;
 #define SX_POLICY_WORDS (sizeof(sx_policy) / sizeof(int64_t))
 

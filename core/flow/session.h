@@ -131,6 +131,7 @@ struct strata_load {
     sx_flight *flight;       /* NULL once nobody wants the result. lock: stripe */
     uint32_t stripe;
     bool started;            /* lock: stripe */
+    int64_t deadline_ns;     /* const once started: when it is given up */
     struct sx_gather *gather; /* const: those that go to its loader with it; a reference, or NULL */
     strata_load *more;       /* of them, the next one */
     sx_item *base;           /* const: what is to be refreshed; a reference, or NULL */

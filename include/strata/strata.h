@@ -586,6 +586,7 @@ STRATA_API int32_t strata_invalidate_wait(strata_session *session, strata_namesp
 #include <strata/foreign.h>
 #include <strata/groups.h>
 #include <strata/key.h>
+#include <strata/load.h>
 #include <strata/options.h>
 #include <strata/lock.h>
 #include <strata/policy.h>

@@ -160,7 +160,6 @@ static void the_policy_may_change(void **state) {
     assert_int_equal(unpacked(f), 2);
     assert_int_equal(fixture_policy(f, (strata_namespace_policy){.compress = 4}), STRATA_E_CONFIG);
     assert_int_equal(fixture_policy(f, (strata_namespace_policy){.compress_min_bytes = 63}), STRATA_E_CONFIG);
-    assert_int_equal(fixture_policy(f, (strata_namespace_policy){.reserved = 1}), STRATA_E_CONFIG);
 }
 
 static int fill(fixture *f) {

@@ -107,7 +107,7 @@ static void every_field_is_given(void **state) {
     assert_int_equal(reload(f,
                             "[namespace.alone]\nttl = 1s\nendless = on\nl1_ttl = 2s\nttl_jitter = 3%\nrefresh = 4%\nstale_while_refreshing = 5s\n"
                             "stale_if_failing = 6s\nthrottle = 7s\nsoft_timeout = 8s\nload_timeout = 9s\nabsent_ttl = 10s\nerror_ttl = 11s\n"
-                            "l1_idle = 12s\ncompress = zstd\ncompress_min = 128\nl1_compressed = on\nl1_bytes_max = 128KiB\nl1_per_mille = 250\nl2_per_mille = 500\n",
+                            "l1_idle = 12s\ncompress = zstd\ncompress_min = 128\nl1_compressed = on\nwaiters_max = 77\nl1_bytes_max = 128KiB\nl1_per_mille = 250\nl2_per_mille = 500\n",
                             &error),
                      STRATA_OK);
     strata_namespace_policy policy = effective(f->ns);
@@ -126,7 +126,8 @@ static void every_field_is_given(void **state) {
                                             .error_ttl_ms = 11000,
                                             .l1_idle_ms = 12000,
                                             .compress = STRATA_COMPRESS_ZSTD,
-                                            .compress_min_bytes = 128};
+                                            .compress_min_bytes = 128,
+                                            .waiters_max = 77};
     assert_memory_equal(&policy, &wanted, sizeof policy);
     policy = (strata_namespace_policy){.struct_size = sizeof policy};
     assert_int_equal(strata_namespace_policy_get(f->ns, &policy), STRATA_OK);

@@ -99,7 +99,6 @@ static int32_t check(const strata_namespace *ns, const strata_namespace_policy *
     if (given->compress > STRATA_COMPRESS_ZSTD) return refuse(error, "compress", "a strata_compression");
     if (given->compress == STRATA_COMPRESS_ZSTD && !sx_compression_known(SX_COMPRESSION_ZSTD))
         return refuse(error, "compress", "none of STRATA_COMPRESS_ZSTD, which this library was built without");
-    if (given->reserved != 0) return refuse(error, "reserved", "0");
     if (given->compress_min_bytes != 0 && (given->compress_min_bytes < 64 || given->compress_min_bytes > INT64_C(1) << 29))
         return refuse(error, "compress_min_bytes", "64 .. 512 MiB, or 0");
     if (sx_namespace_is_foreign(ns)) return check_foreign(given, error);
@@ -129,7 +128,8 @@ int32_t strata_namespace_policy_set(strata_namespace *ns, const strata_namespace
                         .error_ttl_ms = given->error_ttl_ms,
                         .l1_idle_ms = given->l1_idle_ms,
                         .compress = given->compress,
-                        .compress_min_bytes = given->compress_min_bytes};
+                        .compress_min_bytes = given->compress_min_bytes,
+                        .waiters_max = given->waiters_max};
     sx_lock_acquire(&ns->engine->lock);
     ns->given = policy;
     sx_configured_apply_locked(ns);
@@ -154,7 +154,8 @@ static void show(const sx_policy *policy, strata_namespace_policy *out) {
         .error_ttl_ms = policy->error_ttl_ms,
         .l1_idle_ms = policy->l1_idle_ms,
         .compress = (uint32_t)policy->compress,
-        .compress_min_bytes = policy->compress_min_bytes};
+        .compress_min_bytes = policy->compress_min_bytes,
+        .waiters_max = (uint32_t)policy->waiters_max};
     sx_struct_fill(out, &whole, sizeof whole);
 }
 

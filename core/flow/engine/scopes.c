@@ -21,6 +21,7 @@ typedef struct sx_ns_base {
 /* Which of flow's counters are counted by namespace. */
 static const bool by_namespace[SX_FLOW_METRIC_COUNT] = {
     [SX_FLOW_METRIC_FLIGHTS] = true,       [SX_FLOW_METRIC_JOINS] = true,
+    [SX_FLOW_METRIC_WAITERS_REFUSED] = true,
     [SX_FLOW_METRIC_L2_HITS] = true,       [SX_FLOW_METRIC_L2_MISSES] = true,
     [SX_FLOW_METRIC_REVALIDATED] = true,   [SX_FLOW_METRIC_LOADS] = true,
     [SX_FLOW_METRIC_LOAD_FAILURES] = true, [SX_FLOW_METRIC_L2_AGED] = true,

@@ -28,6 +28,7 @@ const sx_metric_row sx_flow_metrics[SX_FLOW_METRIC_COUNT] = {
     [SX_FLOW_METRIC_SESSIONS] = {"flow.sessions", "1", "sessions open", 1},
     [SX_FLOW_METRIC_FLIGHTS] = {"flow.flights", "operations", "fetches and loads started", 0},
     [SX_FLOW_METRIC_JOINS] = {"flow.joins", "operations", "reads that joined a flight under way", 0},
+    [SX_FLOW_METRIC_WAITERS_REFUSED] = {"flow.waiters_refused", "operations", "reads refused because as many as the policy allows wait for their key", 0},
     [SX_FLOW_METRIC_L2_HITS] = {"l2.hits", "operations", "values found in L2", 0},
     [SX_FLOW_METRIC_L2_MISSES] = {"l2.misses", "operations", "keys that L2 does not hold", 0},
     [SX_FLOW_METRIC_REVALIDATED] = {"l2.revalidated", "operations", "L1 entries proven again by their header", 0},

@@ -104,7 +104,7 @@ static int32_t start(sx_flight *flight, sx_epoch_record *record, const sx_gather
         flight->phase_seq = flight->seq;
         bool floored = engine->l2_on && !sx_namespace_is_foreign(flight->ns);
         flight->floor = floored ? sx_floors_of_on_loop(engine, flight->ns, flight->partition) : 0;
-        flight->load_deadline_ns =
+        flight->load_deadline_ns = load->deadline_ns =
             sx_time_add(sx_engine_now(engine), sx_load_timeout_ns(flight->ns));
         flight->load_start_ns = sx_engine_now(engine);
         if (!executor) {
@@ -226,6 +226,16 @@ void sx_load_forget_locked(sx_flight *flight) {
 strata_bytes strata_load_key(const strata_load *load) {
     strata_bytes key = {load->key, load->key_size};
     return key;
+}
+
+int64_t strata_load_left_ms(const strata_load *load) {
+    strata *engine = load->engine;
+    if (sx_engine_forked(engine)) return 0;
+    sx_flights_lock(engine->flights, load->stripe);
+    bool wanted = load->flight != NULL;
+    sx_flights_unlock(engine->flights, load->stripe);
+    int64_t left_ns = load->deadline_ns - sx_engine_now(engine);
+    return wanted && left_ns > 0 ? (left_ns + SX_NS_PER_MS - 1) / SX_NS_PER_MS : 0;
 }
 
 /* ---- back from the application ------------------------------------------------------------------------------ */

@@ -162,12 +162,22 @@ int32_t sx_read_peek(strata_session *session, uint64_t hash, uint32_t partition,
     return SX_UNLIKELY(sx_item_is_packed(item)) ? sx_result_unpack_pinned(session, out) : STRATA_OK;
 }
 
+/* Whether one more may wait for what others wait for. */
+static bool may_join_locked(const sx_flight *flight) {
+    sx_policy policy;
+    sx_policy_read(flight->ns, &policy);
+    if (policy.waiters_max == 0 || flight->waiter_count < policy.waiters_max) return true;
+    sx_count(flight->ns, SX_FLOW_METRIC_WAITERS_REFUSED);
+    return false;
+}
+
 int32_t sx_read_slow(strata_session *session, strata_namespace *ns, strata_bytes key, uint64_t hash,
                      uint32_t partition, sx_op *op, const sx_read_more *more) {
     strata *engine = session->engine;
     sx_item *given = more->candidate != NULL ? more->candidate : more->refresh;
     const sx_gather *own = op->gather;
     bool fresh = false, post = false, joined = false;
+    int32_t refused = STRATA_E_NOMEM;
     uint32_t stripe = sx_flight_stripe(hash);
     op->ns = ns;
     op->hash = hash;
@@ -177,6 +187,9 @@ int32_t sx_read_slow(strata_session *session, strata_namespace *ns, strata_bytes
     if (flight == NULL) {
         flight = sx_flight_create_locked(engine, ns, hash, partition, key.data, key.size);
         fresh = flight != NULL;
+    } else if (!op->refresh && !may_join_locked(flight)) {
+        flight = NULL;
+        refused = STRATA_E_OVERLOADED;
     } else if (!op->refresh) {
         sx_count(ns, SX_FLOW_METRIC_JOINS);
         if ((op->flags & STRATA_REFRESH) != 0) sx_flight_renew_locked(flight);
@@ -208,7 +221,7 @@ int32_t sx_read_slow(strata_session *session, strata_namespace *ns, strata_bytes
     if (given != NULL) sx_item_release(given);
     if (!joined) {
         sx_session_op_free(op);
-        return STRATA_E_NOMEM;
+        return refused;
     }
     if (post) sx_loop_post(engine->loop, &flight->task);
     /* A flight that loads, but has no load yet, can't end. */

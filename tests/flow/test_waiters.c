@@ -1,0 +1,133 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Those who wait for one key: how many may, and how a loader learns that its result is of no more use. */
+#include "core/flow/engine.h"
+#include "tests/flow/fixture.h"
+
+static int setup(void **state) {
+    fixture *f = fixture_create();
+    strata_open_options template_ = {.clock = {&f->clock, fixture_now_ns}};
+    fixture_open(f, TEST_OPTIONS("l2.mode", "none", "flow.load_timeout", "10s", "flow.deadline", "1h"), &template_);
+    *state = f;
+    return 0;
+}
+
+static int teardown(void **state) {
+    fixture_close(*state);
+    return 0;
+}
+
+static int32_t join(fixture *f, const char *key) {
+    strata_result result;
+    return strata_get_or_load(f->session, f->ns, test_bytes(key), NULL, fixture_load, f, &result, fixture_done, f);
+}
+
+static void await(fixture *f, int answers) {
+    for (int64_t end_ms = test_now_ms() + 10000; f->answers < answers && test_now_ms() < end_ms;) (void)strata_session_wait(f->session, 10);
+    assert_int_equal(f->answers, answers);
+}
+
+static int64_t refused(const fixture *f) { return test_metric(f->engine, "flow.waiters_refused"); }
+
+static void no_more_than_the_policy_allows(void **state) {
+    fixture *f = *state;
+    assert_int_equal(fixture_policy(f, (strata_namespace_policy){.waiters_max = 3}), STRATA_OK);
+    fixture_hold(f, "k");
+    assert_int_equal(join(f, "k"), STRATA_PENDING);
+    assert_int_equal(join(f, "k"), STRATA_PENDING);
+    assert_int_equal(join(f, "k"), STRATA_E_OVERLOADED);
+    assert_int_equal(fixture_get_or_load(f, "k", NULL), STRATA_E_OVERLOADED);
+    assert_int_equal(refused(f), 2);
+    assert_int_equal(test_metric(f->engine, "flow.pending"), 3);
+    assert_int_equal(fixture_get_or_load(f, "other", NULL), STRATA_OK); /* nobody waits for that */
+    /* A hot one, while they wait. */
+    assert_int_equal(fixture_policy(f, (strata_namespace_policy){.waiters_max = 4}), STRATA_OK);
+    assert_int_equal(join(f, "k"), STRATA_PENDING);
+    assert_int_equal(join(f, "k"), STRATA_E_OVERLOADED);
+    assert_int_equal(strata_load_finish(f->kept, STRATA_OK, test_bytes("v"), NULL), STRATA_OK);
+    await(f, 4);
+    assert_int_equal(f->answered, STRATA_OK);
+    assert_int_equal(test_metric(f->engine, "flow.pending"), 0);
+    assert_int_equal(fixture_get_or_load(f, "k", NULL), STRATA_OK);
+    assert_int_equal(refused(f), 3);
+}
+
+/* Who leaves makes room, while the others go on waiting. */
+static void who_leaves_makes_room(void **state) {
+    fixture *f = *state;
+    strata_result result;
+    strata_session *other = test_engine_session(f->engine);
+    assert_int_equal(fixture_policy(f, (strata_namespace_policy){.waiters_max = 2}), STRATA_OK);
+    fixture_hold(f, "k");
+    assert_int_equal(strata_get_or_load(other, f->ns, test_bytes("k"), NULL, fixture_load, f, &result, fixture_done, f), STRATA_PENDING);
+    assert_int_equal(join(f, "k"), STRATA_E_OVERLOADED);
+    strata_session_close(other); /* tells it STRATA_E_CANCELLED */
+    assert_int_equal(f->answers, 1);
+    assert_int_equal(join(f, "k"), STRATA_PENDING);
+    assert_int_equal(join(f, "k"), STRATA_E_OVERLOADED);
+    assert_int_equal(strata_load_finish(f->kept, STRATA_OK, test_bytes("v"), NULL), STRATA_OK);
+    await(f, 3);
+}
+
+static void load_many(strata_load *const *loads, size_t count, void *user) {
+    (void)user;
+    for (size_t i = 0; i < count; i++) assert_int_equal(strata_load_finish(loads[i], STRATA_OK, test_bytes("w"), NULL), STRATA_OK);
+}
+
+/* Of a batch only the key that so many wait for. */
+static void a_batch_is_refused_in_part(void **state) {
+    fixture *f = *state;
+    assert_int_equal(fixture_policy(f, (strata_namespace_policy){.waiters_max = 1}), STRATA_OK);
+    fixture_hold(f, "k");
+    strata_bytes keys[] = {test_bytes("a"), test_bytes("k"), test_bytes("b")};
+    strata_result results[3];
+    assert_int_equal(strata_mget_or_load_wait(f->session, f->ns, keys, 3, NULL, load_many, f, results), STRATA_OK);
+    assert_int_equal(results[0].status, STRATA_OK);
+    assert_int_equal(results[1].status, STRATA_E_OVERLOADED);
+    assert_int_equal(results[2].status, STRATA_OK);
+    for (int i = 0; i < 3; i++) strata_result_release(f->session, &results[i]);
+    assert_int_equal(strata_load_finish(f->kept, STRATA_OK, test_bytes("v"), NULL), STRATA_OK);
+    await(f, 1);
+}
+
+static void a_loader_learns_how_long_it_is_wanted(void **state) {
+    fixture *f = *state;
+    fixture_hold(f, "k");
+    assert_int_equal(strata_load_left_ms(f->kept), 10000);
+    fixture_advance(f, 9999);
+    assert_int_equal(strata_load_left_ms(f->kept), 1);
+    fixture_advance(f, 5000);
+    assert_int_equal(strata_load_left_ms(f->kept), 0);
+    assert_int_equal(strata_load_finish(f->kept, STRATA_OK, test_bytes("late"), NULL), STRATA_OK);
+    await(f, 1);
+    assert_int_equal(fixture_policy(f, (strata_namespace_policy){.load_timeout_ms = 300}), STRATA_OK);
+    fixture_hold(f, "p");
+    assert_int_equal(strata_load_left_ms(f->kept), 300);
+    assert_int_equal(strata_load_finish(f->kept, STRATA_OK, test_bytes("v"), NULL), STRATA_OK);
+    await(f, 1);
+}
+
+/* Closed: whatever time it had, nobody wants it. */
+static void not_by_an_engine_that_is_closed(void **state) {
+    (void)state;
+    fixture *f = fixture_create();
+    strata_open_options template_ = {.clock = {&f->clock, fixture_now_ns}};
+    fixture_open(f, TEST_OPTIONS("l2.mode", "none", "flow.load_timeout", "10s", "flow.deadline", "1h"), &template_);
+    fixture_hold(f, "k");
+    assert_true(strata_load_left_ms(f->kept) > 9000);
+    assert_int_equal(strata_close(f->engine, 0), STRATA_E_TIMEOUT);
+    assert_int_equal(strata_load_left_ms(f->kept), 0);
+    (void)strata_load_finish(f->kept, STRATA_OK, test_bytes("v"), NULL);
+    strata_session_close(f->session);
+    free(f);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(no_more_than_the_policy_allows, setup, teardown),
+        cmocka_unit_test_setup_teardown(who_leaves_makes_room, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_batch_is_refused_in_part, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_loader_learns_how_long_it_is_wanted, setup, teardown),
+        cmocka_unit_test(not_by_an_engine_that_is_closed),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
