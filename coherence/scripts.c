@@ -549,6 +549,9 @@ void sx_publish_scripts_init(sx_publish_scripts *scripts) {
     scripts->write.text = sx_broken_text(SX_BROKEN(publish), scripts->write.text, last_message, "local s = (ARGV[6] .. ");
     scripts->write_if.text = sx_broken_text(SX_BROKEN(publish), scripts->write_if.text, last_message, "local s = (ARGV[6] .. ");
     scripts->writes.text = sx_broken_text(SX_BROKEN(publish), scripts->writes.text, message_of_all, "local s = ('\\150");
+    scripts->write_if.text = sx_broken_text(SX_BROKEN(condition), scripts->write_if.text, "if not holds then", "if false then");
+    scripts->lock.text = sx_broken_text(SX_BROKEN(lock_held), scripts->lock.text, "  if till > ms then return", "  if mine then return");
+    scripts->lock.text = sx_broken_text(SX_BROKEN(lock_clock), scripts->lock.text, "math.max(token + 1, us)", "token + 1");
     scripts->fill.text = sx_broken_text(SX_BROKEN(lease_token), scripts->fill.text, token, "");
     scripts->fill.text = sx_broken_text(SX_BROKEN(floor_fill), scripts->fill.text, other_floor, "");
     scripts->refill.text = sx_broken_text(SX_BROKEN(floor_fill), scripts->refill.text, refilled_floor, "");

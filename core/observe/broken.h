@@ -15,6 +15,11 @@
     X(unknown_not_before, 3) /* it is settled by what runs after the deadline */                                 \
     X(counter_clock, 3)      /* a missing counter starts from the server's clock */                              \
     X(publish, 3)            /* a write is published */                                                          \
+    X(condition, 3)          /* a write whose condition does not hold changes nothing */                         \
+    X(count_once, 3)         /* what may have been added is not added again */                                   \
+    X(rolled_set, 3)         /* a set of a key that is without L2 removes what is there */                       \
+    X(lock_held, 3)          /* a lock that is held is granted to nobody else */                                 \
+    X(lock_clock, 3)         /* tokens are at least the server's clock */                                        \
     X(version_id, 3)         /* versions are the same only if their ids are */                                   \
     X(lease_token, 4)        /* a fill stores only where its lease is still there */                             \
     X(lease_wait, 4)         /* who finds another's lease waits */                                               \

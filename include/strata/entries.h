@@ -121,7 +121,7 @@ STRATA_API int32_t strata_touch_wait(strata_session *session, strata_namespace *
 /*
  * Adds to a number that L2 counts, 0 where it is not there yet. Numbers are a kind of their own: no cache holds them, values of the
  * same key have nothing to do with them, and neither invalidations nor clears touch them. A failover may lose what was added
- * last, as Redis replicates later. L2 is asked in any case: neither STRATA_BYPASS_L2 nor a rollout is about numbers.
+ * last, as Redis replicates later; FLUSHALL and eviction take the number. L2 is asked in any case: neither STRATA_BYPASS_L2 nor a rollout is about numbers.
  *   session  a session
  *   ns       a namespace
  *   key      1 .. STRATA_KEY_BYTES_MAX bytes, copied

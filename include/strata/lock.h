@@ -3,11 +3,12 @@
    fencing token, so that one that was paused does no harm. Included by strata.h, where operations are explained.
 
    What a lock promises, and what it does not. While it is held nobody else acquires it, as long as the primary that granted it
-   stays. Redis replicates asynchronously: a failover may forget a lock that was just granted, and then two hold it; so may
-   a holder that sleeps past its end without noticing. The token is what protects: each acquisition of a name has a greater one
-   than any before, so let whatever the lock guards (a row, a file, a service) remember the greatest token it has seen, and refuse
-   smaller ones. Tokens are at least the server's clock in microseconds: so they go on growing where Redis has forgotten
-   the last one, unless the new primary's clock is behind the old one's by more than the failover took. Nobody is promised his turn:
+   stays, and forgets nothing: FLUSHALL takes locks too, as does eviction (maxmemory-policy). Redis replicates asynchronously: a
+   failover may forget a lock that was just granted, and then two hold it; so may a holder that sleeps past its end without
+   noticing. The token is what protects: each acquisition of a name has a greater one than any before, so let whatever the lock
+   guards (a row, a file, a service) remember the greatest token it has seen, and refuse smaller ones. Tokens are at least the
+   server's clock in microseconds: so they go on growing where Redis has forgotten the last one, unless the new primary's clock is
+   behind the old one's by more than the failover took. Nobody is promised his turn:
    who waits asks again every 5 to 50 ms. */
 #ifndef STRATA_LOCK_H
 #define STRATA_LOCK_H

@@ -315,6 +315,77 @@ static void keys_of_a_partition_share_its_losses(void **state) {
     assert_int_equal(only_fault((history_op[]){gone, read}, 2, &lossy), HISTORY_STALE);
 }
 
+static history_op swap(uint32_t process, int64_t start_ns, int64_t end_ns, uint64_t value, uint64_t before) {
+    history_op o = op(HISTORY_SET, process, start_ns, end_ns, value);
+    o.before = before;
+    return o;
+}
+
+static void one_version_is_replaced_once(void **state) {
+    (void)state;
+    history_op first = swap(1, 0, 100, 7, 50), second = swap(2, 50, 200, 8, 50);
+    assert_int_equal(ONLY_FAULT(first, second), HISTORY_SWAPPED_TWICE);
+    assert_int_equal(ONLY_FAULT(first, swap(2, 50, 200, 8, 51)), HISTORY_FAULTS);
+    assert_int_equal(ONLY_FAULT(op(HISTORY_SET, 1, 0, 100, 7), op(HISTORY_SET, 2, 50, 200, 8)), HISTORY_FAULTS); /* without a condition */
+    second.kind = HISTORY_REFUSED;
+    assert_int_equal(ONLY_FAULT(first, second), HISTORY_FAULTS);
+    second.kind = HISTORY_FAILED_WRITE;
+    assert_int_equal(ONLY_FAULT(first, second), HISTORY_FAULTS);
+    history_rules lost = rules;
+    lost.losses = &(history_loss){90, 120, UINT64_MAX, false};
+    lost.loss_count = 1;
+    second.kind = HISTORY_SET;
+    assert_int_equal(only_fault((history_op[]){first, second}, 2, &lost), HISTORY_FAULTS);
+}
+
+static void what_was_refused_is_read_by_nobody(void **state) {
+    (void)state;
+    history_op refused = swap(1, 0, 100, 7, 50), read = op(HISTORY_READ, 2, 20, 30, 7);
+    refused.kind = HISTORY_REFUSED;
+    assert_int_equal(ONLY_FAULT(refused, read), HISTORY_FAULTS); /* a load may know the number */
+    read.written = 1;
+    assert_int_equal(ONLY_FAULT(refused, read), HISTORY_REFUSED_SEEN);
+    read.value = 8;
+    assert_int_equal(ONLY_FAULT(refused, read), HISTORY_FAULTS);
+}
+
+static void tokens_and_numbers_only_grow(void **state) {
+    (void)state;
+    history_rules gone = rules;
+    gone.evictions = &(history_loss){10, 20, UINT64_MAX, false};
+    gone.eviction_count = 1;
+    static const history_kind kinds[] = {HISTORY_TOKEN, HISTORY_COUNTED};
+    static const history_fault faults[] = {HISTORY_TOKEN_BACK, HISTORY_MISCOUNTED};
+    for (int i = 0; i < 2; i++) {
+        history_op first = op(kinds[i], 1, 0, 10, 7), second = op(kinds[i], 2, 20, 30, 8);
+        first.n = second.n = 100;
+        assert_int_equal(ONLY_FAULT(first, second), HISTORY_FAULTS);
+        second.value = 7;
+        assert_int_equal(ONLY_FAULT(first, second), faults[i]);
+        assert_int_equal(only_fault((history_op[]){first, second}, 2, &gone), i == 0 ? faults[i] : HISTORY_FAULTS);
+        second.value = 6;
+        assert_int_equal(ONLY_FAULT(first, second), faults[i]);
+        second.start_ns = 9; /* beside each other */
+        assert_int_equal(ONLY_FAULT(first, second), HISTORY_FAULTS);
+    }
+    history_op often = op(HISTORY_COUNTED, 1, 0, 10, 7);
+    often.n = 6; /* times that anybody had begun to */
+    assert_int_equal(ONLY_FAULT(often), HISTORY_MISCOUNTED);
+}
+
+static void one_holds_a_lock(void **state) {
+    (void)state;
+    history_op first = op(HISTORY_HELD, 1, 0, 100, 7);
+    assert_int_equal(ONLY_FAULT(first, op(HISTORY_HELD, 2, 99, 150, 8)), HISTORY_HELD_TWICE);
+    assert_int_equal(ONLY_FAULT(first, op(HISTORY_HELD, 2, 10, 50, 8)), HISTORY_HELD_TWICE);
+    assert_int_equal(ONLY_FAULT(first, op(HISTORY_HELD, 2, 100, 150, 8)), HISTORY_FAULTS);
+    history_rules gone = rules;
+    gone.flushes = &(history_loss){40, 50, UINT64_MAX, false};
+    gone.flush_count = 1;
+    assert_int_equal(only_fault((history_op[]){first, op(HISTORY_HELD, 2, 60, 150, 8)}, 2, &gone), HISTORY_FAULTS);
+    assert_int_equal(only_fault((history_op[]){first, op(HISTORY_HELD, 2, 30, 150, 8)}, 2, &gone), HISTORY_HELD_TWICE);
+}
+
 static void files_are_read_one_after_another(void **state) {
     (void)state;
     history_op *ops = NULL;
@@ -354,6 +425,10 @@ int main(void) {
         cmocka_unit_test(a_tags_number_is_judged_within_the_bound),
         cmocka_unit_test(what_was_flagged_stale_is_judged_by_what_it_is_allowed),
         cmocka_unit_test(keys_of_a_partition_share_its_losses),
+        cmocka_unit_test(one_version_is_replaced_once),
+        cmocka_unit_test(what_was_refused_is_read_by_nobody),
+        cmocka_unit_test(tokens_and_numbers_only_grow),
+        cmocka_unit_test(one_holds_a_lock),
         cmocka_unit_test(files_are_read_one_after_another),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -11,6 +11,7 @@
 
 #include "bench/cluster/certs.h"
 #include "bench/cluster/cluster.h"
+#include "core/key/key.h"
 #include "tests/support/engine.h"
 
 typedef struct fixture {
@@ -38,12 +39,14 @@ static int teardown(void **state) {
     return 0;
 }
 
-static strata *open_engine(const fixture *f) {
+static strata *open_engine_as(const fixture *f, const char *username) {
     const char *const *options =
-        TEST_OPTIONS("l2.nodes", sx_cluster_seeds(f->cluster), "l2.open_wait", "5s", "l2.password", "secret", "l2.tls", "on",
-                     "l2.tls_ca_file", f->ca, "l2.tls_cert_file", f->cert, "l2.tls_key_file", f->key);
+        TEST_OPTIONS("l2.nodes", sx_cluster_seeds(f->cluster), "l2.open_wait", "5s", "l2.username", username, "l2.password", "secret",
+                     "l2.tls", "on", "l2.tls_ca_file", f->ca, "l2.tls_cert_file", f->cert, "l2.tls_key_file", f->key);
     return test_engine_open(options, NULL);
 }
+
+static strata *open_engine(const fixture *f) { return open_engine_as(f, ""); }
 
 static void two_engines_agree(void **state) {
     const fixture *f = *state;
@@ -68,6 +71,63 @@ static void two_engines_agree(void **state) {
     strata_session_close(in_b);
     assert_int_equal(strata_close(a, 2000), STRATA_OK);
     assert_int_equal(strata_close(b, 2000), STRATA_OK);
+}
+
+/* As another program does it. */
+static void write_foreign(const fixture *f, const char *key, const char *value) {
+    char name[32];
+    uint16_t slot = (uint16_t)sx_key_slot(name, (size_t)snprintf(name, sizeof name, "f:%s", key));
+    int node = sx_cluster_owner(f->cluster, slot);
+    assert_true(node >= 0);
+    char *answer = sx_cluster_command(f->cluster, (uint32_t)node, "SET %s %s", name, value);
+    assert_string_equal(answer, "OK");
+    free(answer);
+}
+
+static void await_value(strata_session *session, strata_namespace *ns, const char *key, const char *value, bool here) {
+    const char *text = NULL;
+    for (int64_t end_ms = test_now_ms() + 10000; test_now_ms() < end_ms; test_sleep_ms(2)) {
+        text = test_get(session, ns, key);
+        if (text != NULL && strcmp(text, value) == 0 && here) text = test_peek(session, ns, key);
+        if (text != NULL && strcmp(text, value) == 0) return;
+    }
+    fail_msg("%s is %s, not %s", key, text == NULL ? "nothing" : text, value);
+}
+
+/* What docs/WIRE.md says that a user needs, and no more, is enough for foreign keys too. */
+static void a_narrow_user_follows_foreign_keys(void **state) {
+    const fixture *f = *state;
+    for (uint32_t i = 0; i < 3; i++) {
+        char *answer = sx_cluster_command(
+            f->cluster, i,
+            "ACL SETUSER narrow on >secret resetkeys ~{*}s1:* ~s1:layout ~f:* resetchannels &{*}s1:c &s1:tracking -@all +eval +evalsha "
+            "+evalsha_ro +eval_ro +script|load +time +get +mget +set +getrange +setrange +pttl +pexpire +scan +exists +hincrby +hset +hdel "
+            "+hget +hmget +hgetall +hlen +unlink +publish +spublish +subscribe +ssubscribe +unsubscribe +sunsubscribe +hello +info +role "
+            "+ping +asking +cluster|nodes +cluster|slots +cluster|shards +client|tracking");
+        assert_string_equal(answer, "OK");
+        free(answer);
+    }
+    strata *engine = open_engine_as(f, "narrow");
+    strata_session *session = test_engine_session(engine);
+    strata_foreign_options options = {.struct_size = sizeof options, .prefix = test_bytes("f:")};
+    strata_namespace *ns = NULL;
+    strata_error error = {0};
+    if (strata_namespace_open_foreign(engine, "foreign", &options, &ns, &error) != STRATA_OK) fail_msg("%s", error.text);
+    assert_true(test_metric_wait(engine, "foreign.nodes", 3, 10000));
+    for (int i = 0; i < 9; i++) {
+        char key[16];
+        snprintf(key, sizeof key, "k%d", i);
+        write_foreign(f, key, "old");
+        await_value(session, ns, key, "old", true);
+        write_foreign(f, key, "new");
+        await_value(session, ns, key, "new", false);
+        assert_int_equal(test_set(session, ns, key, "own"), STRATA_OK);
+        await_value(session, ns, key, "own", true);
+        assert_int_equal(strata_invalidate_wait(session, ns, test_bytes(key), NULL), STRATA_OK);
+        assert_null(test_get(session, ns, key));
+    }
+    strata_session_close(session);
+    assert_int_equal(strata_close(engine, 2000), STRATA_OK);
 }
 
 static void opening_says_what_is_wrong(void **state) {
@@ -107,6 +167,7 @@ int main(void) {
     if (!sx_cluster_available()) return 77;
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(two_engines_agree),
+        cmocka_unit_test(a_narrow_user_follows_foreign_keys),
         cmocka_unit_test(opening_says_what_is_wrong),
     };
     return cmocka_run_group_tests(tests, setup, teardown);

@@ -13,7 +13,8 @@ const char *history_fault_name(history_fault fault) {
     static const char *const names[] = {"stale",        "older than said", "own write unseen",
                                         "version went back", "resurrected", "loaded twice",
                                         "filled twice", "undone",          "lost version served", "flushed version served",
-                                        "forgotten"};
+                                        "forgotten", "swapped twice", "refused write seen", "token went back", "held twice",
+                                        "miscounted"};
     return fault < HISTORY_FAULTS ? names[fault] : "?";
 }
 
@@ -417,6 +418,65 @@ static void judge_loads(view *v, const history_op **loads) {
     }
 }
 
+/* ---- what many share ---- */
+
+static bool touches(const view *v, const history_loss *list, size_t count, int64_t from_ns, int64_t to_ns) {
+    for (size_t i = 0; i < count; i++)
+        if ((list[i].partitions & bit_of(v)) != 0 && list[i].from_ns <= to_ns && list[i].to_ns >= from_ns) return true;
+    return false;
+}
+
+/* Whether a server may have forgotten of the key what stood there in that time. */
+static bool may_be_gone(const view *v, int64_t from_ns, int64_t to_ns) {
+    const history_rules *rules = v->rules;
+    return loss_within(v, from_ns, to_ns, false) != NULL || touches(v, rules->flushes, rules->flush_count, from_ns, to_ns) ||
+           touches(v, rules->evictions, rules->eviction_count, from_ns, to_ns);
+}
+
+static void judge_swaps(const view *v) {
+    for (size_t i = 0; i < v->count; i++) {
+        const history_op *op = &v->ops[i];
+        bool swaps = op->kind == HISTORY_REFUSED || (op->kind == HISTORY_SET && op->before != 0);
+        for (size_t k = 0; k < v->count && swaps; k++) {
+            const history_op *other = &v->ops[k];
+            if (op->kind == HISTORY_REFUSED && other->kind == HISTORY_READ && other->written != 0 && other->value == op->value)
+                note(v->report, HISTORY_REFUSED_SEEN, other, op);
+            if (k >= i || op->kind != HISTORY_SET || other->kind != HISTORY_SET || op->before != other->before) continue;
+            if (loss_within(v, other->start_ns, op->end_ns, false) == NULL) note(v->report, HISTORY_SWAPPED_TWICE, op, other);
+        }
+    }
+}
+
+/* Each value is greater than all that had been answered before it was asked for. Tokens are so whatever a server forgets. */
+static void judge_growth(const view *v, history_kind kind, history_fault fault) {
+    const history_op *most = NULL;
+    for (size_t i = 0, ended = 0; i < v->count; i++) {
+        const history_op *op = &v->ops[i];
+        for (; ended < v->count && v->ends[ended]->end_ns <= op->start_ns; ended++) {
+            const history_op *before = v->ends[ended];
+            if (before->kind != (uint8_t)kind) continue;
+            bool anew = most == NULL || (kind == HISTORY_COUNTED && may_be_gone(v, most->start_ns, before->end_ns));
+            if (anew || before->value > most->value) most = before;
+        }
+        if (op->kind != (uint8_t)kind) continue;
+        if (kind == HISTORY_COUNTED && op->value > op->n) note(v->report, fault, op, op);
+        bool gone = most != NULL && kind == HISTORY_COUNTED && may_be_gone(v, most->start_ns, op->end_ns);
+        if (most != NULL && op->value <= most->value && !gone) note(v->report, fault, op, most);
+    }
+}
+
+static void judge_held(const view *v) {
+    for (size_t i = 0; i < v->count; i++) {
+        const history_op *first = &v->ops[i];
+        for (size_t k = i + 1; k < v->count && first->kind == HISTORY_HELD && v->ops[k].start_ns < first->end_ns; k++) {
+            const history_op *second = &v->ops[k];
+            /* It was asked for before it was held. */
+            if (second->kind == HISTORY_HELD && !may_be_gone(v, first->start_ns - v->rules->join_ns, second->start_ns))
+                note(v->report, HISTORY_HELD_TWICE, second, first);
+        }
+    }
+}
+
 /* ---- all of it ---- */
 
 static void check_key(view *v) {
@@ -432,6 +492,10 @@ static void check_key(view *v) {
     judge_l2(v);
     judge_flushed(v);
     judge_loads(v, loads);
+    judge_swaps(v);
+    judge_growth(v, HISTORY_TOKEN, HISTORY_TOKEN_BACK);
+    judge_growth(v, HISTORY_COUNTED, HISTORY_MISCOUNTED);
+    judge_held(v);
     free(loads);
     free(v->ends);
     free(v->scratch.list);

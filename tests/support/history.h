@@ -16,12 +16,18 @@ typedef enum history_kind {
     HISTORY_INVALIDATE, /* acknowledged; value is the truth's when it began */
     HISTORY_LOAD,       /* a loader's run, with what it answered */
     HISTORY_FAILED_WRITE, /* may have happened */
-    HISTORY_FAILED_READ /* began something that others may have joined */
+    HISTORY_FAILED_READ, /* began something that others may have joined */
+    HISTORY_REFUSED,    /* a write with a condition that did not hold: it changed nothing */
+    HISTORY_TOKEN,      /* a lock was acquired, with this token as value */
+    HISTORY_HELD,       /* a lock was held for that time, by that token's owner */
+    HISTORY_COUNTED,    /* one was added to a number, which was value then; n: how often anybody had added or may have, by then */
+    HISTORY_KINDS
 } history_kind;
 
 typedef struct history_op {
     int64_t start_ns, end_ns; /* CLOCK_MONOTONIC: one for all processes of a machine */
     uint64_t value, n, id;    /* n, id: the version; 0 where none is known */
+    uint64_t before;          /* SET: the id of the version that alone it might replace; 0: any */
     uint32_t process, key;
     uint32_t said_us;     /* a read from L1: the staleness that it was said to have at most, 0 none; a load: how long after its
                              read it began */
@@ -29,6 +35,7 @@ typedef struct history_op {
     uint8_t kind, source; /* strata_source of a read */
     uint8_t filled;       /* LOAD: L2 took the result */
     uint8_t invalidates;  /* FAILED_WRITE: of an invalidation, which its process owes from then on */
+    uint8_t written;      /* READ: of what a write stored, and no load */
 } history_op;
 
 typedef enum history_fault {
@@ -43,6 +50,11 @@ typedef enum history_fault {
     HISTORY_REVIVED,      /* L1 serves a version beyond the bound after L2 was seen to have lost it */
     HISTORY_FLUSHED,      /* L1 serves a version beyond the bound after L2 was emptied */
     HISTORY_FORGOTTEN,    /* a read misses an invalidation that failed, or that a failover lost, and nobody repeated it */
+    HISTORY_SWAPPED_TWICE, /* two writes replaced one version */
+    HISTORY_REFUSED_SEEN, /* what a refused write would have stored is read */
+    HISTORY_TOKEN_BACK,   /* a lock's token is no greater than an earlier one */
+    HISTORY_HELD_TWICE,   /* two held a lock at the same time */
+    HISTORY_MISCOUNTED,   /* a number is no greater than an earlier one, or greater than all that was added */
     HISTORY_FAULTS
 } history_fault;
 const char *history_fault_name(history_fault fault);
@@ -68,6 +80,8 @@ typedef struct history_rules {
     size_t loss_count;
     const history_loss *flushes; /* when servers were emptied */
     size_t flush_count;
+    const history_loss *evictions; /* when servers were short of memory: locks and numbers may go */
+    size_t eviction_count;
     /* Times, growing, by which every process had long been left in peace: what it owed, or a failover had lost, is executed. */
     const int64_t *repeated_ns;
     size_t repeated_count;

@@ -35,6 +35,7 @@ typedef struct actor {
     uint64_t random;
     int64_t asked_ns;   /* when the present call began */
     history_op *loaded; /* the load that ran within the present call */
+    history_op seen;    /* what the last read was answered; n 0: no version */
     strata_bytes tag;   /* of the present call */
     char tag_name[8];
     struct { uint64_t value; int64_t until_ns; } noted[TORMENT_JUDGED]; /* by key: what need not be noted again until then */
@@ -98,18 +99,20 @@ void *torment_map(const char *directory, const char *name, size_t size) {
 
 /* ---- writing down ---- */
 
-static history_op *record(actor *me, history_op op) {
-    uint64_t place = atomic_fetch_add(&me->log->count, 1);
+history_op *torment_record(const torment_client *client, torment_log *log, history_op op) {
+    uint64_t place = atomic_fetch_add(&log->count, 1);
     if (place >= TORMENT_OPS_MAX) return NULL;
-    history_op *out = &me->log->ops[place];
+    history_op *out = &log->ops[place];
     int64_t end_ns = op.end_ns;
     op.end_ns = 0;
-    op.process = me->client->process;
+    op.process = client->process;
     *out = op;
     atomic_thread_fence(memory_order_release);
     out->end_ns = end_ns;
     return out;
 }
+
+static history_op *record(actor *me, history_op op) { return torment_record(me->client, me->log, op); }
 
 /* ---- numbers and tags ---- */
 
@@ -225,12 +228,14 @@ static void record_read(actor *me, history_op op, const strata_result *result) {
     op.n = result->version_n;
     op.id = result->version_id;
     op.source = result->source;
+    op.written = numbers[1] == UNKNOWN; /* not by a load, which knows that one */
     op.said_us = result->staleness_us < UINT32_MAX ? (uint32_t)result->staleness_us : 0;
     if (result->reason == STRATA_REASON_FAILED || result->reason == STRATA_REASON_SLOW) op.allowed_ms = TORMENT_FAILING_MS;
     else if (result->reason == STRATA_REASON_UNPROVEN) op.allowed_ms = TORMENT_UNPROVEN_MS;
     /* A load's result has a version where L2 took it. What ages is also loaded while others load it. */
     bool mine = me->loaded != NULL && me->loaded->key == op.key && torment_space_of(op.key) <= TORMENT_GROUPED;
     if (mine && op.source == STRATA_FROM_LOADER && op.id != 0) me->loaded->filled = 1;
+    me->seen = op;
     record(me, op);
     record_more(me, op, numbers);
 }
@@ -245,6 +250,7 @@ static void read_one(actor *me, strata_session *session, uint32_t key) {
     strata_result result;
     history_op op = {.kind = HISTORY_READ, .key = key, .start_ns = torment_now_ns()};
     me->loaded = NULL;
+    me->seen = (history_op){0};
     me->asked_ns = op.start_ns;
     int32_t status = dice < 12 ? strata_get_wait(session, ns, test_bytes(name), &options, &result)
                                : strata_get_or_load_wait(session, ns, test_bytes(name), &options, load_truth, me, &result);
@@ -278,12 +284,49 @@ static strata_bytes raise_truth(actor *me, char text[TEXT], uint32_t key, histor
     return put_numbers(text, key, numbers);
 }
 
+/* Any of the keys that everybody writes, over what a read of it just answered, which may be another by now. */
+static void swap_one(actor *me, strata_session *session, uint32_t key) {
+    char name[TORMENT_NAME], text[TEXT];
+    read_one(me, session, key);
+    if (me->seen.n == 0) return;
+    torment_key_name(name, key);
+    strata_op_options options = options_for(me, key);
+    strata_result result;
+    history_op op = {.before = me->seen.id};
+    strata_bytes value = raise_truth(me, text, key, &op);
+    op.start_ns = torment_now_ns();
+    int32_t status = strata_set_if_version_wait(session, me->spaces[TORMENT_SWAPPED], test_bytes(name), value, me->seen.n, me->seen.id,
+                                                &options, &result);
+    op.end_ns = torment_now_ns();
+    atomic_fetch_add(status == STRATA_CONFLICT ? &me->shared->refused : &me->shared->swapped, status == STRATA_CONFLICT || status == STRATA_OK);
+    if (status != STRATA_CONFLICT) {
+        record_write(me, op, true, status, &result);
+        return;
+    }
+    op.kind = HISTORY_REFUSED;
+    record(me, op);
+}
+
+/* Mostly a few, so that clients meet. */
+static void swap_some(actor *me, strata_session *session) {
+    for (int i = 0; i < 6; i++) {
+        uint64_t dice = torment_random(&me->random);
+        uint32_t place = (uint32_t)(dice / 4 % (dice % 4 != 0 ? 2 : TORMENT_KEYS / TORMENT_SPACES));
+        swap_one(me, session, (place / TORMENT_CLIENTS * TORMENT_SPACES + TORMENT_SWAPPED) * TORMENT_CLIENTS + place % TORMENT_CLIENTS);
+    }
+}
+
 static void write_one(actor *me, strata_session *session, uint32_t key) {
     char name[TORMENT_NAME], text[TEXT];
+    bool swapped = torment_space_of(key) == TORMENT_SWAPPED;
+    if (swapped && torment_random(&me->random) % 16 != 0) {
+        swap_some(me, session);
+        return;
+    }
     torment_key_name(name, key);
     strata_namespace *ns = me->spaces[torment_space_of(key)];
     strata_op_options options = options_for(me, key);
-    bool set = torment_random(&me->random) % 2 == 0;
+    bool set = !swapped && torment_random(&me->random) % 2 == 0;
     strata_result result;
     history_op op = {0};
     strata_bytes value = raise_truth(me, text, key, &op);
@@ -364,7 +407,7 @@ static void write_all(actor *me) {
         if (in_peace(me)) continue;
         uint64_t dice = torment_random(&me->random);
         if (dice / 64 % 12 == 0) invalidate_tag(me, session);
-        if (dice / 128 % 8 == 0) write_many(me, session, (torment_space)(dice / 4096 % TORMENT_SPACES));
+        if (dice / 128 % 8 == 0) write_many(me, session, (torment_space)(dice / 4096 % TORMENT_SWAPPED));
         uint32_t key = (uint32_t)(dice / 16 % (TORMENT_KEYS / TORMENT_CLIENTS)) * TORMENT_CLIENTS + me->client->index;
         write_one(me, session, key);
         if (dice % 4 == 0) read_one(me, session, key);
@@ -398,14 +441,16 @@ _Noreturn void torment_client_run(const torment_client *client) {
     for (int i = 0; i < TORMENT_SPACES; i++)
         if ((spaces[i] = torment_space_open(engine, (torment_space)i)) == NULL) _exit(2);
     static actor actors[READERS + 2];
-    pthread_t threads[READERS + 1];
+    pthread_t threads[READERS + 2];
     for (uint32_t i = 0; i < READERS + 2; i++)
         actors[i] = (actor){.client = client, .shared = shared, .log = log, .engine = engine, .spaces = spaces,
                             .random = client->seed * 1000 + client->process * 10 + i};
     for (int i = 0; i <= READERS; i++) pthread_create(&threads[i], NULL, i < READERS ? read_all : clear_all, &actors[i]);
+    torment_contender contender = {client, shared, log, engine, spaces, client->seed * 1000 + client->process * 10 + 9};
+    pthread_create(&threads[READERS + 1], NULL, torment_contend, &contender);
     atomic_fetch_add(&shared->ready, 1);
     write_all(&actors[READERS + 1]);
-    for (int i = 0; i <= READERS; i++) pthread_join(threads[i], NULL);
+    for (int i = 0; i <= READERS + 1; i++) pthread_join(threads[i], NULL);
     atomic_fetch_add(&shared->packed, (uint64_t)test_metric(engine, "flow.compressed"));
     atomic_fetch_add(&shared->audited, (uint64_t)test_metric(engine, "audit.checked"));
     atomic_fetch_add(&shared->divergent, (uint64_t)test_metric(engine, "audit.divergent"));

@@ -331,10 +331,13 @@ static void small_buffers(torment_world *w) {
 
 static void evict(torment_world *w) {
     uint32_t node = primary_of(w, (uint32_t)dice(w, TORMENT_SHARDS));
+    int64_t from_ns = torment_now_ns();
     free(sx_cluster_command(w->cluster, node, "CONFIG SET maxmemory-policy allkeys-random"));
     free(sx_cluster_command(w->cluster, node, "CONFIG SET maxmemory 1mb"));
     torment_sleep_ms(between(w, 5, 150));
     free(sx_cluster_command(w->cluster, node, "CONFIG SET maxmemory 0"));
+    if (w->eviction_count < sizeof w->evictions / sizeof w->evictions[0]) /* of a node, but its slots may have been anywhere else */
+        w->evictions[w->eviction_count++] = (history_loss){from_ns, torment_now_ns(), UINT64_MAX, false};
 }
 
 /* ---- clients ---- */

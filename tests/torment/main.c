@@ -94,6 +94,12 @@ static bool place_keys(torment_world *w) {
         else snprintf(name, sizeof name, "t%u", torment_tag_of((k - TORMENT_TAGS) * 3));
         w->key_partition[k] = (uint8_t)sx_key_partition(name, strlen(name), TORMENT_PARTITIONS);
     }
+    for (uint32_t k = TORMENT_LOCK; k < TORMENT_NOTED; k++) {
+        char name[TORMENT_NAME];
+        if (k < TORMENT_COUNTER) torment_lock_name(name, k - TORMENT_LOCK);
+        else torment_counter_name(name, k - TORMENT_COUNTER);
+        w->key_partition[k] = (uint8_t)sx_key_partition(name, strlen(name), TORMENT_PARTITIONS);
+    }
     return true;
 }
 
@@ -206,7 +212,9 @@ static size_t gather(torment_world *w, history_op **out) {
 }
 
 static void print_op(const history_op *op, int64_t zero_ns) {
-    static const char *const kinds[] = {"read", "set", "invalidate", "load", "failed write", "failed read"};
+    static const char *const kinds[] = {"read", "set", "invalidate", "load", "failed write", "failed read", "refused write",
+                                         "token", "held", "counted"};
+    _Static_assert(sizeof kinds / sizeof kinds[0] == HISTORY_KINDS, "one name each");
     static const char *const sources[] = {"", " from L1", " from L2", " from loader"};
     fprintf(stderr, "    %10.3f .. %10.3f ms  process %u  %s%s %" PRIu64 "%s", (double)(op->start_ns - zero_ns) / 1e6,
             (double)(op->end_ns - zero_ns) / 1e6, op->process, op->allowed_ms != 0 ? "stale " : "", kinds[op->kind], op->value,
@@ -222,8 +230,9 @@ static void explain(const torment_world *w, const history_op *ops, size_t count,
     int64_t to_ns = worst[0].end_ns > worst[1].end_ns ? worst[0].end_ns : worst[1].end_ns;
     uint32_t key = worst->key < TORMENT_TAGS ? worst->key % TORMENT_KEYS : (worst->key - TORMENT_TAGS) * 3;
     static const char *const of[] = {"", ", its pattern's number", ", its clear's number", ", its tag's number"};
-    fprintf(stderr, "    key %u (%s)%s, partition %u; times from the operation that was not respected\n", key,
-            torment_space_name(torment_space_of(key)), of[worst->key / TORMENT_KEYS], w->key_partition[worst->key]);
+    if (worst->key >= TORMENT_LOCK) fprintf(stderr, "    %s %u", worst->key < TORMENT_COUNTER ? "lock" : "number", (worst->key - TORMENT_LOCK) % TORMENT_LOCKS);
+    else fprintf(stderr, "    key %u (%s)%s", key, torment_space_name(torment_space_of(key)), of[worst->key / TORMENT_KEYS]);
+    fprintf(stderr, ", partition %u; times from the operation that was not respected\n", w->key_partition[worst->key]);
     history_op last[64] = {{.kind = HISTORY_LOAD}};
     int printed = 0;
     for (size_t i = 0; i < w->struck_count; i++)
@@ -259,24 +268,43 @@ static void excuse_sweeps(const torment_world *w, history_op *ops, size_t count)
     }
 }
 
+/* A read or a set of that version; NULL: nobody noted one. */
+static const history_op *of_version(const history_op *ops, size_t count, uint64_t id) {
+    for (size_t i = 0; i < count; i++)
+        if (ops[i].id == id && ops[i].key < TORMENT_KEYS) return &ops[i];
+    return NULL;
+}
+
 /* Values of the plain namespace that L1 served and L2 had others of: nothing but its writes changes what its loaders say. Of
-   the others a loader knows of a clear before it is done: what L2 forgot may be another when it is loaded again. */
-static uint64_t divergences(const torment_world *w) {
-    uint64_t count = 0;
+   the others a loader knows of a clear before it is done: what L2 forgot may be another when it is loaded again. So may what a write
+   stored, which shows fewer numbers than what is loaded in its place: then the key's own is the same. */
+static uint64_t divergences(const torment_world *w, const history_op *ops, size_t count) {
+    uint64_t found = 0;
     for (uint32_t i = 0; i < w->processes; i++) {
         char path[256], line[512];
         snprintf(path, sizeof path, "%s/errors-%u", w->directory, i);
         FILE *file = fopen(path, "r");
-        while (file != NULL && fgets(line, sizeof line, file) != NULL)
-            count += strstr(line, "audit: L1 serves a value of namespace plain") != NULL;
+        while (file != NULL && fgets(line, sizeof line, file) != NULL) {
+            const char *at = strstr(line, "audit: L1 serves a value of namespace plain");
+            if (at == NULL) continue;
+            const char *here = strstr(at, ": version "), *there = strstr(at, ", in L2 ");
+            const history_op *l1 = NULL, *l2 = NULL;
+            if (here != NULL && (here = strchr(here + 10, ' ')) != NULL) l1 = of_version(ops, count, strtoull(here, NULL, 16));
+            if (there != NULL && (there = strchr(there + 8, ' ')) != NULL) l2 = of_version(ops, count, strtoull(there, NULL, 16));
+            if (l1 != NULL && l2 != NULL && l1->value == l2->value) continue;
+            fprintf(stderr, "    process %u: %s", i, at);
+            if (l1 != NULL) print_op(l1, l1->start_ns);
+            if (l2 != NULL) print_op(l2, l1 == NULL ? l2->start_ns : l1->start_ns);
+            found++;
+        }
         if (file != NULL) fclose(file);
     }
-    return count;
+    return found;
 }
 
 static bool judge(torment_world *w) {
     history_op *ops;
-    size_t count = gather(w, &ops), kinds[6] = {0}, l1 = 0, aged = 0;
+    size_t count = gather(w, &ops), kinds[HISTORY_KINDS] = {0}, l1 = 0, aged = 0;
     excuse_sweeps(w, ops, count);
     int64_t first_ns = INT64_MAX;
     for (size_t i = 0; i < count; i++) {
@@ -295,7 +323,8 @@ static bool judge(torment_world *w) {
                            .join_ns = (TORMENT_DEADLINE_MS + 100) * INT64_C(1000000),
                            .losses = w->losses, .loss_count = w->loss_count,
                            .calm = w->calm, .calm_count = w->calm_count,
-                           .flushes = w->flushes, .flush_count = w->flush_count};
+                           .flushes = w->flushes, .flush_count = w->flush_count,
+                           .evictions = w->evictions, .eviction_count = w->eviction_count};
     history_report report;
     bool good = history_check(ops, count, &rules, &report);
     printf("operations: %zu reads (%zu from L1), %zu failed reads, %zu sets, %zu invalidations, %zu failed writes, %zu loads\n",
@@ -316,7 +345,10 @@ static bool judge(torment_world *w) {
     for (int s = TORMENT_GROUPED; s < TORMENT_SPACES; s++)
         printf(" %s %" PRIu64, torment_space_name((torment_space)s), atomic_load(&w->shared->swept[s]));
     printf("; values packed: %" PRIu64 "\n", atomic_load(&w->shared->packed));
-    uint64_t divergent = divergences(w);
+    printf("shared: %" PRIu64 " writes over what was read, %" PRIu64 " more refused; %" PRIu64 " locks held; %" PRIu64
+           " times counted; tiers taken away %" PRIu64 " times\n", atomic_load(&w->shared->swapped), atomic_load(&w->shared->refused),
+           atomic_load(&w->shared->held), atomic_load(&w->shared->counted), atomic_load(&w->shared->rolled));
+    uint64_t divergent = divergences(w, ops, count);
     printf("audited: %" PRIu64 " entries of L1, of which %" PRIu64 " were others in L2; left in peace %zu times\n",
            atomic_load(&w->shared->audited), atomic_load(&w->shared->divergent), w->repeated_count);
     if (divergent != 0) printf("VIOLATION the audit found another value in L2: %" PRIu64 " times, seed %" PRIu64 "\n", divergent, w->seed);

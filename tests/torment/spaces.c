@@ -11,7 +11,7 @@
 #define SWEEP_MS 2500 /* then a pattern's invalidation is given up: peace waits no longer for anything */
 
 const char *torment_space_name(torment_space space) {
-    static const char *const names[] = {"plain", "grouped", "aged", "failing"};
+    static const char *const names[] = {"plain", "grouped", "aged", "failing", "swapped"};
     _Static_assert(sizeof names / sizeof names[0] == TORMENT_SPACES, "one name each");
     return names[space];
 }

@@ -20,14 +20,20 @@
 #include "tests/support/proxy.h"
 
 #define TORMENT_CLIENTS    4
-#define TORMENT_KEYS       48 /* key k is written by client k % TORMENT_CLIENTS alone; whose number is raised by nobody else */
-#define TORMENT_TAGGED     16 /* every third key; its entry shows the number of its tag too, which is judged as one more key */
+#define TORMENT_KEYS       60 /* but in TORMENT_SWAPPED, key k is written by client k % TORMENT_CLIENTS alone; whose number is raised by nobody else */
+#define TORMENT_TAGGED     20 /* every third key; its entry shows the number of its tag too, which is judged as one more key */
 /* What patterns, clears and tags make invalid has numbers of its own, each judged as one more key: of key k's entry those at
    TORMENT_SWEPT + k, TORMENT_CLEARED + k and, of a tagged one, TORMENT_TAGS + k / 3. */
 #define TORMENT_SWEPT      TORMENT_KEYS
 #define TORMENT_CLEARED    (2 * TORMENT_KEYS)
 #define TORMENT_TAGS       (3 * TORMENT_KEYS)
 #define TORMENT_JUDGED     (TORMENT_TAGS + TORMENT_TAGGED)
+/* Locks and numbers that all clients share have keys in the history too. */
+#define TORMENT_LOCK       TORMENT_JUDGED
+#define TORMENT_LOCKS      4
+#define TORMENT_COUNTER    (TORMENT_LOCK + TORMENT_LOCKS)
+#define TORMENT_COUNTERS   4
+#define TORMENT_NOTED      (TORMENT_COUNTER + TORMENT_COUNTERS)
 #define TORMENT_NAME       24
 #define TORMENT_PARTITIONS 64 /* so that versions of two servers meet at one n, and a rotation takes long; the checker's masks have 64 bits */
 #define TORMENT_SHARDS     3
@@ -47,6 +53,7 @@ typedef enum torment_space {
     TORMENT_GROUPED, /* answered as stale while nothing can be proven; cleared and swept by patterns, as are those that follow */
     TORMENT_AGED,    /* refreshed ahead of the end, and answered past it while they are refreshed */
     TORMENT_FAILING, /* answered past the end where their loader, or L2, fails */
+    TORMENT_SWAPPED, /* written by all clients, each time over the version that was read */
     TORMENT_SPACES
 } torment_space;
 
@@ -55,12 +62,14 @@ typedef struct torment_shared {
     _Atomic uint64_t truth[TORMENT_KEYS];
     _Atomic uint64_t tags[TORMENT_CLIENTS]; /* tag t's number; client t alone raises it, and invalidates the tag */
     _Atomic uint64_t swept[TORMENT_SPACES], cleared[TORMENT_SPACES]; /* raised by whoever is about to do it */
+    _Atomic uint64_t counts[TORMENT_COUNTERS]; /* how often somebody has, or may have, added one, or is about to */
     _Atomic uint32_t ready, stop;
     _Atomic int64_t wall_step_ns; /* added to every wall clock that a client reads */
     _Atomic uint64_t clock_reads; /* how often one was read */
     _Atomic uint32_t peace;       /* nobody writes */
     _Atomic uint64_t damaged;     /* values that are not what anybody wrote */
     _Atomic uint64_t audited, divergent, packed; /* of clients that have ended */
+    _Atomic uint64_t held, counted, swapped, refused, rolled; /* locks, numbers, writes over what was read, changes of tiers */
 } torment_shared;
 
 /* A client's file: how many operations were begun to be noted, then they; end_ns is written last. */
@@ -93,7 +102,21 @@ void torment_key_name(char name[TORMENT_NAME], uint32_t key);
 int32_t torment_space_sweep(strata_session *session, strata_namespace *ns, const torment_shared *shared);
 int32_t torment_space_clear(strata_session *session, strata_namespace *ns);
 
+/* contend.c: locks and numbers that all share, and tiers that come and go; a thread of a client. */
+typedef struct torment_contender {
+    const torment_client *client;
+    torment_shared *shared;
+    torment_log *log;
+    strata *engine;
+    strata_namespace *const *spaces;
+    uint64_t random;
+} torment_contender;
+void *torment_contend(void *contender);
+void torment_lock_name(char name[TORMENT_NAME], uint32_t lock);
+void torment_counter_name(char name[TORMENT_NAME], uint32_t counter);
+
 /* client.c */
+history_op *torment_record(const torment_client *client, torment_log *log, history_op op);
 int64_t torment_now_ns(void); /* CLOCK_MONOTONIC */
 void torment_sleep_ms(int64_t ms);
 uint64_t torment_random(uint64_t *state);
@@ -131,13 +154,13 @@ typedef struct torment_world {
     int64_t synced_ns[TORMENT_SHARDS]; /* what was acknowledged before had reached the replica */
     uint64_t shard_partitions[TORMENT_SHARDS]; /* that are or were there */
     uint32_t home[TORMENT_PARTITIONS];   /* shard that has the partition's slot now */
-    uint8_t key_partition[TORMENT_JUDGED]; /* of a tag's number: its marker's */
+    uint8_t key_partition[TORMENT_NOTED]; /* of a tag's number: its marker's */
     uint16_t slots[TORMENT_PARTITIONS];
     uint64_t done[TORMENT_FAULTS];
     struct { torment_fault fault; int64_t start_ns, end_ns; } struck[4096]; /* end: settled */
     size_t struck_count;
-    history_loss losses[4096], calm[4096], flushes[4096], moves[4096];
-    size_t loss_count, calm_count, flush_count, move_count; /* moves: of slots, from node to node */
+    history_loss losses[4096], calm[4096], flushes[4096], moves[4096], evictions[4096];
+    size_t loss_count, calm_count, flush_count, move_count, eviction_count; /* moves: of slots, from node to node */
     int64_t repeated_ns[4096], killed_ns[256]; /* when all had been left in peace; by process, 0 for those that were not killed */
     size_t repeated_count;
     int64_t calm_from_ns;

@@ -77,7 +77,7 @@ static bool has_bytes_of(strata *engine, const sx_envelope *envelope, const sx_i
 static void judge(sx_audit_check *check, const sx_resp *reply) {
     strata *engine = check->engine;
     const sx_item *item = check->item;
-    sx_envelope envelope;
+    sx_envelope envelope = {0};
     sx_envelope_kind kind = SX_ENVELOPE_CORRUPT;
     if (reply->type == SX_RESP_STRING) kind = sx_envelope_decode(reply->text, reply->size, &envelope);
     if (reply->type == SX_RESP_NULL || kind == SX_ENVELOPE_LEASE) {
@@ -93,8 +93,10 @@ static void judge(sx_audit_check *check, const sx_resp *reply) {
     count(engine, SX_FLOW_METRIC_AUDIT_DIVERGENT);
     uint64_t dropped;
     if (sx_log_gate_open(&engine->audit.gate, sx_loop_now_ns(engine->loop), SX_NS_PER_S, &dropped))
-        sx_log_write(&engine->log, SX_LOG_ERROR, "audit: L1 serves a value of namespace %s that is not the one in L2",
-                     check->ns->name);
+        sx_log_write(&engine->log, SX_LOG_ERROR,
+                     "audit: L1 serves a value of namespace %s that is not the one in L2: version %llu %016llx, in L2 %llu %016llx, partition %u",
+                     check->ns->name, (unsigned long long)item->n, (unsigned long long)item->id, (unsigned long long)envelope.n,
+                     (unsigned long long)envelope.id, (unsigned)item->partition);
     (void)sx_l1_remove_item(engine->l1, engine->loop_record, check->hash, check->item);
 }
 

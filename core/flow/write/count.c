@@ -28,7 +28,7 @@ static void counted(sx_store_op *op, int32_t status, const sx_resp *reply) {
 
 static void send_on_loop(sx_errand *errand) {
     sx_counter_add_shared(&errand->engine->counters[SX_FLOW_METRIC_COUNTS], 1);
-    sx_errand_submit_on_loop(errand, &errand->engine->scripts.count, true, encode, counted);
+    sx_errand_submit_on_loop(errand, &errand->engine->scripts.count, !SX_BROKEN(count_once), encode, counted);
 }
 
 static void delete_on_loop(sx_errand *errand) {

@@ -96,7 +96,9 @@ int32_t sx_write_start(strata_session *session, strata_namespace *ns, strata_byt
     strata *engine = session->engine;
     (void)sx_session_count(session, ns, value == NULL ? SX_SESSION_METRIC_INVALIDATES : SX_SESSION_METRIC_SETS);
     /* What L2 is not to hold is gone from there all the same, and from other processes. */
-    if (engine->l2_on && condition == NULL && !sx_rollout_l2(ns, key.data, key.size)) value = NULL;
+    bool removes = engine->l2_on && condition == NULL && !sx_rollout_l2(ns, key.data, key.size);
+    if (removes && value != NULL && SX_BROKEN(rolled_set)) return STRATA_OK;
+    if (removes) value = NULL;
     uint64_t app_version = options == NULL ? 0 : options->app_version;
     if (condition != NULL && condition->app_version != 0) app_version = condition->app_version;
     sx_write *write = write_create(engine, ns, key, value, op, app_version);
