@@ -40,6 +40,23 @@ if(NOT STRATA_TLS STREQUAL "OFF")
   endif()
 endif()
 
+# Probes: notes in the library, by a header alone.
+set(STRATA_USDT_FOUND OFF)
+if(NOT STRATA_USDT MATCHES "^(AUTO|ON|OFF)$")
+  message(FATAL_ERROR "STRATA_USDT is AUTO, ON or OFF, not '${STRATA_USDT}'")
+endif()
+if(NOT STRATA_USDT STREQUAL "OFF")
+  include(CheckIncludeFile)
+  check_include_file(sys/sdt.h STRATA_HAS_SDT_H)
+  if(STRATA_HAS_SDT_H)
+    set(STRATA_USDT_FOUND ON)
+  elseif(STRATA_USDT STREQUAL "ON")
+    message(FATAL_ERROR "STRATA_USDT is ON, but there is no sys/sdt.h (systemtap-sdt-dev)")
+  else()
+    message(STATUS "strata: no probes, there is no sys/sdt.h (systemtap-sdt-dev)")
+  endif()
+endif()
+
 # jemalloc is packaged unprefixed: to link it means to replace malloc in the whole process, also in a program
 # that only wanted a cache. Where the PIC archive is at hand we therefore take the members we need into one
 # object and rename the standard names; our code calls mallocx() and friends, everyone else's malloc is left

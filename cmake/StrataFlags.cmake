@@ -38,6 +38,7 @@ function(strata_flags target)
   target_include_directories(${target} PRIVATE "${PROJECT_SOURCE_DIR}" "${PROJECT_SOURCE_DIR}/include")
   target_compile_definitions(${target} PRIVATE _GNU_SOURCE SX_DEBUG=$<BOOL:$<CONFIG:Debug>>
                              SX_TLS_OPENSSL=$<BOOL:${STRATA_TLS_OPENSSL}>
+                             SX_USDT=$<BOOL:${STRATA_USDT_FOUND}>
                              SX_ALLOC_JEMALLOC=$<STREQUAL:${STRATA_ALLOCATOR},jemalloc>
                              SX_HAS_ZSTD=$<BOOL:${STRATA_ZSTD}>)
   if(STRATA_WARNINGS)

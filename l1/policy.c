@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Who leaves: one latched group decides among its own entries, by the policy that is set. */
+#include "core/observe/probe.h"
 #include "l1/glance.h"
 
 /* The default is S3-FIFO within the group, with a main queue that knows how often and how lately.
@@ -223,6 +224,7 @@ int64_t sx_l1_evict_among_locked(sx_l1 *l1, sx_l1_shard *shard, sx_l1_group *gro
     if ((group->books & SX_L1_BY_QUEUES) != 0) ghost_add_locked(group, slot);
     int64_t footprint = sx_l1_take_locked(l1, shard, group, position, harvest);
     sx_l1_count(l1, shard, &shard->evictions, 1);
+    SX_PROBE2(evict, sx_l1_slot_item(slot), footprint);
     return footprint;
 }
 

@@ -9,6 +9,7 @@
 
 #include "core/key/key.h"
 #include "core/memory/atomic.h"
+#include "core/observe/probe.h"
 #include "l2/breaker.h"
 
 #define TOKEN_NS (SX_NS_PER_S / SX_STORE_TOKENS_PER_S)
@@ -153,6 +154,7 @@ static bool attempt(sx_store_op *op) {
     if (!pass_breaker(op)) return false;
     op->request.done = attempt_done;
     op->sent_ns = sx_loop_recent_ns(op->store->loop);
+    SX_PROBE2(l2__send, op, op->request.slot);
     sx_redis_cluster_submit(op->store->cluster, &op->request);
     return true;
 }
@@ -200,6 +202,7 @@ static bool retry_later(sx_store_op *op, bool free) {
 static void attempt_done(sx_redis_request *request, sx_redis_outcome outcome, const sx_resp *reply) {
     sx_store_op *op = (sx_store_op *)(void *)((char *)request - offsetof(sx_store_op, request));
     const sx_redis_rule *rule = sx_redis_rule_of(outcome);
+    SX_PROBE3(l2__reply, op, request->slot, (int)outcome);
     note_node(op, rule, outcome);
     note_result(op, rule, outcome);
     if (SX_LIKELY(outcome == SX_REDIS_OK)) {

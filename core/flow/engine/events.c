@@ -7,6 +7,8 @@
 
 #include <string.h>
 
+#include "core/observe/probe.h"
+
 #define CAPACITY_MIN     16u
 #define CAPACITY_DEFAULT 1024u
 
@@ -68,6 +70,7 @@ void sx_events_op_on_loop(const sx_op *op) {
 }
 
 void sx_events_heard_on_loop(strata *engine, const strata_namespace *ns, uint64_t hash, uint64_t n) {
+    SX_PROBE3(invalidate__in, &ns->name[0], hash, n);
     strata_event event = {.ns = ns, .key_hash = hash, .kind = STRATA_EVENT_HEARD, .value = (int64_t)n};
     if (sx_is_watched(ns)) write_on_loop(engine, &event);
 }
@@ -78,6 +81,8 @@ void sx_events_breaker_on_loop(void *engine, const sx_redis_node *node, bool ope
 }
 
 void sx_events_trust_on_loop(void *engine, uint32_t partition, bool gained) {
+    if (gained) SX_PROBE1(trust__gained, partition);
+    else SX_PROBE1(trust__lost, partition);
     strata_event event = {.kind = STRATA_EVENT_TRUST, .status = gained, .value = partition};
     write_on_loop(engine, &event);
 }

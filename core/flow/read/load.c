@@ -4,6 +4,7 @@
 
 #include "core/flow/engine.h"
 #include "core/flow/foreign.h"
+#include "core/observe/probe.h"
 
 static void load_free(strata_load *load) {
     strata *engine = load->engine;
@@ -200,9 +201,13 @@ bool sx_load_begin(strata_load *load) {
     load->started = load->flight != NULL && load->flight->asker != NULL;
     bool started = load->started;
     sx_flights_unlock(engine->flights, load->stripe);
-    if (started) sx_span_restart(load->span);
-    else drop(load);
-    return started;
+    if (!started) {
+        drop(load);
+        return false;
+    }
+    sx_span_restart(load->span);
+    SX_PROBE3(load__begin, &load->ns->name[0], &load->key[0], load->key_size);
+    return true;
 }
 
 void sx_load_run(strata_load *load) {
@@ -282,6 +287,7 @@ static void deliver(strata_load *load, int32_t status, sx_item *item, sx_packed 
     strata *engine = load->engine;
     bool post = false;
     if (status < 0) sx_count(load->ns, SX_FLOW_METRIC_LOAD_FAILURES);
+    SX_PROBE4(load__end, &load->ns->name[0], &load->key[0], load->key_size, status);
     sx_span_end(load->span, status, STRATA_FROM_LOADER); /* before anything that comes of it */
     load->span = NULL;
     sx_flights_lock(engine->flights, load->stripe);

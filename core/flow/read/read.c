@@ -4,6 +4,7 @@
 
 #include "core/flow/engine.h"
 #include "core/flow/foreign.h"
+#include "core/observe/probe.h"
 
 #define L1_TIMED 1024 /* gets, of which one is measured */
 #define TRACED INT32_MAX /* the call is as it should be, and has a span */
@@ -152,12 +153,16 @@ int32_t sx_read_peek(strata_session *session, uint64_t hash, uint32_t partition,
     sx_epoch_pin(session->record);
     sx_item *item = sx_l1_find_pinned(engine->l1, hash, ns->index, key.data, key.size);
     int64_t now_ns = item == NULL ? 0 : sx_engine_now(engine);
-    if (item == NULL || now_ns >= sx_item_expires_ns(item))
-        return peek_aged(session, ns, word, lease_ns, generation, item, out, more);
+    if (item == NULL || now_ns >= sx_item_expires_ns(item)) {
+        int32_t status = peek_aged(session, ns, word, lease_ns, generation, item, out, more);
+        if (status == STRATA_MISS) SX_PROBE2(miss, &ns->name[0], hash);
+        return status;
+    }
     bool same = is_same(engine, item, now_ns, generation, &lease_ns), trusted = is_trusted(now_ns, lease_ns);
     if (SX_UNLIKELY(!trusted || !same))
         return peek_unproven(session, ns, word, trusted, same, item, now_ns, out, more);
     count(session, ns, SX_SESSION_METRIC_L1_HITS);
+    SX_PROBE2(hit, &ns->name[0], hash);
     sx_result_pinned(out, STRATA_OK, item, now_ns, staleness_of(engine, now_ns, lease_ns));
     return SX_UNLIKELY(sx_item_is_packed(item)) ? sx_result_unpack_pinned(session, out) : STRATA_OK;
 }
