@@ -245,7 +245,7 @@ static void merge(sx_l1 *l1, sx_epoch_record *record, const sx_l1_root *root, ui
     for (uint32_t position = 0; position < SX_L1_POSITIONS; position++) sx_l1_slot_set_locked(high, position, 0);
     sx_l1_latch_release(&high->latch);
     sx_l1_latch_release(&low->latch);
-    sx_l1_retire(record, &harvest);
+    sx_l1_retire(l1, record, &harvest);
 }
 
 /* Rounds. The round latch is held in what follows. */

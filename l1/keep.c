@@ -33,7 +33,7 @@ static int64_t hand_visit(sx_l1 *l1, sx_epoch_record *record, sx_l1_group *group
         evicted += bytes;
     }
     sx_l1_latch_release(&group->latch);
-    sx_l1_retire(record, &harvest);
+    sx_l1_retire(l1, record, &harvest);
     return evicted;
 }
 
@@ -78,6 +78,7 @@ static uint32_t expire_group(sx_l1 *l1, sx_epoch_record *record, sx_l1_group *gr
         if (gone_ns <= now_ns) {
             idle += sx_item_is_idle(item, now_ns) ? 1 : 0;
             sx_l1_take_locked(l1, shard, group, position, &harvest);
+            sx_l1_harvest_why(&harvest, SX_L1_EXPIRED);
         } else if (sx_l1_due(l1, gone_ns) < due) {
             due = sx_l1_due(l1, gone_ns);
         }
@@ -86,7 +87,7 @@ static uint32_t expire_group(sx_l1 *l1, sx_epoch_record *record, sx_l1_group *gr
     sx_l1_latch_release(&group->latch);
     sx_l1_count(l1, shard, &shard->expirations, harvest.count);
     if (idle != 0) sx_l1_count(l1, shard, &shard->idled, idle);
-    sx_l1_retire(record, &harvest);
+    sx_l1_retire(l1, record, &harvest);
     return seen;
 }
 

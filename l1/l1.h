@@ -146,6 +146,14 @@ sx_l1_usage sx_l1_usage_read(const sx_l1 *l1, uint32_t part);
    below what is there is reached by the part's own puts. */
 void sx_l1_limit_part(sx_l1 *l1, uint32_t part, int64_t bytes_max);
 
+/* Who is told of entries that left by themselves: once each, after that, on the thread that has this record, under no latch; the item is read
+   during the call. Hit or not, an entry's line is cold by then. */
+typedef void (*sx_l1_left_fn)(void *context, const sx_epoch_record *record, const sx_item *item, uint64_t hash, size_t footprint, bool expired);
+/* Before the first put. */
+void sx_l1_watch_left(sx_l1 *l1, sx_l1_left_fn left, void *context);
+/* From here on, or no more: nothing but a flag is looked at meanwhile. */
+void sx_l1_tell_left(sx_l1 *l1, bool tell);
+
 /* The keeper's round: brings memory under the budget, expires with bounded work. record is the keeper's. Returns whether
    more work is waiting. */
 bool sx_l1_maintain_on_keeper(sx_l1 *l1, sx_epoch_record *record, int64_t now_ns);

@@ -223,6 +223,7 @@ int64_t sx_l1_evict_among_locked(sx_l1 *l1, sx_l1_shard *shard, sx_l1_group *gro
     if (sx_l1_slot_class(slot) < least) return 0;
     if ((group->books & SX_L1_BY_QUEUES) != 0) ghost_add_locked(group, slot);
     int64_t footprint = sx_l1_take_locked(l1, shard, group, position, harvest);
+    sx_l1_harvest_why(harvest, SX_L1_EVICTED);
     sx_l1_count(l1, shard, &shard->evictions, 1);
     SX_PROBE2(evict, sx_l1_slot_item(slot), footprint);
     return footprint;

@@ -98,6 +98,8 @@ struct sx_l1 {
     int64_t item_bytes_max;
     int64_t started_ns;
     sx_key_secret secret;
+    sx_l1_left_fn left;      /* const after the first put; NULL: nobody is told */
+    void *left_context;
     struct sx_l1_book *book; /* const after the first put; usage by parts (usage.c), NULL: not counted */
 
     _Alignas(SX_NO_SHARING) _Atomic(sx_l1_root *) root; /* atomic: release to publish, acquire to read */
@@ -105,6 +107,7 @@ struct sx_l1 {
     _Atomic int64_t index_bytes;                        /* atomic: relaxed; a sum */
     _Atomic uint8_t policy;                             /* atomic: relaxed; sx_l1_policy, any mix of two does no harm */
     _Atomic uint8_t style;                              /* atomic: relaxed; written by keeper, what adaptive follows */
+    _Atomic bool telling;                               /* atomic: relaxed; left is to be called */
     _Atomic bool sweeping;                              /* atomic: relaxed; a hint that inserts should help the round */
 
     _Alignas(SX_NO_SHARING) _Atomic int64_t live; /* atomic: relaxed; footprints of entries, less the shards' rests */
@@ -127,11 +130,15 @@ struct sx_l1 {
 };
 
 /* Items that left the table under a latch, to be retired when it is given back. */
+typedef enum sx_l1_why { SX_L1_WANTED_SO, SX_L1_EVICTED, SX_L1_EXPIRED } sx_l1_why;
 typedef struct sx_l1_harvest {
     sx_item *items[2 * SX_L1_POSITIONS];
     size_t footprints[2 * SX_L1_POSITIONS];
+    uint8_t why[2 * SX_L1_POSITIONS]; /* sx_l1_why */
     uint32_t count;
 } sx_l1_harvest;
+/* Why the last one left, where nobody asked for it. */
+static inline void sx_l1_harvest_why(sx_l1_harvest *harvest, sx_l1_why why) { harvest->why[harvest->count - 1] = (uint8_t)why; }
 
 typedef struct sx_l1_book sx_l1_book;
 /* The parts of an item that is put. */
@@ -376,8 +383,8 @@ void sx_l1_clear_locked(sx_l1_group *group, uint32_t position);
 int64_t sx_l1_take_locked(sx_l1 *l1, sx_l1_shard *shard, sx_l1_group *group, uint32_t position, sx_l1_harvest *harvest);
 /* Recomputes the overflow bits. */
 void sx_l1_overflow_locked(sx_l1_group *group);
-/* Drops the table's references once no pin can see the items. No latch is held. */
-void sx_l1_retire(sx_epoch_record *record, sx_l1_harvest *harvest);
+/* Tells who wants to know, and drops the table's references once no pin can see the items. No latch is held. */
+void sx_l1_retire(sx_l1 *l1, sx_epoch_record *record, sx_l1_harvest *harvest);
 
 /* policy.c: who leaves a latched group. */
 static inline sx_l1_policy sx_l1_policy_of(const sx_l1 *l1) {

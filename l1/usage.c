@@ -185,7 +185,7 @@ static bool visit(sx_l1 *l1, sx_epoch_record *record, sx_l1_group *group, uint32
     sx_l1_latch_acquire(&group->latch);
     bool evicted = evict_own_locked(l1, sx_l1_shard_of(l1, record), group, number, &harvest);
     sx_l1_latch_release(&group->latch);
-    sx_l1_retire(record, &harvest);
+    sx_l1_retire(l1, record, &harvest);
     return evicted;
 }
 

@@ -52,10 +52,30 @@ static void release_item(void *memory) {
 static void harvest_add(sx_l1_harvest *harvest, sx_item *item, size_t footprint) {
     assert(harvest->count < sizeof harvest->items / sizeof harvest->items[0]);
     harvest->items[harvest->count] = item;
+    harvest->why[harvest->count] = SX_L1_WANTED_SO;
     harvest->footprints[harvest->count++] = footprint;
 }
 
-void sx_l1_retire(sx_epoch_record *record, sx_l1_harvest *harvest) {
+void sx_l1_watch_left(sx_l1 *l1, sx_l1_left_fn left, void *context) {
+    l1->left = left;
+    l1->left_context = context;
+}
+
+void sx_l1_tell_left(sx_l1 *l1, bool tell) {
+    atomic_store_explicit(&l1->telling, tell && l1->left != NULL, memory_order_relaxed); /* relaxed: who sees it late tells late */
+}
+
+/* The table's reference is still there. */
+static void tell_left(const sx_l1 *l1, const sx_epoch_record *record, const sx_l1_harvest *harvest) {
+    for (uint32_t i = 0; i < harvest->count; i++) {
+        const sx_item *item = harvest->items[i];
+        if (harvest->why[i] == SX_L1_WANTED_SO) continue;
+        l1->left(l1->left_context, record, item, sx_l1_item_hash(l1, item), harvest->footprints[i], harvest->why[i] == SX_L1_EXPIRED);
+    }
+}
+
+void sx_l1_retire(sx_l1 *l1, sx_epoch_record *record, sx_l1_harvest *harvest) {
+    if (SX_UNLIKELY(atomic_load_explicit(&l1->telling, memory_order_relaxed))) tell_left(l1, record, harvest); /* relaxed: as above */
     for (uint32_t i = 0; i < harvest->count; i++) {
         sx_epoch_retire(record, harvest->items[i], harvest->footprints[i], release_item);
     }
@@ -312,7 +332,7 @@ int32_t sx_l1_put(sx_l1 *l1, sx_epoch_record *record, uint64_t hash, sx_item *it
         if (atomic_load_explicit(&l1->sweeping, memory_order_relaxed)) sx_l1_help(l1, record, 4); /* relaxed: hint */
     }
     sx_epoch_unpin(record);
-    sx_l1_retire(record, &harvest);
+    sx_l1_retire(l1, record, &harvest);
     /* Memory that this thread frees is at hand, in its processor's caches, for its next items; what the keeper frees comes back
        to writers through the arena, cold. Where another thread is reclaiming, nothing happens. */
     if (status == STRATA_OK && turn % RECLAIM_EVERY == 0) (void)sx_epoch_reclaim_some(l1->epoch, false);
@@ -337,7 +357,7 @@ static bool remove_below(sx_l1 *l1, sx_epoch_record *record, uint64_t hash, uint
     sx_epoch_unpin(record);
     bool removed = harvest.count != 0;
     if (removed) sx_l1_count(l1, shard, &shard->removals, 1);
-    sx_l1_retire(record, &harvest);
+    sx_l1_retire(l1, record, &harvest);
     return removed;
 }
 
@@ -366,6 +386,6 @@ bool sx_l1_remove_item(sx_l1 *l1, sx_epoch_record *record, uint64_t hash, sx_ite
     sx_epoch_unpin(record);
     bool removed = harvest.count != 0;
     if (removed) sx_l1_count(l1, shard, &shard->removals, 1);
-    sx_l1_retire(record, &harvest);
+    sx_l1_retire(l1, record, &harvest);
     return removed;
 }

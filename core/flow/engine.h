@@ -261,6 +261,7 @@ typedef struct sx_write {
     int64_t deadline_ns;
     uint64_t id;
     int64_t submitted_ns;
+    int64_t start_ns;           /* const; of the program's call; 0: it is the engine's own */
     uint64_t done_n;            /* executed at n, but told only when an unknown outcome before it is settled */
     int64_t server_deadline_ms; /* latest one sent */
     sx_asked asked;

@@ -22,8 +22,13 @@ void sx_events_op_on_loop(const sx_op *op);
 void sx_events_heard_on_loop(strata *engine, const strata_namespace *ns, uint64_t hash, uint64_t n);
 void sx_events_breaker_on_loop(void *engine, const sx_redis_node *node, bool opened);
 void sx_events_trust_on_loop(void *engine, uint32_t partition, bool gained);
-/* What has left L1 since the last call. */
-void sx_events_l1_on_keeper(strata *engine);
+/* A write that has ended: within its call, on the session's thread; on the loop, where no op waited for it. */
+void sx_events_written(strata_session *session, const strata_namespace *ns, uint64_t hash, bool invalidated, int32_t status, int64_t took_ns);
+void sx_events_write_on_loop(const sx_write *write, int32_t status);
+/* Has L1 tell what leaves it. */
+void sx_events_watch_l1(strata *engine);
+/* The thread that has this record writes its events there. */
+static inline void sx_events_record(sx_epoch_record *record, sx_event_ring *_Atomic *place) { record->user = (void *)(uintptr_t)place; }
 
 /* Room for a session that is being opened, where somebody watches. Lock: engine, as for the next */
 bool sx_events_session_add_locked(strata_session *session);

@@ -6,8 +6,6 @@
 #include <stdatomic.h>
 #include <stdint.h>
 
-#define SX_EVENTS_OF_L1 2
-
 typedef struct sx_event_ring sx_event_ring;
 
 typedef struct sx_events {
@@ -17,7 +15,6 @@ typedef struct sx_events {
     _Atomic uint32_t kinds; /* atomic: relaxed, a number that stands for itself; bits 1 << strata_event_kind */
     sx_event_ring *_Atomic loop;   /* atomic: release by who makes it, acquire by its writer [order: event-ring] */
     sx_event_ring *_Atomic keeper; /* atomic: likewise */
-    int64_t seen[SX_EVENTS_OF_L1]; /* owner: keeper; what was counted at the last look; -1: nobody watches */
 } sx_events;
 
 #endif

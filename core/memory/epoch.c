@@ -296,6 +296,7 @@ int32_t sx_epoch_register(sx_epoch *epoch, sx_epoch_record **out) {
         atomic_store_explicit(&epoch->records, record, memory_order_release);
         sx_lock_release(&epoch->lock);
     }
+    record->user = NULL;
     *out = record;
     return STRATA_OK;
 }

@@ -27,6 +27,7 @@ typedef struct sx_epoch_record {
     _Alignas(SX_NO_SHARING) _Atomic uint64_t seen; /* atomic: release; the time at the outermost pin, 0 unpinned */
     const sx_epoch_time *time;                     /* const after create */
     uint32_t pins;                                 /* owner */
+    void *user;                                    /* owner; what it is to whoever registered it; NULL at first */
     bool used;                                     /* lock: epoch */
     uint32_t number;                               /* const after create; its place among the domain's, from 0 */
     char name[48];                                 /* lock: epoch */

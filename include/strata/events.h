@@ -18,8 +18,8 @@ typedef enum strata_event_kind {
     STRATA_EVENT_SET = 5,        /* a set has ended, likewise */
     STRATA_EVENT_INVALIDATE = 6, /* an invalidation has ended, likewise */
     STRATA_EVENT_HEARD = 7,      /* a message says that a key was written or invalidated, by whomever; value: n */
-    STRATA_EVENT_EVICTED = 8,    /* value: so many entries left L1 to make room since the last such event */
-    STRATA_EVENT_EXPIRED = 9,    /* value: so many because their time was over, likewise */
+    STRATA_EVENT_EVICTED = 8,    /* an entry left L1 to make room; value: the bytes that it occupied */
+    STRATA_EVENT_EXPIRED = 9,    /* an entry left L1 because its time was over, likewise */
     STRATA_EVENT_BREAKER = 10,   /* status: 1 opened, 0 closed; value: the server's index, see strata_stats_node */
     STRATA_EVENT_TRUST = 11      /* status: 1 gained, 0 lost; value: the partition */
 } strata_event_kind;
@@ -38,8 +38,8 @@ typedef struct strata_event {
 
 /*
  * Begins to keep events, changes which, or ends it. Each session, the loop and the keeper write into rings of their own, which nobody waits
- * for: what finds its ring full is dropped and counted. Nothing is kept, and nothing costs more, where nobody watches. Without L2
- * (l2.mode = none) sets and invalidations end within their call, and give no event.
+ * for: what finds its ring full is dropped and counted. Nothing is kept, and nothing costs more, where nobody watches. Who watches what leaves
+ * L1 has each entry that does read once more, and its key hashed.
  *   engine    an engine
  *   kinds     bits 1 << strata_event_kind; 0 ends it, and what was not drained is dropped
  *   capacity  events that a ring holds, a power of two, 16 .. STRATA_EVENTS_CAPACITY_MAX; 0 for 1024; as it was at first where there are rings already

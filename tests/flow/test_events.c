@@ -103,28 +103,78 @@ static void a_full_ring_drops_and_says_so(void **state) {
     assert_int_equal(dropped, 3); /* went with it */
 }
 
+/* Drains until so many of a kind have come for each of the keys' numbers that are set, or ever. */
+enum { MANY = 3000, RING = 8192 };
+static int drain_left(fixture *f, strata_event_kind kind, const uint64_t *hashes, bool *gone, int already) {
+    static strata_event events[RING];
+    size_t count = drain(f, events, RING, NULL);
+    for (size_t e = 0; e < count; e++) {
+        if (events[e].kind != kind) continue;
+        assert_ptr_equal(events[e].ns, f->ns);
+        assert_in_range(events[e].value, 200, 1000);
+        int i = 0;
+        while (i < MANY && hashes[i] != events[e].key_hash) i++;
+        assert_true(i < MANY && !gone[i]); /* one of ours, and once */
+        gone[i] = true;
+        already++;
+    }
+    return already;
+}
+
 static void what_leaves_l1_is_told(void **state) {
     fixture *f = *state;
-    strata_event events[64];
-    int64_t evicted = 0, expired = 0;
-    assert_int_equal(strata_events_watch(f->engine, 1u << STRATA_EVENT_EVICTED | 1u << STRATA_EVENT_EXPIRED, 0), STRATA_OK);
-    test_sleep_ms(500); /* the keeper has looked once */
-    for (int i = 0; i < 3000; i++) {
-        char key[16];
+    static uint64_t hashes[MANY];
+    static bool evicted[MANY], expired[MANY];
+    char value[280], key[16];
+    int out = 0, over = 0;
+    memset(value, 'v', sizeof value - 1);
+    value[sizeof value - 1] = 0;
+    memset(evicted, 0, sizeof evicted);
+    memset(expired, 0, sizeof expired);
+    assert_int_equal(strata_events_watch(f->engine, 1u << STRATA_EVENT_EVICTED, RING), STRATA_OK);
+    for (int i = 0; i < MANY; i++) {
         snprintf(key, sizeof key, "%d", i);
-        (void)test_set(f->session, f->ns, key, "0123456789012345678901234567890123456789012345678901234567890123456789"
-                                               "0123456789012345678901234567890123456789012345678901234567890123456789"
-                                               "0123456789012345678901234567890123456789012345678901234567890123456789"
-                                               "0123456789012345678901234567890123456789012345678901234567890123456789");
+        hashes[i] = hash_of(f, key);
+        while (test_set(f->session, f->ns, key, value) == STRATA_E_OVERLOADED) test_sleep_ms(1);
     }
+    out = drain_left(f, STRATA_EVENT_EVICTED, hashes, evicted, out);
+    assert_true(out > 0);
+    for (int i = 0; i < 500 && out != test_metric(f->engine, "l1.evictions"); i++) { /* the keeper tells of its own a little later */
+        test_sleep_ms(10);
+        out = drain_left(f, STRATA_EVENT_EVICTED, hashes, evicted, out);
+    }
+    assert_int_equal(out, test_metric(f->engine, "l1.evictions"));
+    for (int i = 0; i < MANY; i++) {
+        snprintf(key, sizeof key, "%d", i);
+        if (evicted[i]) assert_int_equal(fixture_peek(f, key), STRATA_MISS);
+    }
+    /* Watched no more, nothing is told; and what expires is another kind. */
+    assert_int_equal(strata_events_watch(f->engine, 1u << STRATA_EVENT_EXPIRED, 0), STRATA_OK);
+    int64_t entries = test_metric(f->engine, "l1.entries");
+    assert_true(entries > 0);
     fixture_advance(f, 3600 * 1000);
-    for (int i = 0; i < 100 && (evicted == 0 || expired == 0); i++) {
-        test_sleep_ms(100);
-        size_t count = drain(f, events, 64, NULL);
-        for (size_t e = 0; e < count; e++) *(events[e].kind == STRATA_EVENT_EVICTED ? &evicted : &expired) += events[e].value;
+    for (int i = 0; i < 1000 && over < entries; i++) {
+        test_sleep_ms(10);
+        over = drain_left(f, STRATA_EVENT_EXPIRED, hashes, expired, over);
     }
-    assert_true(evicted > 0 && evicted <= test_metric(f->engine, "l1.evictions"));
-    assert_true(expired > 0 && expired <= test_metric(f->engine, "l1.expirations"));
+    assert_int_equal(over, entries);
+    assert_int_equal(over, test_metric(f->engine, "l1.expirations"));
+}
+
+static void writes_within_their_call_are_told(void **state) {
+    fixture *f = *state;
+    strata_event events[16];
+    assert_int_equal(strata_events_watch(f->engine, 1u << STRATA_EVENT_SET | 1u << STRATA_EVENT_INVALIDATE, 0), STRATA_OK);
+    assert_int_equal(test_set(f->session, f->ns, "k", "v"), STRATA_OK);
+    assert_int_equal(strata_invalidate_wait(f->session, f->ns, test_bytes("k"), NULL), STRATA_OK);
+    assert_int_equal(strata_set(f->session, f->ns, test_bytes("l"), test_bytes("v"), NULL, NULL, NULL), STRATA_OK);
+    assert_int_equal(drain(f, events, 16, NULL), 3);
+    const strata_event_kind kinds[] = {STRATA_EVENT_SET, STRATA_EVENT_INVALIDATE, STRATA_EVENT_SET};
+    const char *const keys[] = {"k", "k", "l"};
+    for (int i = 0; i < 3; i++) {
+        assert_int_equal(events[i].kind, kinds[i]);
+        assert_true(events[i].key_hash == hash_of(f, keys[i]) && events[i].ns == f->ns && events[i].status == STRATA_OK && events[i].value >= 0);
+    }
 }
 
 static void nonsense_is_refused(void **state) {
@@ -174,6 +224,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(what_happens_is_told, setup, teardown),
         cmocka_unit_test_setup_teardown(a_full_ring_drops_and_says_so, setup, teardown),
         cmocka_unit_test_setup_teardown(what_leaves_l1_is_told, setup, teardown),
+        cmocka_unit_test_setup_teardown(writes_within_their_call_are_told, setup, teardown),
         cmocka_unit_test_setup_teardown(nonsense_is_refused, setup, teardown),
         cmocka_unit_test_setup_teardown(none_is_lost_between_threads, setup, teardown),
     };

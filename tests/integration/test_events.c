@@ -73,6 +73,12 @@ static void l2_is_told_of(void **state) {
     assert_int_equal(strata_invalidate_wait(a.session, a.ns, test_bytes("k"), NULL), STRATA_OK);
     assert_int_equal(await(&a, STRATA_EVENT_INVALIDATE, in_a, STRATA_OK, 1, &event), 1);
     assert_int_equal(await(&b, STRATA_EVENT_HEARD, in_b, STRATA_OK, 1, &event), 1);
+    /* Writes that nobody waits for. */
+    assert_int_equal(strata_set(a.session, a.ns, test_bytes("k"), test_bytes("w"), NULL, NULL, NULL), STRATA_PENDING);
+    assert_int_equal(await(&a, STRATA_EVENT_SET, in_a, STRATA_OK, 1, &event), 1);
+    assert_true(event.value > 0);
+    assert_int_equal(strata_invalidate(a.session, a.ns, test_bytes("k"), NULL, NULL, NULL), STRATA_PENDING);
+    assert_int_equal(await(&a, STRATA_EVENT_INVALIDATE, in_a, STRATA_OK, 1, &event), 1);
     /* A server dies. */
     assert_int_equal(sx_cluster_kill(cluster, 1), 0);
     assert_true(await(&b, STRATA_EVENT_TRUST, 0, 0, 1, &event) > 0);

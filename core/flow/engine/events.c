@@ -69,6 +69,20 @@ void sx_events_op_on_loop(const sx_op *op) {
     write_on_loop(engine, &event);
 }
 
+void sx_events_written(strata_session *session, const strata_namespace *ns, uint64_t hash, bool invalidated, int32_t status, int64_t took_ns) {
+    strata_event event = {.time_ns = sx_engine_now(session->engine), .ns = ns, .key_hash = hash, .status = status, .value = took_ns,
+                          .kind = invalidated ? STRATA_EVENT_INVALIDATE : STRATA_EVENT_SET};
+    write_event(session->engine, &session->events, &event);
+}
+
+void sx_events_write_on_loop(const sx_write *write, int32_t status) {
+    if (!sx_is_watched(write->ns)) return;
+    strata_event event = {.ns = write->ns, .key_hash = write->hash, .status = status,
+                          .kind = write->invalidate ? STRATA_EVENT_INVALIDATE : STRATA_EVENT_SET,
+                          .value = sx_loop_recent_ns(write->engine->loop) - write->start_ns};
+    write_on_loop(write->engine, &event);
+}
+
 void sx_events_heard_on_loop(strata *engine, const strata_namespace *ns, uint64_t hash, uint64_t n) {
     SX_PROBE3(invalidate__in, &ns->name[0], hash, n);
     strata_event event = {.ns = ns, .key_hash = hash, .kind = STRATA_EVENT_HEARD, .value = (int64_t)n};
@@ -87,22 +101,16 @@ void sx_events_trust_on_loop(void *engine, uint32_t partition, bool gained) {
     write_on_loop(engine, &event);
 }
 
-void sx_events_l1_on_keeper(strata *engine) {
-    static const struct {
-        strata_event_kind kind;
-        uint32_t metric;
-    } kinds[SX_EVENTS_OF_L1] = {{STRATA_EVENT_EVICTED, SX_L1_METRIC_EVICTIONS}, {STRATA_EVENT_EXPIRED, SX_L1_METRIC_EXPIRATIONS}};
-    for (int i = 0; i < SX_EVENTS_OF_L1 && engine->l1 != NULL; i++) {
-        bool wanted = wants(engine, kinds[i].kind);
-        int64_t *seen = &engine->events.seen[i];
-        if (!wanted) *seen = -1;
-        if (!wanted) continue;
-        int64_t now = sx_l1_metric_read(engine->l1, kinds[i].metric);
-        strata_event event = {.time_ns = sx_engine_now(engine), .kind = kinds[i].kind, .value = now - *seen};
-        if (*seen >= 0 && now != *seen) write_event(engine, &engine->events.keeper, &event);
-        *seen = now;
-    }
+/* L1's word: on whichever thread put what took the entry's place, or found it expired. */
+static void left_l1(void *context, const sx_epoch_record *record, const sx_item *item, uint64_t hash, size_t footprint, bool expired) {
+    strata *engine = context;
+    sx_event_ring *_Atomic *place = record->user;
+    strata_event event = {.time_ns = sx_engine_now(engine), .ns = engine->namespaces[item->ns], .key_hash = hash, .value = (int64_t)footprint,
+                          .kind = expired ? STRATA_EVENT_EXPIRED : STRATA_EVENT_EVICTED};
+    if (place != NULL) write_event(engine, place, &event);
 }
+
+void sx_events_watch_l1(strata *engine) { sx_l1_watch_left(engine->l1, left_l1, engine); }
 
 /* ---- rings ----------------------------------------------------------------------------------------------------- */
 
@@ -205,6 +213,7 @@ int32_t strata_events_watch(strata *engine, uint32_t kinds, uint32_t capacity) {
     if (status == STRATA_OK) {
         if (kinds == 0) (void)take_all_locked(engine, NULL, SIZE_MAX);
         atomic_store_explicit(&engine->events.kinds, kinds, memory_order_relaxed); /* relaxed: a number that stands for itself */
+        if (engine->l1 != NULL) sx_l1_tell_left(engine->l1, (kinds & (1u << STRATA_EVENT_EVICTED | 1u << STRATA_EVENT_EXPIRED)) != 0);
         for (uint32_t i = 0; i < engine->namespace_count; i++) sx_rollout_apply_locked(engine->namespaces[i]);
     }
     sx_lock_release(&engine->lock);

@@ -76,9 +76,9 @@ static void keep(void *argument) {
     int64_t rest_ns = IDLE_FIRST_NS;
     while (rest(engine, rest_ns)) {
         if (record == NULL && sx_epoch_register(engine->epoch, &record) != STRATA_OK) continue;
+        sx_events_record(record, &engine->events.keeper);
         bool busy = work(engine, record);
         watch_readers(engine, &stalled);
-        sx_events_l1_on_keeper(engine);
         sx_analysis_walk_on_keeper(engine, record);
         if (busy) rest_ns = BUSY_NS;
         else if (rest_ns < IDLE_FIRST_NS) rest_ns = IDLE_FIRST_NS;

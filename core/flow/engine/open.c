@@ -118,6 +118,7 @@ static int32_t create_memory(strata *engine, const strata_open_options *options)
     if (status == STRATA_OK) status = sx_key_random_init(&engine->random);
     if (status == STRATA_OK) status = sx_epoch_create(&engine->alloc, &engine->epoch);
     if (status == STRATA_OK) status = sx_epoch_register(engine->epoch, &engine->loop_record);
+    if (status == STRATA_OK) sx_events_record(engine->loop_record, &engine->events.loop);
     if (status == STRATA_OK) status = sx_flights_create(&engine->alloc, &engine->flights);
     if (status == STRATA_OK) status = sx_names_create(&engine->alloc, SX_NAMESPACES_MAX, &engine->names);
     if (status == STRATA_OK) status = sx_marks_create(engine, (uint32_t)sx_config_int(engine->config, "coherence.tags_max"));
@@ -137,6 +138,7 @@ static int32_t create_l1(strata *engine, strata_error *error) {
                                sx_config_int(engine->config, "l1.item_bytes_max"),
                                (sx_l1_policy)sx_config_int(engine->config, "l1.policy")};
     int32_t status = sx_l1_create(engine->heap, engine->epoch, &engine->clock, &engine->secret, &settings, &engine->l1);
+    if (status == STRATA_OK) sx_events_watch_l1(engine);
     return status == STRATA_OK ? sx_tenants_create(engine, error) : status;
 }
 

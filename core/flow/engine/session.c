@@ -72,6 +72,7 @@ int32_t sx_session_open(strata *engine, bool apart, strata_session **out) {
         return status;
     }
     name_record(session->record);
+    sx_events_record(session->record, &session->events);
     sx_lock_acquire(&engine->lock);
     bool room = sx_stats_session_add_locked(session) && sx_events_session_add_locked(session);
     if (room) {

@@ -86,6 +86,8 @@ static int32_t write_here(strata_session *session, sx_write *write) {
         status = sx_l1_put(engine->l1, session->record, write->hash, item, SX_L1_PUT_ALWAYS);
     }
     sx_flights_unlock(engine->flights, stripe);
+    if (SX_UNLIKELY(sx_is_watched(write->ns)))
+        sx_events_written(session, write->ns, write->hash, write->invalidate, status, sx_engine_now(engine) - write->start_ns);
     sx_span_end(write->span, status, STRATA_FROM_NONE);
     write->span = NULL;
     write_free(write);
@@ -105,6 +107,7 @@ int32_t sx_write_start(strata_session *session, strata_namespace *ns, strata_byt
     sx_write *write = write_create(engine, ns, key, value, op, app_version);
     if (write == NULL) return STRATA_E_NOMEM;
     if (condition != NULL) write->condition = *condition;
+    write->start_ns = op->start_ns;
     if (sx_session_is_traced(session))
         write->span = span_of(write, session->trace, op->kind == SX_OP_INVALIDATE ? "strata.invalidate" : "strata.set");
     if (!engine->l2_on) return write_here(session, write);
@@ -138,6 +141,7 @@ static void end(sx_write *write, int32_t status, uint64_t n, uint64_t id) {
     sx_span_end(write->span, status, STRATA_FROM_NONE);
     write->span = NULL;
     if (op != NULL) sx_op_complete_version(op, status, n, id);
+    else if (write->start_ns != 0) sx_events_write_on_loop(write, status);
     if (write->ended != NULL) write->ended(write->ended_context, status);
     write_free(write);
 }
