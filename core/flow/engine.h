@@ -372,6 +372,8 @@ typedef struct sx_read_more {
 /* Answers from L1 if it may: STRATA_OK or STRATA_STALE with a pinned result. Otherwise STRATA_MISS. more may be NULL. */
 int32_t sx_read_peek(strata_session *session, uint64_t hash, uint32_t partition, const strata_namespace *ns,
                      strata_bytes key, strata_result *out, sx_read_more *more);
+/* L1 was asked for a key of a namespace that is not plain: it is told to who watches, and counted for its tenant. */
+void sx_read_note(strata_session *session, const strata_namespace *ns, strata_bytes key, uint64_t hash, int32_t status);
 int32_t sx_read_check(const strata_session *session, const strata_namespace *ns, strata_bytes key,
                       const strata_op_options *options);
 /* Whether L2 is asked for what L1 does not answer. */

@@ -7,10 +7,12 @@
 
 #define SX_NS_WATCHED (1u << 28) /* in strata_namespace.without, beside the parts of the keys */
 
+#define SX_NS_TENANTS (1u << 30) /* likewise: reads are counted by tenant */
+
 static inline bool sx_is_watched(const strata_namespace *ns) {
     return (atomic_load_explicit(&ns->without, memory_order_relaxed) & SX_NS_WATCHED) != 0; /* relaxed: a hint; who sees it late misses some */
 }
-/* Whether all of its keys use both tiers, and nobody watches or analyses: one test for a hit. */
+/* Whether all of its keys use both tiers, nobody watches or analyses, and no tenants are counted: one test for a hit. */
 static inline bool sx_namespace_is_plain(const strata_namespace *ns) {
     return SX_LIKELY(atomic_load_explicit(&ns->without, memory_order_relaxed) == 0); /* relaxed: as above */
 }

@@ -39,6 +39,8 @@ void sx_stats_namespace_free(strata *engine, strata_namespace *ns);
 /* Of all namespaces together. */
 int64_t sx_stats_session_sum_locked(strata *engine, uint32_t metric);
 int64_t sx_stats_flow_sum_locked(strata *engine, uint32_t metric);
+/* Of a namespace: reads that L1 answered, fresh or stale, and those that it did not. */
+void sx_stats_reads_locked(const strata_namespace *ns, int64_t *hits, int64_t *misses);
 /* An operation that took from its start until now. On the loop. */
 void sx_stats_note_op_on_loop(const struct sx_op *op);
 bool sx_stats_is_by_namespace(uint32_t metric); /* of flow's */

@@ -118,6 +118,7 @@ struct strata_session {
     sx_counter counters[SX_SESSION_METRIC_COUNT]; /* writer: thread; what is of no namespace */
     /* By namespace. lock: engine for who sets one, which is done before anybody has the namespace's handle */
     sx_tally *tallies[SX_NAMESPACES_MAX];
+    struct sx_tenant_reads *reads; /* by tenant's place, const but for its counters, whose writer is the thread; NULL: not counted */
     sx_event_ring *_Atomic events; /* atomic: release by who makes it, acquire by the thread [order: event-ring]; NULL: none yet */
 };
 

@@ -19,6 +19,15 @@ void sx_tenants_destroy(strata *engine);
 void sx_tenants_apply_locked(strata *engine);
 /* A namespace's limit as the program has it, or else the configuration; 0 none. Not where nothing is counted. Lock: engine */
 void sx_tenants_limit_locked(strata_namespace *ns, int64_t configured);
+/* What a session counts for each place. False when out of memory. */
+bool sx_tenants_session_add(strata_session *session);
+void sx_tenants_session_free(strata_session *session);
+/* It stays counted. Lock: engine */
+void sx_tenants_session_end_locked(const strata_session *session);
+/* A read of a key, which L1 answered or not. On the session's thread. */
+void sx_tenants_read(strata_session *session, strata_bytes key, bool hit);
+/* Reads are told from here on as if none had been. Lock: engine */
+void sx_tenants_reset_locked(strata *engine);
 /* What a namespace occupies. False where that is not counted. */
 bool sx_tenants_usage(const strata_namespace *ns, sx_l1_usage *out);
 

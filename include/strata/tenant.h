@@ -21,6 +21,8 @@ typedef struct strata_usage {
     int64_t entries;
     int64_t bytes;         /* with all that belongs to an entry; until its memory is free again */
     int64_t bytes_max;     /* INT64_MAX: no limit */
+    int64_t hits;          /* reads by the program that L1 answered, fresh or stale; since open, or since strata_stats_reset */
+    int64_t misses;        /* and those that it did not; a tenant's since it first had an entry */
 } strata_usage;
 
 #define STRATA_L1_UNLIMITED INT64_MAX
@@ -41,7 +43,7 @@ typedef struct strata_usage {
 STRATA_API int32_t strata_tenant_limit(strata *engine, strata_bytes tenant, int64_t bytes_max, strata_error *error);
 
 /*
- * Tells what a tenant occupies in this process's L1.
+ * Tells what a tenant occupies in this process's L1, and how its reads fare there.
  *   engine  an engine with flow.l1_usage
  *   tenant  its name, as given to strata_key_tenant
  *   out     struct_size set; receives it
@@ -49,7 +51,7 @@ STRATA_API int32_t strata_tenant_limit(strata *engine, strata_bytes tenant, int6
  *          with others, for want of room; STRATA_E_INVALID; STRATA_E_CLOSED; STRATA_E_FORKED.
  * Owns:    nothing.
  * Threads: any.
- * Blocks:  on a lock held for a few instructions.
+ * Blocks:  on a lock held by session open and close.
  * Since:   0.1
  */
 STRATA_API int32_t strata_tenant_usage(strata *engine, strata_bytes tenant, strata_usage *out);
@@ -68,13 +70,13 @@ STRATA_API int32_t strata_tenant_usage(strata *engine, strata_bytes tenant, stra
 STRATA_API int32_t strata_namespace_limit(strata_namespace *ns, int64_t bytes_max, strata_error *error);
 
 /*
- * Tells what a namespace occupies in this process's L1.
+ * Tells what a namespace occupies in this process's L1, and how its reads fare there.
  *   ns   a namespace of an engine with flow.l1_usage
  *   out  struct_size set; receives it
  * Returns: as strata_tenant_usage.
  * Owns:    nothing.
  * Threads: any.
- * Blocks:  on a lock held for a few instructions.
+ * Blocks:  on a lock held by session open and close.
  * Since:   0.1
  */
 STRATA_API int32_t strata_namespace_usage(const strata_namespace *ns, strata_usage *out);

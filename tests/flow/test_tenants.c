@@ -277,6 +277,42 @@ static void test_l1_is_not_made_smaller_than_what_counts(void **state) {
     close_fixture(f);
 }
 
+/* What each tenant's reads find, by peek, get and batch, of one session or several, and from a reset on. */
+static void test_reads_are_counted_by_tenant(void **state) {
+    (void)state;
+    fixture *f = open_fixture(TEST_OPTIONS("l2.mode", "none", "flow.l1_usage", "on"));
+    char buffer[64], more[64];
+    strata_result result, results[2];
+    for (uint32_t i = 0; i < 3; i++) assert_false(has(f, f->ns, "acme", i)); /* nobody has met it yet */
+    for (uint32_t i = 0; i < 4; i++) put(f, f->ns, "acme", i, 100);
+    put(f, f->other, "bolt", 1, 100);
+    put(f, f->ns, NULL, 1, 100);
+    assert_true(has(f, f->ns, NULL, 1)); /* nobody's */
+    for (uint32_t i = 0; i < 6; i++) assert_int_equal(has(f, f->ns, "acme", i), i < 4);
+    assert_int_equal(strata_get_wait(f->session, f->ns, key_of(buffer, sizeof buffer, "acme", 1), NULL, &result), STRATA_OK);
+    strata_result_release(f->session, &result);
+    strata_bytes keys[] = {key_of(buffer, sizeof buffer, "acme", 2), key_of(more, sizeof more, "acme", 77)};
+    assert_int_equal(strata_mget_wait(f->session, f->ns, keys, 2, NULL, results), STRATA_OK);
+    for (int i = 0; i < 2; i++) strata_result_release(f->session, &results[i]);
+    strata_session *first = f->session;
+    f->session = test_engine_session(f->engine);
+    assert_true(has(f, f->other, "bolt", 1));
+    assert_true(has(f, f->ns, "acme", 0));
+    strata_session_close(f->session); /* what it counted stays counted */
+    f->session = first;
+    strata_usage acme = of_tenant(f, "acme"), bolt = of_tenant(f, "bolt"), never = of_tenant(f, "never"), ns = of_namespace(f->ns);
+    assert_true(acme.hits == 4 + 1 + 1 + 1 && acme.misses == 2 + 1);
+    assert_true(bolt.hits == 1 && bolt.misses == 0);
+    assert_true(never.hits == 0 && never.misses == 0);
+    assert_true(ns.hits == 4 + 1 + 1 + 1 + 1 && ns.misses == 3 + 2 + 1);
+    assert_int_equal(strata_stats_reset(f->engine), STRATA_OK);
+    assert_true(has(f, f->ns, "acme", 0));
+    acme = of_tenant(f, "acme");
+    ns = of_namespace(f->ns);
+    assert_true(acme.hits == 1 && acme.misses == 0 && ns.hits == 1 && ns.misses == 0);
+    close_fixture(f);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_each_is_counted),
@@ -285,6 +321,7 @@ int main(void) {
         cmocka_unit_test(test_a_limit_refuses),
         cmocka_unit_test(test_no_room_and_nonsense),
         cmocka_unit_test(test_more_tenants_than_l1_has_room_for),
+        cmocka_unit_test(test_reads_are_counted_by_tenant),
         cmocka_unit_test(test_l1_is_not_made_smaller_than_what_counts),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

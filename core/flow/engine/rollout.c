@@ -37,7 +37,7 @@ void sx_rollout_apply_locked(strata_namespace *ns) {
         l2 = without(sx_config_int(engine->config, "flow.l2_part"), configured.l2_per_mille, (own->flags & STRATA_ROLLOUT_L2_OFF) != 0,
                      own->l2_per_mille);
     uint32_t kinds = atomic_load_explicit(&engine->events.kinds, memory_order_relaxed); /* relaxed: written under this lock */
-    uint32_t seen = (kinds == 0 ? 0 : SX_NS_WATCHED) | (sx_analysis_apply_locked(ns) ? SX_NS_ANALYSED : 0);
+    uint32_t seen = (kinds == 0 ? 0 : SX_NS_WATCHED) | (sx_analysis_apply_locked(ns) ? SX_NS_ANALYSED : 0) | (engine->tenants == NULL ? 0 : SX_NS_TENANTS);
     atomic_store_explicit(&ns->without, l1 | l2 << SX_ROLLOUT_BITS | seen, memory_order_relaxed); /* relaxed: a number that stands for itself */
 }
 

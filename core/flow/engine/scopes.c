@@ -107,6 +107,15 @@ int64_t sx_stats_flow_sum_locked(strata *engine, uint32_t metric) {
     return sum;
 }
 
+void sx_stats_reads_locked(const strata_namespace *ns, int64_t *hits, int64_t *misses) {
+    int64_t now[SX_SESSION_METRIC_COUNT];
+    for (uint32_t i = 0; i < SX_SESSION_METRIC_COUNT; i++)
+        now[i] = session_of_locked(ns->engine, ns, i) - (ns->stats->base == NULL ? 0 : ns->stats->base->session[i]);
+    *hits = now[SX_SESSION_METRIC_L1_HITS] + now[SX_SESSION_METRIC_L1_STALE] + now[SX_SESSION_METRIC_L1_AGED];
+    *misses = now[SX_SESSION_METRIC_L1_MISSES] + now[SX_SESSION_METRIC_L1_ABSENT] + now[SX_SESSION_METRIC_L1_ERRORS] +
+              now[SX_SESSION_METRIC_L1_UNPROVEN] - now[SX_SESSION_METRIC_L1_STALE];
+}
+
 /* Takes what a base holds out of a histogram. */
 static void subtract(strata_histogram *from, const strata_histogram *base) {
     from->count -= base->count;
@@ -310,6 +319,7 @@ int32_t strata_stats_reset(strata *engine) {
     if (make_room_locked(engine)) {
         sx_stats_raw_locked(engine, engine->base);
         for (uint32_t i = 0; i < engine->namespace_count; i++) note_base_locked(engine, engine->namespaces[i]);
+        sx_tenants_reset_locked(engine);
     } else {
         status = STRATA_E_NOMEM; /* bases of zeros take nothing away */
     }

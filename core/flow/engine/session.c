@@ -26,6 +26,7 @@ static void session_free(strata_session *session) {
         sx_release(&engine->alloc, op, sizeof *op);
     }
     sx_stats_session_free(session);
+    sx_tenants_session_free(session);
     sx_span_drop(session->trace);
     if (session->record != NULL) sx_epoch_unregister(session->record);
     if (session->fd >= 0) close(session->fd);
@@ -74,7 +75,7 @@ int32_t sx_session_open(strata *engine, bool apart, strata_session **out) {
     name_record(session->record);
     sx_events_record(session->record, &session->events);
     sx_lock_acquire(&engine->lock);
-    bool room = sx_stats_session_add_locked(session) && sx_events_session_add_locked(session);
+    bool room = sx_stats_session_add_locked(session) && sx_tenants_session_add(session) && sx_events_session_add_locked(session);
     if (room) {
         session->next = engine->sessions;
         if (engine->sessions != NULL) engine->sessions->previous = session;
@@ -143,6 +144,7 @@ void strata_session_close(strata_session *session) {
     else engine->sessions = session->next;
     if (session->next != NULL) session->next->previous = session->previous;
     sx_stats_session_end_locked(session);
+    sx_tenants_session_end_locked(session);
     sx_events_session_end_locked(session);
     sx_lock_release(&engine->lock);
     sx_counter_add_shared(&engine->counters[SX_FLOW_METRIC_SESSIONS], -1);

@@ -14,10 +14,20 @@
 #define SHARE     32             /* of the budget, namespaces' parts take one such part at most */
 #define TENANTS_SHARE 4          /* and tenants' one such part: else little, or nothing, of it were left for values */
 
+/* Reads of one tenant, as one session counts them. writer: its thread */
+struct sx_tenant_reads {
+    sx_counter hits, misses;
+};
+/* The same, summed up. */
+typedef struct reads {
+    int64_t hits, misses;
+} reads;
+
 struct sx_tenants {
     const strata *engine;
     uint32_t namespaces; /* parts of namespaces; those beyond are not counted. const, as max */
     uint32_t max;
+    reads *past, *base;  /* lock: engine; by place, then the rest: of closed sessions; subtracted from what is told */
     int64_t *own;        /* lock: engine; by place, then for the rest: limits that the program has set; 0 none */
     _Atomic uint64_t hashes[]; /* atomic: relaxed; who is at a place, for ever; 0 nobody yet. A number that stands for itself */
 };
@@ -83,7 +93,9 @@ int32_t sx_tenants_create(strata *engine, strata_error *error) {
     tenants->max = max;
     tenants->namespaces = room < SX_NAMESPACES_MAX ? (uint32_t)room : SX_NAMESPACES_MAX;
     tenants->own = sx_allocate_zero(&engine->alloc, (max + 1) * sizeof *tenants->own);
-    if (tenants->own == NULL) return STRATA_E_NOMEM;
+    tenants->past = sx_allocate_zero(&engine->alloc, (max + 1) * sizeof *tenants->past);
+    tenants->base = sx_allocate_zero(&engine->alloc, (max + 1) * sizeof *tenants->base);
+    if (tenants->own == NULL || tenants->past == NULL || tenants->base == NULL) return STRATA_E_NOMEM;
     sx_l1_parts parts = {.count = tenants->namespaces + max + 1, .of = parts_of, .context = tenants};
     return sx_l1_watch_parts(engine->l1, &parts);
 }
@@ -105,8 +117,57 @@ void sx_tenants_destroy(strata *engine) {
     sx_tenants *tenants = engine->tenants;
     if (tenants == NULL) return;
     sx_release(&engine->alloc, tenants->own, (tenants->max + 1) * sizeof *tenants->own);
+    sx_release(&engine->alloc, tenants->past, (tenants->max + 1) * sizeof *tenants->past);
+    sx_release(&engine->alloc, tenants->base, (tenants->max + 1) * sizeof *tenants->base);
     sx_release(&engine->alloc, tenants, size_of(tenants->max));
     engine->tenants = NULL;
+}
+
+/* ---- reads --------------------------------------------------------------------------------------------------- */
+
+static size_t reads_size(const sx_tenants *tenants) { return (tenants->max + 1) * sizeof(struct sx_tenant_reads); }
+
+bool sx_tenants_session_add(strata_session *session) {
+    const strata *engine = session->engine;
+    if (engine->tenants == NULL || session->apart) return true;
+    session->reads = sx_allocate_zero(&engine->alloc, reads_size(engine->tenants));
+    return session->reads != NULL;
+}
+
+void sx_tenants_session_free(strata_session *session) {
+    if (session->reads != NULL) sx_release(&session->engine->alloc, session->reads, reads_size(session->engine->tenants));
+}
+
+static void add_reads(reads *sum, const struct sx_tenant_reads *more) {
+    sum->hits += sx_counter_read(&more->hits);
+    sum->misses += sx_counter_read(&more->misses);
+}
+
+void sx_tenants_session_end_locked(const strata_session *session) {
+    sx_tenants *tenants = session->engine->tenants;
+    for (uint32_t i = 0; session->reads != NULL && i <= tenants->max; i++) add_reads(&tenants->past[i], &session->reads[i]);
+}
+
+void sx_tenants_read(strata_session *session, strata_bytes key, bool hit) {
+    sx_tenants *tenants = session->engine->tenants;
+    strata_bytes name = name_in(key.data, key.size);
+    if (name.size == 0 || session->reads == NULL) return;
+    bool met;
+    uint32_t place = place_of(tenants, hash_of(tenants, name), false, &met); /* who only reads takes no place from others */
+    if (met) (void)sx_counter_add(hit ? &session->reads[place].hits : &session->reads[place].misses, 1);
+}
+
+/* Since open. */
+static reads reads_at_locked(const strata *engine, uint32_t place) {
+    reads sum = engine->tenants->past[place];
+    for (const strata_session *s = engine->sessions; s != NULL; s = s->next) {
+        if (s->reads != NULL) add_reads(&sum, &s->reads[place]);
+    }
+    return sum;
+}
+
+void sx_tenants_reset_locked(strata *engine) {
+    for (uint32_t i = 0; engine->tenants != NULL && i <= engine->tenants->max; i++) engine->tenants->base[i] = reads_at_locked(engine, i);
 }
 
 /* ---- limits -------------------------------------------------------------------------------------------------- */
@@ -211,8 +272,9 @@ bool sx_tenants_usage(const strata_namespace *ns, sx_l1_usage *out) {
     return true;
 }
 
-static void tell(strata_usage *out, const sx_l1_usage *usage, int64_t bytes_max) {
-    strata_usage whole = {.struct_size = sizeof whole, .entries = usage->entries, .bytes = usage->bytes, .bytes_max = bytes_max};
+static void tell(strata_usage *out, const sx_l1_usage *usage, int64_t bytes_max, reads read) {
+    strata_usage whole = {.struct_size = sizeof whole, .entries = usage->entries, .bytes = usage->bytes, .bytes_max = bytes_max,
+                          .hits = read.hits, .misses = read.misses};
     sx_struct_fill(out, &whole, sizeof whole);
 }
 
@@ -226,7 +288,9 @@ int32_t strata_namespace_usage(const strata_namespace *ns, strata_usage *out) {
     sx_lock_acquire(&engine->lock);
     sx_configured configured;
     sx_configured_read(engine->config, ns->name, ns->name_size, &configured);
-    tell(out, &usage, namespace_limit(ns, configured.l1_bytes_max));
+    reads read;
+    sx_stats_reads_locked(ns, &read.hits, &read.misses);
+    tell(out, &usage, namespace_limit(ns, configured.l1_bytes_max), read);
     sx_lock_release(&engine->lock);
     return STRATA_OK;
 }
@@ -239,9 +303,15 @@ int32_t strata_tenant_usage(strata *engine, strata_bytes tenant, strata_usage *o
     if (status == STRATA_OK) status = find(engine, tenant, false, &place, &met);
     if (status != STRATA_OK) return status;
     sx_l1_usage usage = {0};
+    reads read = {0};
     if (met) usage = sx_l1_usage_read(engine->l1, engine->tenants->namespaces + place);
     sx_lock_acquire(&engine->lock);
-    tell(out, &usage, limit_at_locked(engine, place));
+    if (met) {
+        read = reads_at_locked(engine, place);
+        read.hits -= engine->tenants->base[place].hits;
+        read.misses -= engine->tenants->base[place].misses;
+    }
+    tell(out, &usage, limit_at_locked(engine, place), read);
     sx_lock_release(&engine->lock);
     return STRATA_OK;
 }

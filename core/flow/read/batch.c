@@ -89,7 +89,7 @@ static bool answer_here(const batch_call *call, strata_bytes key, const place *a
     (void)sx_session_count(session, call->ns, SX_SESSION_METRIC_GETS);
     if ((flags_of(call) & (STRATA_BYPASS_L1 | STRATA_REFRESH)) != 0 || !sx_rollout_l1(call->ns, key.data, key.size)) return false;
     int32_t status = sx_read_peek(session, at->hash, at->partition, call->ns, key, result, more);
-    if (SX_UNLIKELY(sx_is_watched(call->ns))) sx_events_read(session, call->ns, at->hash, status);
+    if (SX_UNLIKELY(!sx_namespace_is_plain(call->ns))) sx_read_note(session, call->ns, key, at->hash, status);
     if (SX_UNLIKELY(sx_is_analysed(call->ns))) sx_analysis_note_read(session, call->ns, key, at->hash, result, status, true);
     if (more->refresh != NULL)
         sx_read_refresh(session, call->ns, key, at->hash, at->partition, call->options, sx_gather_run, gather, gather, more);

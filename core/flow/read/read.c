@@ -236,6 +236,11 @@ int32_t sx_read_slow(strata_session *session, strata_namespace *ns, strata_bytes
 
 /* ---- public ------------------------------------------------------------------------------------------------- */
 
+void sx_read_note(strata_session *session, const strata_namespace *ns, strata_bytes key, uint64_t hash, int32_t status) {
+    if (sx_is_watched(ns)) sx_events_read(session, ns, hash, status);
+    if (session->engine->tenants != NULL) sx_tenants_read(session, key, status == STRATA_OK || status == STRATA_STALE);
+}
+
 /* L1's answer where keys are without it, where somebody watches, or analyses, and where it is timed. Apart, so that other hits carry none of it. */
 static __attribute__((noinline)) int32_t peek_special(strata_session *session, uint64_t hash, uint32_t partition, strata_namespace *ns,
                                                       strata_bytes key, strata_result *out, sx_read_more *more, bool timed) {
@@ -244,7 +249,7 @@ static __attribute__((noinline)) int32_t peek_special(strata_session *session, u
     int32_t status = sx_read_peek(session, hash, partition, ns, key, out, more);
     if (timed && (status == STRATA_OK || status == STRATA_STALE))
         sx_histogram_add_shared(&ns->stats->latency[STRATA_LATENCY_L1], sx_engine_now(session->engine) - start_ns);
-    if (sx_is_watched(ns)) sx_events_read(session, ns, hash, status);
+    sx_read_note(session, ns, key, hash, status);
     if (sx_is_analysed(ns)) sx_analysis_note_read(session, ns, key, hash, out, status, false);
     return status;
 }
