@@ -215,7 +215,7 @@ static const char *fault_of(const sx_foreign_node *node, int64_t now_ns) {
     if (node->prefixes != foreign->prefix_count) return "another prefix is to be tracked";
     if (ends != node->trust_ends) return "the node was not trusted for a while";
     if (node->lease_ns != INT64_MIN && now_ns >= node->lease_ns) return "its heartbeat came too late";
-    if (node->beating && now_ns - node->beat_ns >= patience_ns) return "its heartbeat was not answered";
+    if (node->beating && sx_loop_read_ns(foreign->loop) - node->beat_ns >= patience_ns) return "its heartbeat was not answered";
     return NULL;
 }
 

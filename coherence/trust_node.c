@@ -190,10 +190,11 @@ static int64_t next_step_ns(const sx_trust_node *node, int64_t now_ns) {
     return next_ns > now_ns ? next_ns : now_ns;
 }
 
-static bool is_unanswered(const sx_trust_node *node, int64_t now_ns) {
+/* By what has been read: the answer may lie in its socket while this process is what was slow. */
+static bool is_unanswered(const sx_trust_node *node) {
     int64_t patience_ns = sx_trust_delta_ns(node->trust);
     if (patience_ns < UNANSWERED_MIN_NS) patience_ns = UNANSWERED_MIN_NS;
-    return node->beat.outstanding && now_ns - node->beat.sent_ns >= patience_ns;
+    return node->beat.outstanding && sx_loop_read_ns(node->trust->loop) - node->beat.sent_ns >= patience_ns;
 }
 
 void sx_trust_node_step(sx_trust_node *node) {
@@ -214,7 +215,7 @@ void sx_trust_node_step(sx_trust_node *node) {
         /* The data connections are there already: identities from two addresses are never the same. */
         sx_trust_node_close(node, STRATA_E_UNAVAILABLE, "the node has another address now");
         return;
-    } else if (is_unanswered(node, now_ns)) {
+    } else if (is_unanswered(node)) {
         sx_trust_node_close(node, STRATA_E_TIMEOUT, "a heartbeat was not answered");
         return;
     } else if (node->ready) {

@@ -75,7 +75,7 @@ static void note_node(sx_store_op *op, const sx_redis_rule *rule, sx_redis_outco
     if (stats == NULL) return;
     (void)sx_counter_add(&stats->requests, 1);
     if (rule->node_fault) (void)sx_counter_add(&stats->failures, 1);
-    if (outcome == SX_REDIS_TIMEOUT_SENT || outcome == SX_REDIS_TIMEOUT_UNSENT) (void)sx_counter_add(&stats->timeouts, 1);
+    if (sx_redis_is_timeout(outcome)) (void)sx_counter_add(&stats->timeouts, 1);
     if (outcome == SX_REDIS_OK) {
         int64_t took_ns = sx_loop_recent_ns(op->store->loop) - op->sent_ns;
         sx_histogram_add(&stats->latency, took_ns > 0 ? took_ns : 0);
@@ -112,9 +112,10 @@ static void note_result(sx_store_op *op, const sx_redis_rule *rule, sx_redis_out
     }
     op->probe_node = 0;
     bool says_nothing = outcome == SX_REDIS_NOMEM || outcome == SX_REDIS_OVERLOADED || outcome == SX_REDIS_CLOSED;
-    if (outcome == SX_REDIS_BACKING_OFF && !probe) /* no news, unless of an attempt that nobody has told of yet */
+    bool untried = outcome == SX_REDIS_BACKING_OFF || outcome == SX_REDIS_TIMEOUT_UNTRIED;
+    if (outcome == SX_REDIS_TIMEOUT_UNTRIED || (untried && !probe)) /* no news, unless of an attempt that nobody has told of yet */
         says_nothing = node->attempts_failed == breaker->attempts_seen;
-    if (outcome == SX_REDIS_BACKING_OFF || outcome == SX_REDIS_UNREACHABLE) breaker->attempts_seen = node->attempts_failed;
+    if (untried || outcome == SX_REDIS_UNREACHABLE) breaker->attempts_seen = node->attempts_failed;
     if (says_nothing) {
         if (probe) sx_breaker_probe_cancel(breaker);
         return;

@@ -6,8 +6,12 @@
    for the turn's end, which thus see everything that ran since the last poll, then the one uv_timer that wakes the next
    turn.
 
-   A turn with much to do is rounded off every few milliseconds, between two tasks or two reads, so that deadlines are kept
-   and what is done is written and told.
+   A turn with much to do leaves tasks, and what its connections still hold, for the next one (sx_loop_leaves). It is rounded off
+   every few milliseconds, between two tasks or two reads, so that deadlines are kept and what is done is written and told.
+
+   A timer is due by what has been read, not by the clock: an answer that lies in a socket came in time, however long the loop
+   was kept from it. So a timer fires at the end of the turn whose poll began after its time. Where that takes long it fires three
+   rounds after its time at the latest, read or not.
 
    Only a loop that sleeps, or is about to, is woken: one that runs looks into its mailbox before it sleeps again. */
 #include "core/loop/loop.h"
@@ -27,8 +31,8 @@
 #define INJECTED_CLOCK_LOOK_MS 10
 /* How often the mailbox is looked at again at one turn's end: I/O must have its turn. */
 #define LOOKS_MAX 4
-/* A turn that takes longer is rounded off in between; and tasks between looks at the clock. */
-#define LATE_NS (4 * SX_NS_PER_MS)
+/* A turn that takes longer is rounded off in between, and ends as soon as may be; and tasks between looks at the clock. */
+#define LATE_NS (2 * SX_NS_PER_MS)
 #define TASKS_A_LOOK 32
 /* libuv adds to its time: stay far from overflow. */
 #define SLEEP_MS_MAX (24 * 3600 * 1000)
@@ -53,7 +57,13 @@ struct sx_loop {
     sx_turn_hook **hooks_end;
     sx_turn_end ends;  /* a ring's head */
     int64_t recent_ns; /* the clock as the present callback began */
+    int64_t turn_ns;    /* when the poll ended */
     int64_t rounded_ns; /* when timers and ends were last seen to, or the poll ended */
+    int64_t poll_ns;    /* when the poll began */
+    int64_t rounds_ns[2]; /* when the last two rounds began, polls too */
+    int64_t read_ns;    /* what came before has been read, or has waited for two rounds: timers are due up to here */
+    bool unread;        /* a connection was not read to its end in this turn */
+    sx_mail *left;      /* drained, and left for another turn */
     bool slept;         /* nothing has run since the poll began */
     sx_task stop_task;
     sx_thread thread;
@@ -84,6 +94,10 @@ int64_t sx_loop_recent_ns(const sx_loop *loop) {
     return loop->recent_ns;
 }
 
+int64_t sx_loop_read_ns(const sx_loop *loop) {
+    return loop->read_ns;
+}
+
 /* ---- turns ---------------------------------------------------------------------------------------------------- */
 
 static void run_ends(sx_loop *loop) {
@@ -97,25 +111,49 @@ static void run_ends(sx_loop *loop) {
 /* Due timers, then the hooks and what asked for the turn's end. */
 static void round_off(sx_loop *loop) {
     loop->rounded_ns = loop->recent_ns;
-    if (loop->wheel.count != 0 && sx_wheel_advance(&loop->wheel, loop->recent_ns) != 0) loop->ran = true;
+    if (loop->wheel.count != 0 && sx_wheel_advance(&loop->wheel, loop->read_ns) != 0) loop->ran = true;
     for (sx_turn_hook *hook = loop->hooks; hook != NULL; hook = hook->next) hook->run_on_loop(hook);
     run_ends(loop);
 }
 
+static void next_round(sx_loop *loop) {
+    if (loop->read_ns < loop->rounds_ns[0]) loop->read_ns = loop->rounds_ns[0];
+    loop->rounds_ns[0] = loop->rounds_ns[1];
+    loop->rounds_ns[1] = loop->recent_ns;
+}
+
 static void catch_up(sx_loop *loop) {
-    if (loop->recent_ns - loop->rounded_ns >= LATE_NS) round_off(loop);
+    if (loop->recent_ns - loop->rounded_ns < LATE_NS) return;
+    next_round(loop);
+    round_off(loop);
+}
+
+static bool is_late(const sx_loop *loop) {
+    return loop->recent_ns - loop->turn_ns >= LATE_NS;
+}
+
+bool sx_loop_leaves(sx_loop *loop, int64_t last_ns) {
+    bool leaves = !loop->slept && is_late(loop) && last_ns >= loop->turn_ns;
+    if (leaves) loop->unread = true;
+    return leaves;
+}
+
+static bool has_mail(const sx_loop *loop) {
+    return loop->left != NULL || !sx_mailbox_is_empty(&loop->mailbox);
 }
 
 static void run_mail(sx_loop *loop) {
     uint32_t count = 0;
-    for (sx_mail *mail = sx_mailbox_drain_mpsc(&loop->mailbox); mail != NULL;) {
-        sx_task *task = (sx_task *)(void *)mail; /* mail is its first member */
-        mail = mail->next;                       /* the task may free itself */
+    if (loop->left == NULL) loop->left = sx_mailbox_drain_mpsc(&loop->mailbox);
+    while (loop->left != NULL) {
+        sx_task *task = (sx_task *)(void *)loop->left; /* mail is its first member */
+        loop->left = loop->left->next;                 /* the task may free itself */
         loop->ran = true;
         task->run_on_loop(task);
         if (++count % TASKS_A_LOOK != 0) continue;
         loop->recent_ns = sx_loop_now_ns(loop);
         catch_up(loop);
+        if (is_late(loop)) return;
     }
 }
 
@@ -152,8 +190,9 @@ static void arm(sx_loop *loop) {
 }
 
 static void end_turn(sx_loop *loop) {
+    if (!loop->unread && loop->read_ns < loop->poll_ns) loop->read_ns = loop->poll_ns;
     loop->recent_ns = sx_loop_now_ns(loop);
-    if (!sx_mailbox_is_empty(&loop->mailbox)) {
+    if (has_mail(loop)) {
         run_mail(loop);
         loop->recent_ns = sx_loop_now_ns(loop);
     }
@@ -166,19 +205,22 @@ static void prepare_on_loop(uv_prepare_t *prepare) {
     end_turn(loop);
     sx_sleep_begin(&loop->sleep);
     loop->slept = true;
-    for (int looks = 0; !sx_mailbox_stays_empty(&loop->mailbox); looks++) {
-        if (looks == LOOKS_MAX) {
+    for (int looks = 0; loop->left != NULL || !sx_mailbox_stays_empty(&loop->mailbox); looks++) {
+        if (looks == LOOKS_MAX || is_late(loop)) {
             (void)uv_async_send(&loop->wake); /* the poll returns at once */
             break;
         }
         end_turn(loop);
     }
+    next_round(loop);
+    loop->poll_ns = loop->recent_ns;
+    loop->unread = false;
     arm(loop);
 }
 
 void sx_loop_awake(sx_loop *loop) {
     loop->recent_ns = sx_loop_now_ns(loop);
-    if (loop->slept) loop->rounded_ns = loop->recent_ns;
+    if (loop->slept) loop->turn_ns = loop->rounded_ns = loop->recent_ns;
     loop->slept = false;
     sx_sleep_end(&loop->sleep);
     catch_up(loop);
@@ -191,6 +233,7 @@ static void check_on_loop(uv_check_t *check) {
 void sx_loop_turn(sx_loop *loop, int wait_ms) {
     become_owner(loop);
     loop->ran = false;
+    loop->turn_ns = sx_loop_now_ns(loop);
     end_turn(loop); /* what was called between turns counts as one */
     if (wait_ms > 0 && !loop->ran) {
         uv_update_time(&loop->uv);
@@ -230,7 +273,8 @@ int32_t sx_loop_create(const sx_alloc *alloc, const sx_clock *clock, const sx_lo
     loop->ends.next = loop->ends.previous = &loop->ends;
     atomic_init(&loop->sleep.asleep, true); /* until its first turn */
     become_owner(loop);
-    loop->recent_ns = loop->rounded_ns = sx_loop_now_ns(loop);
+    loop->recent_ns = loop->turn_ns = loop->rounded_ns = loop->poll_ns = loop->read_ns = sx_loop_now_ns(loop);
+    loop->rounds_ns[0] = loop->rounds_ns[1] = loop->recent_ns;
     sx_wheel_init(&loop->wheel, loop->recent_ns);
     int failure = uv_loop_init(&loop->uv);
     if (failure == 0) {
@@ -265,7 +309,7 @@ static void loop_main(void *argument) {
         (void)uv_run(&loop->uv, UV_RUN_DEFAULT);
         run_mail(loop);
         end_turn(loop);
-    } while (uv_loop_alive(&loop->uv) || !sx_mailbox_is_empty(&loop->mailbox));
+    } while (uv_loop_alive(&loop->uv) || has_mail(loop));
 }
 
 int32_t sx_loop_start(sx_loop *loop) {

@@ -60,7 +60,12 @@ uv_loop_t *sx_loop_uv(sx_loop *loop);
 int64_t sx_loop_now_ns(sx_loop *loop);
 /* The clock as the present callback began, at no cost: for deadlines and statistics, never for leases and expiry. */
 int64_t sx_loop_recent_ns(const sx_loop *loop);
-/* Fires within 1.5 ms after due_ns, never before it. O(1). No wake-ups while no timer is set. */
+/* What came before this has been read, unless the turn takes very long: for judging whether something was not answered. */
+int64_t sx_loop_read_ns(const sx_loop *loop);
+/* True: this turn takes long, and a connection that was read in it already (last at last_ns) is read on in the next. */
+bool sx_loop_leaves(sx_loop *loop, int64_t last_ns);
+/* Fires within 1.5 ms after due_ns, never before it, and where the loop is busy not before it has read what had come by then. O(1).
+   No wake-ups while no timer is set. */
 void sx_loop_timer_set(sx_loop *loop, sx_timer *timer, int64_t due_ns);
 void sx_loop_timer_cancel(sx_loop *loop, sx_timer *timer);
 static inline bool sx_timer_is_set(const sx_timer *timer) { return timer->next != NULL; }

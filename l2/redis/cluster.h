@@ -32,7 +32,8 @@ typedef enum sx_redis_outcome {
     SX_REDIS_UNREACHABLE,  /* never written to a socket */
     SX_REDIS_BACKING_OFF,  /* never written: the last attempt to connect failed, the next one is not due yet */
     SX_REDIS_LOST,         /* written, connection closed before the reply: may have been executed */
-    SX_REDIS_TIMEOUT_UNSENT,
+    SX_REDIS_TIMEOUT_UNTRIED, /* nothing was tried with the server: between attempts to connect, or it came too late */
+    SX_REDIS_TIMEOUT_UNSENT,  /* it did not let us connect, or took no bytes */
     SX_REDIS_TIMEOUT_SENT, /* may have been, or still be, executed */
     SX_REDIS_OVERLOADED,
     SX_REDIS_NOMEM,
@@ -48,6 +49,9 @@ typedef struct sx_redis_rule {
     const char *name;
 } sx_redis_rule;
 const sx_redis_rule *sx_redis_rule_of(sx_redis_outcome outcome);
+static inline bool sx_redis_is_timeout(sx_redis_outcome outcome) {
+    return outcome >= SX_REDIS_TIMEOUT_UNTRIED && outcome <= SX_REDIS_TIMEOUT_SENT;
+}
 
 typedef struct sx_redis_cluster sx_redis_cluster;
 

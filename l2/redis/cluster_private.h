@@ -214,9 +214,7 @@ void sx_redis_request_again(sx_redis_request *request, sx_redis_peer *peer, uint
 /* group.c */
 /* Takes the request into a group that goes at the turn's end. False: it must go alone. */
 bool sx_redis_group_add(sx_redis_request *request, sx_redis_peer *peer);
-/* Out of a group that is not sent yet. */
-void sx_redis_group_quit(sx_redis_request *request);
-/* Of a group that is: as sx_redis_conn_forget. */
+/* Of a group that is sent: as sx_redis_conn_forget. */
 bool sx_redis_group_forget(sx_redis_request *request);
 /* Sends what is open now: all, or a slot's writes, so that what comes after them stays behind them. */
 void sx_redis_groups_send(sx_redis_cluster *cluster);

@@ -83,6 +83,7 @@ struct sx_redis_conn {
     uint8_t *in;
     size_t in_begin, in_end, in_capacity, in_wanted;
     int64_t last_read_ns;
+    bool leaves; /* libuv was given no room to read more in this turn */
     sx_counter *bytes_in, *bytes_out; /* the cluster's, or NULL */
 
     /* handshake */
@@ -132,6 +133,8 @@ void sx_redis_nothing_put(uint8_t *bytes, size_t size);
 
 /* conn_read.c */
 void sx_redis_conn_read_start(sx_redis_conn *conn);
+/* Before each read. True: it waits for the next turn; libuv gets no room, and comes again. */
+bool sx_redis_conn_leaves(sx_redis_conn *conn);
 /* What came of reading: false where there is nothing to take, or the connection is closed for it. */
 bool sx_redis_conn_received(sx_redis_conn *conn, ssize_t size);
 /* Where plain bytes go next; *room is 0 when out of memory. Then so many of them are taken. */

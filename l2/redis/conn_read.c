@@ -157,16 +157,22 @@ uint8_t *sx_redis_conn_room(sx_redis_conn *conn, size_t *room) {
     return *room > 0 ? conn->in + conn->in_end : NULL;
 }
 
+bool sx_redis_conn_leaves(sx_redis_conn *conn) {
+    return conn->leaves = sx_loop_leaves(conn->loop, conn->last_read_ns);
+}
+
 static void give_room(uv_handle_t *handle, size_t suggested, uv_buf_t *out) {
     (void)suggested;
-    size_t room;
-    char *at = (char *)sx_redis_conn_room(handle->data, &room);
+    sx_redis_conn *conn = handle->data;
+    size_t room = 0;
+    char *at = sx_redis_conn_leaves(conn) ? NULL : (char *)sx_redis_conn_room(conn, &room);
     *out = uv_buf_init(at, room > INT_MAX ? INT_MAX : (unsigned)room); /* none: libuv reports ENOBUFS */
 }
 
 bool sx_redis_conn_received(sx_redis_conn *conn, ssize_t size) {
     sx_loop_awake(conn->loop);
     if (conn->state == SX_REDIS_CONN_CLOSING || size == 0) return false;
+    if (size == UV_ENOBUFS && conn->leaves) return false; /* the next poll tells of what is left */
     if (size == UV_ENOBUFS) {
         sx_redis_conn_fail(conn, STRATA_E_NOMEM, "out of memory for a reply");
         return false;

@@ -174,7 +174,7 @@ static void decrypt(sx_redis_conn *conn) {
 static void give_room(uv_handle_t *handle, size_t suggested, uv_buf_t *out) {
     (void)suggested;
     sx_redis_conn *conn = handle->data;
-    *out = uv_buf_init((char *)conn->secure->in, IN_SIZE);
+    *out = sx_redis_conn_leaves(conn) ? uv_buf_init(NULL, 0) : uv_buf_init((char *)conn->secure->in, IN_SIZE);
 }
 
 static void received(uv_stream_t *stream, ssize_t size, const uv_buf_t *buf) {

@@ -189,15 +189,6 @@ static uint32_t index_of(const sx_redis_group *group, const sx_redis_request *re
     return i;
 }
 
-void sx_redis_group_quit(sx_redis_request *request) {
-    sx_redis_group *group = request->group;
-    uint32_t index = index_of(group, request);
-    request->group = NULL;
-    group->bytes -= request->weight;
-    group->count--;
-    memmove(&group->members[index], &group->members[index + 1], (group->count - index) * sizeof group->members[0]);
-}
-
 bool sx_redis_group_forget(sx_redis_request *request) {
     sx_redis_group *group = request->group;
     group->members[index_of(group, request)] = NULL;

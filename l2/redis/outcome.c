@@ -26,6 +26,7 @@ static const sx_redis_rule rules[] = {
     [SX_REDIS_UNREACHABLE]    = {STRATA_E_UNAVAILABLE,  false, true,  true,  "unreachable"},
     [SX_REDIS_BACKING_OFF]    = {STRATA_E_UNAVAILABLE,  false, true,  true,  "backing_off"},
     [SX_REDIS_LOST]           = {STRATA_E_UNAVAILABLE,  true,  true,  true,  "lost"},
+    [SX_REDIS_TIMEOUT_UNTRIED]= {STRATA_E_TIMEOUT,      false, false, true,  "timeout_untried"},
     [SX_REDIS_TIMEOUT_UNSENT] = {STRATA_E_TIMEOUT,      false, false, true,  "timeout_unsent"},
     [SX_REDIS_TIMEOUT_SENT]   = {STRATA_E_TIMEOUT,      true,  false, true,  "timeout_sent"},
     [SX_REDIS_OVERLOADED]     = {STRATA_E_OVERLOADED,   false, false, false, "overloaded"},

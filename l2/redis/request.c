@@ -54,7 +54,7 @@ static void finish(sx_redis_request *request, sx_redis_outcome outcome, const sx
     sx_loop_timer_cancel(cluster->loop, &request->timer);
     request->state = REQUEST_IDLE;
     request->conn = NULL;
-    if (outcome == SX_REDIS_TIMEOUT_SENT || outcome == SX_REDIS_TIMEOUT_UNSENT) {
+    if (sx_redis_is_timeout(outcome)) {
         sx_redis_cluster_note(cluster, SX_REDIS_METRIC_TIMEOUTS, 1);
     }
     request->done(request, outcome, reply);
@@ -90,18 +90,18 @@ void sx_redis_queue_end(sx_redis_queue *queue, sx_redis_outcome outcome) {
 static void deadline_passed(sx_timer *timer) {
     sx_redis_request *request = (sx_redis_request *)(void *)((char *)timer - offsetof(sx_redis_request, timer));
     sx_redis_cluster *cluster = request->cluster;
-    sx_redis_outcome outcome = SX_REDIS_TIMEOUT_UNSENT;
+    sx_redis_outcome outcome = SX_REDIS_TIMEOUT_UNTRIED;
     if (request->state == REQUEST_WAITING_MAP) {
         sx_redis_queue_remove(&cluster->waiting, request);
     } else if (request->state == REQUEST_WAITING_PEER) {
         sx_redis_queue_remove(&peer_of(request)->waiting, request);
-    } else if (request->state == REQUEST_GATHERED) {
-        sx_redis_group_quit(request);
+        if (peer_of(request)->conn != NULL) outcome = SX_REDIS_TIMEOUT_UNSENT;
     } else {
         assert(request->state == REQUEST_SENT);
         bool sent = request->group != NULL ? sx_redis_group_forget(request)
                                            : sx_redis_conn_forget(request->conn, request->ticket);
         if (sent) outcome = SX_REDIS_TIMEOUT_SENT;
+        else outcome = SX_REDIS_TIMEOUT_UNSENT;
         if (request->conn == peer_of(request)->bulk) sx_redis_bulk_note_timeout(peer_of(request));
         else sx_redis_peer_note_timeout(peer_of(request));
     }
@@ -224,6 +224,12 @@ void sx_redis_request_again(sx_redis_request *request, sx_redis_peer *peer, uint
 static void dispatch_to(sx_redis_request *request, sx_redis_peer *peer) {
     sx_redis_cluster *cluster = request->cluster;
     request->node = &peer->node;
+    /* So no timer finds it gathered, or written to a connection and not yet flushed: both end with the turn, and timers of what
+       was not due then come later. */
+    if (SX_UNLIKELY(request->deadline_ns <= sx_loop_recent_ns(cluster->loop))) {
+        end_soon(request, SX_REDIS_TIMEOUT_UNTRIED);
+        return;
+    }
     if (SX_LIKELY(peer->conn != NULL && sx_redis_conn_is_ready(peer->conn))) {
         if (request->group_kind == NULL || !sx_redis_group_add(request, peer)) sx_redis_request_send(request, peer);
         else request->state = REQUEST_GATHERED;

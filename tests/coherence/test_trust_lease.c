@@ -147,6 +147,38 @@ static void an_unanswered_heartbeat_closes(void **state) {
     assert_int_equal(w.closed, 1);
 }
 
+static int wire[2];
+
+static void on_readable(uv_poll_t *poll, int status, int events) {
+    char byte;
+    (void)status, (void)events;
+    sx_loop_awake(w.loop);
+    assert_int_equal(read(wire[0], &byte, 1), 1);
+    sx_trust_topology_on_loop(w.trust); /* a map that was asked for came first, and has every node looked at */
+    uv_close((uv_handle_t *)poll, NULL);
+    if (!w.conn->closing) answer_held();
+}
+
+/* A process that stood still for so long finds the answer in its socket. */
+static void a_heartbeat_answered_but_not_read_keeps_the_connection(void **state) {
+    (void)state;
+    gain_all();
+    w.hold_beats = true;
+    (void)held_beat();
+    uv_poll_t poll;
+    assert_int_equal(pipe(wire), 0);
+    assert_int_equal(uv_poll_init(sx_loop_uv(w.loop), &poll, wire[0]), 0);
+    assert_int_equal(uv_poll_start(&poll, UV_READABLE, on_readable), 0);
+    assert_int_equal(write(wire[1], "x", 1), 1);
+    test_clock_advance(&w.clock, 1500 * MS);
+    settle();
+    assert_int_equal(w.closed, 0);
+    w.hold_beats = false;
+    gain_all();
+    assert_int_equal(w.opened, 1);
+    (void)close(wire[0]), (void)close(wire[1]);
+}
+
 static void marks_follow_terms(void **state) {
     (void)state;
     gain_all();
@@ -267,6 +299,7 @@ int main(int argc, char **argv) {
         CASE(a_confirmation_grows_old),
         CASE(a_quick_reconnect_needs_no_confirmation),
         CASE(an_unanswered_heartbeat_closes),
+        CASE(a_heartbeat_answered_but_not_read_keeps_the_connection),
         CASE(marks_follow_terms),
         CASE(another_identity_is_asked_for_on_both_sides),
         CASE(another_identity_does_not_stand_for_a_confirmation),

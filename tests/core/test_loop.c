@@ -234,7 +234,7 @@ static void count_end(sx_turn_end *end) {
     ends_run++;
 }
 
-/* Tasks without end don't keep timers waiting, nor what a turn's end was asked for. */
+/* Tasks without end don't keep timers waiting, nor what a turn's end was asked for, nor I/O. */
 static void test_long_turn(void **state) {
     (void)state;
     enum { COUNT = 1000 };
@@ -249,8 +249,10 @@ static void test_long_turn(void **state) {
     ends_run = burned = burned_before = 0;
     sx_loop_timer_set(loop, &timer, sx_loop_now_ns(loop) + 5 * SX_NS_PER_MS);
     sx_loop_turn_end(loop, &end);
-    sx_loop_turn(loop, 0);
-    assert_int_equal(burned, COUNT);
+    for (int before = 0; burned < COUNT; before = burned) {
+        sx_loop_turn(loop, 0);
+        assert_in_range(burned - before, 1, COUNT / 3);
+    }
     assert_in_range(burned_before, 1, COUNT / 2);
     assert_int_equal(ends_run, 1);
     sx_loop_destroy(loop);
