@@ -205,43 +205,64 @@ int32_t sx_publish_decode_count(const sx_resp *reply, int64_t *out) {
     return reply->integer == -5 ? STRATA_E_TYPE : STRATA_E_UNKNOWN_OUTCOME;
 }
 
-/* The deadlines as the script takes them: the least as text, then each in 8 bytes. */
-static void arg_deadlines(const sx_publish_write *writes, uint32_t count, sx_command *command) {
-    uint8_t each[8 * SX_REDIS_GROUP_MAX];
-    int64_t least = NEVER_MS;
-    for (uint32_t i = 0; i < count; i++) {
-        int64_t deadline_ms = writes[i].deadline_ms == 0 ? NEVER_MS : writes[i].deadline_ms;
-        if (deadline_ms < least) least = deadline_ms;
-        put_u64(each + (size_t)8 * i, (uint64_t)deadline_ms);
-    }
-    sx_command_int(command, least);
-    sx_command_arg(command, each, (size_t)8 * count);
+static int64_t deadline_of(const sx_publish_write *write) { return write->deadline_ms == 0 ? NEVER_MS : write->deadline_ms; }
+
+/* The message behind its n: what all share, and the keys in order. Returns the size of what they share. */
+static size_t arg_keys(const sx_publish_write *writes, uint32_t count, sx_command *command) {
+    const uint8_t head[3] = {0xdc, (uint8_t)(count >> 8), (uint8_t)count};
+    sx_buf *out = &command->args;
+    size_t mark = sx_command_arg_open(command), shared = out->size;
+    sx_message_encode_keys_middle(out, writes[0].id, writes[0].key.ns, writes[0].key.ns_size, writes[0].key.ns_version);
+    shared = out->size - shared;
+    sx_buf_append(out, head, sizeof head);
+    for (uint32_t i = 0; i < count; i++) sx_msgpack_write_bin(out, writes[i].key.key, writes[i].key.key_size);
+    sx_command_arg_close(command, mark);
+    return shared;
 }
 
-void sx_publish_encode_writes(const sx_publish *publish, const sx_publish_write *writes, uint32_t count,
-                              sx_command *command) {
+/* What the script looks at only where one is an invalidation, or late. */
+static void arg_apart(const sx_publish_write *writes, uint32_t count, size_t shared, sx_command *command) {
+    uint8_t apart[3 + 8 * SX_REDIS_GROUP_MAX] = {0, (uint8_t)(shared >> 8), (uint8_t)shared};
+    for (uint32_t i = 0; i < count; i++) {
+        put_u64(apart + 3 + (size_t)8 * i, (uint64_t)deadline_of(&writes[i]));
+        if (writes[i].tail == NULL) apart[0] = 1;
+    }
+    sx_command_arg(command, apart, 3 + (size_t)8 * count);
+}
+
+/* The ttl of all that set something; -1 where they differ. */
+static int64_t one_ttl_of(const sx_publish_write *writes, uint32_t count) {
+    int64_t ttl_ms = -1;
+    for (uint32_t i = 0; i < count; i++) {
+        if (writes[i].tail != NULL && ttl_ms >= 0 && writes[i].ttl_ms != ttl_ms) return -1;
+        if (writes[i].tail != NULL) ttl_ms = writes[i].ttl_ms;
+    }
+    return ttl_ms >= 0 ? ttl_ms : 0;
+}
+
+void sx_publish_encode_writes(const sx_publish *publish, const sx_publish_write *writes, uint32_t count, sx_command *command) {
     assert(count > 0 && count <= SX_REDIS_GROUP_MAX);
     const sx_publish_key *first = &writes[0].key;
     sx_command_int(command, (int64_t)count + 1);
     arg_counter_name(publish, first->partition, command);
     for (uint32_t i = 0; i < count; i++) arg_value_name(publish, &writes[i].key, command);
     arg_channel(publish, first->partition, command);
-    arg_deadlines(writes, count, command);
-    size_t mark = sx_command_arg_open(command);
-    sx_message_encode_keys_middle(&command->args, writes[0].id, first->ns, first->ns_size, first->ns_version);
-    sx_command_arg_close(command, mark);
+    int64_t least_ms = NEVER_MS;
+    for (uint32_t i = 0; i < count; i++) least_ms = deadline_of(&writes[i]) < least_ms ? deadline_of(&writes[i]) : least_ms;
+    sx_command_int(command, least_ms);
+    arg_apart(writes, count, arg_keys(writes, count, command), command);
+    const int64_t ttl_ms = one_ttl_of(writes, count);
+    ttl_ms >= 0 ? sx_command_int(command, ttl_ms) : sx_command_text(command, "");
     for (uint32_t i = 0; i < count; i++) {
-        const sx_publish_write *write = &writes[i];
-        assert(write->key.partition == first->partition && write->not_before_ms == 0);
-        sx_command_int(command, write->ttl_ms);
-        mark = sx_command_arg_open(command);
-        sx_msgpack_write_bin(&command->args, write->key.key, write->key.key_size);
-        sx_command_arg_close(command, mark);
-        sx_command_arg(command, write->tail == NULL ? (const uint8_t *)"" : write->tail, write->tail == NULL ? 0 : write->tail_size);
+        const uint8_t *tail = writes[i].tail;
+        assert(writes[i].key.partition == first->partition && writes[i].not_before_ms == 0);
+        sx_command_arg(command, tail == NULL ? (const uint8_t *)"" : tail, tail == NULL ? 0 : writes[i].tail_size);
     }
+    for (uint32_t i = 0; i < count && ttl_ms < 0; i++) sx_command_int(command, writes[i].ttl_ms);
 }
 
 const sx_resp *sx_publish_writes_part(const sx_resp *reply, uint32_t count, uint32_t index, sx_resp scratch[3]) {
+    if (reply->type == SX_RESP_INTEGER && (reply->integer > 0 || reply->integer == -1)) return reply;
     if (reply->type != SX_RESP_ARRAY || reply->count != count + 2) return NULL;
     const sx_resp *own = &reply->items[index + 2];
     if (own->type == SX_RESP_ERROR || (own->type == SX_RESP_INTEGER && own->integer < 0)) return own;

@@ -130,50 +130,66 @@ static const char write_if_text[] =
     "if not holds then return v and string.sub(v, 1, 29) end\n"
     LUA_WRITE;
 
-/* KEYS counter, value ...  ARGV publish command, channel, least deadline_ms, every deadline_ms in 8 bytes, the message
-   between n and its keys, then for each value: ttl_ms, the key as the message names it, value without its head (empty: an
-   invalidation). What write does, for several keys, which share one n and are named by one message. Answers n (0: none
-   was done), server_ms, and for each: 1, a refusal, or the error. A key whose SET fails is named all the same. */
+/* KEYS counter, value ...  ARGV publish command, channel, least deadline_ms, the message behind n, apart, ttl_ms of all (empty:
+   each has its own), value without its head (empty: an invalidation) ..., [ttl_ms ...].  apart is what is looked at only where they
+   are not alike: 1 where an invalidation is among them (a byte), where in [4] the keys begin (two bytes), every deadline_ms
+   in 8 bytes. What write does, for several keys, which share one n and are named
+   by one message. Answers n where all was done, -1 where all came too late; else n, server_ms, and for each: 1, a refusal, or the
+   error. A key whose SET fails is named all the same. */
 static const char writes_text[] =
     LUA_TIME
-    "local call, KEYS, ARGV = redis.pcall, KEYS, ARGV\n"
-    "local out, kept, gone = {0, ms}, {}, false\n"
-    "local some = ms > tonumber(ARGV[3])\n"
-    "for i = 1, #KEYS - 1 do\n"
-    "  if some and ms > struct.unpack('>I8', ARGV[4], 8 * i - 7) then out[i + 2] = -1\n"
-    "  else\n"
-    "    kept[#kept + 1] = i\n"
-    "    if ARGV[3 * i + 5] == '' then\n"
+    "local call, KEYS, ARGV, pack, unpack = redis.pcall, KEYS, ARGV, struct.pack, struct.unpack\n"
+    "local count, rest, all, gone, refused, failed = #KEYS - 1, ARGV[4], ARGV[6], false, {}, false\n"
+    "if ms - ARGV[3] > 0 then\n"
+    "  local at, kept = unpack('>I2', ARGV[5], 2), {}\n"
+    "  local front = string.sub(rest, 1, at)\n"
+    "  at = at + 4\n"
+    "  for i = 1, count do\n"
+    "    local size = string.byte(rest, at) == 196 and 2 + string.byte(rest, at + 1) or 3 + unpack('>I2', rest, at + 1)\n"
+    "    if ms > unpack('>I8', ARGV[5], 8 * i - 4) then refused[i], failed = -1, true\n"
+    "    else kept[#kept + 1] = string.sub(rest, at, at + size - 1) end\n"
+    "    at = at + size\n"
+    "  end\n"
+    "  if #kept == 0 then return -1 end\n"
+    "  rest = front .. pack('>BI2', 220, #kept) .. table.concat(kept)\n"
+    "end\n"
+    "local function answer(n)\n"
+    "  local out = {n, ms}\n"
+    "  for i = 1, count do out[i + 2] = refused[i] or 1 end\n"
+    "  return out\n"
+    "end\n"
+    "if string.byte(ARGV[5]) == 1 then\n"
+    "  for i = 1, count do\n"
+    "    if ARGV[i + 6] == '' and not refused[i] then\n"
     "      redis.call('UNLINK', KEYS[i + 1])\n"
     "      gone = true\n"
     "    end\n"
     "  end\n"
     "end\n"
-    "if #kept == 0 then return out end\n"
     "local n = call('HINCRBY', KEYS[1], 'n', 1)\n"
     "if type(n) == 'table' then\n"
     "  if gone then redis.call(ARGV[1], ARGV[2], '\\146\\8\\0') end\n"
-    "  for _, i in ipairs(kept) do out[i + 2] = n end\n"
-    "  return out\n"
+    "  for i = 1, count do refused[i] = refused[i] or n end\n"
+    "  return answer(0)\n"
     "end\n"
     "if n <= 1 or n >= 9007199254740992 then\n"
     LUA_RESTART("KEYS[1]")
     "end\n"
-    "local number = '\\207' .. struct.pack('>I8', n)\n"
-    "local front = '\\155\\1' .. number .. '\\207' .. struct.pack('>I8', ms)\n"
-    "local names = {}\n"
-    "for j, i in ipairs(kept) do\n"
-    "  local ttl, tail, r = ARGV[3 * i + 3], ARGV[3 * i + 5]\n"
-    "  if tail == '' then r = {}\n"
-    "  elseif ttl == '0' then r = call('SET', KEYS[i + 1], front .. tail)\n"
-    "  else r = call('SET', KEYS[i + 1], front .. tail, 'PX', ttl) end\n"
-    "  if r.err then call('UNLINK', KEYS[i + 1]) end\n"
-    "  out[i + 2] = r.err and r or 1\n"
-    "  names[j] = ARGV[3 * i + 4]\n"
+    "local front = pack('>BBBI8BI8', 155, 1, 207, n, 207, ms)\n"
+    "for i = 1, count do\n"
+    "  local tail, ttl, r = ARGV[i + 6], all, nil\n"
+    "  if tail ~= '' and not refused[i] then\n"
+    "    if ttl == '' then ttl = ARGV[i + 6 + count] end\n"
+    "    if ttl == '0' then r = call('SET', KEYS[i + 1], front .. tail)\n"
+    "    else r = call('SET', KEYS[i + 1], front .. tail, 'PX', ttl) end\n"
+    "    if r.err then\n"
+    "      call('UNLINK', KEYS[i + 1])\n"
+    "      refused[i], failed = r, true\n"
+    "    end\n"
+    "  end\n"
     "end\n"
-    "out[1] = n\n"
-    "redis.call(ARGV[1], ARGV[2], '\\150\\2' .. number .. ARGV[5] .. '\\220' .. struct.pack('>I2', #kept) .. table.concat(names))\n"
-    "return out\n";
+    "redis.call(ARGV[1], ARGV[2], '\\150\\2' .. string.sub(front, 3, 11) .. rest)\n"
+    "return failed and answer(n) or n\n";
 
 /* KEYS value, counter.  ARGV deadline_ms, publish command, channel, message before n, message after n, n0. An invalidation
    that was executed as n0, once more after a failover that may have lost it: a value of n0 or later stays. The message goes

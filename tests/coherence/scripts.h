@@ -113,17 +113,23 @@ static inline sx_publish_write write_of(bool set) {
 }
 
 /* *ms: written_at, as it is stored. */
+/* What the value says of when it was written. */
+static inline int64_t stored_ms(void) {
+    char words[160];
+    snprintf(words, sizeof words, "GETRANGE %s 12 19", value_name);
+    const sx_resp *at = test_talk_say(wire, words);
+    int64_t ms = 0;
+    for (size_t i = 0; i < at->size; i++) ms = ms * 256 + (uint8_t)at->text[i];
+    return ms;
+}
+
 static inline sx_publish_verdict do_write(const sx_publish_write *write, uint64_t *n, int64_t *ms) {
     int64_t unknown;
     sx_publish_encode_write(&publish, write, &command);
     sx_publish_verdict verdict = sx_publish_decode(test_talk_call(wire, &command, &scripts.write), n, &unknown);
     if (verdict != SX_PUBLISH_DONE) return verdict;
     assert_int_equal(unknown, -1);
-    char words[160];
-    snprintf(words, sizeof words, "GETRANGE %s 12 19", value_name);
-    const sx_resp *at = write->key.what == SX_PUBLISH_VALUE ? test_talk_say(wire, words) : NULL;
-    *ms = 0;
-    for (size_t i = 0; at != NULL && i < at->size; i++) *ms = *ms * 256 + (uint8_t)at->text[i];
+    *ms = write->key.what == SX_PUBLISH_VALUE ? stored_ms() : 0;
     return verdict;
 }
 

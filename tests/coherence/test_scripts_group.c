@@ -66,7 +66,10 @@ static void all_are_stored_under_one_number(void **state) {
         if (i == 0) first = n;
         assert_int_equal(n, first);
     }
-    assert_true((int64_t)n >= before_us && ms >= before_us / 1000); /* a missing counter starts at TIME */
+    assert_true((int64_t)n >= before_us); /* a missing counter starts at TIME */
+    look_at(0);
+    ms = stored_ms();
+    assert_true(ms >= before_us / 1000 && ms <= server_us() / 1000);
     assert_int_equal(counter(), n);
     assert_named(everyone);
     for (int i = 0; i < COUNT; i++) {
@@ -75,9 +78,15 @@ static void all_are_stored_under_one_number(void **state) {
         int64_t ttl = say("PTTL", value_name)->integer;
         assert_true(i == 6 ? ttl == -1 : ttl > 50000 && ttl <= 60000);
     }
-    (void)do_writes(writes);
+    writes[6].ttl_ms = writes[0].ttl_ms;
+    (void)do_writes(writes); /* one ttl for all */
     assert_int_equal(counter(), n + 1);
     assert_named(everyone);
+    for (int i = 0; i < COUNT; i++) {
+        look_at(i);
+        int64_t ttl = say("PTTL", value_name)->integer;
+        assert_true(ttl > 50000 && ttl <= 60000);
+    }
 }
 
 static void who_is_late_is_refused_alone(void **state) {
@@ -88,6 +97,11 @@ static void who_is_late_is_refused_alone(void **state) {
     for (int i = 0; i < COUNT; i++) writes[i].deadline_ms = i == 3 ? now_ms - 1 : now_ms + 60000;
     writes[5].deadline_ms = 0; /* none */
     writes[3].tail = NULL;     /* an invalidation that comes too late does nothing either */
+    static char name_of_300[300];
+    memset(name_of_300, 'k', sizeof name_of_300);
+    writes[0].key.key = name_of_300;
+    writes[0].key.key_size = sizeof name_of_300;
+    writes[6].ttl_ms = 0;
     look_at(3);
     char words[160];
     snprintf(words, sizeof words, "SET %s stays", value_name);
@@ -98,8 +112,14 @@ static void who_is_late_is_refused_alone(void **state) {
     for (uint32_t i = 0; i < COUNT; i++)
         assert_int_equal(verdict(reply, i, &n, &ms), i == 3 ? SX_PUBLISH_LATE : SX_PUBLISH_DONE);
     assert_true(is_there());
-    static const char *const others[] = {"key0", "key1", "key2", "key4", "key5", "key6", "key7", NULL};
+    static char text_of_300[sizeof name_of_300 + 1];
+    memcpy(text_of_300, name_of_300, sizeof name_of_300);
+    const char *const others[] = {text_of_300, "key1", "key2", "key4", "key5", "key6", "key7", NULL};
     assert_named(others);
+    for (int i = 4; i < COUNT; i++) {
+        look_at(i);
+        assert_true(i == 6 ? say("PTTL", value_name)->integer == -1 : say("PTTL", value_name)->integer > 50000);
+    }
     for (int i = 0; i < COUNT; i++) writes[i].deadline_ms = now_ms - 1;
     uint64_t before = counter();
     reply = do_writes(writes);
@@ -181,7 +201,12 @@ static void what_makes_no_sense_is_nobodys_answer(void **state) {
     assert_null(sx_publish_writes_part(&reply, 3, 1, scratch));
     assert_null(sx_publish_writes_part(&reply, 3, 2, scratch));
     assert_null(sx_publish_writes_part(&reply, 4, 0, scratch));
-    assert_null(sx_publish_writes_part(&items[0], 3, 0, scratch));
+    assert_ptr_equal(sx_publish_writes_part(&items[0], 3, 0, scratch), &items[0]); /* all were done */
+    const sx_resp none = {.type = SX_RESP_INTEGER, .integer = 0}, late = {.type = SX_RESP_INTEGER, .integer = -1},
+                  early = {.type = SX_RESP_INTEGER, .integer = -2};
+    assert_null(sx_publish_writes_part(&none, 3, 0, scratch));
+    assert_ptr_equal(sx_publish_writes_part(&late, 3, 0, scratch), &late);
+    assert_null(sx_publish_writes_part(&early, 3, 0, scratch));
     assert_null(sx_publish_get_part(&reply, 4, 0, scratch));
     assert_ptr_equal(sx_publish_get_part(&reply, 5, 4, scratch), &items[4]);
 }
