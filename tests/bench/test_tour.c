@@ -74,7 +74,7 @@ static void test_what_went_wrong(void **state) {
                                       "\"rounds\": [{\"loads\": 1}, {\"loads\": 2}]}")};
     char *text = print(results);
     expect(text, "9000 operations failed, the last one 7.9 s after the kill, which was the end: no replica had taken over");
-    expect(text, "loader calls: 2; 7 were not answered, 2 wrongly; of the others 99 of 100 within 60.0 ms");
+    expect(text, "loader calls: 2; 7 were not answered, 2 wrongly; of the others 99 of 100 within 60 ms");
     expect(text, "CAUTION  l1: no result");
     assert_null(strstr(text, "In the process"));
     free(text);
