@@ -26,6 +26,11 @@ static struct {
 static void free_context(void *context) { (void)ZSTD_freeDCtx(context); }
 static void make_key(void) { contexts.kept = pthread_key_create(&contexts.key, free_context) == 0; }
 
+/* A library that is unloaded leaves no destructor behind for threads that end later. */
+__attribute__((destructor)) static void delete_key(void) {
+    if (contexts.kept) (void)pthread_key_delete(contexts.key);
+}
+
 static size_t decompress_zstd(void *bytes, size_t size, const void *block, size_t block_size) {
     (void)pthread_once(&contexts.once, make_key);
     ZSTD_DCtx *context = contexts.kept ? pthread_getspecific(contexts.key) : NULL;

@@ -64,6 +64,7 @@ typedef struct sx_flight {
     uint64_t min_n;     /* raised by everything that matches: nothing older gets into L1 */
     uint64_t seq;       /* counts what matched; a result without a version is good for those who joined no later */
     uint64_t phase_seq; /* seq when the present request was sent or the loader asked */
+    uint64_t heard_seq; /* seq of the last match that was no renewal */
     uint64_t barrier;   /* seq of the last match that has no n: a version proves nothing across it */
     struct sx_op *waiters, *waiters_tail;
     uint32_t waiter_count;

@@ -468,7 +468,7 @@ STRATA_API strata_bytes strata_load_etag(const strata_load *load);
  */
 STRATA_API int32_t strata_load_not_modified(strata_load *load, int64_t ttl_ms);
 
-#define STRATA_LOAD_DONT_CACHE 0x1u /* the value is for those who wait: no cache takes it */
+#define STRATA_LOAD_DONT_CACHE 0x1u /* the value is for those who wait: no cache takes it, and what caches hold stays there */
 
 /* What else a loader says of its value. Zero what is not used; struct_size first. */
 typedef struct strata_load_result {

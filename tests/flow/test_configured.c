@@ -158,6 +158,9 @@ static void the_programs_word_stands_above_it(void **state) {
     assert_int_equal(reload(f, both, &error), STRATA_OK);
     assert_int_equal(ttl_of(f, f->ns, "a"), 20000);
     assert_int_equal(effective(f->ns).throttle_ms, 3000); /* of which it says nothing */
+    assert_int_equal(reload(f, "[namespace.alone]\nttl = 30s\nthrottle = 1500us\nl1_bytes_max = 128KiB\n", &error), STRATA_OK);
+    assert_int_equal(effective(f->ns).throttle_ms, 2); /* never less, for 0 means something else */
+    assert_int_equal(reload(f, both, &error), STRATA_OK);
     strata_namespace_policy policy = {.struct_size = sizeof policy};
     assert_int_equal(strata_namespace_policy_get(f->ns, &policy), STRATA_OK);
     assert_int_equal(policy.ttl_ms, 20000);

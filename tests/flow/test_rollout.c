@@ -142,6 +142,28 @@ static void a_load_under_way_is_too_old(void **state) {
     assert_string_equal(test_peek(f->session, f->ns, "k"), "new");
 }
 
+/* Who wants it loaded anew meanwhile takes nothing from what a load brings, also where that one's own fails. */
+static void a_later_load_may_fail(void **state) {
+    fixture *f = *state;
+    strata_op_options options = {.struct_size = sizeof options, .flags = STRATA_REFRESH, .deadline_ms = 5000};
+    strata_result result;
+    f->value = "first";
+    assert_int_equal(load_how(f, "k", 0), STRATA_OK);
+    f->keep = true;
+    f->answers = 0;
+    assert_int_equal(strata_get_or_load(f->session, f->ns, test_bytes("k"), &options, fixture_load, f, &result, fixture_done, f), STRATA_PENDING);
+    for (int i = 0; i < 500 && f->kept == NULL; i++) (void)strata_session_wait(f->session, 10);
+    assert_non_null(f->kept);
+    f->keep = false;
+    f->status = STRATA_E_LOAD_FAILED;
+    assert_int_equal(strata_get_or_load(f->session, f->ns, test_bytes("k"), &options, fixture_load, f, &result, fixture_done, f), STRATA_PENDING);
+    assert_int_equal(strata_load_finish(f->kept, STRATA_OK, test_bytes("second"), NULL), STRATA_OK);
+    for (int i = 0; i < 500 && f->answers != 2; i++) (void)strata_session_wait(f->session, 10);
+    assert_int_equal(f->answers, 2);
+    assert_int_equal(f->answered, STRATA_E_LOAD_FAILED);
+    assert_string_equal(test_peek(f->session, f->ns, "k"), "second");
+}
+
 static void refused(void **state) {
     fixture *f = *state;
     strata_error error;
@@ -168,6 +190,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(operations_pass_by, setup, teardown),
         cmocka_unit_test_setup_teardown(what_is_out_covers_nothing, setup, teardown),
         cmocka_unit_test_setup_teardown(a_load_under_way_is_too_old, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_later_load_may_fail, setup, teardown),
         cmocka_unit_test_setup_teardown(refused, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -98,7 +98,8 @@ static void what_l2_has_not_taken_yet(bool brief) {
     open_side(&a, brief ? "brief" : "unknown", brief ? "20s" : "2s", (strata_namespace_policy){.ttl_ms = KEEP_MS});
     hold(&a, "k", "first");
     hold(&a, "beside", "there");
-    load_anew(&a, "k", STRATA_REFRESH, brief ? 3000 : 20000);
+    load_anew(&a, "k", STRATA_REFRESH, brief ? 6000 : 20000);
+    assert_int_equal(strata_add_wait(a.session, a.ns, test_bytes("k"), test_bytes("else"), NULL, NULL), STRATA_EXISTS); /* its n is heard of */
     hold_up(true);
     finish(&a, "second");
     test_side_await(&a, 1);

@@ -234,6 +234,7 @@ static void refreshes_meet(void **state) {
     assert_non_null(a.kept);
     int before = b.calls;
     assert_string_equal(load_how(&b, "k", "other", STRATA_REFRESH, &source), "other"); /* a has the claim: not stored */
+    assert_null(test_peek(b.session, b.ns, "k")); /* nor what was before */
     assert_int_equal(b.calls, before + 1);
     assert_int_equal(test_set(b.session, b.ns, "k", "written"), STRATA_OK);
     assert_int_equal(strata_load_finish(a.kept, STRATA_OK, test_bytes("late"), NULL), STRATA_OK);

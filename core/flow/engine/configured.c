@@ -144,7 +144,8 @@ static int64_t number_of(const sx_config_namespace *ns, size_t row, int64_t othe
     return number;
 }
 
-static int64_t ms_of(const sx_config_namespace *ns, size_t row) { return number_of(ns, row, 0) / SX_NS_PER_MS; }
+/* Rounded up, for 0 means something else. */
+static int64_t ms_of(const sx_config_namespace *ns, size_t row) { return (number_of(ns, row, 0) + SX_NS_PER_MS - 1) / SX_NS_PER_MS; }
 
 void sx_configured_read(const sx_config *config, const char *name, size_t size, sx_configured *out) {
     const sx_config_namespace *ns = sx_config_namespace_find(config, name, size);

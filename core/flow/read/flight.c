@@ -189,14 +189,15 @@ void sx_flight_wake_locked(sx_flight *flight) {
 }
 
 static void mark(sx_flight *flight, uint64_t n) {
-    flight->seq++;
+    flight->heard_seq = ++flight->seq;
     if (n == 0) flight->barrier = flight->seq;
     else if (n > flight->min_n) flight->min_n = n;
     sx_flight_wake_locked(flight);
 }
 
 void sx_flight_renew_locked(sx_flight *flight) {
-    if (flight->state == SX_FLIGHT_LOADING || flight->state == SX_FLIGHT_FILLING) mark(flight, 0);
+    if (flight->state != SX_FLIGHT_LOADING && flight->state != SX_FLIGHT_FILLING) return;
+    flight->barrier = ++flight->seq;
 }
 
 static sx_write_mark **writes_at(sx_flights *flights, uint64_t hash) {

@@ -372,12 +372,12 @@ static void answer_loaded(sx_flight *flight, int32_t status, sx_item *item) {
     if (item != NULL) sx_item_release(item);
 }
 
-/* Where something with a version happened to the key meanwhile, what is older than that has left L1 already. */
+/* L1 may lose a value that is newer than what was loaded: the next read asks L2 for it. */
 void sx_load_replaces_on_loop(sx_flight *flight) {
     strata *engine = flight->engine;
     sx_aged_drop_fallback_on_loop(flight);
     sx_flights_lock(engine->flights, flight->stripe);
-    if (engine->l1_on && (flight->seq == flight->phase_seq || flight->barrier > flight->phase_seq))
+    if (engine->l1_on)
         (void)sx_l1_remove(engine->l1, engine->loop_record, flight->hash, flight->ns->index, flight->key, flight->key_size, UINT64_MAX);
     sx_flights_unlock(engine->flights, flight->stripe);
 }
@@ -469,7 +469,7 @@ static void keep_here(sx_flight *flight, sx_item *item) {
     sx_flights_lock(engine->flights, flight->stripe);
     if (!used) { /* nor does what it replaces stay, to be answered later */
         (void)sx_l1_remove(engine->l1, engine->loop_record, flight->hash, item->ns, flight->key, flight->key_size, UINT64_MAX);
-    } else if (flight->seq == flight->phase_seq && flight->fill) {
+    } else if (flight->heard_seq <= flight->phase_seq && flight->fill) {
         if (sx_marks_stamp(engine, engine->loop_record, item, 1))
             (void)sx_l1_put(engine->l1, engine->loop_record, flight->hash, item, SX_L1_PUT_ALWAYS);
     } else if (flight->fill) {
@@ -563,6 +563,7 @@ void sx_load_loaded_on_loop(sx_flight *flight) {
         take_loaded(flight);
         sx_count(flight->ns, SX_FLOW_METRIC_TAGS_TOO_LATE);
         sx_item_retain(item);
+        sx_load_replaces_on_loop(flight);
         answer_loaded(flight, STRATA_OK, item);
         sx_tagged_learn_on_loop(flight, item);
         return;
@@ -577,6 +578,7 @@ void sx_load_loaded_on_loop(sx_flight *flight) {
     }
     take_loaded(flight);
     if (!engine->l2_on) keep_here(flight, item);
+    else if (!flight->without) sx_load_replaces_on_loop(flight);
     answer_loaded(flight, STRATA_OK, item);
     sx_load_abandon_on_loop(flight);
 }
