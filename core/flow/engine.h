@@ -77,6 +77,8 @@ struct strata_namespace {
     /* Added to the generation of what a hit compares; grows with each clear. atomic: relaxed, ordered by the lease that is
        read before it */
     _Atomic uint64_t clears;
+    /* What is known of its write intervals. atomic: release by who makes it, acquire by who reads [order: intervals]; NULL: nothing */
+    struct sx_intervals *_Atomic intervals;
     struct sx_ns_stats *stats; /* const after open; what its numbers are guarded by is said there */
     struct sx_recovery_clear *reclear; /* owner: loop; by partition, what a failover undoes (core/flow/repair/recovery.c); NULL: nothing */
     uint64_t *floors; /* owner: loop; by partition, when it was cleared last (core/flow/floors.h); NULL: never, as far as is known */
@@ -452,6 +454,7 @@ void sx_apply_observed_locked(strata *engine, uint64_t hash, uint16_t ns, const 
                               uint64_t n);
 #include "core/flow/analysis.h"
 #include "core/flow/events.h"
+#include "core/flow/intervals.h"
 #include "core/flow/repair.h"
 #include "core/flow/rollout.h"
 #include "core/flow/tenants.h"

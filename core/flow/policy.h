@@ -29,6 +29,8 @@ typedef struct sx_policy {
     int64_t compress; /* strata_compression */
     int64_t compress_min_bytes;
     int64_t waiters_max;
+    int64_t ttl_adaptive_min_ms;
+    int64_t ttl_adaptive_max_ms; /* 0: the ttl does not adapt */
 } sx_policy;
 #define SX_POLICY_WORDS (sizeof(sx_policy) / sizeof(int64_t))
 

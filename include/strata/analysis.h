@@ -141,9 +141,10 @@ typedef enum strata_analyzed {
     STRATA_ANALYZED_AGE = 0,       /* ms since it was written, of what L1 answered */
     STRATA_ANALYZED_TTL_LEFT = 1,  /* ms that values in L1 had left when it was last walked through */
     STRATA_ANALYZED_TTL_GIVEN = 2, /* ms between their writing and their end */
-    STRATA_ANALYZED_BYTES = 3      /* of their values */
+    STRATA_ANALYZED_BYTES = 3,     /* of their values */
+    STRATA_ANALYZED_WRITE_INTERVAL = 4 /* ms between two writes of a key, see strata_namespace_suggested_ttl */
 } strata_analyzed;
-#define STRATA_ANALYZED 4
+#define STRATA_ANALYZED 5
 
 /*
  * Reads one of an analysis's histograms.
@@ -157,6 +158,22 @@ typedef enum strata_analyzed {
  * Since:   0.1
  */
 STRATA_API int32_t strata_analysis_histogram(strata_namespace *ns, strata_analyzed what, strata_histogram *out);
+
+/*
+ * Suggests a time to live: half of the values are overwritten or invalidated before it. That is observed where the namespace is analysed, or
+ * its policy adapts (ttl_adaptive_max_ms): writes and invalidations of single keys, by this process and, as its messages tell, by all
+ * others, of a sample of the keys in bounded memory. Values not overwritten yet count too. Clears, tags and patterns don't. Of a
+ * foreign namespace nothing is known.
+ *   ns      a namespace
+ *   ttl_ms  receives it, an eighth too large at most; STRATA_EXPIRES_NEVER where more than half of the values have outlived what was
+ *           seen
+ * Returns: STRATA_OK; STRATA_MISS: too little is known yet; STRATA_E_INVALID; STRATA_E_CLOSED; STRATA_E_FORKED.
+ * Owns:    nothing.
+ * Threads: any.
+ * Blocks:  on a lock held for some microseconds.
+ * Since:   0.1
+ */
+STRATA_API int32_t strata_namespace_suggested_ttl(strata_namespace *ns, int64_t *ttl_ms);
 
 typedef enum strata_report_format { STRATA_REPORT_TEXT = 0, STRATA_REPORT_JSON = 1 } strata_report_format;
 

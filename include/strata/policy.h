@@ -62,6 +62,9 @@ typedef struct strata_namespace_policy {
     uint32_t waiters_max;        /* how many operations of this process may wait for one key at a time: one more is refused as
                                     STRATA_E_OVERLOADED, at once; 0: as many as flow.pending_max */
     int64_t compress_min_bytes;  /* smaller values are never compressed: 64 .. 536870912; 0 for flow.compress_min */
+    int64_t ttl_adaptive_min_ms; /* with the next: 0 .. ttl_adaptive_max_ms */
+    int64_t ttl_adaptive_max_ms; /* the ttl of what is written or loaded without one follows strata_namespace_suggested_ttl, between
+                                    these two, as soon as anything is known; 0: it is ttl_ms */
 } strata_namespace_policy;
 
 /*

@@ -124,6 +124,7 @@ static bool is_wanted_locked(const strata_namespace *ns, strata_analyze mode) {
 
 bool sx_analysis_apply_locked(strata_namespace *ns) {
     bool on = ns->engine->l1_on && is_wanted_locked(ns, ns->analyze) && make_locked(ns) == STRATA_OK;
+    on = sx_intervals_want_locked(ns, SX_INTERVALS_OF_ANALYSIS, on) && on;
     sx_analysis *analysis = sx_analysis_of(ns->engine, ns->index);
     if (analysis != NULL) atomic_store_explicit(&analysis->on, on, memory_order_relaxed); /* relaxed: a hint for the keeper */
     return on;
@@ -142,7 +143,10 @@ int32_t strata_namespace_analyze(strata_namespace *ns, strata_analyze mode) {
     int32_t status = sx_engine_alive(engine);
     if (status != STRATA_OK) return status;
     sx_lock_acquire(&engine->lock);
-    if (is_wanted_locked(ns, mode)) status = make_locked(ns);
+    if (is_wanted_locked(ns, mode)) {
+        status = make_locked(ns);
+        if (status == STRATA_OK && !sx_intervals_make_locked(ns)) status = STRATA_E_NOMEM;
+    }
     if (status == STRATA_OK) {
         ns->analyze = mode;
         sx_rollout_apply_locked(ns);
@@ -260,9 +264,10 @@ int32_t strata_analysis_histogram(strata_namespace *ns, strata_analyzed what, st
     int32_t status = find(ns, &analysis);
     if (status != STRATA_OK) return status;
     strata_histogram whole = {0};
-    if (analysis != NULL) {
-        const strata_histogram *const of[STRATA_ANALYZED] = {&analysis->age, &analysis->told.ttl_left, &analysis->told.ttl_given,
-                                                             &analysis->told.value_bytes};
+    if (what == STRATA_ANALYZED_WRITE_INTERVAL) {
+        sx_intervals_read(ns, &whole);
+    } else if (analysis != NULL) {
+        const strata_histogram *const of[] = {&analysis->age, &analysis->told.ttl_left, &analysis->told.ttl_given, &analysis->told.value_bytes};
         sx_lock_acquire(&analysis->lock);
         whole = *of[what];
         sx_lock_release(&analysis->lock);
@@ -274,6 +279,7 @@ int32_t strata_analysis_histogram(strata_namespace *ns, strata_analyzed what, st
 int32_t strata_analysis_reset(strata_namespace *ns) {
     sx_analysis *analysis = NULL;
     int32_t status = find(ns, &analysis);
+    if (status == STRATA_OK) sx_intervals_reset(ns);
     if (status != STRATA_OK || analysis == NULL) return status;
     sx_lock_acquire(&analysis->lock);
     analysis->sampled = analysis->missed = analysis->walks = 0;

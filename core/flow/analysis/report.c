@@ -41,7 +41,7 @@ static void put_key(report *r, const strata_seen_key *key) {
 }
 
 static void put_number(report *r, const char *name, int64_t number) {
-    put(r, r->json ? ",\"%s\":%lld" : "%-16s %lld\n", name, (long long)number);
+    put(r, r->json ? ",\"%s\":%lld" : "%-18s %lld\n", name, (long long)number);
 }
 
 static void put_numbers(report *r, const strata_analysis *a) {
@@ -64,7 +64,7 @@ static int32_t put_histogram(report *r, const char *name, strata_analyzed what) 
     if (status != STRATA_OK) return status;
     long long p50 = (long long)strata_histogram_quantile(&h, 0.5), p99 = (long long)strata_histogram_quantile(&h, 0.99);
     if (r->json) put(r, ",\"%s\":{\"count\":%lld,\"p50\":%lld,\"p99\":%lld}", name, (long long)h.count, p50, p99);
-    else put(r, "%-16s %lld, p50 %lld, p99 %lld\n", name, (long long)h.count, p50, p99);
+    else put(r, "%-18s %lld, p50 %lld, p99 %lld\n", name, (long long)h.count, p50, p99);
     return STRATA_OK;
 }
 
@@ -136,10 +136,13 @@ static int32_t put_lists(report *r) {
 
 static int32_t write_report(report *r) {
     static const char *const names[STRATA_ANALYZED] = {[STRATA_ANALYZED_AGE] = "age_ms", [STRATA_ANALYZED_TTL_LEFT] = "ttl_left_ms",
-                                                       [STRATA_ANALYZED_TTL_GIVEN] = "ttl_given_ms", [STRATA_ANALYZED_BYTES] = "value_bytes"};
+                                                       [STRATA_ANALYZED_TTL_GIVEN] = "ttl_given_ms", [STRATA_ANALYZED_BYTES] = "value_bytes",
+                                                       [STRATA_ANALYZED_WRITE_INTERVAL] = "write_interval_ms"};
     strata_analysis numbers = {.struct_size = sizeof numbers};
     int32_t status = strata_analysis_read(r->ns, &numbers);
     if (status == STRATA_OK) put_numbers(r, &numbers);
+    int64_t ttl_ms;
+    if (status == STRATA_OK && strata_namespace_suggested_ttl(r->ns, &ttl_ms) == STRATA_OK) put_number(r, "suggested_ttl_ms", ttl_ms);
     for (uint32_t i = 0; i < STRATA_ANALYZED && status == STRATA_OK; i++) status = put_histogram(r, names[i], (strata_analyzed)i);
     if (status == STRATA_OK) status = put_lists(r);
     if (r->json) put(r, "}");

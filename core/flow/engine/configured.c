@@ -35,6 +35,8 @@ enum {
     COMPRESS_MIN,
     L1_COMPRESSED,
     WAITERS_MAX,
+    TTL_ADAPTIVE_MIN,
+    TTL_ADAPTIVE_MAX,
     L1_BYTES_MAX,
     ENABLED,
     L1_PER_MILLE,
@@ -108,6 +110,9 @@ static const sx_option rows[ROWS] = {
                      .default_text = "0",
                      .hot = true,
                      .doc = "how many operations of this process may wait for one key at a time, more are refused as overloaded; 0: as many as flow.pending_max"},
+    [TTL_ADAPTIVE_MIN] = SPAN("ttl_adaptive_min", 0, "0s", "with ttl_adaptive_max: the least time to live that is made of it"),
+    [TTL_ADAPTIVE_MAX] = SPAN("ttl_adaptive_max", 0, "0s",
+                              "the time to live of what is written or loaded without one follows write intervals, up to this; 0s: it does not"),
     [L1_BYTES_MAX] = {.name = "l1_bytes_max",
                       .type = SX_OPTION_BYTES,
                       .min = SX_TENANTS_LIMIT_MIN,
@@ -168,7 +173,9 @@ void sx_configured_read(const sx_config *config, const char *name, size_t size, 
                                       .l1_idle_ms = ms_of(ns, L1_IDLE),
                                       .compress = number_of(ns, COMPRESS, -1) + STRATA_COMPRESS_NONE,
                                       .compress_min_bytes = number_of(ns, COMPRESS_MIN, 0),
-                                      .waiters_max = number_of(ns, WAITERS_MAX, 0)},
+                                      .waiters_max = number_of(ns, WAITERS_MAX, 0),
+                                      .ttl_adaptive_min_ms = ms_of(ns, TTL_ADAPTIVE_MIN),
+                                      .ttl_adaptive_max_ms = ms_of(ns, TTL_ADAPTIVE_MAX)},
                            .l1_per_mille = enabled ? number_of(ns, L1_PER_MILLE, 1000) : 0,
                            .l2_per_mille = enabled ? number_of(ns, L2_PER_MILLE, 1000) : 0,
                            .l1_bytes_max = number_of(ns, L1_BYTES_MAX, 0)};
@@ -177,7 +184,7 @@ void sx_configured_read(const sx_config *config, const char *name, size_t size, 
 /* ---- checking -------------------------------------------------------------------------------------------------- */
 
 int32_t sx_configured_check_foreign(const sx_config *config, const char *name, size_t size, strata_error *error) {
-    static const uint8_t none[] = {REFRESH, STALE_WHILE_REFRESHING, STALE_IF_FAILING, ABSENT_TTL, ERROR_TTL, L1_IDLE, COMPRESS, L1_COMPRESSED};
+    static const uint8_t none[] = {REFRESH, STALE_WHILE_REFRESHING, STALE_IF_FAILING, ABSENT_TTL, ERROR_TTL, L1_IDLE, COMPRESS, L1_COMPRESSED, TTL_ADAPTIVE_MAX};
     const sx_config_namespace *ns = sx_config_namespace_find(config, name, size);
     for (size_t i = 0; i < sizeof none; i++) {
         if (number_of(ns, none[i], 0) == 0) continue;

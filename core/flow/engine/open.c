@@ -33,6 +33,7 @@ static void engine_free(strata *engine) {
     for (uint32_t i = 0; i < engine->namespace_count; i++) {
         strata_namespace *ns = engine->namespaces[i];
         sx_stats_namespace_free(engine, ns);
+        sx_intervals_destroy(ns);
         sx_release(&alloc, (void *)(uintptr_t)ns->prefix, ns->prefix_size);
         sx_release(&alloc, ns, sizeof *ns);
     }

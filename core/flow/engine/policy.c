@@ -49,6 +49,8 @@ void sx_policy_apply_locked(strata_namespace *ns, const sx_policy *configured) {
     policy.flags |= configured->flags;
     sx_policy_read(ns, &present);
     if (memcmp(&policy, &present, sizeof policy) != 0) replace_locked(&ns->policy, &policy);
+    /* Without memory for it nothing is known, and so the ttl does not adapt. */
+    (void)sx_intervals_want_locked(ns, SX_INTERVALS_OF_POLICY, policy.ttl_adaptive_max_ms != 0 && !sx_namespace_is_foreign(ns));
 }
 
 /* ---- set and shown ------------------------------------------------------------------------------------------- */
@@ -75,6 +77,7 @@ static int32_t check_foreign(const strata_namespace_policy *given, strata_error 
     if (given->l1_idle_ms != 0) return refuse(error, "l1_idle_ms", zero);
     if (given->compress > STRATA_COMPRESS_NONE) return refuse(error, "compress", "STRATA_COMPRESS_NONE or 0 in a foreign namespace");
     if ((given->flags & STRATA_POLICY_L1_COMPRESSED) != 0) return refuse(error, "flags", "STRATA_POLICY_ENDLESS or 0 in a foreign namespace");
+    if (given->ttl_adaptive_max_ms != 0) return refuse(error, "ttl_adaptive_max_ms", zero);
     return STRATA_OK;
 }
 
@@ -101,6 +104,9 @@ static int32_t check(const strata_namespace *ns, const strata_namespace_policy *
         return refuse(error, "compress", "none of STRATA_COMPRESS_ZSTD, which this library was built without");
     if (given->compress_min_bytes != 0 && (given->compress_min_bytes < 64 || given->compress_min_bytes > INT64_C(1) << 29))
         return refuse(error, "compress_min_bytes", "64 .. 512 MiB, or 0");
+    if (!is_span(given->ttl_adaptive_max_ms)) return refuse(error, "ttl_adaptive_max_ms", SPAN);
+    if (given->ttl_adaptive_min_ms < 0 || given->ttl_adaptive_min_ms > given->ttl_adaptive_max_ms)
+        return refuse(error, "ttl_adaptive_min_ms", "0 .. ttl_adaptive_max_ms");
     if (sx_namespace_is_foreign(ns)) return check_foreign(given, error);
     return STRATA_OK;
 }
@@ -129,11 +135,17 @@ int32_t strata_namespace_policy_set(strata_namespace *ns, const strata_namespace
                         .l1_idle_ms = given->l1_idle_ms,
                         .compress = given->compress,
                         .compress_min_bytes = given->compress_min_bytes,
-                        .waiters_max = given->waiters_max};
+                        .waiters_max = given->waiters_max,
+                        .ttl_adaptive_min_ms = given->ttl_adaptive_min_ms,
+                        .ttl_adaptive_max_ms = given->ttl_adaptive_max_ms};
     sx_lock_acquire(&ns->engine->lock);
-    ns->given = policy;
-    sx_configured_apply_locked(ns);
+    bool room = policy.ttl_adaptive_max_ms == 0 || sx_intervals_want_locked(ns, SX_INTERVALS_OF_POLICY, true);
+    if (room) {
+        ns->given = policy;
+        sx_configured_apply_locked(ns);
+    }
     sx_lock_release(&ns->engine->lock);
+    if (!room) return STRATA_E_NOMEM;
     sx_log_write(&ns->engine->log, SX_LOG_INFO, "policy of namespace %s:%u replaced", ns->name, (unsigned)ns->version);
     return STRATA_OK;
 }
@@ -155,7 +167,9 @@ static void show(const sx_policy *policy, strata_namespace_policy *out) {
         .l1_idle_ms = policy->l1_idle_ms,
         .compress = (uint32_t)policy->compress,
         .compress_min_bytes = policy->compress_min_bytes,
-        .waiters_max = (uint32_t)policy->waiters_max};
+        .waiters_max = (uint32_t)policy->waiters_max,
+        .ttl_adaptive_min_ms = policy->ttl_adaptive_min_ms,
+        .ttl_adaptive_max_ms = policy->ttl_adaptive_max_ms};
     sx_struct_fill(out, &whole, sizeof whole);
 }
 
@@ -201,11 +215,20 @@ static uint64_t scatter(uint64_t hash, int64_t now_ns) {
     return x ^ x >> 29;
 }
 
+/* What write intervals suggest, within the policy's bounds; 0: nothing, or it does not adapt. */
+static int64_t adapted_ms(const strata_namespace *ns, const sx_policy *policy) {
+    int64_t ttl_ms = policy->ttl_adaptive_max_ms == 0 ? 0 : sx_intervals_suggested_ms(ns);
+    if (ttl_ms == 0) return 0;
+    if (ttl_ms < policy->ttl_adaptive_min_ms) ttl_ms = policy->ttl_adaptive_min_ms;
+    return ttl_ms < policy->ttl_adaptive_max_ms ? ttl_ms : policy->ttl_adaptive_max_ms;
+}
+
 sx_lifetime sx_policy_lifetime(const strata_namespace *ns, int64_t asked_ms, uint64_t hash, int64_t now_ns) {
     const sx_hot *hot = &ns->engine->hot;
     sx_policy policy;
     sx_policy_read(ns, &policy);
     sx_lifetime life = {.ttl_ms = sx_hot_read(&hot->ttl_ms)};
+    if (asked_ms == 0) asked_ms = adapted_ms(ns, &policy);
     if (asked_ms == 0) asked_ms = policy.ttl_ms;
     if (asked_ms != 0) life.ttl_ms = sx_ttl_ms(asked_ms);
     int64_t percent = policy.ttl_jitter_percent == 0 ? sx_hot_read(&hot->ttl_jitter_percent) : policy.ttl_jitter_percent;

@@ -27,6 +27,7 @@ static void apply_key(strata *engine, const strata_namespace *ns, uint32_t parti
     uint64_t hash = sx_l1_hash(&engine->secret, ns->index, key, key_size);
     settle(engine, hash, ns, key, key_size, partition, n);
     sx_events_heard_on_loop(engine, ns, hash, n);
+    sx_intervals_note(ns, hash, sx_loop_recent_ns(engine->loop));
     uint32_t stripe = sx_flight_stripe(hash);
     sx_flights_lock(engine->flights, stripe);
     if (SX_BROKEN(apply)) sx_flights_mark_locked(engine->flights, hash, ns->index, key, key_size, n);
@@ -56,6 +57,7 @@ static void apply_value(strata *engine, uint32_t partition, const strata_namespa
     uint64_t hash = sx_l1_hash(&engine->secret, ns->index, message->key, message->key_size);
     settle(engine, hash, ns, message->key, message->key_size, partition, message->n);
     sx_events_heard_on_loop(engine, ns, hash, message->n);
+    sx_intervals_note(ns, hash, sx_loop_recent_ns(engine->loop));
     uint32_t stripe = sx_flight_stripe(hash);
     sx_flights_lock(engine->flights, stripe);
     if (item != NULL && !sx_unknown_holds_on_loop(engine, hash, item) &&

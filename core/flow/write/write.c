@@ -90,6 +90,7 @@ static int32_t write_here(strata_session *session, sx_write *write) {
         sx_events_written(session, write->ns, write->hash, write->invalidate, status, sx_engine_now(engine) - write->start_ns);
     sx_span_end(write->span, status, STRATA_FROM_NONE);
     write->span = NULL;
+    sx_intervals_note(write->ns, write->hash, sx_engine_now(engine));
     write_free(write);
     return status;
 }
