@@ -28,6 +28,8 @@ static const bench_option rows[] = {
      "operations that are invalidations; the rest is get_or_load", NULL},
     {"get-percent", BENCH_OPTION_NUMBER, "PERCENT", "0", 0, 100, NULL, WORK(get_percent),
      "operations that are gets without a loader", NULL},
+    {"pairs", BENCH_OPTION_NUMBER, "PERCENT", "0", 0, 100, NULL, WORK(pairs_percent),
+     "get_or_loads after which the same thread asks for the key's partner; keys are paired two by two", NULL},
     {"tags", BENCH_OPTION_COUNT, "N", "0", 0, 1e8, NULL, WORK(tags), "tags there are; 0: values have none", NULL},
     {"tags-each", BENCH_OPTION_RANGE, "N|" BENCH_RANGE_FORM, "1", 0, BENCH_TAGS_MAX, NULL, WORK(tags_each), "of a value", NULL},
     {"tag-dist", BENCH_OPTION_TEXT, BENCH_POPULARITY_FORM, "uniform", 0, 0, NULL, WORK(tag_distribution),
@@ -105,6 +107,7 @@ static const bench_option rows[] = {
 static const bench_option_rule rules[] = {
     {"trace", BENCH_RULE_CONFLICTS, "dist"},
     {"trace", BENCH_RULE_CONFLICTS, "keys"},
+    {"trace", BENCH_RULE_CONFLICTS, "pairs"},
     {"trace-format", BENCH_RULE_NEEDS, "trace"},
     {"trace-operations", BENCH_RULE_NEEDS, "trace"},
     {"trace-operations", BENCH_RULE_CONFLICTS, "set-percent"},

@@ -170,9 +170,30 @@ static void draw_key(bench_stream *stream, bench_operation *out) {
     out->key = bench_popularity_draw(&workload->popularity, &stream->random, newest);
 }
 
+static void draw_ttl(bench_stream *stream, bench_operation *out) {
+    const bench_range *ttl_ms = &stream->workload->settings.ttl_ms;
+    out->ttl_ms = (int64_t)ttl_ms->min;
+    if (ttl_ms->max > ttl_ms->min) out->ttl_ms = (int64_t)bench_range_draw(ttl_ms, bench_random_next(&stream->random));
+}
+
+/* The other half of a key's pair is read next, or not. */
+static void pair_up(bench_stream *stream, const bench_operation *read) {
+    const bench_workload *workload = stream->workload;
+    uint32_t partner = read->key ^ 1;
+    if (workload->settings.pairs_percent <= 0 || read->kind != BENCH_READ || partner >= workload->keys) return;
+    stream->partner = partner;
+    stream->has_partner = bench_random_unit(&stream->random) * 100 < workload->settings.pairs_percent;
+}
+
 bool bench_stream_next(bench_stream *stream, bench_operation *out) {
     const bench_workload *workload = stream->workload;
     const bench_workload_settings *settings = &workload->settings;
+    if (stream->has_partner) {
+        stream->has_partner = false;
+        *out = (bench_operation){.kind = BENCH_READ, .key = stream->partner};
+        draw_ttl(stream, out);
+        return true;
+    }
     uint64_t choice = bench_random_next(&stream->random);
     *out = (bench_operation){.kind = choice < workload->set_below          ? BENCH_SET
                                      : choice < workload->invalidate_below ? BENCH_INVALIDATE
@@ -190,8 +211,7 @@ bool bench_stream_next(bench_stream *stream, bench_operation *out) {
         draw_key(stream, out);
     }
     if (out->kind == BENCH_TAG) out->key = bench_popularity_draw(&workload->tag_popularity, &stream->random, 0);
-    out->ttl_ms = (int64_t)settings->ttl_ms.min;
-    if (settings->ttl_ms.max > settings->ttl_ms.min)
-        out->ttl_ms = (int64_t)bench_range_draw(&settings->ttl_ms, bench_random_next(&stream->random));
+    draw_ttl(stream, out);
+    pair_up(stream, out);
     return true;
 }

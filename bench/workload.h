@@ -45,6 +45,7 @@ typedef struct bench_workload_settings {
     uint64_t value_bytes_max;
     bench_range ttl_ms; /* max 0: none given */
     double set_percent, invalidate_percent, get_percent, tag_percent;
+    double pairs_percent; /* of reads of a key, those after which its partner is read: so much of the time it is asked for next */
     uint64_t tags;                /* there are; 0: values have none */
     bench_range tags_each;        /* of a value */
     const char *tag_distribution; /* which tags a value has, and which are invalidated */
@@ -92,6 +93,8 @@ typedef struct bench_stream {
     uint64_t index, written;   /* of count threads; how many sets it has drawn */
     int64_t pass_us;           /* how long the passes before this one took by the trace's clock */
     uint64_t passes_left;      /* through the trace; UINT64_MAX for no end */
+    uint32_t partner;          /* to be read next */
+    bool has_partner;
 } bench_stream;
 
 /* The stream of thread index of count; passes through the trace, 0 for no end. */

@@ -22,4 +22,13 @@ void sx_analysis_walk_on_keeper(strata *engine, sx_epoch_record *record);
 bool sx_analysis_apply_locked(strata_namespace *ns);
 void sx_analysis_destroy(strata *engine);
 
+/* prefetch.c */
+static inline struct sx_prefetcher *sx_prefetcher_of(const strata *engine) {
+    return atomic_load_explicit(&engine->analyses.prefetcher, memory_order_acquire); /* [order: prefetcher] observes it as it was made */
+}
+/* Makes the thread that reads ahead, where the options want one; out of memory or threads there is none, until they change again. Lock: engine */
+void sx_prefetch_apply_locked(strata *engine);
+/* Ends its thread and waits for it. */
+void sx_prefetch_stop(strata *engine);
+
 #endif

@@ -103,6 +103,8 @@ typedef struct sx_hot {
     _Atomic int64_t compress_min;
     _Atomic int64_t carry_bytes_max; /* coherence.value_bytes_max */
     _Atomic int64_t analysis_sample;
+    _Atomic int64_t prefetch_percent; /* 0: off */
+    _Atomic int64_t prefetch_per_s;
 } sx_hot;
 
 /* Acknowledged invalidations, of keys and tags, that a failover may still undo, oldest first. owner: loop */

@@ -10,12 +10,14 @@
 #include "core/flow/names.h"
 
 struct sx_analysis;
+struct sx_prefetcher;
 
 /* Of all namespaces. */
 typedef struct sx_analyses {
     /* By namespace. atomic: release by who makes it, acquire by who reads [order: analysis]; NULL: never analysed */
     struct sx_analysis *_Atomic of[SX_NAMESPACES_MAX];
     _Atomic uint32_t made; /* atomic: relaxed, a hint: whether there is anything to walk for; written under the lock engine */
+    struct sx_prefetcher *_Atomic prefetcher; /* atomic: release by who makes it, acquire by who reads [order: prefetcher]; NULL: none yet */
     uint64_t cursor;       /* owner: keeper; of its walk */
     int64_t walked_ns;     /* owner: keeper; when it went on with it */
     bool walking;          /* owner: keeper; has begun one */

@@ -49,6 +49,32 @@ static void test_same_seed_same_operations(void **state) {
     assert_true(digest_of(&first, 0, 2) != digest_of(&other, 0, 2));
 }
 
+/* So many of the reads are followed by one of the key's partner, which is followed by what the distribution says. */
+static void test_pairs(void **state) {
+    (void)state;
+    bench_workload workload;
+    bench_workload_settings settings = plain;
+    settings.pairs_percent = 60;
+    settings.set_percent = 0;
+    settings.invalidate_percent = 10;
+    assert_int_equal(bench_workload_create(&workload, &settings, error, sizeof error), 0);
+    bench_stream stream;
+    bench_operation operation, before = {.kind = BENCH_INVALIDATE};
+    int reads = 0, followed = 0;
+    bench_stream_init(&stream, &workload, 0, 1, 0);
+    for (int i = 0; i < 100000; i++) {
+        assert_true(bench_stream_next(&stream, &operation));
+        assert_true(operation.key < workload.keys && operation.ttl_ms >= 1000 && operation.ttl_ms <= 2000);
+        bool follows = before.kind == BENCH_READ && operation.kind == BENCH_READ && operation.key == (before.key ^ 1);
+        followed += follows;
+        reads += operation.kind == BENCH_READ && !follows;
+        before = operation;
+        if (follows) before.kind = BENCH_INVALIDATE;
+    }
+    assert_true(followed > reads * 57 / 100 && followed < reads * 63 / 100);
+    bench_workload_destroy(&workload);
+}
+
 /* Draws without floating point are the same everywhere: pinned. */
 static void test_pinned(void **state) {
     (void)state;
@@ -349,6 +375,7 @@ static void test_keys_and_sizes(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_same_seed_same_operations),
+        cmocka_unit_test(test_pairs),
         cmocka_unit_test(test_pinned),
         cmocka_unit_test(test_shares),
         cmocka_unit_test(test_trace_is_dealt_out_whole),

@@ -72,6 +72,8 @@ void sx_analysis_note_read(strata_session *session, strata_namespace *ns, strata
     if (in_batch) session->trail.first = NULL;
     else if (session->trail.first != NULL) follow(session, ns, key, hash);
     bool answered = status == STRATA_OK || status == STRATA_STALE;
+    sx_prefetch_note_read(session, hash, answered);
+    if (!in_batch) sx_prefetch_after(session, analysis, hash);
     if (is_drawn(&session->trail, sx_hot_read(&engine->hot.analysis_sample))) look(session, analysis, key, hash, result, answered, !in_batch);
 }
 
@@ -81,6 +83,7 @@ static void analysis_free(strata *engine, sx_analysis *analysis) {
     sx_sketch_deinit(&analysis->hot, &engine->alloc);
     sx_sketch_deinit(&analysis->firsts, &engine->alloc);
     sx_release(&engine->alloc, analysis->hot_keys, analysis->keys * sizeof *analysis->hot_keys);
+    sx_release(&engine->alloc, (void *)(uintptr_t)analysis->leads, analysis->leads_count * sizeof *analysis->leads);
     sx_release(&engine->alloc, analysis->first_keys, analysis->keys * sizeof *analysis->first_keys);
     sx_lock_deinit(&analysis->lock);
     sx_release(&engine->alloc, analysis, sizeof *analysis);
@@ -96,8 +99,12 @@ static sx_analysis *analysis_create(strata *engine) {
     uint32_t keys = analysis->keys = (uint32_t)sx_config_int(engine->config, "flow.analysis_keys");
     analysis->hot_keys = sx_allocate_zero(&engine->alloc, keys * sizeof *analysis->hot_keys);
     analysis->first_keys = sx_allocate_zero(&engine->alloc, keys * sizeof *analysis->first_keys);
+    analysis->leads_count = 64;
+    while (analysis->leads_count < 4 * keys) analysis->leads_count *= 2;
+    analysis->leads = sx_allocate_zero(&engine->alloc, analysis->leads_count * sizeof *analysis->leads);
     bool room = sx_sketch_init(&analysis->hot, &engine->alloc, keys);
-    room = sx_sketch_init(&analysis->firsts, &engine->alloc, keys) && room && analysis->hot_keys != NULL && analysis->first_keys != NULL;
+    room = sx_sketch_init(&analysis->firsts, &engine->alloc, keys) && room && analysis->hot_keys != NULL && analysis->first_keys != NULL &&
+           analysis->leads != NULL;
     if (room) return analysis;
     analysis_free(engine, analysis);
     return NULL;
@@ -131,6 +138,7 @@ bool sx_analysis_apply_locked(strata_namespace *ns) {
 }
 
 void sx_analysis_destroy(strata *engine) {
+    sx_prefetch_destroy(engine);
     for (uint32_t i = 0; i < SX_NAMESPACES_MAX; i++) {
         sx_analysis *analysis = atomic_load_explicit(&engine->analyses.of[i], memory_order_relaxed); /* relaxed: nobody else is left */
         if (analysis != NULL) analysis_free(engine, analysis);

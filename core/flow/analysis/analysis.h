@@ -44,6 +44,10 @@ typedef struct sx_analysis {
     sx_first *first_keys;      /* beside firsts */
     int64_t walks;
     sx_census told;            /* of the last walk */
+    /* Fingerprints of keys that something may follow, by hash: so that most reads need no lock to know that nothing does. A power of two.
+       atomic: relaxed, hints; written under lock */
+    uint32_t leads_count; /* const */
+    _Atomic uint32_t *leads;
     sx_counter skipped;        /* several writers */
     /* owner: keeper */
     sx_census walked;
@@ -60,6 +64,19 @@ static inline void sx_analysis_add(strata_histogram *histogram, int64_t number) 
     histogram->sum += number;
 }
 void sx_seen_key_set(strata_seen_key *out, const void *key, size_t size);
+
+/* Whether anything may follow the key. Any thread. */
+static inline bool sx_pairs_may_lead(const sx_analysis *analysis, uint64_t hash) {
+    uint32_t is = atomic_load_explicit(&analysis->leads[hash & (analysis->leads_count - 1)], memory_order_relaxed); /* relaxed: a hint */
+    return is == (uint32_t)(hash >> 32);
+}
+
+/* prefetch.c, on the session's thread */
+/* A read of the key, which L1 answered or not: it may have been read ahead. */
+void sx_prefetch_note_read(const strata_session *session, uint64_t hash, bool answered);
+/* What mostly follows the key is read ahead, if it is not there. */
+void sx_prefetch_after(strata_session *session, sx_analysis *analysis, uint64_t hash);
+void sx_prefetch_destroy(strata *engine);
 
 /* pairs.c; lock held */
 void sx_pairs_first_locked(sx_analysis *analysis, uint64_t hash, strata_bytes key);

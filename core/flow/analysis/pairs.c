@@ -32,6 +32,8 @@ void sx_pairs_next_locked(sx_analysis *analysis, uint64_t first_hash, strata_nam
     for (uint32_t i = 0; i < SX_SUCCESSORS; i++) {
         if (next[i].count != 0 && next[i].hash == hash) {
             next[i].count++;
+            /* relaxed: a hint */
+            atomic_store_explicit(&analysis->leads[first_hash & (analysis->leads_count - 1)], (uint32_t)(first_hash >> 32), memory_order_relaxed);
             return;
         }
         if (next[i].count < least->count) least = &next[i];

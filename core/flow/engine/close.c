@@ -74,6 +74,7 @@ int32_t strata_close(strata *engine, uint32_t deadline_ms) {
     engine->watch = NULL;
     sx_lock_release(&engine->lock);
     sx_config_watch_stop(watch);
+    sx_prefetch_stop(engine);
     bool drained = drain(engine, deadline_ms);
     engine->stop_task.run_on_loop = stop_on_loop;
     sx_loop_post(engine->loop, &engine->stop_task);

@@ -265,6 +265,7 @@ static int32_t create_rooms(strata *engine, const strata_open_options *options, 
 
 /* Takes down what create_rooms left behind; what sessions may still need goes with the last reference. */
 void sx_engine_take_down(strata *engine) {
+    sx_prefetch_stop(engine);
     sx_snapshots_stop(engine);
     sx_keeper_stop(engine);
     /* The loop knows no flight any more, but a load that was finished before may still be about to post its own. */

@@ -119,6 +119,20 @@ static const sx_option flow_rows[] = {
      .max = 65536,
      .default_text = "256",
      .doc = "hot keys, and keys with successors, that are kept of a namespace that is analysed, at about 1 KiB each"},
+    {.name = "flow.prefetch",
+     .type = SX_OPTION_PERCENT,
+     .min = 0,
+     .max = 100,
+     .default_text = "0%",
+     .hot = true,
+     .doc = "in namespaces that are analysed: a key that is read next at least so often after another is read ahead into L1; 0%: none is"},
+    {.name = "flow.prefetch_per_s",
+     .type = SX_OPTION_INTEGER,
+     .min = 1,
+     .max = 1000000,
+     .default_text = "1000",
+     .hot = true,
+     .doc = "with flow.prefetch: most keys that are read ahead in a second"},
 };
 static const sx_option_table flow_options = {flow_rows, sizeof flow_rows / sizeof *flow_rows};
 
@@ -144,6 +158,9 @@ void sx_engine_apply_hot(strata *engine) {
     put(&engine->hot.compress_min, sx_config_int(config, "flow.compress_min"));
     put(&engine->hot.audit_per_s, sx_config_int(config, "coherence.audit_per_s"));
     put(&engine->hot.analysis_sample, sx_config_int(config, "flow.analysis_sample"));
+    put(&engine->hot.prefetch_percent, sx_config_int(config, "flow.prefetch"));
+    put(&engine->hot.prefetch_per_s, sx_config_int(config, "flow.prefetch_per_s"));
+    sx_prefetch_apply_locked(engine);
     put(&engine->hot.serve_stale_max_ns, sx_config_int(config, "coherence.serve_stale_max"));
     for (uint32_t i = 0; i < engine->namespace_count; i++) sx_configured_apply_locked(engine->namespaces[i]);
     if (engine->l1 != NULL) {
