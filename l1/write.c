@@ -44,8 +44,9 @@ bool sx_l1_is_nearly_full(const sx_l1 *l1) { return sx_l1_live(l1) >= sx_l1_live
    where the item's line is asked for ahead, not where it was evicted, cold. */
 static void release_item(void *memory) {
     sx_item *item = memory;
-    sx_heap_count_freed(item->heap, sx_l1_item_payload(item));
-    if (item->heap->ledger != NULL) item->heap->ledger->left(item->heap->ledger, item);
+    sx_heap *heap = sx_item_heap(item);
+    sx_heap_count_freed(heap, sx_l1_item_payload(item));
+    if (heap->ledger != NULL) heap->ledger->left(heap->ledger, item);
     sx_item_release(item);
 }
 

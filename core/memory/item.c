@@ -8,7 +8,7 @@
 #define KEPT_OUTSIDE UINT32_C(0x80000000)
 #define COUNT_MASK   UINT32_C(0x7fffffff)
 
-_Static_assert(sizeof(sx_item) == 64, "a find reads one line besides the key's, and the value can be aligned to 8");
+_Static_assert(sizeof(sx_item) == 56, "each entry of L1 pays for it; the value can be aligned to 8");
 
 /* Bytes up to the end of the app's version. */
 static size_t plain_size(size_t key_size, size_t value_size, uint32_t flags) {
@@ -34,7 +34,7 @@ static size_t size_of(size_t key_size, size_t value_size, uint32_t flags, size_t
 
 sx_item *sx_item_create(sx_heap *heap, const void *key, size_t key_size, const void *value, size_t value_size,
                         const sx_item_facts *facts) {
-    if (key_size > UINT16_MAX || value_size > UINT32_MAX || facts->tags_size > UINT16_MAX || facts->etag_size > UINT8_MAX)
+    if (key_size > SX_ITEM_KEY_MAX || value_size > UINT32_MAX || facts->tags_size > UINT16_MAX || facts->etag_size > UINT8_MAX)
         return NULL;
     uint32_t flags = facts->app_version != 0 ? SX_ITEM_APP_VERSION : 0;
     if (facts->tags_size != 0) flags |= SX_ITEM_TAGS;
@@ -49,7 +49,6 @@ sx_item *sx_item_create(sx_heap *heap, const void *key, size_t key_size, const v
         sx_release(&heap->alloc, item, size);
         return NULL;
     }
-    item->heap = heap;
     atomic_init(&item->refs, 1);
     item->value_size = (uint32_t)value_size;
     item->n = facts->n;
@@ -59,8 +58,9 @@ sx_item *sx_item_create(sx_heap *heap, const void *key, size_t key_size, const v
     atomic_init(&item->generation, facts->generation);
     item->ns = facts->ns;
     item->partition = facts->partition;
-    item->key_size = (uint16_t)key_size;
-    item->flags = (uint16_t)flags;
+    item->key_size = key_size & SX_ITEM_KEY_MAX;
+    item->flags = flags & ((1u << SX_ITEM_FLAG_BITS) - 1);
+    item->heap = heap->number & (SX_HEAPS_MAX - 1);
     if ((flags & SX_ITEM_APP_VERSION) != 0)
         memcpy(sx_item_value(item) + value_size, &facts->app_version, sizeof facts->app_version);
     if ((flags & SX_ITEM_AGING) != 0)
@@ -150,7 +150,7 @@ sx_item *sx_item_copy(const sx_item *item) {
                            .nothing = item->flags & SX_ITEM_NOTHING,
                            .packed = item->flags & SX_ITEM_PACKED,
                            .aged = (item->flags & SX_ITEM_AGING) != 0};
-    sx_item *copy = sx_item_create(item->heap, sx_item_key(item), item->key_size, sx_item_value(item), item->value_size, &facts);
+    sx_item *copy = sx_item_create(sx_item_heap(item), sx_item_key(item), item->key_size, sx_item_value(item), item->value_size, &facts);
     if (copy != NULL && tagging != NULL) /* relaxed: as above */
         atomic_store_explicit(&sx_item_tagging_of(copy)->epoch,
                               atomic_load_explicit(&tagging->epoch, memory_order_relaxed), /* relaxed: as above */
@@ -181,7 +181,7 @@ uint64_t sx_item_app_version(const sx_item *item) {
 }
 
 size_t sx_item_footprint(const sx_item *item) {
-    const sx_alloc *alloc = &item->heap->alloc;
+    const sx_alloc *alloc = &sx_item_heap(item)->alloc;
     return alloc->usable(alloc->context, sx_item_size(item));
 }
 
@@ -202,10 +202,10 @@ void sx_item_retain_held(sx_item *item) {
 void sx_item_retain_outside(sx_item *item) {
     /* relaxed: the mark is never taken back, and its heap reference was taken before it could be seen */
     if ((atomic_load_explicit(&item->refs, memory_order_relaxed) & KEPT_OUTSIDE) == 0) {
-        sx_heap_retain(item->heap);
+        sx_heap_retain(sx_item_heap(item));
         /* relaxed: as above; the count that matters is the one of retain below */
         uint32_t before = atomic_fetch_or_explicit(&item->refs, KEPT_OUTSIDE, memory_order_relaxed);
-        if ((before & KEPT_OUTSIDE) != 0) sx_heap_release(item->heap); /* another thread was first */
+        if ((before & KEPT_OUTSIDE) != 0) sx_heap_release(sx_item_heap(item)); /* another thread was first */
     }
     sx_item_retain(item);
 }
@@ -221,7 +221,7 @@ void sx_item_release(sx_item *item) {
         /* [order: item-free] observes as above */
         refs = atomic_load_explicit(&item->refs, memory_order_acquire);
     }
-    sx_heap *heap = item->heap;
+    sx_heap *heap = sx_item_heap(item);
     sx_release(&heap->alloc, item, sx_item_size(item));
     if ((refs & KEPT_OUTSIDE) != 0) sx_heap_release(heap);
 }

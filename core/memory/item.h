@@ -31,16 +31,20 @@ typedef struct sx_item_facts {
     bool aged;              /* with room for a sx_item_aging, which says the same as expires_ns until it is set */
 } sx_item_facts;
 
-/* The public strata_value is an item. Layout: this header, which is one cache line, the key, so that a find can ask for
+#define SX_ITEM_KEY_BITS  13
+#define SX_ITEM_FLAG_BITS 9
+_Static_assert(SX_ITEM_KEY_BITS + SX_ITEM_FLAG_BITS + SX_HEAPS_BITS == 32, "together a word");
+
+/* The public strata_value is an item. Layout: this header, the key at a place of its own, so that a find can ask for
    it without knowing anything of the item, the value (aligned to 8), the app's version if it has one, its aging (aligned to 8) its tags (aligned to 8) if it has any, and its etag. Everything is const once the item is shared, except refs, generation and what is said to be atomic. */
 typedef struct strata_value {
     uint16_t ns;
     uint16_t partition;
-    uint16_t key_size;
-    uint16_t flags;              /* SX_ITEM_APP_VERSION .. SX_ITEM_ZSTD */
+    unsigned key_size : SX_ITEM_KEY_BITS;
+    unsigned flags : SX_ITEM_FLAG_BITS; /* SX_ITEM_APP_VERSION .. SX_ITEM_ZSTD */
+    unsigned heap : SX_HEAPS_BITS;      /* its number */
     _Atomic uint32_t refs;       /* atomic: acq_rel on release [order: item-free]; bit 31: kept outside the engine */
     uint32_t value_size;
-    sx_heap *heap;
     uint64_t n;
     uint64_t id;
     int64_t written_ms;
@@ -83,12 +87,15 @@ typedef struct sx_item_aging {
     _Atomic int64_t failed_ns;  /* atomic: relaxed; until then a failure is not tried again */
 } sx_item_aging;
 
+#define SX_ITEM_KEY_MAX ((1u << SX_ITEM_KEY_BITS) - 1)
+
 /* A new item with one reference; value bytes are copied unless value is NULL (then the caller fills them before it
    shares the item). NULL when out of memory. */
 sx_item *sx_item_create(sx_heap *heap, const void *key, size_t key_size, const void *value, size_t value_size,
                         const sx_item_facts *facts);
 /* The same once more, with times of its own to be set; proven as far as that one is. NULL when out of memory. */
 sx_item *sx_item_copy(const sx_item *item);
+static inline sx_heap *sx_item_heap(const sx_item *item) { return sx_heap_at(item->heap); }
 static inline uint8_t *sx_item_key(const sx_item *item) {
     return (uint8_t *)(uintptr_t)(item + 1);
 }

@@ -103,7 +103,8 @@ typedef struct strata_open_options {
  *   options  how; NULL for all defaults
  *   out      receives the engine
  *   error    receives what was refused; may be NULL
- * Returns: STRATA_OK; STRATA_E_INVALID; STRATA_E_CONFIG; STRATA_E_NOMEM; STRATA_E_SYSTEM; STRATA_E_LAYOUT, STRATA_E_AUTH
+ * Returns: STRATA_OK; STRATA_E_INVALID; STRATA_E_CONFIG; STRATA_E_NOMEM; STRATA_E_SYSTEM; STRATA_E_OVERLOADED where the process
+ *          has 1023 engines already, with those that are closed and whose values it keeps; STRATA_E_LAYOUT, STRATA_E_AUTH
  *          or STRATA_E_VERSION where L2 answers within l2.open_wait and can't be used.
  * Owns:    the caller owns *out: strata_close.
  * Threads: any.

@@ -77,7 +77,6 @@ static void test_layout(void **state) {
     sx_item_release(empty);
     test_alloc_fail_at(&alloc, 1);
     assert_null(sx_item_create(heap, "k", 1, NULL, 100, &facts));
-    assert_null(sx_item_create(heap, "k", (size_t)UINT16_MAX + 1, NULL, 0, &facts));
     sx_heap_release(heap);
     test_alloc_check_empty(&alloc);
 }
@@ -168,6 +167,72 @@ static void test_heap_failures(void **state) {
     assert_ptr_equal(sx_heap_default(), sx_heap_default());
 }
 
+/* Each item finds its own heap, whatever others came and went; and there are not more than items can name. */
+static void test_heaps_by_number(void **state) {
+    (void)state;
+    enum { SOME = SX_HEAPS_MAX + 1 };
+    static sx_heap *heaps[SOME];
+    test_alloc alloc;
+    test_alloc_init(&alloc);
+    uint32_t count = 0;
+    int32_t status;
+    while ((status = sx_heap_create(&alloc.table, &heaps[count])) == STRATA_OK) assert_true(++count < SOME);
+    assert_int_equal(status, STRATA_E_OVERLOADED);
+    assert_int_equal(count, SX_HEAPS_MAX - 1); /* and the default one */
+    for (uint32_t i = 0; i < count; i++) {
+        sx_item *item = sx_item_create(heaps[i], "key", 3, "value", 5, &facts);
+        assert_non_null(item);
+        assert_ptr_equal(sx_item_heap(item), heaps[i]);
+        sx_item_release(item);
+    }
+    sx_heap_release(heaps[7]);
+    heaps[7] = NULL;
+    assert_int_equal(sx_heap_create(&alloc.table, &heaps[7]), STRATA_OK);
+    assert_int_equal(sx_heap_create(&alloc.table, &heaps[count]), STRATA_E_OVERLOADED);
+    for (uint32_t i = 0; i < count; i++) sx_heap_release(heaps[i]);
+    test_alloc_check_empty(&alloc);
+    sx_item *item = sx_item_create(sx_heap_default(), "key", 3, "value", 5, &facts);
+    assert_ptr_equal(sx_item_heap(item), sx_heap_default());
+    sx_item_release(item);
+}
+
+/* What others read of an item, where it is: a byte more is one for each entry of L1. */
+static void test_header_is_small(void **state) {
+    (void)state;
+    assert_int_equal(sizeof(sx_item), 56);
+    assert_int_equal(offsetof(sx_item, ns), 0);
+    assert_int_equal(offsetof(sx_item, partition), 2);
+    assert_int_equal(offsetof(sx_item, refs), 8);
+    assert_int_equal(offsetof(sx_item, value_size), 12);
+    assert_int_equal(offsetof(sx_item, n), 16);
+    assert_int_equal(offsetof(sx_item, id), 24);
+    assert_int_equal(offsetof(sx_item, written_ms), 32);
+    assert_int_equal(offsetof(sx_item, expires_ns), 40);
+    assert_int_equal(offsetof(sx_item, generation), 48);
+    test_alloc alloc;
+    test_alloc_init(&alloc);
+    sx_heap *heap = NULL;
+    assert_int_equal(sx_heap_create(&alloc.table, &heap), STRATA_OK);
+    static const char longest[SX_ITEM_KEY_MAX + 1] = "key";
+    sx_item_facts all = facts;
+    all.nothing = SX_ITEM_ABSENT;
+    all.packed = SX_ITEM_LZ4 | SX_ITEM_ZSTD;
+    all.tags = (const uint8_t *)"tags";
+    all.tags_size = 4;
+    all.etag = (const uint8_t *)"etag";
+    all.etag_size = 4;
+    sx_item *item = sx_item_create(heap, longest, SX_ITEM_KEY_MAX, "value", 5, &all);
+    assert_int_equal(item->key_size, SX_ITEM_KEY_MAX);
+    assert_int_equal(item->flags, SX_ITEM_APP_VERSION | SX_ITEM_TAGS | SX_ITEM_AGING | SX_ITEM_ABSENT | SX_ITEM_ETAG | SX_ITEM_PACKED);
+    assert_ptr_equal(sx_item_heap(item), heap);
+    assert_memory_equal(sx_item_key(item), longest, SX_ITEM_KEY_MAX);
+    assert_memory_equal(sx_item_value(item), "value", 5);
+    sx_item_release(item);
+    assert_null(sx_item_create(heap, longest, SX_ITEM_KEY_MAX + 1, "value", 5, &facts));
+    sx_heap_release(heap);
+    test_alloc_check_empty(&alloc);
+}
+
 static void *retain_and_release(void *argument) {
     sx_item *item = argument;
     for (int i = 0; i < 50000; i++) {
@@ -229,6 +294,7 @@ static void test_values(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_layout),        cmocka_unit_test(test_alignment_is_insisted_on),
+        cmocka_unit_test(test_header_is_small), cmocka_unit_test(test_heaps_by_number),
         cmocka_unit_test(test_addresses_of_48_bits_are_insisted_on),
         cmocka_unit_test(test_outlives_engine),
         cmocka_unit_test(test_heap_failures), cmocka_unit_test(test_threads),

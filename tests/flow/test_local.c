@@ -5,6 +5,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "core/memory/heap.h"
 #include "tests/flow/fixture.h"
 #include "tests/support/alloc.h"
 
@@ -507,6 +508,26 @@ static void out_of_memory_is_a_status(void **state) {
     }
 }
 
+/* Items name their heap in a few bits: where a process has as many as that, the next engine is refused, and told why. */
+static void a_process_has_room_for_so_many_engines(void **state) {
+    (void)state;
+    static sx_heap *heaps[SX_HEAPS_MAX];
+    uint32_t count = 0;
+    test_alloc alloc;
+    test_alloc_init(&alloc);
+    while (count < SX_HEAPS_MAX && sx_heap_create(&alloc.table, &heaps[count]) == STRATA_OK) count++;
+    strata *engine = NULL;
+    strata_error error = {0};
+    assert_int_equal(test_engine_try(TEST_OPTIONS("l2.mode", "none"), NULL, &engine, &error), STRATA_E_OVERLOADED);
+    assert_null(engine);
+    assert_non_null(strstr(error.text, "no room for another engine: a process has at most 1023"));
+    sx_heap_release(heaps[--count]);
+    assert_int_equal(test_engine_try(TEST_OPTIONS("l2.mode", "none"), NULL, &engine, &error), STRATA_OK);
+    assert_int_equal(strata_close(engine, 1000), STRATA_OK);
+    while (count > 0) sx_heap_release(heaps[--count]);
+    test_alloc_check_empty(&alloc);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(set_is_read_back, setup, teardown),
@@ -520,6 +541,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(a_session_that_closes_cancels_and_passes_its_load_on, setup, teardown),
         cmocka_unit_test(loaders_run_on_the_executor),
         cmocka_unit_test(a_kept_value_outlives_its_engine),
+        cmocka_unit_test(a_process_has_room_for_so_many_engines),
         cmocka_unit_test_setup_teardown(batches_answer_key_by_key, setup, teardown),
         cmocka_unit_test_setup_teardown(long_batches_keep_their_order, setup, teardown),
         cmocka_unit_test_setup_teardown(the_descriptor_tells_of_completions, setup, teardown),

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Opening an engine: its rooms created from the ground floor up, connected, and taken down again where one fails. */
 #include <sched.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <time.h>
@@ -101,7 +102,7 @@ static void at_thread_exit(void *sessions) {
 
 /* ---- building ------------------------------------------------------------------------------------------------ */
 
-static int32_t create_memory(strata *engine, const strata_open_options *options) {
+static int32_t create_memory(strata *engine, const strata_open_options *options, strata_error *error) {
     bool injected = options->allocator.allocate != NULL;
     engine->live = mmap(NULL, (size_t)sysconf(_SC_PAGESIZE), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (engine->live == MAP_FAILED) {
@@ -112,6 +113,10 @@ static int32_t create_memory(strata *engine, const strata_open_options *options)
     (void)madvise(engine->live, (size_t)sysconf(_SC_PAGESIZE), MADV_WIPEONFORK);
     atomic_store_explicit(engine->live, SX_LIVE_OPEN, memory_order_relaxed); /* relaxed: nobody else has the handle */
     int32_t status = sx_heap_create(injected ? &engine->alloc : NULL, &engine->heap);
+    if (status == STRATA_E_OVERLOADED && error != NULL)
+        (void)snprintf(error->text, sizeof error->text,
+                       "no room for another engine: a process has at most %u, with those that are closed and whose values it keeps",
+                       SX_HEAPS_MAX - 1);
     if (status == STRATA_OK && sx_config_int(engine->config, "l1.huge_pages") != 0 &&
         sx_config_int(engine->config, "l1.bytes") >= SX_L1_HUGE_BYTES_MIN)
         sx_alloc_arena_huge_pages(&engine->heap->alloc);
@@ -247,7 +252,7 @@ static int32_t create_rooms(strata *engine, const strata_open_options *options, 
     engine->pending_max = sx_config_int(config, "flow.pending_max");
     engine->pending_bytes_max = sx_config_int(config, "flow.pending_bytes_max");
     engine->lease_ms = sx_config_int(config, "coherence.lease") / SX_NS_PER_MS;
-    int32_t status = create_memory(engine, options);
+    int32_t status = create_memory(engine, options, error);
     if (status == STRATA_OK) status = create_l1(engine, error);
     if (status == STRATA_OK) status = sx_loop_create(&engine->alloc, &engine->clock, &engine->log, &engine->loop);
     if (status == STRATA_OK && engine->l2_on) status = sx_recovery_init(engine);

@@ -123,6 +123,6 @@ int32_t sx_packed_item(strata *engine, const void *key, size_t key_size, const s
 int32_t sx_packed_undo(const sx_item *item, sx_item **out) {
     const uint8_t *bytes = sx_item_value(item);
     sx_item_facts facts = {.n = item->n, .id = item->id, .written_ms = item->written_ms, .ns = item->ns, .partition = item->partition};
-    return unpack(item->heap, (strata_bytes){NULL, 0}, how_of(item), bytes, item->value_size, sx_decompressed_size(bytes, item->value_size),
+    return unpack(sx_item_heap(item), (strata_bytes){NULL, 0}, how_of(item), bytes, item->value_size, sx_decompressed_size(bytes, item->value_size),
                   &facts, out);
 }

@@ -331,7 +331,7 @@ static void transmit(sx_write *write) {
     op->write = true;
     op->stop_at_tryagain = write->invalidate && !write->warned;
     op->done = write_done;
-    if (write->invalidate) SX_PROBE3(invalidate__out, &write->ns->name[0], sx_item_key(write->item), write->item->key_size);
+    if (write->invalidate) SX_PROBE3(invalidate__out, &write->ns->name[0], sx_item_key(write->item), (uint32_t)write->item->key_size);
     if (SX_UNLIKELY(sx_span_is_told(write->span))) write->asked_span = span_of(write, write->span, "strata.l2");
     sx_store_submit_on_loop(engine->store, op);
 }
