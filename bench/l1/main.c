@@ -13,9 +13,11 @@
 #include "bench/median.h"
 #include "bench/options.h"
 #include "bench/result.h"
+#include "bench/run.h"
 #include "bench/tiered.h"
 
 #define ROUNDS_MAX 31u
+#define CAUTION_INTERRUPTED "interrupted: the lines that were not finished are missing"
 #if defined(BENCH_HAS_ROCKSDB)
 #define ROCKS_KINDS 2u
 #else
@@ -29,7 +31,7 @@
 #define KINDS (3u + ROCKS_KINDS + TBB_KINDS)
 
 typedef struct options {
-    uint64_t keys, rounds, operations;
+    uint64_t keys, rounds, operations, seed;
     const char *only, *traces, *json_path;
     uint8_t small_pages;
     bench_json *json; /* NULL: none */
@@ -45,6 +47,7 @@ static const bench_option option_rows[] = {
      "instead: misses on every .kv12 file at 1, 10 and 20 % of its keys, beside an exact LRU; also from STRATA_TEST_TRACES", NULL},
     {"rounds", BENCH_OPTION_COUNT, "N", "6", 1, ROUNDS_MAX, NULL, FIELD(rounds), "all caches in turn in each; medians, and from six on intervals of the ratios", "How much"},
     {"operations", BENCH_OPTION_COUNT, "N", "2m", 16, 1e12, NULL, FIELD(operations), "of one measurement", NULL},
+    {"seed", BENCH_OPTION_COUNT, "N", "42", 0, 9e15, NULL, FIELD(seed), "same seed, same keys in the same order", NULL},
     {"json", BENCH_OPTION_TEXT, "FILE", NULL, 0, 0, NULL, FIELD(json_path), "write every round of every line there", "Result"},
 };
 #define WORDS(...) (const char *const[]){__VA_ARGS__, NULL}
@@ -144,6 +147,7 @@ static void put_line(const options *o, const line *l, uint32_t kind, const doubl
     bench_json_object_end(o->json);
 }
 
+/* Interrupted, it says nothing: the lines before stand. */
 static void measure_line(const line *l, options *o, void *const *large, void *const *small) {
     double values[KINDS][ROUNDS_MAX], ratios[KINDS][ROUNDS_MAX], hits[KINDS] = {0};
     bool able[KINDS];
@@ -152,6 +156,7 @@ static void measure_line(const line *l, options *o, void *const *large, void *co
     for (uint64_t round = 0; round <= o->rounds; round++) { /* the first one warms up */
         for (uint32_t k = 0; k < KINDS; k++) {
             if (!able[k]) continue;
+            if (bench_run_was_interrupted()) return;
             measure_result r = measure_run(kinds[k], l->small ? small[k] : large[k], l->work, l->threads, o->operations,
                                            NULL, l->beside);
             wrong += r.wrong;
@@ -187,7 +192,7 @@ static void measure_latency(const options *o, void *const *large, bool beside) {
     double high[KINDS][ROUNDS_MAX], higher[KINDS][ROUNDS_MAX];
     for (uint64_t round = 0; round < o->rounds; round++) {
         for (uint32_t k = 0; k < KINDS; k++) {
-            bench_histogram *h = calloc(1, sizeof *h);
+            bench_histogram *h = bench_run_was_interrupted() ? NULL : calloc(1, sizeof *h);
             if (h == NULL) return;
             (void)measure_run(kinds[k], large[k], MEASURE_LATENCY, 1, o->operations, h, beside);
             high[k][round] = (double)bench_histogram_quantile_ns(h, 0.99);
@@ -234,7 +239,7 @@ static void fill(const options *o, void **large, void **small) {
 
 static int measure_all(options *o) {
     void *large[KINDS], *small[KINDS];
-    if (!measure_init(o->keys, 0.99, 42)) return 1;
+    if (!measure_init(o->keys, 0.99, o->seed)) return 1;
     fill(o, large, small);
     cache_l1_bytes bytes = cache_l1_metadata(large[0]);
     printf("metadata an entry, all fits: header %.1f + index, policy and ghosts %.1f = %.1f; rounding by the allocator %.1f\n",
@@ -258,6 +263,7 @@ static int measure_all(options *o) {
         measure_latency(o, large, false);
         measure_latency(o, large, true);
     }
+    if (bench_run_was_interrupted()) printf("CAUTION: %s\n", CAUTION_INTERRUPTED);
     for (uint32_t k = 0; k < KINDS; k++) {
         kinds[k]->destroy(large[k]);
         if (small[k] != NULL) kinds[k]->destroy(small[k]);
@@ -271,12 +277,14 @@ static int measure_to_json(options *o) {
     if (!bench_result_open(&json, o->json_path, "strata-bench/l1/1")) return BENCH_EXIT_SETUP;
     o->json = &json;
     bench_json_integer(&json, "keys", (int64_t)o->keys);
+    bench_json_integer(&json, "seed", (int64_t)o->seed);
     bench_json_integer(&json, "operations_a_round", (int64_t)o->operations);
     bench_json_array_begin(&json, "cases");
     int outcome = measure_all(o);
     bench_json_array_end(&json);
     bench_json_array_begin(&json, "cautions");
     if (o->noisy) bench_json_text(&json, NULL, BENCH_CAUTION_NOISY);
+    if (bench_run_was_interrupted()) bench_json_text(&json, NULL, CAUTION_INTERRUPTED);
     bench_json_array_end(&json);
     return bench_result_close(&json) ? outcome : BENCH_EXIT_SETUP;
 }
@@ -287,6 +295,7 @@ int bench_l1_main(int argc, char **argv) {
     int outcome;
     if (!bench_options_take(&table, argc, argv, &o, &given, &outcome)) return outcome;
     cache_l1_small_pages = o.small_pages != 0;
+    bench_run_catch_signals();
     if (o.traces != NULL) return replay_folder(o.traces, o.only);
     return o.json_path != NULL ? measure_to_json(&o) : measure_all(&o);
 }
