@@ -74,7 +74,7 @@ static void note_node(sx_store_op *op, const sx_redis_rule *rule, sx_redis_outco
     sx_store_node *stats = op->request.node == NULL ? NULL : node_of(op->store, op->request.node);
     if (stats == NULL) return;
     (void)sx_counter_add(&stats->requests, 1);
-    if (rule->node_fault) (void)sx_counter_add(&stats->failures, 1);
+    if (rule->node_fault && outcome != SX_REDIS_TIMEOUT_UNTRIED) (void)sx_counter_add(&stats->failures, 1);
     if (sx_redis_is_timeout(outcome)) (void)sx_counter_add(&stats->timeouts, 1);
     if (outcome == SX_REDIS_OK) {
         int64_t took_ns = sx_loop_recent_ns(op->store->loop) - op->sent_ns;

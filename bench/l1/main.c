@@ -154,7 +154,8 @@ static void measure_line(const line *l, options *o, void *const *large, void *co
     uint64_t wrong = 0;
     for (uint32_t k = 0; k < KINDS; k++) able[k] = k == 0 || (!l->ours && (kinds[k]->evicts || !l->small));
     for (uint64_t round = 0; round <= o->rounds; round++) { /* the first one warms up */
-        for (uint32_t k = 0; k < KINDS; k++) {
+        for (uint32_t turn = 0; turn < KINDS; turn++) {
+            uint32_t k = (turn + (uint32_t)round) % KINDS; /* another one begins each round */
             if (!able[k]) continue;
             if (bench_run_was_interrupted()) return;
             measure_result r = measure_run(kinds[k], l->small ? small[k] : large[k], l->work, l->threads, o->operations,
@@ -162,10 +163,11 @@ static void measure_line(const line *l, options *o, void *const *large, void *co
             wrong += r.wrong;
             if (round == 0) continue;
             values[k][round - 1] = l->rate ? r.millions : r.ns;
-            ratios[k][round - 1] = values[0][round - 1] / values[k][round - 1];
             hits[k] += r.hit_ratio / (double)o->rounds;
         }
     }
+    for (uint64_t i = 0; i < o->rounds; i++)
+        for (uint32_t k = 0; k < KINDS; k++) ratios[k][i] = able[k] ? values[0][i] / values[k][i] : 0;
     for (uint32_t k = 0; k < KINDS && o->json != NULL; k++)
         if (able[k]) put_line(o, l, k, values[k], ratios[k], hits[k]);
     double noise = bench_noise(values[0], o->rounds);

@@ -67,7 +67,7 @@ typedef struct sx_flight {
     uint64_t heard_seq; /* seq of the last match that was no renewal */
     uint64_t barrier;   /* seq of the last match that has no n: a version proves nothing across it */
     struct sx_op *waiters, *waiters_tail;
-    uint32_t waiter_count;
+    uint32_t waiter_count; /* without refreshes, which nobody waits for */
     int64_t earliest_ns; /* least deadline among the waiters, as armed */
     struct strata_load *load; /* unfinished, still wanted */
     const struct sx_op *asker; /* whose loader it runs; NULL once that op has left */
@@ -294,11 +294,17 @@ void sx_load_forget_locked(sx_flight *flight);
 /* Its load has failed: the flight has the load's tags from now on. */
 void sx_load_keep_tags_locked(sx_flight *flight);
 void sx_load_loaded_on_loop(sx_flight *flight);
-/* Its load's answer is given to some and is not in L1: nobody is answered the former value from there after that. */
-void sx_load_replaces_on_loop(sx_flight *flight);
 /* Before a fill is sent to a node. */
 void sx_load_encode_fill_for(sx_redis_request *request, const sx_redis_node *node);
 /* Gives our lease in L2 back, if there is one, then ends the flight. */
 void sx_load_abandon_on_loop(sx_flight *flight);
+
+/* replace.c */
+/* Its load's answer is given to some and is not in L1: nobody is answered the former value from there after that. */
+void sx_load_replaces_on_loop(sx_flight *flight);
+/* The same, where L2 takes nothing of what was loaded. For who passes by it, or without it by L1, nothing is replaced. */
+void sx_load_not_stored_on_loop(sx_flight *flight);
+/* Without L2: into L1, unless something happened to the key since the loader was asked. What does not go in has nothing older stay. */
+void sx_load_keep_here_on_loop(sx_flight *flight, sx_item *item);
 
 #endif

@@ -11,7 +11,7 @@
 
    A timer is due by what has been read, not by the clock: an answer that lies in a socket came in time, however long the loop
    was kept from it. So a timer fires at the end of the turn whose poll began after its time. Where that takes long it fires three
-   rounds after its time at the latest, read or not.
+   rounds of a few milliseconds after its time, read or not.
 
    Only a loop that sleeps, or is about to, is woken: one that runs looks into its mailbox before it sleeps again. */
 #include "core/loop/loop.h"
@@ -153,7 +153,9 @@ static void run_mail(sx_loop *loop) {
         if (++count % TASKS_A_LOOK != 0) continue;
         loop->recent_ns = sx_loop_now_ns(loop);
         catch_up(loop);
-        if (is_late(loop)) return;
+        if (!is_late(loop)) continue;
+        loop->unread = loop->left != NULL; /* an answer in time may lie there too */
+        return;
     }
 }
 

@@ -13,7 +13,7 @@ extern "C" {
 /* Off until the option flow.analysis, or a namespace's own switch, has it on; a read of a namespace that is not analysed tests one word
    for it. One read in flow.analysis_sample, at random, is looked at: reads by this process that ask L1, whatever L1 answers. What L1
    holds is looked at by the keeper, which walks through all of it again and again: a walk through a million entries takes it about a minute. Memory is
-   bounded: about 1 KiB for each of flow.analysis_keys, in each of at most STRATA_ANALYSES_MAX namespaces; beyond l1.bytes. */
+   bounded: about 50 KiB, and 1 KiB for each of flow.analysis_keys, in each of at most STRATA_ANALYSES_MAX namespaces; beyond l1.bytes. */
 #define STRATA_ANALYSES_MAX 64
 #define STRATA_SEEN_KEY_BYTES 128
 #define STRATA_BIG_KEYS_MAX 32

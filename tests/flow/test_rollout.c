@@ -142,6 +142,39 @@ static void a_load_under_way_is_too_old(void **state) {
     assert_string_equal(test_peek(f->session, f->ns, "k"), "new");
 }
 
+/* Nothing older stays where what was loaded in its place is not kept, or where the source has nothing any more. */
+static void what_is_not_kept_replaces_too(void **state) {
+    fixture *f = *state;
+    f->value = "first";
+    assert_int_equal(load_how(f, "k", 0), STRATA_OK);
+    f->value = "second";
+    assert_int_equal(load_how(f, "k", STRATA_REFRESH | STRATA_BYPASS_L1), STRATA_OK);
+    assert_null(test_peek(f->session, f->ns, "k"));
+    assert_int_equal(load_how(f, "k", 0), STRATA_OK);
+    f->status = STRATA_MISS;
+    assert_int_equal(load_how(f, "k", STRATA_BYPASS), STRATA_MISS); /* for its caller alone */
+    assert_string_equal(test_peek(f->session, f->ns, "k"), "second");
+    assert_int_equal(load_how(f, "k", STRATA_REFRESH), STRATA_MISS);
+    assert_null(test_peek(f->session, f->ns, "k"));
+}
+
+/* But not what was set meanwhile: nobody else has that. */
+static void what_was_set_meanwhile_stays(void **state) {
+    fixture *f = *state;
+    strata_bytes unknown = test_bytes("never seen");
+    strata_load_result late = {.struct_size = sizeof late, .tags = &unknown, .tag_count = 1};
+    static const int32_t ends[] = {STRATA_OK, STRATA_MISS};
+    for (int i = 0; i < 2; i++) {
+        fixture_hold(f, "k");
+        assert_int_equal(test_set(f->session, f->ns, "k", "set"), STRATA_OK);
+        assert_int_equal(strata_load_finish(f->kept, ends[i], test_bytes("loaded"), &late), STRATA_OK);
+        for (int wait = 0; wait < 500 && f->answers != 1; wait++) (void)strata_session_wait(f->session, 10);
+        assert_int_equal(f->answers, 1);
+        assert_string_equal(test_peek(f->session, f->ns, "k"), "set");
+        assert_int_equal(strata_invalidate_wait(f->session, f->ns, test_bytes("k"), NULL), STRATA_OK);
+    }
+}
+
 /* Who wants it loaded anew meanwhile takes nothing from what a load brings, also where that one's own fails. */
 static void a_later_load_may_fail(void **state) {
     fixture *f = *state;
@@ -191,6 +224,8 @@ int main(void) {
         cmocka_unit_test_setup_teardown(what_is_out_covers_nothing, setup, teardown),
         cmocka_unit_test_setup_teardown(a_load_under_way_is_too_old, setup, teardown),
         cmocka_unit_test_setup_teardown(a_later_load_may_fail, setup, teardown),
+        cmocka_unit_test_setup_teardown(what_is_not_kept_replaces_too, setup, teardown),
+        cmocka_unit_test_setup_teardown(what_was_set_meanwhile_stays, setup, teardown),
         cmocka_unit_test_setup_teardown(refused, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

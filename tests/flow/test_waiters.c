@@ -68,6 +68,23 @@ static void who_leaves_makes_room(void **state) {
     await(f, 3);
 }
 
+/* A refresh that a session has begun, and does not come back for, takes nobody's place. */
+static void a_refresh_takes_no_place(void **state) {
+    fixture *f = *state;
+    strata_result result;
+    strata_session *other = test_engine_session(f->engine);
+    assert_int_equal(fixture_policy(f, (strata_namespace_policy){.ttl_ms = 1000, .refresh_percent = 50, .waiters_max = 1}), STRATA_OK);
+    assert_int_equal(fixture_get_or_load(f, "k", NULL), STRATA_OK);
+    fixture_advance(f, 700);
+    assert_int_equal(join(f, "k"), STRATA_OK);
+    assert_int_equal(test_metric(f->engine, "flow.pending"), 1);
+    assert_int_equal(strata_invalidate_wait(other, f->ns, test_bytes("k"), NULL), STRATA_OK);
+    assert_int_equal(strata_get_or_load_wait(other, f->ns, test_bytes("k"), NULL, fixture_load, f, &result), STRATA_OK);
+    strata_result_release(other, &result);
+    strata_session_close(other);
+    assert_int_equal(refused(f), 0);
+}
+
 static void load_many(strata_load *const *loads, size_t count, void *user) {
     (void)user;
     for (size_t i = 0; i < count; i++) assert_int_equal(strata_load_finish(loads[i], STRATA_OK, test_bytes("w"), NULL), STRATA_OK);
@@ -125,6 +142,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(no_more_than_the_policy_allows, setup, teardown),
         cmocka_unit_test_setup_teardown(who_leaves_makes_room, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_refresh_takes_no_place, setup, teardown),
         cmocka_unit_test_setup_teardown(a_batch_is_refused_in_part, setup, teardown),
         cmocka_unit_test_setup_teardown(a_loader_learns_how_long_it_is_wanted, setup, teardown),
         cmocka_unit_test(not_by_an_engine_that_is_closed),

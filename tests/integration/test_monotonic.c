@@ -19,7 +19,6 @@
 #define NODES        3
 #define KEEP_MS      60000
 #define ENOUGH_MS    5000
-#define PROXY_LOOKS_MS 30 /* by then the proxy's thread has seen what it was told */
 
 static sx_cluster *cluster;
 static proxy *between;
@@ -59,7 +58,7 @@ static void hold_up(bool held) {
     proxy_fault fault = {.kind = held ? PROXY_STALL : PROXY_GOOD, .until_ns = INT64_MAX, .percent = 100, .to_client = true,
                          .whose = PROXY_DATA};
     for (uint32_t i = 0; i < NODES; i++) proxy_set(between, i, &fault);
-    test_sleep_ms(PROXY_LOOKS_MS);
+    proxy_settle(between);
 }
 
 /* Until L1 answers it: not where trust has lapsed for a moment. */

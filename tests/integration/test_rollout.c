@@ -205,6 +205,10 @@ static void what_was_replaced_is_not_answered_again(void **state) {
     assert_memory_equal(result.value.data, "second", 6);
     strata_result_release(b.session, &result);
     assert_string_equal(test_get(b.session, b.ns, "k"), "second");
+    roll(&a, STRATA_ROLLOUT_L2_OFF); /* L2 takes nothing of it */
+    assert_string_equal(load_how(&a, "k", "alone", STRATA_REFRESH, &source), "alone");
+    assert_null(test_peek(a.session, a.ns, "k"));
+    roll(&a, 0);
     roll(&a, STRATA_ROLLOUT_L1_OFF);
     assert_string_equal(load_how(&a, "k", "third", STRATA_REFRESH, &source), "third");
     roll(&a, 0);

@@ -52,7 +52,7 @@ struct proxy {
     pthread_mutex_t mutex;
     proxy_fault fault[SERVERS_MAX]; /* lock: mutex */
     _Atomic bool stop;
-    _Atomic uint64_t harm;
+    _Atomic uint64_t harm, rounds;
     uint64_t next_id, random; /* owner: the thread, as all below */
     proxy_fault now[SERVERS_MAX];
     passage links[LINKS_MAX];
@@ -321,6 +321,7 @@ static void look_at_faults(proxy *p) {
         p->now[i] = p->fault[i];
     }
     pthread_mutex_unlock(&p->mutex);
+    atomic_fetch_add(&p->rounds, 1);
 }
 
 static void *run(void *argument) {
@@ -405,6 +406,11 @@ void proxy_set(proxy *p, uint32_t server, const proxy_fault *fault) {
     pthread_mutex_lock(&p->mutex);
     p->fault[server] = *fault;
     pthread_mutex_unlock(&p->mutex);
+}
+
+void proxy_settle(const proxy *p) {
+    uint64_t rounds = atomic_load(&p->rounds); /* the first of two may have looked before */
+    while (atomic_load(&p->rounds) < rounds + 2) (void)nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
 }
 
 uint64_t proxy_harm(const proxy *p) { return atomic_load(&p->harm); }

@@ -42,6 +42,8 @@ void proxy_stop(proxy *p);
 uint16_t proxy_port(const proxy *p, uint32_t server);
 /* The fault of one server from now on, instead of what it had. */
 void proxy_set(proxy *p, uint32_t server, const proxy_fault *fault);
+/* Waits until the proxy does what it was told. */
+void proxy_settle(const proxy *p);
 /* Messages lost, connections cut or dropped so far. */
 uint64_t proxy_harm(const proxy *p);
 

@@ -275,9 +275,16 @@ static const history_op *of_version(const history_op *ops, size_t count, uint64_
     return NULL;
 }
 
+/* Whether a write stored that version, and no load. */
+static bool is_written(const history_op *ops, size_t count, uint64_t id) {
+    for (size_t i = 0; i < count; i++)
+        if (ops[i].id == id && ops[i].key < TORMENT_KEYS && (ops[i].kind == HISTORY_SET || ops[i].written != 0)) return true;
+    return false;
+}
+
 /* Values of the plain namespace that L1 served and L2 had others of: nothing but its writes changes what its loaders say. Of
    the others a loader knows of a clear before it is done: what L2 forgot may be another when it is loaded again. So may what a write
-   stored, which shows fewer numbers than what is loaded in its place: then the key's own is the same. */
+   stored, which shows fewer numbers than what is loaded in its place: then the key's own is the same, and one of the two is no write's. */
 static uint64_t divergences(const torment_world *w, const history_op *ops, size_t count) {
     uint64_t found = 0;
     for (uint32_t i = 0; i < w->processes; i++) {
@@ -291,7 +298,7 @@ static uint64_t divergences(const torment_world *w, const history_op *ops, size_
             const history_op *l1 = NULL, *l2 = NULL;
             if (here != NULL && (here = strchr(here + 10, ' ')) != NULL) l1 = of_version(ops, count, strtoull(here, NULL, 16));
             if (there != NULL && (there = strchr(there + 8, ' ')) != NULL) l2 = of_version(ops, count, strtoull(there, NULL, 16));
-            if (l1 != NULL && l2 != NULL && l1->value == l2->value) continue;
+            if (l1 != NULL && l2 != NULL && l1->value == l2->value && is_written(ops, count, l1->id) != is_written(ops, count, l2->id)) continue;
             fprintf(stderr, "    process %u: %s", i, at);
             if (l1 != NULL) print_op(l1, l1->start_ns);
             if (l2 != NULL) print_op(l2, l1 == NULL ? l2->start_ns : l1->start_ns);

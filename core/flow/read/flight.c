@@ -161,7 +161,7 @@ void sx_flight_join_locked(sx_flight *flight, sx_op *op) {
     if (flight->waiters_tail != NULL) flight->waiters_tail->wait_next = op;
     else flight->waiters = op;
     flight->waiters_tail = op;
-    flight->waiter_count++;
+    flight->waiter_count += !op->refresh;
     if ((op->flags & STRATA_BYPASS_L1) == 0) flight->fill = true;
 }
 
@@ -172,7 +172,7 @@ void sx_flight_leave_locked(sx_op *op) {
     if (op->wait_next != NULL) op->wait_next->wait_previous = op->wait_previous;
     else flight->waiters_tail = op->wait_previous;
     op->wait_next = op->wait_previous = NULL;
-    flight->waiter_count--;
+    flight->waiter_count -= !op->refresh;
     op->flight = NULL;
     if (flight->asker == op) flight->asker = NULL;
 }

@@ -372,16 +372,6 @@ static void answer_loaded(sx_flight *flight, int32_t status, sx_item *item) {
     if (item != NULL) sx_item_release(item);
 }
 
-/* L1 may lose a value that is newer than what was loaded: the next read asks L2 for it. */
-void sx_load_replaces_on_loop(sx_flight *flight) {
-    strata *engine = flight->engine;
-    sx_aged_drop_fallback_on_loop(flight);
-    sx_flights_lock(engine->flights, flight->stripe);
-    if (engine->l1_on)
-        (void)sx_l1_remove(engine->l1, engine->loop_record, flight->hash, flight->ns->index, flight->key, flight->key_size, UINT64_MAX);
-    sx_flights_unlock(engine->flights, flight->stripe);
-}
-
 static void fill_done(sx_store_op *op, int32_t status, const sx_resp *reply) {
     sx_flight *flight = SX_CONTAINER(op, sx_flight, store_op);
     sx_item *item = flight->loaded_item;
@@ -461,23 +451,6 @@ static bool encode_fill(sx_flight *flight, const sx_item *item, const sx_lifetim
     return good;
 }
 
-/* Without L2: into L1, unless something happened to the key since the loader was asked. */
-static void keep_here(sx_flight *flight, sx_item *item) {
-    strata *engine = flight->engine;
-    if (!engine->l1_on) return;
-    bool used = sx_rollout_l1(flight->ns, flight->key, flight->key_size);
-    sx_flights_lock(engine->flights, flight->stripe);
-    if (!used) { /* nor does what it replaces stay, to be answered later */
-        (void)sx_l1_remove(engine->l1, engine->loop_record, flight->hash, item->ns, flight->key, flight->key_size, UINT64_MAX);
-    } else if (flight->heard_seq <= flight->phase_seq && flight->fill) {
-        if (sx_marks_stamp(engine, engine->loop_record, item, 1))
-            (void)sx_l1_put(engine->l1, engine->loop_record, flight->hash, item, SX_L1_PUT_ALWAYS);
-    } else if (flight->fill) {
-        sx_count(flight->ns, SX_FLOW_METRIC_FILLS_SUPERSEDED);
-    }
-    sx_flights_unlock(engine->flights, flight->stripe);
-}
-
 static void abandon_done(sx_store_op *op, int32_t status, const sx_resp *reply) {
     (void)status, (void)reply; /* a lease that could not be removed expires */
     sx_flight *flight = SX_CONTAINER(op, sx_flight, store_op);
@@ -542,7 +515,10 @@ void sx_load_loaded_on_loop(sx_flight *flight) {
     sx_flights_unlock(engine->flights, flight->stripe);
     if (unkept != NULL) sx_item_release(unkept);
     if (status != STRATA_OK) {
-        if (status == STRATA_MISS) sx_aged_gone_on_loop(flight);
+        if (status == STRATA_MISS) {
+            sx_aged_gone_on_loop(flight);
+            sx_load_not_stored_on_loop(flight);
+        }
         else if (status != STRATA_E_CANCELLED) sx_aged_failed_on_loop(flight);
         if (status != STRATA_E_CANCELLED) answer_loaded(flight, status, NULL); /* else another one loads */
         if (status == STRATA_MISS && flight->claimed != NULL) remove_value(flight);
@@ -577,8 +553,8 @@ void sx_load_loaded_on_loop(sx_flight *flight) {
         return;
     }
     take_loaded(flight);
-    if (!engine->l2_on) keep_here(flight, item);
-    else if (!flight->without) sx_load_replaces_on_loop(flight);
+    if (!engine->l2_on) sx_load_keep_here_on_loop(flight, item);
+    else sx_load_not_stored_on_loop(flight);
     answer_loaded(flight, STRATA_OK, item);
     sx_load_abandon_on_loop(flight);
 }

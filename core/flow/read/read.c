@@ -225,6 +225,8 @@ int32_t sx_read_slow(strata_session *session, strata_namespace *ns, strata_bytes
     sx_flights_unlock(engine->flights, stripe);
     if (given != NULL) sx_item_release(given);
     if (!joined) {
+        sx_span_end(op->span, refused, STRATA_FROM_NONE);
+        op->span = NULL;
         sx_session_op_free(op);
         return refused;
     }
