@@ -189,7 +189,8 @@ int32_t sx_config_stage_put_named(sx_config_stage *stage, const char *place, uin
     }
     if (status == STRATA_E_NOMEM) return sx_config_refuse(stage->error, status, "%sout of memory", place);
     if (status == STRATA_E_OVERLOADED)
-        return sx_config_refuse(stage->error, STRATA_E_CONFIG, "%soptions for more than 1024 namespaces", place);
+        return sx_config_refuse(stage->error, STRATA_E_CONFIG, "%soptions for more than %d namespaces", place,
+                                SX_CONFIG_NAMESPACES_MAX);
     int length = name_size > SHOWN_BYTES ? SHOWN_BYTES : (int)name_size;
     return sx_config_refuse(stage->error, STRATA_E_CONFIG, "%sunknown option '%.*s'", place, length, name);
 }

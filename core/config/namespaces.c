@@ -5,8 +5,7 @@
 
 #include "core/config/values.h"
 
-#define NAMESPACES_MAX 1024
-#define PREFIX_SIZE    (sizeof SX_CONFIG_NAMESPACE - 1)
+#define PREFIX_SIZE (sizeof SX_CONFIG_NAMESPACE - 1)
 
 /* ---- names ----------------------------------------------------------------------------------------------------- */
 
@@ -72,7 +71,7 @@ sx_config_value *sx_config_namespaces_place(const sx_alloc *alloc, sx_config_nam
     sx_config_namespace *ns = find(namespaces, parts.ns, parts.ns_size);
     if (ns == NULL) {
         *status = STRATA_E_OVERLOADED;
-        if (namespaces->count == NAMESPACES_MAX) return NULL;
+        if (namespaces->count == SX_CONFIG_NAMESPACES_MAX) return NULL;
         *status = STRATA_E_NOMEM;
         if (namespaces->count == namespaces->capacity && !grow(alloc, namespaces, 2 * namespaces->capacity + 4)) return NULL;
         ns = &namespaces->all[namespaces->count++];

@@ -30,6 +30,7 @@ struct sx_config_namespace {
     sx_config_value values[SX_NAMESPACE_OPTIONS_MAX];
 };
 
+#define SX_CONFIG_NAMESPACES_MAX 1024
 /* Those of a configuration, in the order they came. */
 typedef struct sx_config_namespaces {
     sx_config_namespace *all;

@@ -24,6 +24,13 @@ static inline int64_t sx_clock_now_ns(const sx_clock *clock) {
     return (int64_t)t.tv_sec * SX_NS_PER_S + (int64_t)t.tv_nsec;
 }
 
+/* Wall clock time since 1970, for what people read: it may go back. */
+static inline int64_t sx_clock_unix_ns(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_REALTIME, &t);
+    return (int64_t)t.tv_sec * SX_NS_PER_S + (int64_t)t.tv_nsec;
+}
+
 /* a + b without overflow: INT64_MAX stands for never. b >= 0. */
 static inline int64_t sx_time_add(int64_t a, int64_t b) { return a > INT64_MAX - b ? INT64_MAX : a + b; }
 

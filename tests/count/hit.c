@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include <strata/strata.h>
+#include "open.h"
 
 static void never(void *user, const strata_result *result) {
     (void)user;
@@ -29,20 +29,12 @@ __attribute__((noinline)) static int rounds_of(int rounds, int gets, strata_sess
 }
 
 int main(int argc, char **argv) {
-    strata_config *config;
     strata *engine;
     strata_session *session;
     strata_namespace *ns;
-    strata_error error;
-    if (argc != 3 || strata_config_create(&config) != STRATA_OK) return 2;
-    if (strata_config_set(config, "l2.mode", "none", &error) != STRATA_OK) return 2;
-    int unsampled = strstr(argv[1], "-unsampled") != NULL;
-    strata_open_options options = {.struct_size = sizeof options, .config = config};
     const strata_tracer tracer = {.struct_size = sizeof tracer, .span = tell};
-    if (unsampled) options.tracer = &tracer;
-    if (strata_open(&options, &engine, &error) != STRATA_OK) return 2;
-    strata_config_destroy(config);
-    if (strata_session_open(engine, &session) != STRATA_OK || strata_namespace_open(engine, "n", 1, &ns) != STRATA_OK) return 2;
+    int unsampled = argc == 3 && strstr(argv[1], "-unsampled") != NULL;
+    if (argc != 3 || !count_open(unsampled ? &tracer : NULL, &engine, &session, &ns)) return 2;
     const strata_bytes key = {"some:key:17", 11}, value = {"value", 5};
     if (strata_set_wait(session, ns, key, value, NULL, NULL) != STRATA_OK) return 2;
     static const char context[] = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-00";

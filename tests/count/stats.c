@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "core/flow/engine.h"
+#include "open.h"
 
 __attribute__((noinline)) static void rounds_of(int rounds, bool times, strata_session *session, const strata_namespace *ns) {
     for (int i = 0; i < rounds; i++) {
@@ -15,17 +16,10 @@ __attribute__((noinline)) static void rounds_of(int rounds, bool times, strata_s
 }
 
 int main(int argc, char **argv) {
-    strata_config *config;
     strata *engine;
     strata_session *session;
     strata_namespace *ns;
-    strata_error error;
-    if (argc != 3 || strata_config_create(&config) != STRATA_OK) return 2;
-    if (strata_config_set(config, "l2.mode", "none", &error) != STRATA_OK) return 2;
-    strata_open_options options = {.struct_size = sizeof options, .config = config};
-    if (strata_open(&options, &engine, &error) != STRATA_OK) return 2;
-    strata_config_destroy(config);
-    if (strata_session_open(engine, &session) != STRATA_OK || strata_namespace_open(engine, "n", 1, &ns) != STRATA_OK) return 2;
+    if (argc != 3 || !count_open(NULL, &engine, &session, &ns)) return 2;
     int64_t hits = 0;
     int rounds = atoi(argv[2]);
     bool times = strcmp(argv[1], "histogram") == 0;

@@ -68,6 +68,20 @@ static inline void fixture_close(fixture *f) {
     free(f);
 }
 
+/* A test's setup: an engine with these options, by the fixture's clock. */
+static inline int fixture_setup(void **state, const char *const *pairs) {
+    fixture *f = fixture_create();
+    strata_open_options template_ = {.clock = {&f->clock, fixture_now_ns}};
+    fixture_open(f, pairs, &template_);
+    *state = f;
+    return 0;
+}
+
+static inline int fixture_teardown(void **state) {
+    fixture_close(*state);
+    return 0;
+}
+
 static inline void fixture_advance(fixture *f, int64_t ms) { test_clock_advance(&f->clock, ms * SX_NS_PER_MS); }
 
 static inline void fixture_load(strata_load *load, void *user) {

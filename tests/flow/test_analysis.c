@@ -8,23 +8,14 @@
 #include "tests/support/alloc.h"
 
 static int setup(void **state) {
-    fixture *f = fixture_create();
-    strata_open_options template_ = {.clock = {&f->clock, fixture_now_ns}};
-    fixture_open(f, TEST_OPTIONS("l2.mode", "none", "flow.ttl_jitter", "0", "l1.bytes", "4MiB", "flow.analysis_sample", "1",
-                                 "flow.analysis_keys", "16"), &template_);
-    *state = f;
-    return 0;
+    return fixture_setup(state, TEST_OPTIONS("l2.mode", "none", "flow.ttl_jitter", "0", "l1.bytes", "4MiB", "flow.analysis_sample", "1",
+                                             "flow.analysis_keys", "16"));
 }
 
 static int setup_on(void **state) {
     (void)setup(state);
     fixture *f = *state;
     assert_int_equal(strata_namespace_analyze(f->ns, STRATA_ANALYZE_ON), STRATA_OK);
-    return 0;
-}
-
-static int teardown(void **state) {
-    fixture_close(*state);
     return 0;
 }
 
@@ -382,22 +373,22 @@ static void readers_and_who_asks_do_not_wait(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(nothing_is_looked_at_where_it_is_off, setup, teardown),
-        cmocka_unit_test_setup_teardown(the_option_is_for_who_says_nothing, setup, teardown),
-        cmocka_unit_test_setup_teardown(there_is_room_for_so_many_namespaces, setup, teardown),
+        cmocka_unit_test_setup_teardown(nothing_is_looked_at_where_it_is_off, setup, fixture_teardown),
+        cmocka_unit_test_setup_teardown(the_option_is_for_who_says_nothing, setup, fixture_teardown),
+        cmocka_unit_test_setup_teardown(there_is_room_for_so_many_namespaces, setup, fixture_teardown),
         cmocka_unit_test(without_memory_nothing_changes),
-        cmocka_unit_test_setup_teardown(nonsense_is_refused, setup_on, teardown),
-        cmocka_unit_test_setup_teardown(hot_keys_come_first, setup_on, teardown),
-        cmocka_unit_test_setup_teardown(a_sample_is_about_as_large_as_asked_for, setup_on, teardown),
-        cmocka_unit_test_setup_teardown(the_age_of_what_is_answered, setup_on, teardown),
-        cmocka_unit_test_setup_teardown(what_is_read_next_is_a_pair, setup_on, teardown),
-        cmocka_unit_test_setup_teardown(a_batch_has_no_successors, setup_on, teardown),
-        cmocka_unit_test_setup_teardown(pairs_follow_the_latest, setup_on, teardown),
-        cmocka_unit_test_setup_teardown(the_least_successor_gives_way, setup_on, teardown),
-        cmocka_unit_test_setup_teardown(what_l1_holds_is_walked_through, setup_on, teardown),
-        cmocka_unit_test_setup_teardown(endless_values_are_counted_apart, setup_on, teardown),
-        cmocka_unit_test_setup_teardown(the_report_tells_all, setup_on, teardown),
-        cmocka_unit_test_setup_teardown(readers_and_who_asks_do_not_wait, setup_on, teardown),
+        cmocka_unit_test_setup_teardown(nonsense_is_refused, setup_on, fixture_teardown),
+        cmocka_unit_test_setup_teardown(hot_keys_come_first, setup_on, fixture_teardown),
+        cmocka_unit_test_setup_teardown(a_sample_is_about_as_large_as_asked_for, setup_on, fixture_teardown),
+        cmocka_unit_test_setup_teardown(the_age_of_what_is_answered, setup_on, fixture_teardown),
+        cmocka_unit_test_setup_teardown(what_is_read_next_is_a_pair, setup_on, fixture_teardown),
+        cmocka_unit_test_setup_teardown(a_batch_has_no_successors, setup_on, fixture_teardown),
+        cmocka_unit_test_setup_teardown(pairs_follow_the_latest, setup_on, fixture_teardown),
+        cmocka_unit_test_setup_teardown(the_least_successor_gives_way, setup_on, fixture_teardown),
+        cmocka_unit_test_setup_teardown(what_l1_holds_is_walked_through, setup_on, fixture_teardown),
+        cmocka_unit_test_setup_teardown(endless_values_are_counted_apart, setup_on, fixture_teardown),
+        cmocka_unit_test_setup_teardown(the_report_tells_all, setup_on, fixture_teardown),
+        cmocka_unit_test_setup_teardown(readers_and_who_asks_do_not_wait, setup_on, fixture_teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

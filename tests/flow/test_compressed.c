@@ -54,11 +54,6 @@ static int setup_memory(void **state) {
     return 0;
 }
 
-static int teardown(void **state) {
-    fixture_close(*state);
-    return 0;
-}
-
 static int32_t keep_compressed(fixture *f) {
     return fixture_policy(f, (strata_namespace_policy){.flags = STRATA_POLICY_L1_COMPRESSED});
 }
@@ -216,13 +211,13 @@ static void without_memory(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        {"every_way_to_read, lz4", every_way_to_read, setup_lz4, teardown, NULL},
-        cmocka_unit_test_setup_teardown(what_is_loaded_and_what_is_past_its_end, setup_lz4, teardown),
-        cmocka_unit_test_setup_teardown(the_policy_may_change, setup_lz4, teardown),
-        cmocka_unit_test_setup_teardown(more_are_held, setup_lz4, teardown),
-        cmocka_unit_test_setup_teardown(without_memory, setup_memory, teardown),
-        {"every_way_to_read, zstd", every_way_to_read, setup_zstd, teardown, NULL},
-        {"more_are_held, zstd", more_are_held, setup_zstd, teardown, NULL},
+        {"every_way_to_read, lz4", every_way_to_read, setup_lz4, fixture_teardown, NULL},
+        cmocka_unit_test_setup_teardown(what_is_loaded_and_what_is_past_its_end, setup_lz4, fixture_teardown),
+        cmocka_unit_test_setup_teardown(the_policy_may_change, setup_lz4, fixture_teardown),
+        cmocka_unit_test_setup_teardown(more_are_held, setup_lz4, fixture_teardown),
+        cmocka_unit_test_setup_teardown(without_memory, setup_memory, fixture_teardown),
+        {"every_way_to_read, zstd", every_way_to_read, setup_zstd, fixture_teardown, NULL},
+        {"more_are_held, zstd", more_are_held, setup_zstd, fixture_teardown, NULL},
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

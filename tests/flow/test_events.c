@@ -9,16 +9,7 @@
 #include "core/flow/engine.h"
 
 static int setup(void **state) {
-    fixture *f = fixture_create();
-    strata_open_options template_ = {.clock = {&f->clock, fixture_now_ns}};
-    fixture_open(f, TEST_OPTIONS("l2.mode", "none", "flow.ttl_jitter", "0", "l1.bytes", "1MiB"), &template_);
-    *state = f;
-    return 0;
-}
-
-static int teardown(void **state) {
-    fixture_close(*state);
-    return 0;
+    return fixture_setup(state, TEST_OPTIONS("l2.mode", "none", "flow.ttl_jitter", "0", "l1.bytes", "1MiB"));
 }
 
 static size_t drain(fixture *f, strata_event *out, size_t max, uint64_t *dropped) {
@@ -225,12 +216,12 @@ static void none_is_lost_between_threads(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(what_happens_is_told, setup, teardown),
-        cmocka_unit_test_setup_teardown(a_full_ring_drops_and_says_so, setup, teardown),
-        cmocka_unit_test_setup_teardown(what_leaves_l1_is_told, setup, teardown),
-        cmocka_unit_test_setup_teardown(writes_within_their_call_are_told, setup, teardown),
-        cmocka_unit_test_setup_teardown(nonsense_is_refused, setup, teardown),
-        cmocka_unit_test_setup_teardown(none_is_lost_between_threads, setup, teardown),
+        cmocka_unit_test_setup_teardown(what_happens_is_told, setup, fixture_teardown),
+        cmocka_unit_test_setup_teardown(a_full_ring_drops_and_says_so, setup, fixture_teardown),
+        cmocka_unit_test_setup_teardown(what_leaves_l1_is_told, setup, fixture_teardown),
+        cmocka_unit_test_setup_teardown(writes_within_their_call_are_told, setup, fixture_teardown),
+        cmocka_unit_test_setup_teardown(nonsense_is_refused, setup, fixture_teardown),
+        cmocka_unit_test_setup_teardown(none_is_lost_between_threads, setup, fixture_teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

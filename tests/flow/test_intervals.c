@@ -8,22 +8,13 @@
 #include "tests/support/alloc.h"
 
 static int setup(void **state) {
-    fixture *f = fixture_create();
-    strata_open_options template_ = {.clock = {&f->clock, fixture_now_ns}};
-    fixture_open(f, TEST_OPTIONS("l2.mode", "none", "flow.ttl_jitter", "0", "l1.bytes", "16MiB", "flow.ttl", "1h"), &template_);
-    *state = f;
-    return 0;
+    return fixture_setup(state, TEST_OPTIONS("l2.mode", "none", "flow.ttl_jitter", "0", "l1.bytes", "16MiB", "flow.ttl", "1h"));
 }
 
 static int setup_on(void **state) {
     (void)setup(state);
     fixture *f = *state;
     assert_int_equal(strata_namespace_analyze(f->ns, STRATA_ANALYZE_ON), STRATA_OK);
-    return 0;
-}
-
-static int teardown(void **state) {
-    fixture_close(*state);
     return 0;
 }
 
@@ -265,18 +256,18 @@ static void writers_and_who_asks(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(nothing_is_suggested_where_nothing_is_known, setup, teardown),
-        cmocka_unit_test_setup_teardown(half_of_the_values_are_overwritten_before_it, setup_on, teardown),
-        cmocka_unit_test_setup_teardown(what_is_not_written_again_counts, setup_on, teardown),
-        cmocka_unit_test_setup_teardown(what_is_young_does_not_count_as_old, setup_on, teardown),
-        cmocka_unit_test_setup_teardown(an_invalidation_ends_a_value_too, setup_on, teardown),
-        cmocka_unit_test_setup_teardown(many_keys_are_sampled, setup_on, teardown),
-        cmocka_unit_test_setup_teardown(it_is_applied_within_bounds, setup, teardown),
-        cmocka_unit_test_setup_teardown(what_was_missed_is_no_interval, setup, teardown),
-        cmocka_unit_test_setup_teardown(the_configuration_may_say_it, setup, teardown),
-        cmocka_unit_test_setup_teardown(nonsense_is_refused, setup, teardown),
+        cmocka_unit_test_setup_teardown(nothing_is_suggested_where_nothing_is_known, setup, fixture_teardown),
+        cmocka_unit_test_setup_teardown(half_of_the_values_are_overwritten_before_it, setup_on, fixture_teardown),
+        cmocka_unit_test_setup_teardown(what_is_not_written_again_counts, setup_on, fixture_teardown),
+        cmocka_unit_test_setup_teardown(what_is_young_does_not_count_as_old, setup_on, fixture_teardown),
+        cmocka_unit_test_setup_teardown(an_invalidation_ends_a_value_too, setup_on, fixture_teardown),
+        cmocka_unit_test_setup_teardown(many_keys_are_sampled, setup_on, fixture_teardown),
+        cmocka_unit_test_setup_teardown(it_is_applied_within_bounds, setup, fixture_teardown),
+        cmocka_unit_test_setup_teardown(what_was_missed_is_no_interval, setup, fixture_teardown),
+        cmocka_unit_test_setup_teardown(the_configuration_may_say_it, setup, fixture_teardown),
+        cmocka_unit_test_setup_teardown(nonsense_is_refused, setup, fixture_teardown),
         cmocka_unit_test(without_memory_nothing_changes),
-        cmocka_unit_test_setup_teardown(writers_and_who_asks, setup_on, teardown),
+        cmocka_unit_test_setup_teardown(writers_and_who_asks, setup_on, fixture_teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -16,11 +16,6 @@ static int setup(void **state) {
     return 0;
 }
 
-static int teardown(void **state) {
-    fixture_close(*state);
-    return 0;
-}
-
 static void set_is_read_back(void **state) {
     fixture *f = *state;
     assert_null(test_peek(f->session, f->ns, "a"));
@@ -530,26 +525,26 @@ static void a_process_has_room_for_so_many_engines(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(set_is_read_back, setup, teardown),
-        cmocka_unit_test_setup_teardown(values_expire_by_the_injected_clock, setup, teardown),
-        cmocka_unit_test_setup_teardown(one_load_serves_all_who_wait, setup, teardown),
-        cmocka_unit_test_setup_teardown(a_load_overtaken_by_an_invalidation_is_not_kept, setup, teardown),
-        cmocka_unit_test_setup_teardown(a_set_during_a_load_stays, setup, teardown),
-        cmocka_unit_test_setup_teardown(loads_fail_and_miss, setup, teardown),
-        cmocka_unit_test_setup_teardown(a_load_that_never_ends_times_out, setup, teardown),
-        cmocka_unit_test_setup_teardown(a_load_that_nobody_runs_is_asked_of_another, setup, teardown),
-        cmocka_unit_test_setup_teardown(a_session_that_closes_cancels_and_passes_its_load_on, setup, teardown),
+        cmocka_unit_test_setup_teardown(set_is_read_back, setup, fixture_teardown),
+        cmocka_unit_test_setup_teardown(values_expire_by_the_injected_clock, setup, fixture_teardown),
+        cmocka_unit_test_setup_teardown(one_load_serves_all_who_wait, setup, fixture_teardown),
+        cmocka_unit_test_setup_teardown(a_load_overtaken_by_an_invalidation_is_not_kept, setup, fixture_teardown),
+        cmocka_unit_test_setup_teardown(a_set_during_a_load_stays, setup, fixture_teardown),
+        cmocka_unit_test_setup_teardown(loads_fail_and_miss, setup, fixture_teardown),
+        cmocka_unit_test_setup_teardown(a_load_that_never_ends_times_out, setup, fixture_teardown),
+        cmocka_unit_test_setup_teardown(a_load_that_nobody_runs_is_asked_of_another, setup, fixture_teardown),
+        cmocka_unit_test_setup_teardown(a_session_that_closes_cancels_and_passes_its_load_on, setup, fixture_teardown),
         cmocka_unit_test(loaders_run_on_the_executor),
         cmocka_unit_test(a_kept_value_outlives_its_engine),
         cmocka_unit_test(a_process_has_room_for_so_many_engines),
-        cmocka_unit_test_setup_teardown(batches_answer_key_by_key, setup, teardown),
-        cmocka_unit_test_setup_teardown(long_batches_keep_their_order, setup, teardown),
-        cmocka_unit_test_setup_teardown(the_descriptor_tells_of_completions, setup, teardown),
+        cmocka_unit_test_setup_teardown(batches_answer_key_by_key, setup, fixture_teardown),
+        cmocka_unit_test_setup_teardown(long_batches_keep_their_order, setup, fixture_teardown),
+        cmocka_unit_test_setup_teardown(the_descriptor_tells_of_completions, setup, fixture_teardown),
         cmocka_unit_test(sessions_survive_their_engine),
-        cmocka_unit_test_setup_teardown(a_thread_that_ends_closes_its_sessions, setup, teardown),
-        cmocka_unit_test_setup_teardown(a_forked_child_is_told_so, setup, teardown),
-        cmocka_unit_test_setup_teardown(bad_arguments_have_a_status, setup, teardown),
-        cmocka_unit_test_setup_teardown(options_change_while_open, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_thread_that_ends_closes_its_sessions, setup, fixture_teardown),
+        cmocka_unit_test_setup_teardown(a_forked_child_is_told_so, setup, fixture_teardown),
+        cmocka_unit_test_setup_teardown(bad_arguments_have_a_status, setup, fixture_teardown),
+        cmocka_unit_test_setup_teardown(options_change_while_open, setup, fixture_teardown),
         cmocka_unit_test(out_of_memory_is_a_status),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

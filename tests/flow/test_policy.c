@@ -6,16 +6,7 @@
 #include "tests/flow/fixture.h"
 
 static int setup(void **state) {
-    fixture *f = fixture_create();
-    strata_open_options template_ = {.clock = {&f->clock, fixture_now_ns}};
-    fixture_open(f, TEST_OPTIONS("l2.mode", "none", "flow.ttl_jitter", "0", "flow.ttl", "60s"), &template_);
-    *state = f;
-    return 0;
-}
-
-static int teardown(void **state) {
-    fixture_close(*state);
-    return 0;
+    return fixture_setup(state, TEST_OPTIONS("l2.mode", "none", "flow.ttl_jitter", "0", "flow.ttl", "60s"));
 }
 
 static int32_t set(fixture *f, const char *key, int64_t ttl_ms) {
@@ -200,12 +191,12 @@ static void a_reader_waits_for_the_end_of_a_replacement(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(the_nearest_word_on_ttl_holds, setup, teardown),
-        cmocka_unit_test_setup_teardown(endless_values_must_be_allowed, setup, teardown),
-        cmocka_unit_test_setup_teardown(l1_answers_for_its_own_time, setup, teardown),
-        cmocka_unit_test_setup_teardown(jitter_shortens_within_its_part, setup, teardown),
-        cmocka_unit_test_setup_teardown(what_is_refused, setup, teardown),
-        cmocka_unit_test_setup_teardown(a_reader_sees_one_policy, setup, teardown),
+        cmocka_unit_test_setup_teardown(the_nearest_word_on_ttl_holds, setup, fixture_teardown),
+        cmocka_unit_test_setup_teardown(endless_values_must_be_allowed, setup, fixture_teardown),
+        cmocka_unit_test_setup_teardown(l1_answers_for_its_own_time, setup, fixture_teardown),
+        cmocka_unit_test_setup_teardown(jitter_shortens_within_its_part, setup, fixture_teardown),
+        cmocka_unit_test_setup_teardown(what_is_refused, setup, fixture_teardown),
+        cmocka_unit_test_setup_teardown(a_reader_sees_one_policy, setup, fixture_teardown),
         cmocka_unit_test(a_reader_waits_for_the_end_of_a_replacement),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

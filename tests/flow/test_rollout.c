@@ -7,16 +7,7 @@
 #include "core/flow/engine.h"
 
 static int setup(void **state) {
-    fixture *f = fixture_create();
-    strata_open_options template_ = {.clock = {&f->clock, fixture_now_ns}};
-    fixture_open(f, TEST_OPTIONS("l2.mode", "none", "flow.ttl_jitter", "0"), &template_);
-    *state = f;
-    return 0;
-}
-
-static int teardown(void **state) {
-    fixture_close(*state);
-    return 0;
+    return fixture_setup(state, TEST_OPTIONS("l2.mode", "none", "flow.ttl_jitter", "0"));
 }
 
 static int32_t roll(fixture *f, strata_rollout rollout) {
@@ -217,16 +208,16 @@ static void refused(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(parts_are_kept_as_they_grow, setup, teardown),
-        cmocka_unit_test_setup_teardown(options_bound_all_namespaces, setup, teardown),
-        cmocka_unit_test_setup_teardown(nothing_old_comes_back, setup, teardown),
-        cmocka_unit_test_setup_teardown(operations_pass_by, setup, teardown),
-        cmocka_unit_test_setup_teardown(what_is_out_covers_nothing, setup, teardown),
-        cmocka_unit_test_setup_teardown(a_load_under_way_is_too_old, setup, teardown),
-        cmocka_unit_test_setup_teardown(a_later_load_may_fail, setup, teardown),
-        cmocka_unit_test_setup_teardown(what_is_not_kept_replaces_too, setup, teardown),
-        cmocka_unit_test_setup_teardown(what_was_set_meanwhile_stays, setup, teardown),
-        cmocka_unit_test_setup_teardown(refused, setup, teardown),
+        cmocka_unit_test_setup_teardown(parts_are_kept_as_they_grow, setup, fixture_teardown),
+        cmocka_unit_test_setup_teardown(options_bound_all_namespaces, setup, fixture_teardown),
+        cmocka_unit_test_setup_teardown(nothing_old_comes_back, setup, fixture_teardown),
+        cmocka_unit_test_setup_teardown(operations_pass_by, setup, fixture_teardown),
+        cmocka_unit_test_setup_teardown(what_is_out_covers_nothing, setup, fixture_teardown),
+        cmocka_unit_test_setup_teardown(a_load_under_way_is_too_old, setup, fixture_teardown),
+        cmocka_unit_test_setup_teardown(a_later_load_may_fail, setup, fixture_teardown),
+        cmocka_unit_test_setup_teardown(what_is_not_kept_replaces_too, setup, fixture_teardown),
+        cmocka_unit_test_setup_teardown(what_was_set_meanwhile_stays, setup, fixture_teardown),
+        cmocka_unit_test_setup_teardown(refused, setup, fixture_teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

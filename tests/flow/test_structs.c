@@ -10,11 +10,6 @@ static int setup(void **state) {
     return 0;
 }
 
-static int teardown(void **state) {
-    fixture_close(*state);
-    return 0;
-}
-
 /* The first size bytes of a struct in memory of their own; what lies beyond them in ours is not zero. */
 static void *cut(const void *whole, uint32_t size) {
     volatile size_t hidden = size; /* else the compiler knows, and objects to what the test is about */
@@ -176,12 +171,12 @@ static void what_is_no_struct(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(options_of_an_operation, setup, teardown),
-        cmocka_unit_test_setup_teardown(what_a_loader_says, setup, teardown),
-        cmocka_unit_test_setup_teardown(a_policy_and_how_it_is_told, setup, teardown),
-        cmocka_unit_test_setup_teardown(a_pattern_and_an_engine, setup, teardown),
-        cmocka_unit_test_setup_teardown(how_long_it_took, setup, teardown),
-        cmocka_unit_test_setup_teardown(what_is_no_struct, setup, teardown),
+        cmocka_unit_test_setup_teardown(options_of_an_operation, setup, fixture_teardown),
+        cmocka_unit_test_setup_teardown(what_a_loader_says, setup, fixture_teardown),
+        cmocka_unit_test_setup_teardown(a_policy_and_how_it_is_told, setup, fixture_teardown),
+        cmocka_unit_test_setup_teardown(a_pattern_and_an_engine, setup, fixture_teardown),
+        cmocka_unit_test_setup_teardown(how_long_it_took, setup, fixture_teardown),
+        cmocka_unit_test_setup_teardown(what_is_no_struct, setup, fixture_teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -4,16 +4,7 @@
 #include "tests/flow/fixture.h"
 
 static int setup(void **state) {
-    fixture *f = fixture_create();
-    strata_open_options template_ = {.clock = {&f->clock, fixture_now_ns}};
-    fixture_open(f, TEST_OPTIONS("l2.mode", "none", "flow.load_timeout", "10s", "flow.deadline", "1h"), &template_);
-    *state = f;
-    return 0;
-}
-
-static int teardown(void **state) {
-    fixture_close(*state);
-    return 0;
+    return fixture_setup(state, TEST_OPTIONS("l2.mode", "none", "flow.load_timeout", "10s", "flow.deadline", "1h"));
 }
 
 static int32_t join(fixture *f, const char *key) {
@@ -140,11 +131,11 @@ static void not_by_an_engine_that_is_closed(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(no_more_than_the_policy_allows, setup, teardown),
-        cmocka_unit_test_setup_teardown(who_leaves_makes_room, setup, teardown),
-        cmocka_unit_test_setup_teardown(a_refresh_takes_no_place, setup, teardown),
-        cmocka_unit_test_setup_teardown(a_batch_is_refused_in_part, setup, teardown),
-        cmocka_unit_test_setup_teardown(a_loader_learns_how_long_it_is_wanted, setup, teardown),
+        cmocka_unit_test_setup_teardown(no_more_than_the_policy_allows, setup, fixture_teardown),
+        cmocka_unit_test_setup_teardown(who_leaves_makes_room, setup, fixture_teardown),
+        cmocka_unit_test_setup_teardown(a_refresh_takes_no_place, setup, fixture_teardown),
+        cmocka_unit_test_setup_teardown(a_batch_is_refused_in_part, setup, fixture_teardown),
+        cmocka_unit_test_setup_teardown(a_loader_learns_how_long_it_is_wanted, setup, fixture_teardown),
         cmocka_unit_test(not_by_an_engine_that_is_closed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -6,15 +6,8 @@
 #include "core/flow/trace.h"
 
 #include <string.h>
-#include <time.h>
 
 #include "core/flow/engine.h"
-
-static int64_t unix_now_ns(void) {
-    struct timespec now;
-    clock_gettime(CLOCK_REALTIME, &now);
-    return (int64_t)now.tv_sec * SX_NS_PER_S + now.tv_nsec;
-}
 
 static size_t size_of(const sx_span *span) { return sizeof *span + span->state_size + span->key_size; }
 
@@ -77,7 +70,7 @@ sx_span *sx_span_begin(sx_span *parent, const sx_span_about *about) {
 void sx_span_restart(sx_span *span) {
     if (!sx_span_is_told(span)) return;
     span->start_ns = sx_engine_now(span->engine);
-    span->start_unix_ns = unix_now_ns();
+    span->start_unix_ns = sx_clock_unix_ns();
 }
 
 void sx_span_end(sx_span *span, int32_t status, strata_source source) {

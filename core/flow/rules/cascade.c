@@ -2,7 +2,6 @@
 /* Events: a key is invalidated with all that depends on it, each part as if it had been asked for alone, and the log remembers. */
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 
 #include "core/flow/rules/rules.h"
 #include "core/flow/write/begun.h"
@@ -77,18 +76,12 @@ int32_t strata_rules_set(strata *engine, const char *text, strata_error *error) 
 
 /* ---- the log --------------------------------------------------------------------------------------------------- */
 
-static int64_t wall_ms(void) {
-    struct timespec now;
-    clock_gettime(CLOCK_REALTIME, &now);
-    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
-
 static void remember(const struct sx_cascade *cascade) {
     strata *engine = cascade->engine;
     const sx_part *first = &cascade->parts.parts[0];
     struct sx_event_log *log = engine->event_log;
     if (log->capacity == 0) return;
-    int64_t took_us = (sx_engine_now(engine) - cascade->began_ns) / SX_NS_PER_US, ended_ms = wall_ms();
+    int64_t took_us = (sx_engine_now(engine) - cascade->began_ns) / SX_NS_PER_US, ended_ms = sx_clock_unix_ns() / SX_NS_PER_MS;
     sx_lock_acquire(&engine->lock);
     strata_event_entry *entry = &log->entries[log->count % log->capacity];
     memset(entry, 0, sizeof *entry);
