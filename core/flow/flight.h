@@ -261,7 +261,6 @@ void sx_aged_read_on_loop(sx_flight *flight, sx_item *item);
 /* Asks L2 for the right to refresh flight->old, then loads. */
 void sx_aged_claim_on_loop(sx_flight *flight);
 void sx_aged_forget_on_loop(sx_flight *flight);
-void sx_aged_gone_on_loop(sx_flight *flight);
 /* Whether the op wants what a loader says from now on, or what no L2 says: L2's answer is none for it. */
 bool sx_aged_is_beyond_l2(const struct sx_op *op);
 /* L2 holds a value that holds, but somebody wants it loaded anew: claims it, then loads; the others have had their answer. Takes

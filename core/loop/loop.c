@@ -63,6 +63,7 @@ struct sx_loop {
     int64_t rounds_ns[2]; /* when the last two rounds began, polls too */
     int64_t read_ns;    /* what came before has been read, or has waited for two rounds: timers are due up to here */
     bool unread;        /* a connection was not read to its end in this turn */
+    const void *filled; /* the last read, of that connection, filled all the room that it had */
     sx_mail *left;      /* drained, and left for another turn */
     bool slept;         /* nothing has run since the poll began */
     sx_task stop_task;
@@ -138,6 +139,11 @@ bool sx_loop_leaves(sx_loop *loop, int64_t last_ns) {
     return leaves;
 }
 
+void sx_loop_note_read(sx_loop *loop, const void *connection, bool filled) {
+    if (loop->filled != NULL && loop->filled != connection) loop->unread = true;
+    loop->filled = filled ? connection : NULL;
+}
+
 static bool has_mail(const sx_loop *loop) {
     return loop->left != NULL || !sx_mailbox_is_empty(&loop->mailbox);
 }
@@ -192,6 +198,7 @@ static void arm(sx_loop *loop) {
 }
 
 static void end_turn(sx_loop *loop) {
+    sx_loop_note_read(loop, NULL, false);
     if (!loop->unread && loop->read_ns < loop->poll_ns) loop->read_ns = loop->poll_ns;
     loop->recent_ns = sx_loop_now_ns(loop);
     if (has_mail(loop)) {

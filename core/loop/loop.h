@@ -64,6 +64,8 @@ int64_t sx_loop_recent_ns(const sx_loop *loop);
 int64_t sx_loop_read_ns(const sx_loop *loop);
 /* True: this turn takes long, and a connection that was read in it already (last at last_ns) is read on in the next. */
 bool sx_loop_leaves(sx_loop *loop, int64_t last_ns);
+/* After each read of a connection: libuv leaves it after some that fill all the room they have, and does not say whether there is more. */
+void sx_loop_note_read(sx_loop *loop, const void *connection, bool filled);
 /* Fires within 1.5 ms after due_ns, never before it, and where the loop is busy not before it has read what had come by then. O(1).
    No wake-ups while no timer is set. */
 void sx_loop_timer_set(sx_loop *loop, sx_timer *timer, int64_t due_ns);

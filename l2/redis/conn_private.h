@@ -136,7 +136,7 @@ void sx_redis_conn_read_start(sx_redis_conn *conn);
 /* Before each read. True: it waits for the next turn; libuv gets no room, and comes again. */
 bool sx_redis_conn_leaves(sx_redis_conn *conn);
 /* What came of reading: false where there is nothing to take, or the connection is closed for it. */
-bool sx_redis_conn_received(sx_redis_conn *conn, ssize_t size);
+bool sx_redis_conn_received(sx_redis_conn *conn, ssize_t size, size_t room);
 /* Where plain bytes go next; *room is 0 when out of memory. Then so many of them are taken. */
 uint8_t *sx_redis_conn_room(sx_redis_conn *conn, size_t *room);
 void sx_redis_conn_take(sx_redis_conn *conn, size_t size);

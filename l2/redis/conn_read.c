@@ -169,8 +169,9 @@ static void give_room(uv_handle_t *handle, size_t suggested, uv_buf_t *out) {
     *out = uv_buf_init(at, room > INT_MAX ? INT_MAX : (unsigned)room); /* none: libuv reports ENOBUFS */
 }
 
-bool sx_redis_conn_received(sx_redis_conn *conn, ssize_t size) {
+bool sx_redis_conn_received(sx_redis_conn *conn, ssize_t size, size_t room) {
     sx_loop_awake(conn->loop);
+    sx_loop_note_read(conn->loop, conn, size > 0 && (size_t)size == room);
     if (conn->state == SX_REDIS_CONN_CLOSING || size == 0) return false;
     if (size == UV_ENOBUFS && conn->leaves) return false; /* the next poll tells of what is left */
     if (size == UV_ENOBUFS) {
@@ -197,9 +198,8 @@ void sx_redis_conn_take(sx_redis_conn *conn, size_t size) {
 }
 
 static void received(uv_stream_t *stream, ssize_t size, const uv_buf_t *buf) {
-    (void)buf;
     sx_redis_conn *conn = stream->data;
-    if (sx_redis_conn_received(conn, size)) sx_redis_conn_take(conn, (size_t)size);
+    if (sx_redis_conn_received(conn, size, buf->len)) sx_redis_conn_take(conn, (size_t)size);
 }
 
 void sx_redis_conn_read_start(sx_redis_conn *conn) {

@@ -178,9 +178,8 @@ static void give_room(uv_handle_t *handle, size_t suggested, uv_buf_t *out) {
 }
 
 static void received(uv_stream_t *stream, ssize_t size, const uv_buf_t *buf) {
-    (void)buf;
     sx_redis_conn *conn = stream->data;
-    if (!sx_redis_conn_received(conn, size)) return;
+    if (!sx_redis_conn_received(conn, size, buf->len)) return;
     sx_redis_tls_stream_give(conn->secure->stream, conn->secure->in, (size_t)size);
     if (!conn->secure->handshaken) shake_hands(conn);
     if (conn->secure->handshaken) decrypt(conn);

@@ -167,6 +167,45 @@ static void test_timer_of_what_is_left(void **state) {
     (void)close(w.ends[0]), (void)close(w.ends[1]);
 }
 
+static void on_full(uv_poll_t *poll, int status, int events) {
+    watched *w = poll->data;
+    (void)status, (void)events;
+    sx_loop_awake(w->loop);
+    sx_loop_note_read(w->loop, w, w->left != 0);
+    if (w->left == 2) sx_loop_note_read(w->loop, w, false); /* there was no more */
+    if (w->left == 3) sx_loop_note_read(w->loop, poll, false); /* another connection */
+    w->left = 0;
+}
+
+/* A connection whose last read filled all its room may hold what a timer waits for. */
+static void test_timer_of_what_may_be_left(void **state) {
+    (void)state;
+    test_clock clock;
+    test_clock_init(&clock, 1000 * SX_NS_PER_S);
+    sx_clock table = test_clock_table(&clock);
+    sx_loop *loop = created(&table);
+    watched w = {.loop = loop, .clock = &clock};
+    assert_int_equal(pipe(w.ends), 0);
+    assert_int_equal(write(w.ends[1], "x", 1), 1); /* never read */
+    assert_int_equal(uv_poll_init(sx_loop_uv(loop), &w.poll, w.ends[0]), 0);
+    w.poll.data = &w;
+    assert_int_equal(uv_poll_start(&w.poll, UV_READABLE, on_full), 0);
+    for (int full = 0; full <= 3; full++) {
+        sx_timer timer = {.fire_on_loop = note_read};
+        read_before = -1;
+        w.left = full;
+        sx_loop_timer_set(loop, &timer, sx_loop_now_ns(loop) + 1);
+        test_clock_advance(&clock, SX_NS_PER_MS);
+        sx_loop_turn(loop, 0);
+        assert_true((read_before >= 0) == (full == 0 || full == 2));
+        sx_loop_turn(loop, 0);
+        assert_true(read_before >= 0);
+    }
+    uv_close((uv_handle_t *)&w.poll, NULL);
+    sx_loop_destroy(loop);
+    (void)close(w.ends[0]), (void)close(w.ends[1]);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_read_in_time),
@@ -174,6 +213,7 @@ int main(void) {
         cmocka_unit_test(test_long_reading),
         cmocka_unit_test(test_leaves),
         cmocka_unit_test(test_timer_of_what_is_left),
+        cmocka_unit_test(test_timer_of_what_may_be_left),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

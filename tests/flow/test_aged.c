@@ -332,6 +332,31 @@ static void l1_covers_nobody_who_passes_by_it(void **state) {
     fixture_close(f);
 }
 
+/* Who joins and wants it anew is not covered; who waits already is. */
+static void who_wants_it_anew_uncovers_nobody_else(void **state) {
+    (void)state;
+    fixture *f = open_fixture((strata_namespace_policy){.ttl_ms = 1000, .stale_if_failing_ms = 20000}, true, NULL);
+    assert_int_equal(get_or_load(f), STRATA_OK);
+    fixture_advance(f, 1000);
+    fixture_hold(f, "k");
+    strata_load *first = f->kept;
+    fixture anew = *f;
+    strata_op_options refresh = {.struct_size = sizeof refresh, .flags = STRATA_REFRESH, .deadline_ms = 10000};
+    strata_result result;
+    anew.keep = false;
+    anew.status = STRATA_E_LOAD_FAILED;
+    assert_int_equal(strata_get_or_load(f->session, f->ns, test_bytes("k"), &refresh, fixture_load, &anew, &result, fixture_done, &anew),
+                     STRATA_PENDING);
+    assert_int_equal(strata_load_finish(first, STRATA_E_LOAD_FAILED, test_bytes(""), NULL), STRATA_OK);
+    settle(f);
+    assert_int_equal(f->answers, 1);
+    assert_int_equal(f->answered, STRATA_STALE);
+    assert_int_equal(f->reason, STRATA_REASON_FAILED);
+    assert_int_equal(anew.answers, 1);
+    assert_int_equal(anew.answered, STRATA_E_LOAD_FAILED);
+    fixture_close(f);
+}
+
 static void what_is_invalidated_meanwhile_covers_nothing(void **state) {
     (void)state;
     fixture *f = open_fixture((strata_namespace_policy){.ttl_ms = 1000, .stale_if_failing_ms = 20000}, true, NULL);
@@ -457,6 +482,7 @@ int main(void) {
         cmocka_unit_test(a_part_of_the_ttl_refreshes_ahead), cmocka_unit_test(an_invalidation_during_a_background_refresh),
         cmocka_unit_test(what_the_source_has_no_more_is_gone), cmocka_unit_test(a_failing_loader_is_covered),
         cmocka_unit_test(only_who_says_so_is_covered), cmocka_unit_test(l1_covers_nobody_who_passes_by_it),
+        cmocka_unit_test(who_wants_it_anew_uncovers_nobody_else),
         cmocka_unit_test(what_is_invalidated_meanwhile_covers_nothing), cmocka_unit_test(slow_loads_are_answered_early),
         cmocka_unit_test(a_load_is_given_up_in_its_namespaces_time), cmocka_unit_test(refreshes_that_are_over_take_no_memory),
         cmocka_unit_test(who_runs_no_loads_begins_few_refreshes), cmocka_unit_test(a_thread_that_left_holds_up_nobody),

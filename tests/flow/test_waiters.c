@@ -129,6 +129,54 @@ static void not_by_an_engine_that_is_closed(void **state) {
     free(f);
 }
 
+typedef struct waiter {
+    fixture *f;
+    strata_result result;
+    int32_t status;
+    _Atomic int answers;
+} waiter;
+
+static void note(void *user, const strata_result *result) {
+    waiter *w = user;
+    w->status = result->status;
+    atomic_fetch_add(&w->answers, 1);
+}
+
+/* On the loop, which stands still here: meanwhile the load ends, and then the time of all is over. */
+static void stand_still(void *user, const strata_result *result) {
+    waiter *w = user;
+    fixture_advance(w->f, 200);
+    assert_int_equal(strata_load_finish(w->f->kept, STRATA_OK, test_bytes("v"), NULL), STRATA_OK);
+    fixture_advance(w->f, 1000);
+    note(user, result);
+}
+
+static void wait_for(fixture *f, waiter *w, const char *key, uint32_t deadline_ms, bool on_loop) {
+    strata_op_options options = {.struct_size = sizeof options, .deadline_ms = deadline_ms, .flags = on_loop ? STRATA_ON_LOOP : 0};
+    *w = (waiter){.f = f};
+    assert_int_equal(strata_get_or_load(f->session, f->ns, test_bytes(key), &options, fixture_load, f, &w->result, on_loop ? stand_still : note, w),
+                     STRATA_PENDING);
+}
+
+/* One's time is over; another's was not when its answer came, however late the loop looks. */
+static void each_has_its_own_time(void **state) {
+    fixture *f = *state;
+    waiter still, early, late;
+    f->keep = true;
+    wait_for(f, &still, "other", 100, true);
+    wait_for(f, &early, "k", 100, false);
+    for (int64_t end_ms = test_now_ms() + 10000; atomic_load(&f->calls) < 2 && test_now_ms() < end_ms;) (void)strata_session_wait(f->session, 10);
+    assert_int_equal(atomic_load(&f->calls), 2);
+    wait_for(f, &late, "k", 400, false);
+    fixture_advance(f, 100);
+    for (int64_t end_ms = test_now_ms() + 10000; atomic_load(&late.answers) == 0 && test_now_ms() < end_ms;)
+        (void)strata_session_wait(f->session, 10);
+    assert_int_equal(atomic_load(&still.answers), 1);
+    assert_int_equal(still.status, STRATA_E_TIMEOUT);
+    assert_int_equal(early.status, STRATA_E_TIMEOUT);
+    assert_int_equal(late.status, STRATA_OK);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(no_more_than_the_policy_allows, setup, fixture_teardown),
@@ -136,6 +184,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(a_refresh_takes_no_place, setup, fixture_teardown),
         cmocka_unit_test_setup_teardown(a_batch_is_refused_in_part, setup, fixture_teardown),
         cmocka_unit_test_setup_teardown(a_loader_learns_how_long_it_is_wanted, setup, fixture_teardown),
+        cmocka_unit_test_setup_teardown(each_has_its_own_time, setup, fixture_teardown),
         cmocka_unit_test(not_by_an_engine_that_is_closed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -478,12 +478,3 @@ void sx_aged_forget_on_loop(sx_flight *flight) {
     }
     flight->old = flight->claimed = NULL;
 }
-
-/* The source has nothing any more: neither has L1. L2's copy goes by the refill that the caller sends. */
-void sx_aged_gone_on_loop(sx_flight *flight) {
-    strata *engine = flight->engine;
-    sx_flights_lock(engine->flights, flight->stripe);
-    sx_item *item = flight->claimed != NULL ? flight->claimed : flight->fallback;
-    if (item != NULL && engine->l1_on) (void)sx_l1_remove_item(engine->l1, engine->loop_record, flight->hash, item);
-    sx_flights_unlock(engine->flights, flight->stripe);
-}

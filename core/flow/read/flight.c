@@ -197,6 +197,7 @@ static void mark(sx_flight *flight, uint64_t n) {
 
 void sx_flight_renew_locked(sx_flight *flight) {
     if (flight->state != SX_FLIGHT_LOADING && flight->state != SX_FLIGHT_FILLING) return;
+    flight->fallback_seq += flight->fallback_seq == flight->seq; /* nothing was heard of it: it covers who waits still */
     flight->barrier = ++flight->seq;
 }
 

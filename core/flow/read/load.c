@@ -515,10 +515,7 @@ void sx_load_loaded_on_loop(sx_flight *flight) {
     sx_flights_unlock(engine->flights, flight->stripe);
     if (unkept != NULL) sx_item_release(unkept);
     if (status != STRATA_OK) {
-        if (status == STRATA_MISS) {
-            sx_aged_gone_on_loop(flight);
-            sx_load_not_stored_on_loop(flight);
-        }
+        if (status == STRATA_MISS) sx_load_not_stored_on_loop(flight);
         else if (status != STRATA_E_CANCELLED) sx_aged_failed_on_loop(flight);
         if (status != STRATA_E_CANCELLED) answer_loaded(flight, status, NULL); /* else another one loads */
         if (status == STRATA_MISS && flight->claimed != NULL) remove_value(flight);

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -14,7 +15,7 @@
 #include "core/flow/warm/warm.h"
 
 #define STEP_GROUPS 16u /* of a walk under one pin: a few hundred entries */
-#define SUFFIX ".XXXXXX"
+#define NAME "%s.%06u" /* of a file that is being written to be that path's */
 #define NAMES_TRIED 1000u
 
 typedef struct writing {
@@ -135,26 +136,58 @@ static void folder_of(const char *path, char folder[PATH_MAX]) {
     folder[size] = 0;
 }
 
-/* Without a name, so that nothing stays behind where its writer is killed; where the file system has no such files, under one that
-   nobody else writes. For its owner's eyes, as keys may be private. */
+static bool is_named(int fd, const char *name) {
+    struct stat here, there;
+    return fstat(fd, &here) == 0 && lstat(name, &there) == 0 && here.st_dev == there.st_dev && here.st_ino == there.st_ino;
+}
+
+/* Its writer was killed: one that lives holds a lock on it. True where the name is free now. */
+static bool remove_left(const char *name) {
+    struct stat status;
+    int fd = open(name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+    bool left = fd >= 0 && fstat(fd, &status) == 0 && S_ISREG(status.st_mode) && flock(fd, LOCK_EX | LOCK_NB) == 0 &&
+                is_named(fd, name) && unlink(name) == 0;
+    if (fd >= 0) (void)close(fd);
+    return left;
+}
+
+/* A name that nobody else writes under, by make, which sets errno to EEXIST where it is taken. */
+static bool take_name(writing *w, const char *path, int (*make)(writing *w)) {
+    for (unsigned i = 0; i < NAMES_TRIED && !w->named; i++) {
+        (void)snprintf(w->name, sizeof w->name, NAME, path, i);
+        w->named = make(w) == 0;
+        if (w->named || errno != EEXIST) break;
+        w->named = remove_left(w->name) && make(w) == 0;
+    }
+    return w->named;
+}
+
+static int make_file(writing *w) {
+    w->fd = open(w->name, O_CREAT | O_EXCL | O_RDWR | O_CLOEXEC, S_IRUSR | S_IWUSR);
+    if (w->fd < 0) return -1;
+    (void)flock(w->fd, LOCK_EX | LOCK_NB);
+    if (is_named(w->fd, w->name)) return 0;
+    (void)close(w->fd); /* it was taken for left before it was locked */
+    w->fd = -1;
+    errno = EEXIST;
+    return -1;
+}
+
+static int make_link(writing *w) {
+    char from[32];
+    (void)snprintf(from, sizeof from, "/proc/self/fd/%d", w->fd);
+    return linkat(AT_FDCWD, from, AT_FDCWD, w->name, AT_SYMLINK_FOLLOW);
+}
+
+/* Without a name until it is complete, so that nothing stays behind where its writer is killed; where the file system has no such files,
+   under one from the beginning. For its owner's eyes, as keys may be private. */
 static bool create(writing *w, const char *path) {
     char folder[PATH_MAX];
     folder_of(path, folder);
     w->fd = access("/proc/self/fd", X_OK) == 0 ? open(folder, O_TMPFILE | O_RDWR | O_CLOEXEC, S_IRUSR | S_IWUSR) : -1;
-    if (w->fd < 0) w->named = (w->fd = mkostemp(w->name, O_CLOEXEC)) >= 0;
-    return w->fd >= 0;
-}
-
-/* It has one from here until it is renamed: a link takes no other file's place. */
-static bool give_name(writing *w, const char *path) {
-    char from[32];
-    (void)snprintf(from, sizeof from, "/proc/self/fd/%d", w->fd);
-    for (unsigned i = 0; i < NAMES_TRIED && !w->named; i++) {
-        (void)snprintf(w->name, sizeof w->name, "%.*s.%06u", (int)(sizeof w->name - sizeof SUFFIX), path, i);
-        w->named = linkat(AT_FDCWD, from, AT_FDCWD, w->name, AT_SYMLINK_FOLLOW) == 0;
-        if (!w->named && errno != EEXIST) break;
-    }
-    return w->named;
+    if (w->fd < 0) return take_name(w, path, make_file);
+    (void)flock(w->fd, LOCK_EX | LOCK_NB);
+    return true;
 }
 
 /* So that the name, too, outlives a crash of the machine. Where a file system can't, the file is complete all the same. */
@@ -171,7 +204,7 @@ static int32_t publish(writing *w, const char *path) {
     uint8_t head[SX_SNAPSHOT_HEAD];
     sx_snapshot_head_encode(&w->head, head);
     if (!write_all(w, head, sizeof head, 0)) return STRATA_E_SYSTEM;
-    if (fsync(w->fd) != 0 || !give_name(w, path) || rename(w->name, path) != 0) {
+    if (fsync(w->fd) != 0 || (!w->named && !take_name(w, path, make_link)) || rename(w->name, path) != 0) {
         w->failure = errno;
         return STRATA_E_SYSTEM;
     }
@@ -192,7 +225,7 @@ static int32_t refuse(strata_error *error, int32_t status, const char *path, int
 int32_t sx_snapshot_write(strata *engine, const char *path, uint64_t entries_max, bool (*stop)(void *context), void *context,
                           uint64_t *written, strata_error *error) {
     writing w = {.engine = engine, .entries_max = entries_max, .now_ns = sx_engine_now(engine)};
-    int size = snprintf(w.name, sizeof w.name, "%s%s", path, SUFFIX);
+    int size = snprintf(w.name, sizeof w.name, NAME, path, 0u);
     if (size < 0 || (size_t)size >= sizeof w.name) return refuse(error, STRATA_E_SYSTEM, path, ENAMETOOLONG);
     if (!create(&w, path)) return refuse(error, STRATA_E_SYSTEM, path, errno);
     sx_buf_init(&w.out, &engine->alloc);
