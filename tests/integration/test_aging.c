@@ -11,9 +11,9 @@
 #include <cmocka.h>
 
 #include "bench/cluster/cluster.h"
-#include "core/key/key.h"
 #include "tests/support/cluster.h"
 #include "tests/support/engine.h"
+#include "tests/support/place.h"
 #include "tests/support/talk.h"
 
 typedef struct side {
@@ -355,20 +355,13 @@ static void what_was_missed_after_reading_covers_nothing(void **state) {
     }
 }
 
-static uint32_t node_of(const sx_key_tags *tags, const char *name) {
-    return (uint32_t)sx_cluster_owner(cluster, tags->tags[sx_key_partition(name, strlen(name), 256)].slot);
-}
-
 /* The right to refresh is asked for, and answered only after the tag was invalidated. */
 static void a_tag_that_is_invalidated_while_a_refresh_is_claimed(void **state) {
     (void)state;
     side a = open_side("claim", (strata_namespace_policy){.ttl_ms = 60000, .refresh_percent = 1}), before = a, after = a;
-    sx_key_tags *tags;
-    assert_int_equal(sx_key_tags_create(sx_alloc_default(), 256, &tags), STRATA_OK);
-    uint32_t node = node_of(tags, "k");
+    uint32_t node = test_node_of(cluster, "k");
     char tag[16] = "t0";
-    for (int i = 0; node_of(tags, tag) == node; i++) snprintf(tag, sizeof tag, "t%d", i);
-    sx_key_tags_destroy(tags);
+    for (int i = 0; test_node_of(cluster, tag) == node; i++) snprintf(tag, sizeof tag, "t%d", i);
     assert_int_equal(get_or_load_tagged(&a, "k", tag), STRATA_OK);
     test_sleep_ms(620);
     a.value = "w";
@@ -415,7 +408,7 @@ static void an_error_takes_no_entrys_place(void **state) {
     (void)state;
     side a = open_side("error", (strata_namespace_policy){.ttl_ms = 60000, .error_ttl_ms = 60000}), b = open_side("error", refreshing);
     char beside[16] = "";
-    for (int i = 0; beside[0] == 0 || sx_key_partition(beside, strlen(beside), 256) != sx_key_partition("k", 1, 256); i++)
+    for (int i = 0; beside[0] == 0 || test_place_of(beside).partition != test_place_of("k").partition; i++)
         snprintf(beside, sizeof beside, "x%d", i);
     assert_int_equal(get_or_load(&a, "k"), STRATA_OK);
     test_cutter cutter;
@@ -445,10 +438,8 @@ static void what_l2_lost_covers_nothing(void **state) {
     side a = open_side("lost", failing);
     assert_int_equal(get_or_load(&a, "k"), STRATA_OK);
     test_sleep_ms(320);
-    sx_key_tags *tags;
-    assert_int_equal(sx_key_tags_create(sx_alloc_default(), 256, &tags), STRATA_OK);
     char words[64];
-    snprintf(words, sizeof words, "DEL {%s}s1:lost:1:k", tags->tags[sx_key_partition("k", 1, 256)].text);
+    snprintf(words, sizeof words, "DEL {%s}s1:lost:1:k", test_place_of("k").tag);
     int deleted = 0;
     for (uint32_t i = 0; i < 3; i++) {
         test_talk *talk = test_talk_open(sx_cluster_port(cluster, i), false);
@@ -457,7 +448,6 @@ static void what_l2_lost_covers_nothing(void **state) {
         test_talk_close(talk);
     }
     assert_int_equal(deleted, 1);
-    sx_key_tags_destroy(tags);
     a.status = STRATA_E_LOAD_FAILED;
     assert_int_equal(get_or_load(&a, "k"), STRATA_E_LOAD_FAILED);
     close_side(&a);

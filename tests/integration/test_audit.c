@@ -13,14 +13,13 @@
 
 #include <cmocka.h>
 
-#include "core/key/key.h"
 #include "tests/support/cluster.h"
 #include "tests/support/engine.h"
+#include "tests/support/place.h"
 
 #define KEYS 200
 
 static sx_cluster *cluster;
-static sx_key_tags *tags;
 
 static void name(char *text, size_t size, int i) { snprintf(text, size, "k%d", i); }
 
@@ -28,9 +27,8 @@ static void name(char *text, size_t size, int i) { snprintf(text, size, "k%d", i
 static uint32_t stored_as(char *text, size_t size, int i) {
     char key[16];
     name(key, sizeof key, i);
-    const struct sx_key_tag *tag = &tags->tags[sx_key_partition(key, strlen(key), 256)];
-    snprintf(text, size, "{%s}s1:n:1:%s", tag->text, key);
-    return (uint32_t)sx_cluster_owner(cluster, tag->slot);
+    snprintf(text, size, "{%s}s1:n:1:%s", test_place_of(key).tag, key);
+    return test_node_of(cluster, key);
 }
 
 static void hold_all(strata_session *session, strata_namespace *ns) {
@@ -65,7 +63,6 @@ static void entries_with_tags_are_audited(void **state) {
     (void)state;
     char error[256], text[96];
     if (sx_cluster_start(&(sx_cluster_options){.primaries = 3}, &cluster, error, sizeof error) != 0) fail_msg("%s", error);
-    assert_int_equal(sx_key_tags_create(sx_alloc_default(), 256, &tags), STRATA_OK);
     strata *a = test_engine_open(TEST_OPTIONS("l2.nodes", sx_cluster_seeds(cluster), "l2.open_wait", "5s",
                                               "coherence.audit_per_s", "500"), NULL);
     strata_session *session = test_engine_session(a);
@@ -90,7 +87,6 @@ static void entries_with_tags_are_audited(void **state) {
     assert_true(test_metric_wait(a, "audit.divergent", 1, 8000));
     strata_session_close(session);
     strata_close(a, 1000);
-    sx_key_tags_destroy(tags);
     sx_cluster_stop(cluster);
 }
 
@@ -98,7 +94,6 @@ static void it_counts_by_cause(void **state) {
     (void)state;
     char text[96], key[16];
     cluster = test_cluster_start(&(sx_cluster_options){.primaries = 3});
-    assert_int_equal(sx_key_tags_create(sx_alloc_default(), 256, &tags), STRATA_OK);
     const char *seeds = sx_cluster_seeds(cluster);
     strata *a = test_engine_open(TEST_OPTIONS("l2.nodes", seeds, "l2.open_wait", "5s"), NULL);
     strata *b = test_engine_open(
@@ -131,7 +126,6 @@ static void it_counts_by_cause(void **state) {
     strata_session_close(in_b);
     strata_close(b, 1000);
     strata_close(a, 1000);
-    sx_key_tags_destroy(tags);
     sx_cluster_stop(cluster);
 }
 
@@ -142,7 +136,6 @@ static void what_was_refreshed_is_dropped(void **state) {
     (void)state;
     char text[96], from[96];
     cluster = test_cluster_start(&(sx_cluster_options){.primaries = 3});
-    assert_int_equal(sx_key_tags_create(sx_alloc_default(), 256, &tags), STRATA_OK);
     strata *a = test_engine_open(TEST_OPTIONS("l2.nodes", sx_cluster_seeds(cluster), "l2.open_wait", "5s",
                                               "coherence.audit_per_s", "500"), NULL);
     strata_session *session = test_engine_session(a);
@@ -172,7 +165,6 @@ static void what_was_refreshed_is_dropped(void **state) {
     assert_int_equal(test_metric(a, "audit.divergent"), 0);
     strata_session_close(session);
     strata_close(a, 1000);
-    sx_key_tags_destroy(tags);
     sx_cluster_stop(cluster);
 }
 

@@ -10,26 +10,22 @@
 
 #include <cmocka.h>
 
-#include "core/key/key.h"
 #include "tests/support/cluster.h"
 #include "tests/support/engine.h"
+#include "tests/support/place.h"
 #include "tests/support/side.h"
 
-#define PARTITIONS 256
-
 static sx_cluster *cluster;
-static sx_key_tags *names;
 
 static int setup(void **state) {
     (void)state;
     sx_cluster_options options = {.primaries = 3, .replicas = 1};
     cluster = test_cluster_start(&options);
-    return sx_key_tags_create(sx_alloc_default(), PARTITIONS, &names);
+    return 0;
 }
 
 static int teardown(void **state) {
     (void)state;
-    sx_key_tags_destroy(names);
     sx_cluster_stop(cluster);
     return 0;
 }
@@ -44,19 +40,20 @@ static void clear(test_side *s) {
 }
 
 /* A key whose partition is of that node; *partition its partition. */
-static void key_at(int node, const char *word, char *out, size_t size, uint32_t *partition) {
+static void key_at(uint32_t node, const char *word, char *out, size_t size, uint32_t *partition) {
     for (int i = 0;; i++) {
         snprintf(out, size, "%s:%d", word, i);
-        *partition = sx_key_partition(out, strlen(out), PARTITIONS);
-        if (sx_cluster_owner(cluster, names->tags[*partition].slot) == node) return;
+        *partition = test_place_of(out).partition;
+        if (test_node_of(cluster, out) == node) return;
     }
 }
 
 /* One command about the partition's counter, at its owner. */
 static void at_counter(uint32_t partition, const char *verb, const char *rest) {
-    int owner = sx_cluster_owner(cluster, names->tags[partition].slot);
+    test_place place = test_place_at(partition);
+    int owner = sx_cluster_owner(cluster, place.slot);
     assert_true(owner >= 0);
-    char *answer = sx_cluster_command(cluster, (uint32_t)owner, "%s {%s}s1:n%s", verb, names->tags[partition].text, rest);
+    char *answer = sx_cluster_command(cluster, (uint32_t)owner, "%s {%s}s1:n%s", verb, place.tag, rest);
     if (answer[0] == '-') fail_msg("%s: %s", verb, answer);
     free(answer);
 }
@@ -84,8 +81,8 @@ static void one_call_makes_all_of_a_namespace_invalid(void **state) {
     test_sleep_ms(200); /* the messages of the writes have come */
     int64_t messages = test_metric(b->engine, "coherence.messages"), commands = test_metric(a->engine, "l2.commands");
     clear(a);
-    assert_int_equal(test_metric(a->engine, "l2.commands") - commands, PARTITIONS);
-    assert_true(test_metric_wait(b->engine, "coherence.messages", messages + PARTITIONS, 2000));
+    assert_int_equal(test_metric(a->engine, "l2.commands") - commands, TEST_PARTITIONS);
+    assert_true(test_metric_wait(b->engine, "coherence.messages", messages + TEST_PARTITIONS, 2000));
     assert_int_equal(test_metric(b->engine, "flow.clears"), 0);
     for (int i = 0; i < KEYS; i++) {
         snprintf(key, sizeof key, "key:%d", i);
@@ -94,7 +91,7 @@ static void one_call_makes_all_of_a_namespace_invalid(void **state) {
             assert_null(test_get(sides[k].session, sides[k].ns, key)); /* nor from L2 */
         }
     }
-    assert_int_equal(test_metric(b->engine, "coherence.messages"), messages + PARTITIONS);
+    assert_int_equal(test_metric(b->engine, "coherence.messages"), messages + TEST_PARTITIONS);
     int64_t unproven = test_metric(b->engine, "l1.unproven");
     for (int i = 0; i < KEYS; i++) { /* what was found outdated has left L1 */
         snprintf(key, sizeof key, "key:%d", i);
@@ -127,7 +124,7 @@ static void one_floor_for_all_costs_a_load(void **state) {
     size_t used = 0;
     open_side(&a, "many");
     open_side(&b, "kept");
-    uint32_t partition = sx_key_partition("k", 1, PARTITIONS);
+    uint32_t partition = test_place_of("k").partition;
     assert_int_equal(test_set(b.session, b.ns, "k", "before"), STRATA_OK);
     assert_string_equal(test_get(b.session, b.ns, "k"), "before");
     for (int i = 0; i < FLOORS; i++) /* of versions that came and went */
@@ -217,7 +214,7 @@ static void join_after(bool own) {
     strata_load *before = a.kept;
     int64_t messages = test_metric(a.engine, "coherence.messages");
     clear(own ? &a : &b);
-    assert_true(test_metric_wait(a.engine, "coherence.messages", messages + PARTITIONS, 2000));
+    assert_true(test_metric_wait(a.engine, "coherence.messages", messages + TEST_PARTITIONS, 2000));
     test_sleep_ms(20);
     test_side late = a; /* its answers apart */
     test_side_start(&late, "joined", "new", NULL);
@@ -284,7 +281,7 @@ static void lost_messages_bring_nothing_back(void **state) {
     assert_int_equal(test_set(a.session, kept[0], "lost:0", "stays"), STRATA_OK);
     assert_string_equal(test_get(b.session, kept[1], "lost:0"), "stays");
     test_cutter_start(&cutter, cluster, 3);
-    assert_true(test_metric_wait(b.engine, "coherence.lost", PARTITIONS, 5000));
+    assert_true(test_metric_wait(b.engine, "coherence.lost", TEST_PARTITIONS, 5000));
     clear(&a);
     test_sleep_ms(600); /* beyond the bound */
     assert_null(test_peek(b.session, b.ns, "lost:0"));
@@ -359,7 +356,7 @@ static void a_stale_answer_is_none_that_was_cleared(void **state) {
     }
     assert_string_equal(test_peek(a.session, a.ns, "written"), "new");
     test_cutter_start(&cutter, cluster, 3);
-    assert_true(test_metric_wait(a.engine, "coherence.lost", PARTITIONS, 5000));
+    assert_true(test_metric_wait(a.engine, "coherence.lost", TEST_PARTITIONS, 5000));
     test_sleep_ms(600);
     strata_result result;
     assert_int_equal(strata_peek(a.session, a.ns, test_bytes("cleared"), &result), STRATA_MISS);

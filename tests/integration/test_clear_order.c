@@ -13,12 +13,10 @@
 #include <cmocka.h>
 
 #include "core/flow/engine.h"
-#include "core/key/key.h"
 #include "tests/support/cluster.h"
 #include "tests/support/engine.h"
+#include "tests/support/place.h"
 #include "tests/support/side.h"
-
-#define PARTITIONS 256
 
 static sx_cluster *cluster;
 
@@ -89,7 +87,7 @@ static void crossing_run(sx_task *task) {
 static crossing cross(test_side *s, const char *key, uint64_t n, bool asks, void (*arrives)(crossing *c)) {
     crossing c = {.task = {.run_on_loop = crossing_run}, .s = s, .key = key, .n = n, .asks = asks, .arrives = arrives};
     c.good = true;
-    c.partition = sx_key_partition(key, strlen(key), PARTITIONS);
+    c.partition = test_place_of(key).partition;
     sx_loop_post(s->engine->loop, &c.task);
     while (atomic_load_explicit(&c.over, memory_order_acquire) == 0) test_sleep_ms(1);
     assert_true(c.good);

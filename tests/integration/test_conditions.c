@@ -11,9 +11,9 @@
 
 #include <cmocka.h>
 
-#include "core/key/key.h"
 #include "tests/support/cluster.h"
 #include "tests/support/engine.h"
+#include "tests/support/place.h"
 #include "tests/support/side.h"
 
 static sx_cluster *cluster;
@@ -200,16 +200,6 @@ static void what_is_there_is_not_added(void **state) {
     test_side_close(&b);
 }
 
-static int owner_of(const test_side *s, const char *key) {
-    (void)s;
-    sx_key_tags *tags;
-    assert_int_equal(sx_key_tags_create(sx_alloc_default(), 256, &tags), STRATA_OK);
-    int owner = sx_cluster_owner(cluster, tags->tags[sx_key_partition(key, strlen(key), 256)].slot);
-    sx_key_tags_destroy(tags);
-    assert_true(owner >= 0);
-    return owner;
-}
-
 /* Nobody knows whether it happened: it is settled by an invalidation, and the former version is good for nothing. */
 static void an_unknown_outcome_is_no_conflict(void **state) {
     (void)state;
@@ -218,7 +208,7 @@ static void an_unknown_outcome_is_no_conflict(void **state) {
     strata_op_options brief = {.struct_size = sizeof brief, .deadline_ms = 300};
     assert_int_equal(test_set(a.session, a.ns, "k", "one"), STRATA_OK);
     out = read_of(&a, "k");
-    uint32_t owner = (uint32_t)owner_of(&a, "k");
+    uint32_t owner = test_node_of(cluster, "k");
     assert_int_equal(sx_cluster_pause(cluster, owner), 0);
     int32_t status = strata_set_if_version_wait(a.session, a.ns, test_bytes("k"), test_bytes("two"), out.version_n, out.version_id,
                                                 &brief, NULL);
@@ -263,14 +253,10 @@ static void an_answer_may_come_later(void **state) {
     test_side_close(&a);
 }
 
-static int64_t unlink_stored(const test_side *s, const char *ns, const char *key) {
-    uint32_t partition = sx_key_partition(key, strlen(key), 256);
-    sx_key_tags *tags;
-    assert_int_equal(sx_key_tags_create(sx_alloc_default(), 256, &tags), STRATA_OK);
-    char *text = sx_cluster_command(cluster, (uint32_t)owner_of(s, key), "UNLINK {%s}s1:%s:1:%s", tags->tags[partition].text, ns, key);
+static int64_t unlink_stored(const char *ns, const char *key) {
+    char *text = sx_cluster_command(cluster, test_node_of(cluster, key), "UNLINK {%s}s1:%s:1:%s", test_place_of(key).tag, ns, key);
     int64_t count = atoll(text);
     free(text);
-    sx_key_tags_destroy(tags);
     return count;
 }
 
@@ -281,7 +267,7 @@ static void what_l2_evicted_is_not_read_again(void **state) {
     strata_result seen, told;
     assert_int_equal(test_set(a.session, a.ns, "k", "one"), STRATA_OK);
     seen = read_of(&a, "k");
-    assert_int_equal(unlink_stored(&a, "evicted", "k"), 1);
+    assert_int_equal(unlink_stored("evicted", "k"), 1);
     assert_string_equal(test_peek(a.session, a.ns, "k"), "one"); /* it holds: nobody wrote */
     assert_int_equal(set_if(&a, "k", "two", &seen, &told), STRATA_CONFLICT);
     assert_int_equal(told.version_n, 0);

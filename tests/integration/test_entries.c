@@ -12,9 +12,9 @@
 
 #include <cmocka.h>
 
-#include "core/key/key.h"
 #include "tests/support/cluster.h"
 #include "tests/support/engine.h"
+#include "tests/support/place.h"
 #include "tests/support/side.h"
 
 static sx_cluster *cluster;
@@ -229,14 +229,7 @@ static void numbers_have_64_bits(void **state) {
 }
 
 static char *say(const char *verb, const char *key, const char *rest) {
-    sx_key_tags *tags;
-    assert_int_equal(sx_key_tags_create(sx_alloc_default(), 256, &tags), STRATA_OK);
-    const struct sx_key_tag *tag = &tags->tags[sx_key_partition(key, strlen(key), 256)];
-    int owner = sx_cluster_owner(cluster, tag->slot);
-    assert_true(owner >= 0);
-    char *text = sx_cluster_command(cluster, (uint32_t)owner, "%s {%s}s1:=window:1:%s%s", verb, tag->text, key, rest);
-    sx_key_tags_destroy(tags);
-    return text;
+    return sx_cluster_command(cluster, test_node_of(cluster, key), "%s {%s}s1:=window:1:%s%s", verb, test_place_of(key).tag, key, rest);
 }
 
 static void a_number_has_a_window(void **state) {

@@ -10,9 +10,9 @@
 
 #include <cmocka.h>
 
-#include "core/key/key.h"
 #include "tests/support/cluster.h"
 #include "tests/support/engine.h"
+#include "tests/support/place.h"
 
 enum { COUNT = 64 };
 
@@ -23,7 +23,7 @@ static strata_bytes key_list[COUNT], value_list[COUNT];
 static void find_keys(void) {
     for (uint32_t found = 0, i = 0; found < COUNT; i++) {
         snprintf(keys[found], sizeof keys[found], "k%u", i);
-        if (sx_key_partition(keys[found], strlen(keys[found]), 256) == 0) found++;
+        if (test_place_of(keys[found]).partition == 0) found++;
     }
 }
 

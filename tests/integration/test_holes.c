@@ -13,34 +13,30 @@
 
 #include <cmocka.h>
 
-#include "core/key/key.h"
 #include "core/memory/alloc.h"
 #include "tests/support/cluster.h"
 #include "tests/support/engine.h"
+#include "tests/support/place.h"
 #include "tests/support/proxy.h"
 #include "tests/support/side.h"
 #include "tests/support/talk.h"
 
 #define NODES        3
-#define PARTITIONS   256
 #define STALENESS_MS 500
 #define KEYS         24
 #define PROXY_LOOKS_MS 30 /* by then the proxy's thread has seen what it was told */
 
 static sx_cluster *cluster;
-static sx_key_tags *tags;
 
 static int setup(void **state) {
     (void)state;
     sx_cluster_options options = {.primaries = NODES};
     cluster = test_cluster_start(&options);
-    assert_int_equal(sx_key_tags_create(sx_alloc_default(), PARTITIONS, &tags), STRATA_OK);
     return 0;
 }
 
 static int teardown(void **state) {
     (void)state;
-    sx_key_tags_destroy(tags);
     sx_cluster_stop(cluster);
     return 0;
 }
@@ -50,15 +46,13 @@ typedef struct world {
     proxy *proxy;
     const char *test; /* its keys are its own */
     char key[KEYS][40];
-    int node[KEYS]; /* of the key's slot */
+    uint32_t node[KEYS]; /* of the key's slot */
 } world;
 
 static void open_side(test_side *s, const char *seeds, const char *nat) {
     test_side_open(s, "holes", TEST_OPTIONS("l2.nodes", seeds, "l2.nat", nat, "l2.open_wait", "10s", "l2.breaker_open", "100ms"),
                    NULL);
 }
-
-static uint16_t slot_of(const char *key) { return tags->tags[sx_key_partition(key, strlen(key), PARTITIONS)].slot; }
 
 static world *open_world(const char *test) {
     world *w = calloc(1, sizeof *w);
@@ -78,7 +72,7 @@ static world *open_world(const char *test) {
     open_side(&w->b, seeds, nat);
     for (int i = 0; i < KEYS; i++) {
         snprintf(w->key[i], sizeof w->key[i], "%s:%d", test, i);
-        w->node[i] = sx_cluster_owner(cluster, slot_of(w->key[i]));
+        w->node[i] = test_node_of(cluster, w->key[i]);
     }
     return w;
 }
@@ -341,7 +335,7 @@ static void recovery_queues_that_die_at_the_first_failing_item(void **state) {
         for (int i = 0; i < 1000 && owed(w) > left; i++) test_sleep_ms(10);
         assert_int_equal(owed(w), left);
         for (int i = 0; i < KEYS; i++)
-            if (w->node[i] == (int)node) assert_null(stored(w, w->key[i]));
+            if (w->node[i] == node) assert_null(stored(w, w->key[i]));
     }
     close_world(w);
 }
@@ -400,10 +394,10 @@ static void read_number(const sx_resp *push, uint64_t *n, uint64_t *gaps) {
 static void write_and_publish_that_are_not_atomic(void **state) {
     (void)state;
     world *w = open_world("atomic");
-    const char *key = w->key[0], *tag = tags->tags[sx_key_partition(key, strlen(key), PARTITIONS)].text;
-    test_talk *talk = test_talk_open(sx_cluster_port(cluster, (uint32_t)w->node[0]), true);
+    const char *key = w->key[0];
+    test_talk *talk = test_talk_open(sx_cluster_port(cluster, w->node[0]), true);
     char words[64];
-    snprintf(words, sizeof words, "SSUBSCRIBE {%s}s1:c", tag);
+    snprintf(words, sizeof words, "SSUBSCRIBE {%s}s1:c", test_place_of(key).tag);
     assert_non_null(test_talk_say(talk, words));
     strata_op_options brief = {.struct_size = sizeof brief, .deadline_ms = 100};
     uint64_t last = 0, gaps = 0;
@@ -419,8 +413,8 @@ static void write_and_publish_that_are_not_atomic(void **state) {
     for (int i = 0; i < 500 && owed(w) != 0; i++) test_sleep_ms(10);
     test_sleep_ms(100);
     for (const sx_resp *push; (push = test_talk_read(talk, 20)) != NULL;) read_number(push, &last, &gaps);
-    snprintf(words, sizeof words, "HGET {%s}s1:n n", tag);
-    char *counter = sx_cluster_command(cluster, (uint32_t)w->node[0], "%s", words);
+    snprintf(words, sizeof words, "HGET {%s}s1:n n", test_place_of(key).tag);
+    char *counter = sx_cluster_command(cluster, w->node[0], "%s", words);
     assert_true(told > 0);
     assert_true(last != 0 && last == strtoull(counter, NULL, 10)); /* the last write was published */
     assert_true(gaps == 0);                                        /* and so was each before it */
@@ -436,14 +430,14 @@ static void slots_that_come_back_to_an_old_owner(void **state) {
     (void)state;
     world *w = open_world("slot");
     const char *key = w->key[0];
-    uint32_t home = (uint32_t)w->node[0], guest = (home + 1) % NODES;
+    uint32_t home = w->node[0], guest = (home + 1) % NODES;
     assert_int_equal(test_set(w->a.session, w->a.ns, key, "old"), STRATA_OK);
     hold(w, key);
     strike(w, PROXY_DROP, PROXY_SUBSCRIPTIONS, 0);
-    test_cluster_move_slot(cluster, slot_of(key), home, guest, 0);
+    test_cluster_move_slot(cluster, test_place_of(key).slot, home, guest, 0);
     assert_int_equal(test_set(w->a.session, w->a.ns, key, "new"), STRATA_OK);
     int64_t written_ms = test_now_ms();
-    test_cluster_move_slot(cluster, slot_of(key), guest, home, 0);
+    test_cluster_move_slot(cluster, test_place_of(key).slot, guest, home, 0);
     heal(w);
     while (test_now_ms() < written_ms + STALENESS_MS + 500) {
         int64_t start_ms = test_now_ms();

@@ -14,9 +14,9 @@
 
 #include <cmocka.h>
 
-#include "core/key/key.h"
 #include "tests/support/cluster.h"
 #include "tests/support/engine.h"
+#include "tests/support/place.h"
 
 #define STALENESS_MS 500
 #define KEYS         12 /* all of the partition whose slot moves */
@@ -99,13 +99,11 @@ static void *read_all(void *argument) {
 static void run(const char *beat_counters, uint32_t rest_ms, bool hold) {
     sx_cluster *cluster = test_cluster_start(&(sx_cluster_options){.primaries = 3});
     world *w = calloc(1, sizeof *w);
-    sx_key_tags *tags;
-    assert_int_equal(sx_key_tags_create(sx_alloc_default(), 256, &tags), STRATA_OK);
     for (int i = 0, n = 0; n < KEYS; i++) {
         snprintf(w->key[n], sizeof w->key[n], "m%d", i);
-        if (sx_key_partition(w->key[n], strlen(w->key[n]), 256) == 7) n++;
+        if (test_place_of(w->key[n]).partition == 7) n++;
     }
-    uint16_t slot = tags->tags[7].slot;
+    uint16_t slot = test_place_at(7).slot;
     const char *const *options = TEST_OPTIONS("l2.nodes", sx_cluster_seeds(cluster), "l2.open_wait", "5s",
                                               "coherence.beat_counters", beat_counters);
     w->writer = test_engine_open(options, NULL);
@@ -153,7 +151,6 @@ static void run(const char *beat_counters, uint32_t rest_ms, bool hold) {
     strata_close(w->writer, 2000);
     strata_close(w->reader, 2000);
     sx_cluster_stop(cluster);
-    sx_key_tags_destroy(tags);
     free(w);
 }
 

@@ -12,11 +12,11 @@
 #include <cmocka.h>
 
 #include "core/flow/engine.h"
-#include "core/key/key.h"
 #include "core/memory/atomic.h"
 #include "l2/store.h"
 #include "tests/support/cluster.h"
 #include "tests/support/engine.h"
+#include "tests/support/place.h"
 #include "tests/support/traffic.h"
 
 /* Deadlines are kept to 10 ms; the time for which a machine did not run us is taken off, not what caches lose by it. */
@@ -126,15 +126,13 @@ static void a_dead_primary_costs_the_failover(void **state) {
 static void resharding_fails_nothing(void **state) {
     (void)state;
     sx_cluster *cluster = start_cluster(0, 0);
-    sx_key_tags *tags;
-    assert_int_equal(sx_key_tags_create(sx_alloc_default(), 256, &tags), STRATA_OK);
     test_traffic_options how = {.rate = rate() / 2, .keys = 2000, .writes = 20, .deadline_ms = 3000};
     test_traffic *traffic = test_traffic_start(sx_cluster_seeds(cluster), NULL, &how);
     test_sleep_ms(1000);
     int64_t began_ms = test_traffic_ms(traffic);
     const uint32_t slots = full() ? 100 : 40;
     for (uint32_t i = 0; i < slots; i++) { /* each of them has keys */
-        uint16_t slot = tags->tags[i].slot;
+        uint16_t slot = test_place_at(i).slot;
         int from = sx_cluster_owner(cluster, slot);
         assert_true(from >= 0);
         test_cluster_move_slot(cluster, slot, (uint32_t)from, ((uint32_t)from + 1) % 3, 5);
@@ -156,7 +154,6 @@ static void resharding_fails_nothing(void **state) {
     assert_int_equal(result->missing, 0);
     assert_int_equal(result->lost_writes, 0);
     free(result);
-    sx_key_tags_destroy(tags);
     sx_cluster_stop(cluster);
 }
 

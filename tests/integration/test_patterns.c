@@ -12,24 +12,22 @@
 
 #include <cmocka.h>
 
-#include "core/key/key.h"
 #include "tests/support/cluster.h"
 #include "tests/support/engine.h"
+#include "tests/support/place.h"
 #include "tests/support/side.h"
 
 static sx_cluster *cluster;
-static sx_key_tags *names;
 
 static int setup(void **state) {
     (void)state;
     sx_cluster_options options = {.primaries = 3, .replicas = 1};
     cluster = test_cluster_start(&options);
-    return sx_key_tags_create(sx_alloc_default(), 256, &names);
+    return 0;
 }
 
 static int teardown(void **state) {
     (void)state;
-    sx_key_tags_destroy(names);
     sx_cluster_stop(cluster);
     return 0;
 }
@@ -145,10 +143,7 @@ static void what_only_l1_holds_is_gone_too(void **state) {
     open_side(&b, "evicted");
     assert_int_equal(test_set(a.session, a.ns, "gone", "old"), STRATA_OK);
     assert_string_equal(test_get(b.session, b.ns, "gone"), "old");
-    uint32_t partition = sx_key_partition("gone", 4, 256);
-    int owner = sx_cluster_owner(cluster, names->tags[partition].slot);
-    assert_true(owner >= 0);
-    free(sx_cluster_command(cluster, (uint32_t)owner, "DEL {%s}s1:evicted:1:gone", names->tags[partition].text));
+    free(sx_cluster_command(cluster, test_node_of(cluster, "gone"), "DEL {%s}s1:evicted:1:gone", test_place_of("gone").tag));
     assert_string_equal(test_peek(b.session, b.ns, "gone"), "old");
     int64_t messages = test_metric(b.engine, "coherence.messages");
     assert_int_equal(invalidate(&a, "go*", 0, &w), STRATA_OK);
@@ -364,14 +359,14 @@ static void a_slot_that_moves_meanwhile_is_scanned_again(void **state) {
     open_side(&a, "moving");
     open_side(&b, "moving");
     test_side_set_many(&a, "k", "value", 6000);
-    int first = sx_cluster_owner(cluster, names->tags[0].slot), second = first;
+    int first = sx_cluster_owner(cluster, test_place_at(0).slot), second = first;
     uint32_t moved = 0;
-    while (second == first) second = sx_cluster_owner(cluster, names->tags[++moved].slot);
-    for (moved = 255; sx_cluster_owner(cluster, names->tags[moved].slot) != second;) moved--; /* not the one it asks by */
+    while (second == first) second = sx_cluster_owner(cluster, test_place_at(++moved).slot);
+    for (moved = 255; sx_cluster_owner(cluster, test_place_at(moved).slot) != second;) moved--; /* not the one it asks by */
     assert_int_equal(strata_invalidate_pattern(a.session, a.ns, test_bytes("k:*"), &options, count_answer, told), STRATA_PENDING);
     for (int i = 0; i < 10000 && atomic_load(&scanned) == 0; i++) strata_session_wait(a.session, 1);
     assert_in_range(atomic_load(&scanned), 1, 255);
-    test_cluster_move_slot(cluster, names->tags[moved].slot, (uint32_t)second, (uint32_t)first, 0);
+    test_cluster_move_slot(cluster, test_place_at(moved).slot, (uint32_t)second, (uint32_t)first, 0);
     assert_int_equal(told[0], 0);
     for (int i = 0; i < 3000 && told[0] == 0; i++) strata_session_wait(a.session, 10);
     assert_int_equal(told[0], 1);

@@ -11,20 +11,19 @@
 
 #include <cmocka.h>
 
-#include "core/key/key.h"
 #include "tests/support/cluster.h"
 #include "tests/support/engine.h"
+#include "tests/support/place.h"
 
 #define KEYS 60
 
 typedef struct world {
     sx_cluster *cluster;
-    sx_key_tags *tags;
     strata *a, *b;
     strata_session *in_a, *in_b;
     strata_namespace *ns_a, *ns_b;
     char key[KEYS][16];
-    int node[KEYS]; /* of the key's slot */
+    uint32_t node[KEYS]; /* of the key's slot */
 } world;
 
 static world *world_open(uint32_t replicas, uint32_t node_timeout_ms, const char *const *options) {
@@ -32,7 +31,6 @@ static world *world_open(uint32_t replicas, uint32_t node_timeout_ms, const char
     const char *const extra[] = {"--repl-diskless-sync-delay", "0", NULL};
     sx_cluster_options servers = {.primaries = 3, .replicas = replicas, .node_timeout_ms = node_timeout_ms, .extra = extra};
     w->cluster = test_cluster_start(&servers);
-    assert_int_equal(sx_key_tags_create(sx_alloc_default(), 256, &w->tags), STRATA_OK);
     const char *pairs[16] = {"l2.nodes", sx_cluster_seeds(w->cluster), "l2.open_wait", "5s", NULL};
     for (int i = 0; options != NULL && options[i] != NULL; i++) pairs[4 + i] = options[i];
     w->a = test_engine_open(pairs, NULL);
@@ -45,8 +43,7 @@ static world *world_open(uint32_t replicas, uint32_t node_timeout_ms, const char
     test_engine_await_trust(w->b, 5000);
     for (int i = 0; i < KEYS; i++) {
         snprintf(w->key[i], sizeof w->key[i], "k%d", i);
-        uint32_t partition = sx_key_partition(w->key[i], strlen(w->key[i]), 256);
-        w->node[i] = sx_cluster_owner(w->cluster, w->tags->tags[partition].slot);
+        w->node[i] = test_node_of(w->cluster, w->key[i]);
         assert_int_equal(test_set(w->in_a, w->ns_a, w->key[i], "old"), STRATA_OK);
         assert_string_equal(test_get(w->in_b, w->ns_b, w->key[i]), "old");
     }
@@ -59,7 +56,6 @@ static void world_close(world *w) {
     strata_close(w->a, 1000);
     strata_close(w->b, 1000);
     sx_cluster_stop(w->cluster);
-    sx_key_tags_destroy(w->tags);
     free(w);
 }
 
@@ -89,7 +85,7 @@ static bool owes_at_most(world *w, int64_t most, int64_t timeout_ms) {
     return owed(w) <= most;
 }
 
-static int on_node(const world *w, int node) {
+static int on_node(const world *w, uint32_t node) {
     int count = 0;
     for (int i = 0; i < KEYS; i++) count += w->node[i] == node;
     return count;
@@ -474,11 +470,10 @@ static void tryagain_is_warned_of_and_repeated(void **state) {
     world *w = world_open(0, 1500, NULL);
     int k = 0;
     while (w->node[k] != 0) k++;
-    uint32_t partition = sx_key_partition(w->key[k], strlen(w->key[k]), 256);
-    uint16_t slot = w->tags->tags[partition].slot;
-    assert_int_equal(sx_cluster_slot_migrating(w->cluster, slot, 1), 0);
+    test_place place = test_place_of(w->key[k]);
+    assert_int_equal(sx_cluster_slot_migrating(w->cluster, place.slot, 1), 0);
     char name[64];
-    snprintf(name, sizeof name, "{%s}s1:n:1:%s", w->tags->tags[partition].text, w->key[k]);
+    snprintf(name, sizeof name, "{%s}s1:n:1:%s", place.tag, w->key[k]);
     carry(w, name);
     int64_t untrusts = test_metric(w->a, "flow.untrusts"), lost = test_metric(w->b, "coherence.lost");
     int32_t status = invalidate(w, w->key[k], 1500); /* time enough for many refusals; where it ends in an attempt, that one's fate is told */
@@ -488,14 +483,14 @@ static void tryagain_is_warned_of_and_repeated(void **state) {
     assert_int_equal(owed(w), 1);
     assert_null(test_get(w->in_a, w->ns_a, w->key[k]));
     for (;;) {
-        char *rest = sx_cluster_command(w->cluster, 0, "CLUSTER GETKEYSINSLOT %u 1", slot);
+        char *rest = sx_cluster_command(w->cluster, 0, "CLUSTER GETKEYSINSLOT %u 1", place.slot);
         bool moved = rest[0] != 0;
         if (moved) carry(w, rest);
         free(rest);
         if (!moved) break;
     }
     assert_true(owes_at_most(w, 0, 15000)); /* all is at the target: ASK works */
-    assert_int_equal(sx_cluster_slot_give(w->cluster, slot, 1), 0);
+    assert_int_equal(sx_cluster_slot_give(w->cluster, place.slot, 1), 0);
     assert_null(stored(w, w->key[k]));
     test_engine_await_trust(w->b, 8000);
     assert_null(test_get(w->in_b, w->ns_b, w->key[k]));

@@ -18,6 +18,7 @@
 #include "core/key/key.h"
 #include "tests/support/cluster.h"
 #include "tests/support/engine.h"
+#include "tests/support/place.h"
 #include "tests/support/side.h"
 
 static sx_cluster *cluster;
@@ -288,14 +289,10 @@ static void a_message_that_never_came(void **state) {
         set_tagged(&a, key, "old", TEST_TAGS("silent"));
         assert_string_equal(test_peek(a.session, a.ns, key), "old");
     }
-    sx_key_tags *tags = NULL;
-    assert_int_equal(sx_key_tags_create(sx_alloc_default(), 256, &tags), STRATA_OK);
-    const struct sx_key_tag *tag = &tags->tags[sx_key_partition("silent", 6, 256)];
-    int owner = sx_cluster_owner(cluster, tag->slot);
-    assert_true(owner >= 0);
-    free(sx_cluster_command(cluster, (uint32_t)owner, "DEL {%s}s1:#silent", tag->text));
-    free(sx_cluster_command(cluster, (uint32_t)owner, "HINCRBY {%s}s1:n n 1", tag->text));
-    sx_key_tags_destroy(tags);
+    test_place place = test_place_of("silent");
+    uint32_t owner = test_node_of(cluster, "silent");
+    free(sx_cluster_command(cluster, owner, "DEL {%s}s1:#silent", place.tag));
+    free(sx_cluster_command(cluster, owner, "HINCRBY {%s}s1:n n 1", place.tag));
     test_sleep_ms(600); /* beyond the bound */
     test_engine_await_trust(a.engine, 20000);
     for (int i = 0; i < 50; i++) {
@@ -310,17 +307,9 @@ static void a_message_that_never_came(void **state) {
 static void a_missing_marker_invalidates(void **state) {
     (void)state;
     test_side a, b;
-    char name[64];
     open_side(&a);
     set_tagged(&a, "orphan", "old", TEST_TAGS("orphaned"));
-    sx_key_tags *tags = NULL;
-    assert_int_equal(sx_key_tags_create(sx_alloc_default(), 256, &tags), STRATA_OK);
-    uint32_t partition = sx_key_partition("orphaned", 8, 256);
-    snprintf(name, sizeof name, "{%s}s1:#orphaned", tags->tags[partition].text);
-    int owner = sx_cluster_owner(cluster, tags->tags[partition].slot);
-    assert_true(owner >= 0);
-    free(sx_cluster_command(cluster, (uint32_t)owner, "DEL %s", name));
-    sx_key_tags_destroy(tags);
+    free(sx_cluster_command(cluster, test_node_of(cluster, "orphaned"), "DEL {%s}s1:#orphaned", test_place_of("orphaned").tag));
     open_side(&b);
     assert_null(test_get(b.session, b.ns, "orphan"));
     assert_string_equal(test_side_read(&b, "orphan", "new", TEST_TAGS("orphaned")), "new");
@@ -336,15 +325,9 @@ static void a_marker_that_was_lost_is_one_for_all(void **state) {
     char name[64];
     open_side(&a);
     set_tagged(&a, "one:1", "old", TEST_TAGS("one for all"));
-    uint32_t partition = sx_key_partition("one for all", 11, 256);
-    sx_key_tags *tags = NULL;
-    assert_int_equal(sx_key_tags_create(sx_alloc_default(), 256, &tags), STRATA_OK);
-    snprintf(name, sizeof name, "{%s}s1:#one for all", tags->tags[partition].text);
-    int owner = sx_cluster_owner(cluster, tags->tags[partition].slot);
-    sx_key_tags_destroy(tags);
-    assert_true(owner >= 0);
+    snprintf(name, sizeof name, "{%s}s1:#one for all", test_place_of("one for all").tag);
     const char *const words[] = {"DEL", name};
-    free(sx_cluster_command_argv(cluster, (uint32_t)owner, 2, words));
+    free(sx_cluster_command_argv(cluster, test_node_of(cluster, "one for all"), 2, words));
     open_side(&b);
     set_tagged(&b, "one:2", "new", TEST_TAGS("one for all"));
     test_side_await_gone(&a, "one:1");
@@ -401,15 +384,10 @@ static void a_failover_of_the_markers_node(void **state) {
     set_tagged(&a, "moved:2", "kept", TEST_TAGS("staying"));
     assert_string_equal(test_get(b.session, b.ns, "moved:1"), "old");
     assert_string_equal(test_get(b.session, b.ns, "moved:2"), "kept");
-    sx_key_tags *tags = NULL;
-    assert_int_equal(sx_key_tags_create(sx_alloc_default(), 256, &tags), STRATA_OK);
-    uint16_t slot = tags->tags[sx_key_partition("moving", 6, 256)].slot;
-    sx_key_tags_destroy(tags);
-    int owner = sx_cluster_owner(cluster, slot);
-    assert_true(owner >= 0);
+    uint32_t owner = test_node_of(cluster, "moving");
     test_sleep_ms(200); /* the replica has it */
     int64_t bumps = test_metric(b.engine, "coherence.generation_bumps");
-    sx_cluster_kill(cluster, (uint32_t)owner);
+    sx_cluster_kill(cluster, owner);
     assert_true(test_metric_wait(b.engine, "coherence.generation_bumps", bumps + 1, 20000));
     test_engine_await_trust(b.engine, 20000);
     test_engine_await_trust(a.engine, 20000);
@@ -427,18 +405,15 @@ static void a_failover_undoes_no_acknowledged_invalidation(void **state) {
     (void)state;
     test_side a, b;
     char name[32], key[32];
-    sx_key_tags *tags = NULL;
     int in_tag = 0, elsewhere = 0;
-    assert_int_equal(sx_key_tags_create(sx_alloc_default(), 256, &tags), STRATA_OK);
     for (;; in_tag++) { /* a tag of node 0, an entry of node 1: which stays where it is */
         snprintf(name, sizeof name, "lost tag %d", in_tag);
-        if (sx_cluster_owner(cluster, tags->tags[sx_key_partition(name, strlen(name), 256)].slot) == 0) break;
+        if (test_node_of(cluster, name) == 0) break;
     }
     for (;; elsewhere++) {
         snprintf(key, sizeof key, "undone:%d", elsewhere);
-        if (sx_cluster_owner(cluster, tags->tags[sx_key_partition(key, strlen(key), 256)].slot) == 1) break;
+        if (test_node_of(cluster, key) == 1) break;
     }
-    sx_key_tags_destroy(tags);
     open_side(&a);
     open_side(&b);
     set_tagged(&a, key, "old", TEST_TAGS(name));

@@ -10,9 +10,9 @@
 
 #include <cmocka.h>
 
-#include "core/key/key.h"
 #include "tests/support/cluster.h"
 #include "tests/support/engine.h"
+#include "tests/support/place.h"
 #include "tests/support/proxy.h"
 
 #define NODES   3
@@ -99,15 +99,9 @@ static strata_result read_body(side *s) {
 
 /* Bytes that L2 holds for the key. */
 static int64_t stored_size(const char *ns) {
-    sx_key_tags *tags;
-    assert_int_equal(sx_key_tags_create(sx_alloc_default(), 256, &tags), STRATA_OK);
-    const struct sx_key_tag *tag = &tags->tags[sx_key_partition("k", 1, 256)];
-    int owner = sx_cluster_owner(cluster, tag->slot);
-    assert_true(owner >= 0);
-    char *text = sx_cluster_command(cluster, (uint32_t)owner, "STRLEN {%s}s1:%s:1:k", tag->text, ns);
+    char *text = sx_cluster_command(cluster, test_node_of(cluster, "k"), "STRLEN {%s}s1:%s:1:k", test_place_of("k").tag, ns);
     int64_t size = atoll(text);
     free(text);
-    sx_key_tags_destroy(tags);
     return size;
 }
 

@@ -17,9 +17,9 @@
 
 #include <cmocka.h>
 
-#include "core/key/key.h"
 #include "tests/support/cluster.h"
 #include "tests/support/engine.h"
+#include "tests/support/place.h"
 #include "tests/support/talk.h"
 
 #define PROCESSES 8
@@ -184,16 +184,13 @@ static void without_trust_no_value_is_taken(void **state) {
     strata *a = open_engine("1KiB"), *b = open_engine("0");
     strata_session *at = test_engine_session(a), *bt = test_engine_session(b);
     strata_namespace *an = test_engine_ns(a, "values"), *bn = test_engine_ns(b, "values");
-    sx_key_tags *tags;
-    assert_int_equal(sx_key_tags_create(sx_alloc_default(), 256, &tags), STRATA_OK);
     test_engine_await_trust(b, 5000);
     assert_int_equal(test_set(at, an, "doubt", "old"), STRATA_OK);
     assert_string_equal(test_get(bt, bn, "doubt"), "old");
     assert_non_null(test_peek(bt, bn, "doubt"));
-    const struct sx_key_tag *tag = &tags->tags[sx_key_partition("doubt", 5, 256)];
-    uint32_t node = (uint32_t)sx_cluster_owner(cluster, tag->slot);
+    uint32_t node = test_node_of(cluster, "doubt");
     char channel[64];
-    int size = snprintf(channel, sizeof channel, "{%s}s1:c", tag->text);
+    int size = snprintf(channel, sizeof channel, "{%s}s1:c", test_place_of("doubt").tag);
     test_talk *talk = test_talk_open(sx_cluster_port(cluster, node), true);
     (void)test_talk_say(talk, "PING");
     sx_command untrust;
@@ -222,7 +219,6 @@ static void without_trust_no_value_is_taken(void **state) {
     strata_session_close(bt);
     assert_int_equal(strata_close(a, 1000), STRATA_OK);
     assert_int_equal(strata_close(b, 1000), STRATA_OK);
-    sx_key_tags_destroy(tags);
 }
 
 /* A key with a write of unknown outcome takes no value: neither that of the later write, nor the lost one's own. */
@@ -231,12 +227,10 @@ static void a_key_of_unknown_outcome_takes_no_value(void **state) {
     strata *a = open_engine("1KiB"), *b = open_engine("1KiB");
     strata_session *at = test_engine_session(a), *bt = test_engine_session(b);
     strata_namespace *an = test_engine_ns(a, "values"), *bn = test_engine_ns(b, "values");
-    sx_key_tags *tags;
-    assert_int_equal(sx_key_tags_create(sx_alloc_default(), 256, &tags), STRATA_OK);
     test_engine_await_trust(b, 5000);
     assert_int_equal(test_set(at, an, "lost", "old"), STRATA_OK);
     assert_string_equal(test_get(bt, bn, "lost"), "old");
-    uint32_t node = (uint32_t)sx_cluster_owner(cluster, tags->tags[sx_key_partition("lost", 4, 256)].slot);
+    uint32_t node = test_node_of(cluster, "lost");
     int64_t taken = test_metric(b, "flow.values_taken");
     assert_int_equal(sx_cluster_pause(cluster, node), 0);
     strata_op_options brief = {.struct_size = sizeof brief, .deadline_ms = 40}, patient = {.struct_size = sizeof patient, .deadline_ms = 3000};
@@ -254,7 +248,6 @@ static void a_key_of_unknown_outcome_takes_no_value(void **state) {
     strata_session_close(bt);
     assert_int_equal(strata_close(a, 1000), STRATA_OK);
     assert_int_equal(strata_close(b, 1000), STRATA_OK);
-    sx_key_tags_destroy(tags);
 }
 
 int main(void) {
