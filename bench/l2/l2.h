@@ -68,6 +68,8 @@ const char *bench_valkey_name(void);
 typedef struct bench_path bench_path;
 bench_path *bench_path_open(const bench_l2_keys *keys, bool count_allocations, const char *const *options);
 bool bench_path_fill(bench_path *path);
+/* Whether the gets from here on pass L1 by. */
+void bench_path_past_l1(bench_path *path, bool past);
 /* rate 0: closed loop with so many outstanding; else an open loop, latency from the intended start. */
 void bench_path_run(bench_path *path, double rate, uint32_t outstanding, double seconds, bench_l2_sample *sample);
 /* From here on so many gets of values of 1 MB are under way beside the others; they are not counted. False: not set. */

@@ -70,7 +70,9 @@ static const bench_option_table options = {
 
 typedef struct l2_case {
     const char *name;
-    enum { SIDE_WIRE, SIDE_PEER, SIDE_VALKEY, SIDE_PEER_BLOCKING, SIDE_PATH, SIDE_PATH_COUNTED, SIDE_BESIDE, SIDE_BESIDE_ONE } side;
+    enum {
+        SIDE_WIRE, SIDE_PEER, SIDE_VALKEY, SIDE_PEER_BLOCKING, SIDE_PATH, SIDE_PATH_COUNTED, SIDE_PAST, SIDE_PAST_COUNTED, SIDE_BESIDE, SIDE_BESIDE_ONE
+    } side;
     uint32_t outstanding;
     double rate;
 } l2_case;
@@ -93,6 +95,8 @@ static const l2_case cases[] = {
     {"engine, 64 outstanding", SIDE_PATH, 64, 0},
     {"engine, 256 outstanding", SIDE_PATH, 256, 0},
     {"engine, 64, allocations", SIDE_PATH_COUNTED, 64, 0},
+    {"engine, 64, past L1", SIDE_PAST, 64, 0},
+    {"engine, 64, past L1, allocat.", SIDE_PAST_COUNTED, 64, 0},
     {"engine, 5 k/s, 1 MB beside", SIDE_BESIDE, 1024, 5e3},
     {"engine, 5 k/s, 1 MB, one conn.", SIDE_BESIDE_ONE, 1024, 5e3},
 };
@@ -126,6 +130,12 @@ static void measure_beside(bench_path *path, const l2_case *one, double seconds,
     (void)bench_path_large(path, 0);
 }
 
+static void measure_past_l1(bench_path *path, const l2_case *one, double seconds, bench_l2_sample *sample) {
+    bench_path_past_l1(path, true);
+    bench_path_run(path, one->rate, one->outstanding, seconds, sample);
+    bench_path_past_l1(path, false);
+}
+
 static void measure(l2_bench *bench, const l2_case *one, bench_l2_sample *sample) {
     double seconds = bench->settings.seconds;
     switch (one->side) {
@@ -135,6 +145,8 @@ static void measure(l2_bench *bench, const l2_case *one, bench_l2_sample *sample
     case SIDE_PEER_BLOCKING: bench_peer_round_trips(bench->peer, seconds, sample); break;
     case SIDE_PATH: bench_path_run(bench->path, one->rate, one->outstanding, seconds, sample); break;
     case SIDE_PATH_COUNTED: bench_path_run(bench->counted, one->rate, one->outstanding, seconds, sample); break;
+    case SIDE_PAST: measure_past_l1(bench->path, one, seconds, sample); break;
+    case SIDE_PAST_COUNTED: measure_past_l1(bench->counted, one, seconds, sample); break;
     case SIDE_BESIDE: measure_beside(bench->path, one, seconds, sample); break;
     case SIDE_BESIDE_ONE: measure_beside(bench->one_connection, one, seconds, sample); break;
     }
@@ -169,7 +181,7 @@ static void print_table(const l2_bench *bench) {
         if (!is_wanted(bench, &cases[i])) continue;
         double allocations = MEDIAN(bench, i, allocations);
         char text[32] = "-";
-        bool counts = cases[i].side == SIDE_WIRE || cases[i].side == SIDE_PATH_COUNTED;
+        bool counts = cases[i].side == SIDE_WIRE || cases[i].side == SIDE_PATH_COUNTED || cases[i].side == SIDE_PAST_COUNTED;
         if (counts) snprintf(text, sizeof text, "%.4f", allocations);
         uint64_t failures = 0;
         for (uint32_t r = 0; r < bench->round_count; r++) failures += bench->samples[i][r].failures;

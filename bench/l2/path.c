@@ -34,6 +34,7 @@ struct bench_path {
     path_slot *free_slots;
     uint32_t outstanding, next_key;
     uint64_t operations, failures, from_l1;
+    strata_op_options options; /* of each get */
     bench_histogram latency;
     uint32_t large_outstanding, large_next; /* gets of large values beside the others; as many of them as wanted */
     uint32_t large_wanted;
@@ -77,6 +78,7 @@ bench_path *bench_path_open(const bench_l2_keys *keys, bool count_allocations, c
     strata_config *config;
     if (path == NULL || strata_config_create(&config) != STRATA_OK) abort();
     path->keys = keys;
+    path->options.struct_size = sizeof path->options;
     set(config, "l2.nodes", keys->seeds);
     if (keys->certs != NULL) set_tls(config, keys->certs);
     set(config, "l2.mode", keys->cluster ? "cluster" : "standalone");
@@ -123,7 +125,7 @@ static void start(bench_path *path, int64_t intended_ns) {
     path->outstanding++;
     slot->intended_ns = intended_ns;
     strata_result result;
-    int32_t status = strata_get(path->session, path->ns, key, NULL, &result, ended, slot);
+    int32_t status = strata_get(path->session, path->ns, key, &path->options, &result, ended, slot);
     if (status == STRATA_PENDING) return;
     if (status == STRATA_OK) path->from_l1++;
     else path->failures++;
@@ -238,6 +240,8 @@ static void run_closed(bench_path *path, int64_t end_ns) {
         else (void)strata_session_wait(path->session, 50);
     }
 }
+
+void bench_path_past_l1(bench_path *path, bool past) { path->options.flags = past ? STRATA_BYPASS_L1 : 0; }
 
 static void run_for(bench_path *path, double rate, double seconds) {
     int64_t end_ns = bench_now_ns() + (int64_t)(seconds * 1e9);

@@ -413,9 +413,9 @@ void sx_write_end_on_loop(sx_write *write, int32_t status, uint64_t n);
 /* Whether the namespace was cleared after the item was stored. */
 bool sx_fetch_is_cleared_on_loop(const sx_flight *flight, const sx_item *item);
 /* A stored value as an item that is not proven yet. STRATA_OK; STRATA_MISS where it expires at this very moment;
-   STRATA_E_NOMEM. node: whose clock its times are by; may be NULL. */
-int32_t sx_fetch_item_on_loop(strata *engine, const strata_namespace *ns, uint32_t partition, const void *key,
-                              size_t key_size, const sx_envelope *envelope, const sx_redis_node *node, sx_item **out);
+   STRATA_E_NOMEM. node: whose clock its times are by; may be NULL. passes: L1 is not to keep it. */
+int32_t sx_fetch_item_on_loop(strata *engine, const strata_namespace *ns, uint32_t partition, strata_bytes key,
+                              const sx_envelope *envelope, const sx_redis_node *node, bool passes, sx_item **out);
 
 /* sweep.c */
 void sx_sweep_cut_off_on_loop(strata *engine);

@@ -92,6 +92,7 @@ typedef struct sx_flight {
     sx_timer timer;
     sx_store_op store_op;
     bool in_store;      /* store_op is under way */
+    bool passes;        /* as that came back nobody wanted L1 filled: who joins later may have it filled all the same */
     struct sx_span *asked_span; /* of that; a reference, or NULL */
     void (*asked_done)(sx_store_op *op, int32_t status, const sx_resp *reply); /* then: what goes on with it */
     bool leased;        /* our token is in L2 */

@@ -25,6 +25,7 @@ static bool number_take(sx_heap *heap) {
 
 /* The heap's memory and its struct. */
 static void discard(sx_heap *heap) {
+    sx_spares_clear(&heap->spares, &heap->alloc);
     sx_alloc alloc = heap->arena ? *sx_alloc_default() : heap->alloc;
     if (heap->arena) sx_alloc_arena_destroy(&heap->alloc);
     sx_release(&alloc, heap, sizeof *heap);

@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 #include "core/memory/alloc.h"
+#include "core/memory/spare.h"
 
 struct strata_value;
 
@@ -26,6 +27,7 @@ typedef struct sx_heap {
     _Atomic int64_t refs;  /* atomic: acq_rel on release [order: heap-free]; the engine's one plus one per kept item */
     _Atomic int64_t payload_freed; /* atomic: relaxed, a sum; one writer at a time, who reclaims: keys and values that L1 let go of */
     sx_heap_ledger *ledger; /* const once items enter L1; NULL: none */
+    sx_spares spares;      /* of items that pass L1 by; taken by the engine's loop only */
     int arena;             /* const after create: 1 where alloc is a private arena to be destroyed */
 } sx_heap;
 

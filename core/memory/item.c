@@ -42,7 +42,11 @@ sx_item *sx_item_create(sx_heap *heap, const void *key, size_t key_size, const v
     if (facts->aged || facts->nothing != 0) flags |= SX_ITEM_AGING;
     if (facts->etag_size != 0) flags |= SX_ITEM_ETAG;
     size_t size = size_of(key_size, value_size, flags, facts->tags_size, facts->etag_size);
-    sx_item *item = sx_allocate(&heap->alloc, size);
+    if (facts->passes && sx_spare_room(size) != 0) {
+        flags |= SX_ITEM_SPARE;
+        size = sx_spare_room(size);
+    }
+    sx_item *item = (flags & SX_ITEM_SPARE) != 0 ? sx_spares_take(&heap->spares, &heap->alloc, size) : sx_allocate(&heap->alloc, size);
     if (item == NULL) return NULL;
     /* L1's slots keep their own in the other bits; a program's allocator was asked for 16. */
     if (((uintptr_t)item & 15) != 0 || (uint64_t)(uintptr_t)item >> 48 != 0) {
@@ -162,7 +166,8 @@ size_t sx_item_size(const sx_item *item) {
     const sx_item_tagging *tagging = sx_item_tagging_of(item);
     size_t etag_size = 0;
     (void)sx_item_etag(item, &etag_size);
-    return size_of(item->key_size, item->value_size, item->flags, tagging == NULL ? 0 : tagging->size, etag_size);
+    size_t size = size_of(item->key_size, item->value_size, item->flags, tagging == NULL ? 0 : tagging->size, etag_size);
+    return (item->flags & SX_ITEM_SPARE) != 0 ? sx_spare_room(size) : size;
 }
 
 const uint8_t *sx_item_etag(const sx_item *item, size_t *size) {
@@ -222,6 +227,7 @@ void sx_item_release(sx_item *item) {
         refs = atomic_load_explicit(&item->refs, memory_order_acquire);
     }
     sx_heap *heap = sx_item_heap(item);
-    sx_release(&heap->alloc, item, sx_item_size(item));
+    if ((item->flags & SX_ITEM_SPARE) != 0) sx_spares_give(&heap->spares, &heap->alloc, item, sx_item_size(item));
+    else sx_release(&heap->alloc, item, sx_item_size(item));
     if ((refs & KEPT_OUTSIDE) != 0) sx_heap_release(heap);
 }

@@ -28,6 +28,7 @@ typedef struct sx_item_facts {
     size_t etag_size;       /* at most UINT8_MAX */
     uint16_t nothing;       /* SX_ITEM_ABSENT or SX_ITEM_ERROR; 0: it is a value */
     uint16_t packed;        /* SX_ITEM_LZ4 or SX_ITEM_ZSTD where the value is given as compressed; 0: as it is */
+    bool passes;            /* L1 is not meant to keep it: its memory is the next one's. On the loop of the heap's engine only */
     bool aged;              /* with room for a sx_item_aging, which says the same as expires_ns until it is set */
 } sx_item_facts;
 
@@ -41,7 +42,7 @@ typedef struct strata_value {
     uint16_t ns;
     uint16_t partition;
     unsigned key_size : SX_ITEM_KEY_BITS;
-    unsigned flags : SX_ITEM_FLAG_BITS; /* SX_ITEM_APP_VERSION .. SX_ITEM_ZSTD */
+    unsigned flags : SX_ITEM_FLAG_BITS; /* SX_ITEM_APP_VERSION .. SX_ITEM_SPARE */
     unsigned heap : SX_HEAPS_BITS;      /* its number */
     _Atomic uint32_t refs;       /* atomic: acq_rel on release [order: item-free]; bit 31: kept outside the engine */
     uint32_t value_size;
@@ -61,6 +62,7 @@ typedef struct strata_value {
 #define SX_ITEM_ETAG      32u /* what its source calls it, at the end: its size in a byte, then that */
 #define SX_ITEM_LZ4       64u /* the value is what sx_compress made of it: nobody is shown it before that is undone */
 #define SX_ITEM_ZSTD     128u /* likewise */
+#define SX_ITEM_SPARE    256u /* its memory is of a size that spares have, and goes back to them */
 #define SX_ITEM_NOTHING (SX_ITEM_ABSENT | SX_ITEM_ERROR)
 #define SX_ITEM_PACKED (SX_ITEM_LZ4 | SX_ITEM_ZSTD)
 

@@ -14,6 +14,7 @@ static sx_item *item_of(const sx_flight *flight, const sx_resp *reply, int64_t e
     sx_item_facts facts = {.written_ms = INT64_MIN,
                            .expires_ns = expires_ns,
                            .ns = flight->ns->index,
+                           .passes = flight->passes,
                            .partition = (uint16_t)flight->partition};
     return sx_item_create(flight->engine->heap, flight->key, flight->key_size, reply->text, reply->size, &facts);
 }

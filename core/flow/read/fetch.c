@@ -238,6 +238,7 @@ bool sx_fetch_back_on_loop(sx_flight *flight) {
     flight->in_store = false;
     sx_flights_lock(engine->flights, flight->stripe);
     bool over = flight->state == SX_FLIGHT_DONE;
+    flight->passes = !flight->fill || !engine->l1_on;
     sx_flights_unlock(engine->flights, flight->stripe);
     if (over) sx_flight_end_on_loop(flight);
     return !over;
@@ -280,8 +281,8 @@ uint64_t sx_fetch_insert_on_loop(sx_flight *flight, sx_item *item) {
     return seq;
 }
 
-int32_t sx_fetch_item_on_loop(strata *engine, const strata_namespace *ns, uint32_t partition, const void *key,
-                              size_t key_size, const sx_envelope *envelope, const sx_redis_node *node, sx_item **out) {
+int32_t sx_fetch_item_on_loop(strata *engine, const strata_namespace *ns, uint32_t partition, strata_bytes key,
+                              const sx_envelope *envelope, const sx_redis_node *node, bool passes, sx_item **out) {
     int64_t now_ns = sx_loop_now_ns(engine->loop);
     int64_t server_ms = node == NULL ? -1 : sx_redis_cluster_server_ms(engine->cluster, node, now_ns);
     int64_t left_ms = sx_envelope_left_ms(envelope, server_ms);
@@ -298,6 +299,7 @@ int32_t sx_fetch_item_on_loop(strata *engine, const strata_namespace *ns, uint32
                            .partition = (uint16_t)partition,
                            .etag = envelope->etag,
                            .etag_size = envelope->etag_size <= STRATA_ETAG_BYTES_MAX ? envelope->etag_size : 0, /* another writer's */
+                           .passes = passes,
                            .aged = sx_policy_ages(&policy) || life.stale_ms != 0,
                            .nothing = (envelope->flags & SX_ENVELOPE_ABSENT) != 0 ? SX_ITEM_ABSENT : 0};
     if (envelope->tags_size > 1) { /* else nil */
@@ -305,7 +307,7 @@ int32_t sx_fetch_item_on_loop(strata *engine, const strata_namespace *ns, uint32
         facts.tags = envelope->tags;
         facts.tags_size = envelope->tags_size;
     }
-    int32_t status = sx_packed_item(engine, key, key_size, envelope, (policy.flags & STRATA_POLICY_L1_COMPRESSED) != 0, &facts, out);
+    int32_t status = sx_packed_item(engine, key.data, key.size, envelope, (policy.flags & STRATA_POLICY_L1_COMPRESSED) != 0, &facts, out);
     if (status == STRATA_OK) sx_policy_age(&policy, *out, now_ns, left_ms, &life);
     return status;
 }
@@ -337,8 +339,8 @@ bool sx_fetch_is_cleared_on_loop(const sx_flight *flight, const sx_item *item) {
 static void hit(sx_flight *flight, const sx_envelope *envelope) {
     strata *engine = flight->engine;
     sx_item *item = NULL;
-    int32_t status = sx_fetch_item_on_loop(engine, flight->ns, flight->partition, flight->key, flight->key_size,
-                                           envelope, flight->store_op.request.node, &item);
+    int32_t status = sx_fetch_item_on_loop(engine, flight->ns, flight->partition, (strata_bytes){flight->key, flight->key_size},
+                                           envelope, flight->store_op.request.node, flight->passes, &item);
     if (status == STRATA_MISS || status == STRATA_E_CORRUPT) {
         if (status == STRATA_E_CORRUPT) sx_count(flight->ns, SX_FLOW_METRIC_CORRUPT);
         sx_fetch_missed_on_loop(flight, status);

@@ -101,8 +101,8 @@ static void looked(sx_store_op *op, int32_t status, const sx_resp *reply) {
         envelope.flags = 0; /* there is nothing to unpack */
         envelope.payload = (const uint8_t *)"";
         errand->stale_ms = envelope.stale_ms;
-        status = sx_fetch_item_on_loop(engine, errand->ns, errand->partition, errand->key, errand->key_size, &envelope,
-                                       op->request.node, &errand->item);
+        status = sx_fetch_item_on_loop(engine, errand->ns, errand->partition, (strata_bytes){errand->key, errand->key_size},
+                                       &envelope, op->request.node, true, &errand->item);
     }
     if (status == STRATA_OK) judge_next(errand);
     else over(errand, status);

@@ -43,7 +43,7 @@ static sx_item *carried(strata *engine, const strata_namespace *ns, uint32_t par
         return NULL;
     const sx_redis_node *node = sx_redis_cluster_owner(engine->cluster, engine->tags->tags[partition].slot);
     sx_item *item = NULL;
-    (void)sx_fetch_item_on_loop(engine, ns, partition, message->key, message->key_size, &envelope, node, &item);
+    (void)sx_fetch_item_on_loop(engine, ns, partition, (strata_bytes){message->key, message->key_size}, &envelope, node, false, &item);
     return item;
 }
 
