@@ -19,16 +19,6 @@ double bench_median(double *values, size_t count) {
     return (values[(count - 1) / 2] + values[count / 2]) / 2;
 }
 
-double bench_noise(const double *values, size_t count) {
-    double *halves = count >= 4 ? malloc(count * sizeof *halves) : NULL;
-    if (halves == NULL) return NAN;
-    size_t evens = (count + 1) / 2;
-    for (size_t i = 0; i < count; i++) halves[i % 2 == 0 ? i / 2 : evens + i / 2] = values[i];
-    double even = bench_median(halves, evens), odd = bench_median(halves + evens, count - evens);
-    free(halves);
-    return fabs(even - odd) / fmin(even, odd);
-}
-
 bool bench_median_interval(const double *values, size_t count, double *low, double *high) {
     /* The median is below the value of rank r (from 0) where at most r of count tosses of a coin fall below it. */
     double each = pow(0.5, (double)count), below = each;
@@ -48,4 +38,17 @@ bool bench_median_interval(const double *values, size_t count, double *low, doub
     *high = sorted[count - 1 - rank];
     free(sorted);
     return true;
+}
+
+double bench_noise(const double *values, size_t count) {
+    double low = INFINITY, high = -INFINITY, *copy = count >= 4 ? malloc(count * sizeof *copy) : NULL;
+    if (copy == NULL) return NAN;
+    memcpy(copy, values, count * sizeof *copy);
+    double middle = bench_median(copy, count);
+    if (!bench_median_interval(values, count, &low, &high)) {
+        low = copy[0];
+        high = copy[count - 1];
+    }
+    free(copy);
+    return sqrt(0.5) * (high - low) / middle;
 }

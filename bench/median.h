@@ -10,8 +10,8 @@
 void bench_sort(double *values, size_t count);
 /* The middle value, the mean of the two middle ones where count is even; NAN of none. Sorts the values. */
 double bench_median(double *values, size_t count);
-/* How far two halves of one measurement are apart: the medians of its samples of even and of odd number, as a part of the smaller.
-   Both halves saw the same machine, so only noise makes a difference. NAN of fewer than four. */
+/* How far apart the medians of two measurements like this one may be, 95 times of 100, as a part of the median: the root of 2 times
+   half the interval below, and of five or four values, half of all between the least and the largest. NAN of fewer. */
 double bench_noise(const double *values, size_t count);
 #define BENCH_NOISE_MAX 0.03
 /* Between which two of the values the median of whatever they are drawn from lies, at least 95 times of 100, whatever it is. False,

@@ -15,6 +15,8 @@
 #include "bench/worker.h"
 
 #define CLOSE_DEADLINE_MS 5000
+#define HOLDINGS_TICK_US  50000
+#define HOLDINGS_TICKS    4u
 
 int64_t bench_duration_ns(const char *text) {
     static const struct {
@@ -113,6 +115,17 @@ static int32_t begin_warm(bench_process_engine *opened, const bench_run *run) {
     return status;
 }
 
+/* ---- what L1 holds ---- */
+
+static void tell_holdings(bench_process_report *report, strata *engine) {
+    int64_t values[BENCH_METRICS_MAX] = {0};
+    if (strata_stats_read(engine, values, BENCH_METRICS_MAX) < 0) return;
+    int64_t bytes = bench_run_metric(values, "l1.bytes_used");
+    atomic_store(&report->l1_entries, bench_run_metric(values, "l1.entries"));
+    atomic_store(&report->l1_bytes, bytes);
+    atomic_store(&report->l1_payload_bytes, bytes - bench_run_metric(values, "l1.bytes_metadata"));
+}
+
 /* ---- threads ------------------------------------------------------------------------------------------------ */
 
 typedef struct process {
@@ -123,7 +136,17 @@ typedef struct process {
     bench_probe probe;
     bool probing;
     bench_worker workers[BENCH_THREADS_MAX];
+    _Atomic uint32_t idle; /* the workers have ended */
 } process;
+
+static void *watch_holdings(void *context) {
+    process *self = context;
+    for (uint32_t tick = 0; atomic_load(&self->idle) == 0; tick++) {
+        if (tick % HOLDINGS_TICKS == 0) tell_holdings(self->report, self->opened.engine);
+        usleep(HOLDINGS_TICK_US);
+    }
+    return NULL;
+}
 
 static int32_t run_threads(process *self) {
     bench_run *run = self->run;
@@ -152,12 +175,16 @@ static int32_t run_threads(process *self) {
                            self->index == 0 ? bench_probe_writer_thread : bench_probe_watcher_thread,
                            &self->probe) == 0;
     }
+    pthread_t watch;
+    bool watching = pthread_create(&watch, NULL, watch_holdings, self) == 0;
     for (uint32_t i = 0; i < started; i++) {
         pthread_join(self->workers[i].handle, NULL);
         if (self->workers[i].failure != STRATA_OK) status = self->workers[i].failure;
     }
     atomic_store(&self->report->finished_ns, bench_now_ns());
     atomic_store(&self->report->finished, 1);
+    atomic_store(&self->idle, 1);
+    if (watching) pthread_join(watch, NULL);
     /* With passes there is no end in time: the probe ends when the parent saw every process finish. */
     if (self->probing) pthread_join(self->probe.handle, NULL);
     return status;
@@ -214,6 +241,7 @@ int bench_process_main(bench_run *run, uint32_t index) {
         read_usage(report, 1);
     }
     (void)strata_stats_read(self.opened.engine, report->metrics_after, BENCH_METRICS_MAX);
+    tell_holdings(report, self.opened.engine);
     bench_process_close(&self.opened);
     if (status != STRATA_OK) snprintf(report->error, sizeof report->error, "%s", strata_status_text(status));
     return status == STRATA_OK ? 0 : 1;

@@ -195,30 +195,17 @@ static void print_probe(FILE *out, const bench_run *run, double seconds) {
     fputc('\n', out);
 }
 
-static int64_t metric_of(const int64_t *values, const char *name) {
-    strata_metric metric;
-    for (size_t i = 0; i < BENCH_METRICS_MAX && strata_metric_describe(i, &metric) == STRATA_OK; i++)
-        if (strcmp(metric.name, name) == 0) return values[i];
-    return 0;
-}
-
 static void print_memory(FILE *out, const bench_run *run, const bench_series *series) {
-    int64_t entries = 0, used = 0, budget = 0, metadata = 0;
+    bench_holdings held = bench_holdings_read(run);
+    int64_t budget = 0;
     char used_text[32], budget_text[32];
-    for (uint64_t i = 0; i < run->settings.processes; i++) {
-        const int64_t *values = run->shared->processes[i].metrics_after;
-        entries += metric_of(values, "l1.entries");
-        used += metric_of(values, "l1.bytes_used");
-        budget += metric_of(values, "l1.bytes_max");
-        metadata += metric_of(values, "l1.bytes_metadata");
-    }
-    say_bytes((double)used, used_text, sizeof used_text);
+    for (uint64_t i = 0; i < run->settings.processes; i++) budget += bench_run_metric(run->shared->processes[i].metrics_after, "l1.bytes_max");
+    say_bytes((double)held.bytes, used_text, sizeof used_text);
     say_bytes((double)budget, budget_text, sizeof budget_text);
-    fprintf(out, "memory    L1 holds %" PRId64 " entries in %s of %s (all processes)", entries, used_text,
-            budget_text);
-    if (entries > 0)
-        fprintf(out, ": %.1f bytes per entry, %.1f of them not key or value", (double)used / (double)entries,
-                (double)metadata / (double)entries);
+    fprintf(out, "memory    L1 holds %" PRIu64 " entries in %s of %s (all processes)", held.entries, used_text, budget_text);
+    if (held.entries > 0)
+        fprintf(out, ": %.1f bytes per entry, %.1f of them key and value", (double)held.bytes / (double)held.entries,
+                (double)held.payload_bytes / (double)held.entries);
     fputc('\n', out);
     bench_growth growth = bench_series_growth(series);
     if (isfinite(growth.bytes))

@@ -78,6 +78,14 @@ static void put_result(bench_json *json, const bench_run *run, const bench_total
     if (run->settings.count_allocations)
         bench_json_number(json, "allocations_per_operation", bench_report_allocations(run, totals));
     bench_json_number(json, "resident_growth_second_half_bytes", bench_series_growth(series).bytes);
+    bench_holdings held = bench_holdings_read(run);
+    bench_json_object_begin(json, "l1");
+    bench_json_integer(json, "entries", (int64_t)held.entries);
+    if (held.entries > 0) {
+        bench_json_number(json, "bytes_per_entry", (double)held.bytes / (double)held.entries);
+        bench_json_number(json, "payload_bytes_per_entry", (double)held.payload_bytes / (double)held.entries);
+    }
+    bench_json_object_end(json);
     bench_json_object_begin(json, "failures");
     for (int i = BENCH_OUTCOME_LOAD; i < BENCH_OUTCOME_COUNT; i++) {
         bench_json_object_begin(json,
@@ -235,6 +243,9 @@ static void put_series(bench_json *json, const bench_series *series, bool restar
         bench_json_integer(json, "declared_stale", (int64_t)point->declared_stale);
         bench_json_integer(json, "resident_bytes", (int64_t)point->resident_bytes);
         bench_json_integer(json, "servers_resident_bytes", (int64_t)point->servers_resident_bytes);
+        bench_json_integer(json, "l1_entries", (int64_t)point->l1_entries);
+        bench_json_integer(json, "l1_bytes", (int64_t)point->l1_bytes);
+        bench_json_integer(json, "l1_payload_bytes", (int64_t)point->l1_payload_bytes);
         if (restart) put_by_outcome(json, "restarted", point->restarted);
         put_by_outcome(json, "p50_ns", point->p50_ns);
         put_by_outcome(json, "p99_ns", point->p99_ns);

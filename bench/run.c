@@ -208,5 +208,15 @@ void bench_run_replace_process(bench_run *run, uint32_t index) {
     report->restarted = true;
     report->cpu_user_us = report->cpu_system_us = report->switches_voluntary = report->switches_forced = report->allocations = 0;
     atomic_store(&report->ready, 0);
+    atomic_store(&report->l1_entries, 0);
+    atomic_store(&report->l1_bytes, 0);
+    atomic_store(&report->l1_payload_bytes, 0);
     if (fork_process(run, index) != 0) run->crashed = true;
+}
+
+int64_t bench_run_metric(const int64_t *values, const char *name) {
+    strata_metric metric;
+    for (size_t i = 0; i < BENCH_METRICS_MAX && strata_metric_describe(i, &metric) == STRATA_OK; i++)
+        if (strcmp(metric.name, name) == 0) return values[i];
+    return 0;
 }

@@ -128,6 +128,7 @@ typedef struct bench_process_report {
     int32_t close_status;
     int64_t staleness_max_ns;
     int64_t metrics_before[BENCH_METRICS_MAX], metrics_after[BENCH_METRICS_MAX];
+    _Atomic int64_t l1_entries, l1_bytes, l1_payload_bytes; /* from time to time while it is at work; payload: keys and values */
     int64_t cpu_user_us, cpu_system_us, resident_bytes_max;
     int64_t switches_voluntary, switches_forced; /* a thread of it went to sleep; lost its CPU to another */
     bench_allocations allocated; /* by its engine, ever; where that is counted */
@@ -228,6 +229,9 @@ void bench_run_replace_process(bench_run *run, uint32_t index);
 /* From now on the first SIGINT or SIGTERM is noted, the second one ends us. */
 void bench_run_catch_signals(void);
 bool bench_run_was_interrupted(void);
+
+/* The value of an engine's metric among those that were read at once; 0 where there is none of that name. */
+int64_t bench_run_metric(const int64_t *values, const char *name);
 
 /* Notes which processes have ended, and how; wait: until all have. */
 void bench_run_reap(bench_run *run, bool wait);

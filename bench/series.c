@@ -61,6 +61,17 @@ static void halve(bench_series *series) {
     series->step_s *= 2;
 }
 
+bench_holdings bench_holdings_read(const bench_run *run) {
+    bench_holdings all = {0, 0, 0};
+    for (uint64_t i = 0; i < run->settings.processes; i++) {
+        const bench_process_report *report = &run->shared->processes[i];
+        all.entries += (uint64_t)atomic_load(&report->l1_entries);
+        all.bytes += (uint64_t)atomic_load(&report->l1_bytes);
+        all.payload_bytes += (uint64_t)atomic_load(&report->l1_payload_bytes);
+    }
+    return all;
+}
+
 void bench_series_add(bench_series *series, const bench_run *run, double seconds) {
     if (series->count > 0 && seconds - series->points[series->count - 1].seconds < series->step_s * 0.9) return;
     if (series->count == BENCH_SERIES_MAX) halve(series);
@@ -80,6 +91,10 @@ void bench_series_add(bench_series *series, const bench_run *run, double seconds
         if (run->children[i] > 0) point->resident_bytes += (uint64_t)bench_resident_of_bytes(run->children[i]);
     for (uint32_t i = 0; i < run->server_count; i++)
         point->servers_resident_bytes += (uint64_t)bench_resident_of_bytes(run->servers[i]);
+    bench_holdings held = bench_holdings_read(run);
+    point->l1_entries = held.entries;
+    point->l1_bytes = held.bytes;
+    point->l1_payload_bytes = held.payload_bytes;
 }
 
 static bool is_above(const bench_series_point *point, uint64_t limit_ns) {

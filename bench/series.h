@@ -19,6 +19,7 @@ typedef struct bench_series_point {
     uint64_t restarted[BENCH_OUTCOME_COUNT]; /* counts of the process that is killed and started anew, alone */
     uint64_t p50_ns[BENCH_OUTCOME_COUNT], p99_ns[BENCH_OUTCOME_COUNT];
     uint64_t resident_bytes, servers_resident_bytes; /* of all processes, of our own servers */
+    uint64_t l1_entries, l1_bytes, l1_payload_bytes; /* of all processes, some tenths of a second old */
 } bench_series_point;
 
 /* owner: one thread. All zero is an empty one. When it is full, every two points become one: the second one's numbers, with
@@ -47,6 +48,12 @@ typedef struct bench_aftermath {
     double recovered; /* when, after the last failure, a second began in which none of that was so */
 } bench_aftermath;
 bench_aftermath bench_series_aftermath(const bench_series *series, double from_seconds, double to_seconds, uint64_t limit_ns);
+
+/* What all processes' L1 hold. */
+typedef struct bench_holdings {
+    uint64_t entries, bytes, payload_bytes;
+} bench_holdings;
+bench_holdings bench_holdings_read(const bench_run *run);
 
 /* By how many bytes the processes' resident memory grew in the second half of the run, by a line through its points, and from how
    many; NAN of fewer than seven. */

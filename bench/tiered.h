@@ -48,9 +48,9 @@ int bench_report_json(const char *path, const bench_run *run, const bench_totals
 bool bench_report_was_disturbed(const bench_run *run, const bench_environment *environment);
 /* Whether the generator was behind its rate: then the run is not valid. */
 bool bench_report_lagged(const bench_run *run, const bench_totals *totals);
-/* Whether two halves of one closed loop, its steps in turns, differ by more than BENCH_NOISE_MAX. */
+/* Whether another closed loop like this one may be further from it than BENCH_NOISE_MAX, by the rates of its steps. */
 bool bench_report_was_noisy(const bench_run *run, const bench_series *series);
-#define BENCH_CAUTION_NOISY     "two halves of this run differ by more than 3 %: the machine was noisy"
+#define BENCH_CAUTION_NOISY     "another run like this one may differ by more than 3 %: the machine was noisy"
 #define BENCH_CAUTION_DISTURBED "the machine was not quiet: don't quote these latencies"
 #define BENCH_CAUTION_LAGGED                                                                       \
     "the generator lagged behind its rate (p99 of the send lag above 0.5 ms): the load was not what was asked for"

@@ -197,6 +197,22 @@ static int refuse(char *error, size_t error_size, const char *text) {
     return -1;
 }
 
+/* What would only happen after the end never happens. */
+static bool comes_too_late(const bench_settings *settings, double seconds) { return settings->passes == 0 && seconds >= settings->seconds; }
+
+static int settle_faults(const bench_settings *settings, char *error, size_t error_size) {
+    bench_faults faults;
+    uint32_t nodes = settings->l2 == BENCH_L2_CLUSTER ? (uint32_t)(settings->primaries * (1 + settings->replicas)) : 1;
+    if (bench_faults_parse(&faults, &settings->faults, nodes, error, error_size) != 0) return -1;
+    for (uint32_t i = 0; i < faults.count; i++) {
+        if (faults.list[i].kind == BENCH_FAULT_RESUME || !comes_too_late(settings, faults.list[i].seconds)) continue;
+        snprintf(error, error_size, "--fault at %g s and --seconds %g contradict each other: it would come after the end", faults.list[i].seconds,
+                 settings->seconds);
+        return -1;
+    }
+    return 0;
+}
+
 int bench_tiered_settle(bench_settings *settings, const bench_options_given *given, char *error,
                         size_t error_size) {
     const bench_option_table *table = &bench_tiered_options;
@@ -216,6 +232,9 @@ int bench_tiered_settle(bench_settings *settings, const bench_options_given *giv
         return refuse(error, error_size, "--replicas means nothing without --l2 cluster");
     if (settings->faults.count > 0 && (settings->l2 == BENCH_L2_NONE || settings->nodes != NULL))
         return refuse(error, error_size, "--fault needs servers of our own: neither --nodes nor --l2 none");
+    if (settings->faults.count > 0 && settle_faults(settings, error, error_size) != 0) return -1;
+    if (settings->workload.set_percent + settings->workload.invalidate_percent + settings->workload.get_percent + settings->workload.tag_percent > 100)
+        return refuse(error, error_size, "--set-percent, --invalidate-percent, --get-percent and --tag-percent are more than 100 together");
     if (settings->rate <= 0 && settings->find_max != NULL)
         return refuse(error, error_size, "--find-max needs a rate to begin with, not --rate 0");
     if (settings->rate <= 0 && bench_options_was_given(table, given, "arrivals"))
@@ -236,6 +255,8 @@ int bench_tiered_settle(bench_settings *settings, const bench_options_given *giv
     if (settings->restart != NULL) {
         if (parse_restart(settings) != 0)
             return refuse(error, error_size, "--restart: not PROCESS@SECONDS with a process below --processes");
+        if (comes_too_late(settings, settings->restart_seconds))
+            return refuse(error, error_size, "--restart and --seconds contradict each other: it would come after the end");
         if (settings->probe_rate > 0 && bench_options_was_given(table, given, "probe-rate"))
             return refuse(error, error_size, "--restart and --probe-rate contradict each other: the probe needs its processes");
         settings->probe_rate = 0;

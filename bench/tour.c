@@ -31,7 +31,7 @@ static const struct {
     const char *name, *title;
     const char *const *words;
 } stops[BENCH_TOUR_STOPS] = {
-    [BENCH_TOUR_L1] = {"l1", "L1 in the process, beside other caches", WORDS("l1", "--keys", "200k", "--operations", "500k", "--rounds", "4", "--only", "get, all")},
+    [BENCH_TOUR_L1] = {"l1", "L1 in the process, beside other caches", WORDS("l1", "--keys", "200k", "--operations", "150k", "--rounds", "12", "--only", "get, all")},
     [BENCH_TOUR_TIERS] = {"tiers", "Both tiers and a loader: 2 processes, 3 Redis servers, 10 000 operations a second",
                           WORDS("tiered", "--seconds", "10", "--loader-us", "1000", "--quiet")},
     [BENCH_TOUR_FAST] = {"fast", "The same as fast as it goes", WORDS("tiered", "--rate", "0", "--seconds", "5", "--warmup", "1", "--quiet")},

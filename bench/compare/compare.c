@@ -16,7 +16,7 @@ static const char help[] =
     "usage: strata-bench compare A.json[,A2.json...] B.json[,B2.json...] [--fail-if 'METRIC>+N%']... [--all]\n\n"
     "Shows how the medians of B differ from those of A. Several files of a side, and the rounds within a file, are samples:\n"
     "from three a side on, the 95 % interval of the ratio (by resampling) stands beside it, and a change whose interval\n"
-    "holds no change is printed as '~'.\n\n"
+    "holds no change is printed as '~'. With fewer samples 'better?' and 'WORSE?' may be noise.\n\n"
     "  --fail-if COND  exit status 1 where the condition holds: a metric, > or <, and a signed change in percent, as in\n"
     "                  'l2_hit.p99>+5%' or 'operations_per_second<-3%'. A change that could be noise (its interval holds no\n"
     "                  change) does not count. Repeatable. A metric may be named without its beginning and unit.\n"
@@ -87,8 +87,9 @@ static void print_change(FILE *out, const bench_metric *metric, const change *c)
     const char *verdict = c->zero || percent == 0           ? ""
                           : could_be_noise(c)               ? "~"
                           : direction == 0                  ? ""
-                          : (percent > 0) == (direction > 0) ? "better"
-                                                             : "WORSE";
+                          : (percent > 0) == (direction > 0) ? (c->sure ? "better" : "better?")
+                          : c->sure                         ? "WORSE"
+                                                             : "WORSE?";
     fprintf(out, "%-52s %12.6g %12.6g ", metric->name, c->before, c->after);
     if (c->zero) fprintf(out, "%9s", "0 %");
     else if (isfinite(percent)) fprintf(out, "%+8.1f %%", percent);

@@ -65,9 +65,12 @@ static int add_sample(bench_metrics *metrics, const char *name, double value) {
     return 0;
 }
 
-/* Elements of an array are told apart by their name where they have one; without, they are samples of the same metrics. */
+/* Elements of an array are told apart by their name where they have one; without, they are samples of the same metrics. Of a case
+   only its rounds count: what else it says sums them up, and would be one sample without an interval. */
 static int walk(bench_metrics *metrics, const char *path, const json_t *value) {
+    const json_t *rounds = json_object_get(value, "rounds");
     int outcome = 0;
+    if (json_is_array(rounds) && json_is_string(json_object_get(value, "name"))) return walk(metrics, path, rounds);
     if (json_is_number(value)) return add_sample(metrics, path, json_number_value(value));
     if (json_is_object(value)) {
         const char *key;
@@ -105,7 +108,8 @@ int bench_metrics_load(bench_metrics *metrics, const char *files, char *error, s
         files += size + (files[size] == ',');
         json_t *root = json_load_file(path, JSON_REJECT_DUPLICATES, &place);
         if (root == NULL) {
-            snprintf(error, error_size, "%s: line %d: %s", path, place.line, place.text);
+            if (place.line < 0) snprintf(error, error_size, "%s", place.text); /* it names the file */
+            else snprintf(error, error_size, "%s: line %d: %s", path, place.line, place.text);
             return -1;
         }
         int outcome = walk(metrics, "", root);
@@ -147,7 +151,7 @@ int bench_metric_direction(const char *name) {
     static const char *const less[] = {"_ns", "_us", "wakes", "allocations", "failure", "miss", "bytes_per_entry", "received_bytes", "sent_bytes", "missing", "lag", "switches"};
     const char *last = strrchr(name, '.');
     last = last != NULL ? last + 1 : name;
-    if (strcmp(last, "count") == 0) return 0;
+    if (strcmp(last, "count") == 0 || strncmp(last, "payload", 7) == 0) return 0;
     for (size_t i = 0; i < sizeof less / sizeof less[0]; i++)
         if (strstr(last, less[i]) != NULL) return -1;
     for (size_t i = 0; i < sizeof more / sizeof more[0]; i++)

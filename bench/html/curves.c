@@ -187,6 +187,24 @@ static void draw_memory(FILE *out, const course *c) {
     bench_chart_draw(out, &chart);
 }
 
+/* What an entry of L1 takes, and what of that is the program's. */
+static void draw_entry(FILE *out, const course *c) {
+    bench_chart chart = chart_over_time(c, "Bytes per entry of L1", NULL, (bench_axis){BENCH_SCALE_LINEAR, BENCH_UNIT_BYTES});
+    double *all = take(c->memory, c->count), *payload = take(c->memory, c->count);
+    bool any = false;
+    for (size_t i = 0; all != NULL && payload != NULL && i < c->count; i++) {
+        const json_t *point = json_array_get(c->series, i);
+        double entries = number(point, "l1_entries");
+        all[i] = entries > 0 ? number(point, "l1_bytes") / entries : NAN;
+        payload[i] = entries > 0 ? number(point, "l1_payload_bytes") / entries : NAN;
+        any = any || isfinite(all[i]);
+    }
+    if (!any) return;
+    add_line(&chart, "an entry", c->seconds, all, c->count);
+    add_line(&chart, "its key and value", c->seconds, payload, c->count);
+    bench_chart_draw(out, &chart);
+}
+
 static void draw_staleness(FILE *out, const course *c) {
     bench_chart chart = chart_over_time(c, "Answers that said they may be stale", "since the beginning", (bench_axis){BENCH_SCALE_LINEAR, BENCH_UNIT_COUNT});
     add_field(&chart, c, "declared_stale", "declared stale", false);
@@ -207,6 +225,7 @@ static void draw_course(FILE *out, const json_t *root, arena *memory) {
     draw_latencies(out, &c, "p99_ns", "p99 over time");
     draw_staleness(out, &c);
     draw_memory(out, &c);
+    draw_entry(out, &c);
 }
 
 void bench_html_curves(FILE *out, const json_t *root) {

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "bench/html/cases.h"
 #include "bench/html/page.h"
 #include "bench/options.h"
 #include "bench/tiered.h"
@@ -18,7 +19,8 @@
 static json_t *load(const char *path, char *error, size_t error_size) {
     json_error_t place;
     json_t *root = json_load_file(path, 0, &place);
-    if (root == NULL) snprintf(error, error_size, "%s: line %d: %s", path, place.line, place.text);
+    if (root == NULL && place.line < 0) snprintf(error, error_size, "%s", place.text); /* it names the file */
+    else if (root == NULL) snprintf(error, error_size, "%s: line %d: %s", path, place.line, place.text);
     return root;
 }
 
@@ -93,13 +95,14 @@ int bench_export_csv(const char *json_path, const char *csv_path, char *error, s
     json_t *root = load(json_path, error, error_size);
     if (root == NULL) return -1;
     const json_t *series = json_object_get(root, "series");
-    int outcome = -1;
-    if (json_array_size(series) == 0) {
-        snprintf(error, error_size, "%s: no series in it", json_path);
-    } else {
-        FILE *out = fopen(csv_path, "w");
-        if (out != NULL) write_csv(out, series);
-        outcome = finish(out, csv_path, error, error_size);
+    FILE *out = fopen(csv_path, "w");
+    bool empty = false;
+    if (out != NULL && json_array_size(series) > 0) write_csv(out, series);
+    else if (out != NULL) empty = bench_csv_cases(out, root) != 0;
+    int outcome = finish(out, csv_path, error, error_size);
+    if (empty) {
+        snprintf(error, error_size, "%s: neither series nor cases in it", json_path);
+        outcome = -1;
     }
     json_decref(root);
     return outcome;
@@ -160,7 +163,7 @@ typedef struct report_settings {
 static const bench_option rows[] = {
     {"html", BENCH_OPTION_TEXT, "FILE", NULL, 0, 0, NULL, FIELD(html),
      "a self-contained page; made also where nothing is asked for, beside the result", NULL},
-    {"csv", BENCH_OPTION_TEXT, "FILE", NULL, 0, 0, NULL, FIELD(csv), "the run over time, a line per step", NULL},
+    {"csv", BENCH_OPTION_TEXT, "FILE", NULL, 0, 0, NULL, FIELD(csv), "the run over time, a line per step; of cases, a line per round", NULL},
     {"hgrm", BENCH_OPTION_TEXT, "PREFIX", NULL, 0, 0, NULL, FIELD(hgrm),
      "a percentile table per histogram, in ms, as HdrHistogram writes and plots them", NULL},
 };

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "bench/compare/metrics.h"
+#include "bench/html/cases.h"
 #include "bench/html/chart.h"
 #include "bench/html/curves.h"
 #include "bench/html/style.h"
@@ -39,6 +40,8 @@ static void print_tiles(FILE *out, const json_t *root) {
     print_tile(out, "L2 hit, median", BENCH_UNIT_NS, at(at(latency, "l2_hit", NULL), "p50_ns", NULL), 1);
     print_tile(out, "L2 hit, p99", BENCH_UNIT_NS, at(at(latency, "l2_hit", NULL), "p99_ns", NULL), 1);
     print_tile(out, "load, p99", BENCH_UNIT_NS, at(at(latency, "load", NULL), "p99_ns", NULL), 1);
+    print_tile(out, "per L1 entry", BENCH_UNIT_BYTES, at(at(result, "l1", NULL), "bytes_per_entry", NULL), 1);
+    print_tile(out, "of them key and value", BENCH_UNIT_BYTES, at(at(result, "l1", NULL), "payload_bytes_per_entry", NULL), 1);
     print_tile(out, "failed operations", BENCH_UNIT_COUNT, at(result, "failure_count", NULL), 1);
     fputs("</div>\n", out);
 }
@@ -129,24 +132,6 @@ static void print_metrics(FILE *out, const char *json_path) {
     bench_metrics_release(&metrics);
 }
 
-/* Cases that have a median in nanoseconds or millions a second, as a table. */
-static void print_cases(FILE *out, const json_t *root) {
-    const json_t *cases = at(root, "cases", NULL);
-    if (json_array_size(cases) == 0) return;
-    fputs("<div class='scroll'><table><tr><th>case</th><th>median</th></tr>\n", out);
-    for (size_t i = 0; i < json_array_size(cases); i++) {
-        const json_t *one = json_array_get(cases, i), *time = at(one, "median_ns", NULL), *rate = at(one, "median_millions_per_second", NULL);
-        const char *name = json_string_value(at(one, "name", NULL));
-        char text[48];
-        if (name == NULL || (!json_is_number(time) && !json_is_number(rate))) continue;
-        fputs("<tr><td>", out);
-        bench_html_text(out, name);
-        if (json_is_number(time)) fprintf(out, "</td><td>%s</td></tr>\n", bench_say(BENCH_UNIT_NS, json_number_value(time), text, sizeof text));
-        else fprintf(out, "</td><td>%.1f M/s</td></tr>\n", json_number_value(rate));
-    }
-    fputs("</table></div>\n", out);
-}
-
 static void print_details(FILE *out, const json_t *details) {
     if (json_array_size(details) == 0) return;
     fputs("<h2 class='bad'>What was wrong</h2>\n", out);
@@ -183,6 +168,7 @@ static void print_page(FILE *out, const json_t *root, const char *json_path) {
     begin_page(out, "strata-bench");
     print_head(out, root);
     print_figures(out, root);
+    bench_html_cases(out, root);
     fputs("<h2>Setting</h2>\n", out);
     print_facts(out, at(root, "result", NULL), "Result", false);
     print_facts(out, at(root, "options", NULL), "Options", false);
@@ -203,8 +189,8 @@ int bench_html_write(const char *json_path, const char *html_path, char *error, 
     json_error_t place;
     json_t *root = json_load_file(json_path, 0, &place);
     if (root == NULL || !json_is_object(root)) {
-        snprintf(error, error_size, "%s: line %d: %s", json_path, root == NULL ? place.line : 1,
-                 root == NULL ? place.text : "a result is an object");
+        if (root == NULL && place.line < 0) snprintf(error, error_size, "%s", place.text); /* it names the file */
+        else snprintf(error, error_size, "%s: line %d: %s", json_path, root == NULL ? place.line : 1, root == NULL ? place.text : "a result is an object");
         json_decref(root);
         return -1;
     }
@@ -229,7 +215,7 @@ int bench_html_write_parts(const char *title, const char *screen, const bench_ht
         bench_html_text(out, parts[i].title);
         fputs("</h1>\n", out);
         print_figures(out, parts[i].root);
-        print_cases(out, parts[i].root);
+        bench_html_cases(out, parts[i].root);
         print_facts(out, at(parts[i].root, "options", NULL), "Options", false);
         if (i + 1 == count) print_facts(out, at(parts[i].root, "environment", NULL), "Machine and build", true);
     }

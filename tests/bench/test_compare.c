@@ -72,6 +72,21 @@ static void test_names_and_medians(void **state) {
     bench_metrics_release(&metrics);
 }
 
+/* What a case says of itself beside its rounds is no sample: it would be one without an interval. */
+static void test_summaries(void **state) {
+    (void)state;
+    char error[256];
+    bench_metrics metrics = {0};
+    const char *path = file("summed.json", "{\"cases\": [{\"name\": \"get\", \"median_ns\": 5, \"ratio_low\": 1, \"rounds\": [{\"ns\": 4}, {\"ns\": 6}]}], "
+                                           "\"rounds\": [{\"loads\": 1}], \"p99_ns\": 7}");
+    assert_int_equal(bench_metrics_load(&metrics, path, error, sizeof error), 0);
+    assert_int_equal(metrics.count, 3);
+    assert_int_equal(bench_metrics_find(&metrics, "cases.get.ns")->count, 2);
+    assert_non_null(bench_metrics_find(&metrics, "loads"));
+    assert_non_null(bench_metrics_find(&metrics, "p99_ns"));
+    bench_metrics_release(&metrics);
+}
+
 /* Two files of a side are two samples of each metric. */
 static void test_several_files(void **state) {
     (void)state;
@@ -121,6 +136,8 @@ static void test_single_runs(void **state) {
     const double quick[] = {100}, slow[] = {120};
     const char *a = rounds("one.json", quick, 1), *b = rounds("two.json", slow, 1);
     assert_says(compare(a, b, "p99>+5%", 1), "fewer than 3 samples");
+    assert_says(compare(a, b, NULL, 0), "WORSE?");
+    assert_says(compare(b, a, NULL, 0), "better?");
 }
 
 static void test_bad_files(void **state) {
@@ -152,7 +169,7 @@ static int remove_folder(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_names_and_medians), cmocka_unit_test(test_several_files), cmocka_unit_test(test_interval),
+        cmocka_unit_test(test_names_and_medians), cmocka_unit_test(test_several_files), cmocka_unit_test(test_summaries), cmocka_unit_test(test_interval),
         cmocka_unit_test(test_conditions),        cmocka_unit_test(test_single_runs),   cmocka_unit_test(test_bad_files),
     };
     return cmocka_run_group_tests(tests, make_folder, remove_folder);

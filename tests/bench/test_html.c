@@ -196,12 +196,44 @@ static int remove_folder(void **state) {
     return system(command);
 }
 
+static const char cases_result[] =
+    "{\"cautions\": [\"noise\"], \"cases\": [{\"name\": \"get, l1\", \"rounds\": [{\"ns\": 80}, {\"ns\": 90}]}, "
+    "{\"name\": \"all, l1\", \"rounds\": [{\"p50_us\": 2.5, \"per_second\": 12500}]}, "
+    "{\"name\": \"get, \\\"it\\\"\", \"ratio\": 0.5, \"ratio_low\": 0.41, \"ratio_high\": 0.6, \"hit_ratio\": 1, \"rounds\": [{\"ns\": 160}]}]}";
+
+/* Cases with the same numbers share a table, with their medians and relations; the others have their own. */
+static void test_cases(void **state) {
+    (void)state;
+    char *page = page_of(cases_result, 0);
+    assert_int_equal(count_of(page, "class='cases'"), 2);
+    assert_non_null(strstr(page, "<th>time</th><th>ratio</th></tr>\n<tr><td>get, l1</td><td>85 ns</td><td>–</td></tr>\n"
+                                 "<tr><td>get, &quot;it&quot;</td><td>160 ns</td><td>0.50 (0.41–0.60)</td></tr>"));
+    assert_non_null(strstr(page, "<th>p50</th><th>per second</th></tr>\n<tr><td>all, l1</td><td>2.50 µs</td><td>12.5 k/s</td></tr>"));
+    assert_non_null(strstr(page, "⚠ noise"));
+    free(page);
+    char csv[64], json[64], error[256];
+    snprintf(json, sizeof json, "%s/cases.json", folder);
+    snprintf(csv, sizeof csv, "%s/out.csv", folder);
+    FILE *file = fopen(json, "w");
+    assert_true(file != NULL && fputs(cases_result, file) >= 0 && fclose(file) == 0);
+    assert_int_equal(bench_export_csv(json, csv, error, sizeof error), 0);
+    page = content_of("out.csv");
+    assert_string_equal(page, "case,round,ns,p50_us,per_second\n\"get, l1\",1,80,,\n\"get, l1\",2,90,,\n\"all, l1\",1,,2.5,12500\n"
+                              "\"get, \"\"it\"\"\",1,160,,\n");
+    free(page);
+    file = fopen(json, "w");
+    assert_true(file != NULL && fputs("{\"a\": 1}", file) >= 0 && fclose(file) == 0);
+    assert_int_equal(bench_export_csv(json, csv, error, sizeof error), -1);
+    assert_non_null(strstr(error, "neither series nor cases"));
+}
+
 /* Several results on one page: the screen first, each with its curves, cases as a table, nothing unescaped. */
 static void test_parts(void **state) {
     (void)state;
     char path[64], error[256];
-    json_t *tiers = json_loads(result, 0, NULL), *cases = json_loads("{\"cases\": [{\"name\": \"get <one>\", \"median_ns\": 80.4}, "
-                                                                    "{\"name\": \"rate\", \"median_millions_per_second\": 21.5}, {\"name\": \"bare\"}]}", 0, NULL);
+    json_t *tiers = json_loads(result, 0, NULL), *cases = json_loads("{\"cases\": [{\"name\": \"get <one>\", \"rounds\": "
+                                                                    "[{\"ns\": 80.4}, {\"ns\": 70}, {\"ns\": 99}]}, {\"name\": \"rate\", \"rounds\": "
+                                                                    "[{\"millions_per_second\": 21.5}]}, {\"name\": \"bare\"}]}", 0, NULL);
     assert_true(tiers != NULL && cases != NULL);
     const bench_html_part parts[] = {{"First", cases}, {"Second & last", tiers}};
     snprintf(path, sizeof path, "%s/parts.html", folder);
@@ -226,7 +258,7 @@ static void test_parts(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_self_contained), cmocka_unit_test(test_charts), cmocka_unit_test(test_exports), cmocka_unit_test(test_bad_results),
+        cmocka_unit_test(test_self_contained), cmocka_unit_test(test_charts), cmocka_unit_test(test_exports), cmocka_unit_test(test_bad_results), cmocka_unit_test(test_cases),
         cmocka_unit_test(test_places),         cmocka_unit_test(test_saying),
         cmocka_unit_test(test_parts),
     };

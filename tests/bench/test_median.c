@@ -21,14 +21,44 @@ static void test_median(void **state) {
     assert_true(isnan(bench_median(one, 0)));
 }
 
-/* Two halves that agree, though each varies; two that don't; too few to say. */
+/* Rounds that agree but for some that were disturbed; rounds that don't; a machine that became slower in the middle; too few to say. */
 static void test_noise(void **state) {
     (void)state;
-    double quiet[] = {100, 101, 120, 80, 101, 102, 99, 100}, noisy[] = {100, 110, 101, 109, 99, 111, 100};
-    assert_true(bench_noise(quiet, 8) < BENCH_NOISE_MAX);
-    assert_true(fabs(bench_noise(noisy, 7) - 0.1) < 1e-9);
-    assert_true(noisy[1] == 110);
+    double calm[] = {100, 101, 160, 101, 100, 99, 100, 80, 101, 100, 99, 100, 240, 100, 101}, noisy[15], slower[15], few[] = {100, 101, 100.5, 100};
+    for (int i = 0; i < 15; i++) {
+        noisy[i] = 100 + (i * 7) % 15;
+        slower[i] = i < 7 ? 100 : 110;
+    }
+    assert_true(bench_noise(calm, 15) < BENCH_NOISE_MAX);
+    assert_true(fabs(bench_noise(calm, 15) - sqrt(0.5) * 0.01) < 1e-9); /* of 15 the interval ends at the fourth from either end: 100 and 101 */
+    assert_true(bench_noise(noisy, 15) > BENCH_NOISE_MAX);
+    assert_true(bench_noise(slower, 15) > BENCH_NOISE_MAX);
+    assert_true(noisy[1] == 107); /* in the order that they had */
+    assert_true(bench_noise(few, 4) < BENCH_NOISE_MAX);
+    few[2] = 106;
+    assert_true(bench_noise(few, 4) > BENCH_NOISE_MAX);
     assert_true(isnan(bench_noise(noisy, 3)));
+}
+
+/* Of pairs of measurements that are calm enough, few medians are further apart than that. */
+static void test_noise_is_enough(void **state) {
+    (void)state;
+    bench_random random;
+    bench_random_init(&random, 7, 0);
+    uint32_t calm = 0, apart = 0;
+    for (int i = 0; i < 4000; i++) {
+        double a[15], b[15];
+        for (int k = 0; k < 15; k++) {
+            a[k] = 100 + 8 * bench_random_unit(&random) * bench_random_unit(&random);
+            b[k] = 100 + 8 * bench_random_unit(&random) * bench_random_unit(&random);
+        }
+        if (bench_noise(a, 15) > BENCH_NOISE_MAX || bench_noise(b, 15) > BENCH_NOISE_MAX) continue;
+        calm++;
+        double first = bench_median(a, 15), second = bench_median(b, 15);
+        apart += fabs(first - second) > BENCH_NOISE_MAX * fmin(first, second);
+    }
+    assert_true(calm > 500);
+    assert_true(apart < calm / 20);
 }
 
 /* Ranks as tables of the sign test have them; and the median of what is drawn from is inside often enough. */
@@ -60,6 +90,6 @@ static void test_interval(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_median), cmocka_unit_test(test_noise), cmocka_unit_test(test_interval)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_median), cmocka_unit_test(test_noise), cmocka_unit_test(test_noise_is_enough), cmocka_unit_test(test_interval)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -150,6 +150,14 @@ static void test_contradictions(void **state) {
     expect_wrong("--rate 0 --arrivals poisson", "means nothing");
     expect_wrong("--processes 1 --probe-rate 5", "two processes");
     expect_wrong("--value-bytes 100k --value-bytes-max 50KiB", "above --value-bytes-max");
+    expect_wrong("--set-percent 60 --invalidate-percent 41", "more than 100 together");
+    expect_wrong("--fault kill:0@9 --seconds 9", "--fault at 9 s and --seconds 9 contradict");
+    expect_wrong("--fault kill:3@1", "a node below 3");
+    expect_wrong("--restart 0@9 --seconds 5", "--restart and --seconds contradict");
+    bench_settings settings;
+    assert_int_equal(parse(&settings, "--fault kill:5@1 --replicas 1 --seconds 9"), BENCH_OPTIONS_OK);
+    assert_int_equal(parse(&settings, "--fault pause:1@8+3 --seconds 9"), BENCH_OPTIONS_OK);
+    assert_int_equal(parse(&settings, "--fault kill:1@8 --trace a --passes 2"), BENCH_OPTIONS_OK);
 }
 
 int main(void) {
