@@ -1,11 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* strata-bench l2: what an answer from L2 costs, beside peers, in rounds that take turns; medians over the rounds. */
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strata/status.h>
+#include <unistd.h>
 
 #include "bench/cluster/cluster.h"
+#include "bench/find_max.h"
 #include "bench/json.h"
 #include "bench/l2/l2.h"
 #include "bench/l2/main.h"
@@ -58,7 +61,7 @@ static const bench_option_preset presets[] = {
 static const bench_option_table options = {
     .command = "strata-bench l2",
     .about = "What an answer from L2 costs. 'wire': our client alone, GETs with so many outstanding on one thread, beside "
-             "hiredis and libvalkey.\n'path': the engine from session to completion, every get an L1 miss, beside blocking round trips.\n"
+             "hiredis and libvalkey.\n'path': the engine from session to completion, every get an L1 miss, beside blocking round trips; and the highest\nrate that it keeps up with.\n"
              "Links the engine's rooms: what it measures is not all visible from outside.",
     .rows = option_rows,
     .count = sizeof option_rows / sizeof option_rows[0],
@@ -67,6 +70,14 @@ static const bench_option_table options = {
 };
 
 /* ---- what is measured ---- */
+
+#define HIGHEST_NAME        "engine, highest rate with p99 < 1 ms"
+#define HIGHEST_P99_US      1000.0
+#define HIGHEST_FIRST       5000.0
+#define HIGHEST_TRIALS      3u
+#define HIGHEST_OUTSTANDING 4096u
+#define HIGHEST_REACHED     0.8 /* of the rate, at least: L1 answers a tenth of it */
+#define CAUTION_INTERRUPTED "interrupted: fewer rounds than asked for"
 
 typedef struct l2_case {
     const char *name;
@@ -112,6 +123,7 @@ typedef struct l2_bench {
     bench_path *path, *counted, *one_connection;
     uint32_t round_count;
     double idle_wakes;
+    double highest; /* operations a second that the engine answers with p99 below HIGHEST_P99_US; negative: not searched */
     bench_l2_sample samples[CASE_COUNT][ROUNDS_MAX];
 } l2_bench;
 
@@ -152,6 +164,26 @@ static void measure(l2_bench *bench, const l2_case *one, bench_l2_sample *sample
     }
 }
 
+/* ---- the highest rate ---- */
+
+/* Whether the middle one of some runs holds: 1 yes, 0 no, -1 interrupted. */
+static int holds(void *context, double rate) {
+    l2_bench *bench = context;
+    double p99_us[HIGHEST_TRIALS], per_second[HIGHEST_TRIALS];
+    for (uint32_t i = 0; i < HIGHEST_TRIALS; i++) {
+        bench_l2_sample sample = {0};
+        if (bench_run_was_interrupted()) return -1;
+        bench_path_run(bench->path, rate, HIGHEST_OUTSTANDING, bench->settings.seconds, &sample);
+        p99_us[i] = sample.failures > 0 ? INFINITY : sample.p99_us;
+        per_second[i] = sample.per_second;
+    }
+    return bench_median(p99_us, HIGHEST_TRIALS) < HIGHEST_P99_US && bench_median(per_second, HIGHEST_TRIALS) > HIGHEST_REACHED * rate;
+}
+
+static bool wants_highest(const l2_bench *bench) {
+    return bench->path != NULL && (bench->settings.match == NULL || strstr(HIGHEST_NAME, bench->settings.match) != NULL);
+}
+
 /* ---- results ---- */
 
 static double field_of(const bench_l2_sample *sample, size_t field) { return *(const double *)(const void *)((const char *)sample + field); }
@@ -163,15 +195,66 @@ static double median(const l2_bench *bench, uint32_t which, size_t field) {
 }
 #define MEDIAN(bench, which, field) median(bench, which, offsetof(bench_l2_sample, field))
 
-/* Of one case over another, round by round. */
-static void print_ratio(const l2_bench *bench, uint32_t which, uint32_t over, size_t field, const char *unit) {
-    double ratios[ROUNDS_MAX], low, high;
+/* What a case is set in relation to: of our client the same load, of the engine's latency a blocking round trip. */
+static uint32_t base_of(uint32_t which) {
+    bool of_path = cases[which].side == SIDE_PATH;
+    uint32_t base = which;
+    while (base > 0 && (of_path ? cases[base].side != SIDE_PEER_BLOCKING : cases[base].side == SIDE_PEER || cases[base].side == SIDE_VALKEY)) base--;
+    return base;
+}
+
+/* The relations of a case to its base; how many, 0 where it has none. */
+typedef struct relation {
+    size_t field;
+    const char *title, *name;
+} relation;
+static uint32_t relations_of(const l2_bench *bench, uint32_t which, const relation **list) {
+    static const relation effort[] = {{offsetof(bench_l2_sample, cpu_us), "cpu", "cpu_ratio"},
+                                      {offsetof(bench_l2_sample, per_second), "rate", "rate_ratio"}};
+    static const relation latency[] = {{offsetof(bench_l2_sample, p50_us), "p50", "p50_ratio"},
+                                       {offsetof(bench_l2_sample, p99_us), "p99", "p99_ratio"}};
+    uint32_t base = base_of(which);
+    *list = cases[which].side == SIDE_PATH ? latency : effort;
+    return base != which && is_wanted(bench, &cases[base]) ? 2 : 0;
+}
+
+/* Of one case over its base, round by round; false: too few for an interval. */
+static bool ratio_of(const l2_bench *bench, uint32_t which, size_t field, double *middle, double *low, double *high) {
+    double ratios[ROUNDS_MAX];
+    uint32_t over = base_of(which);
     for (uint32_t i = 0; i < bench->round_count; i++)
         ratios[i] = field_of(&bench->samples[which][i], field) / field_of(&bench->samples[over][i], field);
-    bool sure = bench_median_interval(ratios, bench->round_count, &low, &high);
-    printf(" x %.2f", bench_median(ratios, bench->round_count));
-    if (sure) printf(" (%.2f-%.2f)", low, high);
-    printf(" %s", unit);
+    bool sure = bench_median_interval(ratios, bench->round_count, low, high);
+    *middle = bench_median(ratios, bench->round_count);
+    return sure;
+}
+
+static void print_ratios(const l2_bench *bench, uint32_t which) {
+    const relation *list;
+    uint32_t count = relations_of(bench, which, &list);
+    for (uint32_t i = 0; i < count; i++) {
+        double middle, low, high;
+        bool sure = ratio_of(bench, which, list[i].field, &middle, &low, &high);
+        printf("%s x %.2f", i > 0 ? "," : cases[which].side == SIDE_PATH ? "  = round trip" : "  = client", middle);
+        if (sure) printf(" (%.2f-%.2f)", low, high);
+        printf(" %s", list[i].title);
+    }
+}
+
+static void put_ratios(const l2_bench *bench, uint32_t which, bench_json *json) {
+    const relation *list;
+    uint32_t count = relations_of(bench, which, &list);
+    for (uint32_t i = 0; i < count; i++) {
+        char name[32];
+        double middle, low, high;
+        bool sure = ratio_of(bench, which, list[i].field, &middle, &low, &high);
+        bench_json_number(json, list[i].name, middle);
+        if (!sure) continue;
+        snprintf(name, sizeof name, "%s_low", list[i].name);
+        bench_json_number(json, name, low);
+        snprintf(name, sizeof name, "%s_high", list[i].name);
+        bench_json_number(json, name, high);
+    }
 }
 
 static void print_table(const l2_bench *bench) {
@@ -189,16 +272,12 @@ static void print_table(const l2_bench *bench) {
                MEDIAN(bench, i, cpu_us), MEDIAN(bench, i, system_us), MEDIAN(bench, i, wakes),
                MEDIAN(bench, i, loop_wakes), text, MEDIAN(bench, i, p50_us), MEDIAN(bench, i, p99_us));
         if (failures > 0) printf("  %llu FAILED", (unsigned long long)failures);
-        uint32_t ours = i; /* a peer's cases follow ours */
-        while (ours > 0 && (cases[ours].side == SIDE_PEER || cases[ours].side == SIDE_VALKEY)) ours--;
-        if (ours != i && is_wanted(bench, &cases[ours])) {
-            printf("  = client");
-            print_ratio(bench, i, ours, offsetof(bench_l2_sample, cpu_us), "cpu,");
-            print_ratio(bench, i, ours, offsetof(bench_l2_sample, per_second), "rate");
-        }
+        print_ratios(bench, i);
         printf("\n");
     }
     if (bench->path != NULL) printf("idle engine: %.1f wake-ups a second\n", bench->idle_wakes);
+    if (bench->highest > 0) printf(HIGHEST_NAME ": %.0f a second (each rate tried %u times)\n", bench->highest, HIGHEST_TRIALS);
+    if (bench->highest == 0) printf(HIGHEST_NAME ": not even %.0f a second\n", HIGHEST_FIRST);
 }
 
 static bool write_json(const l2_bench *bench, const char *path) {
@@ -212,6 +291,7 @@ static bool write_json(const l2_bench *bench, const char *path) {
         if (!is_wanted(bench, &cases[i])) continue;
         bench_json_object_begin(&json, NULL);
         bench_json_text(&json, "name", cases[i].name);
+        put_ratios(bench, i, &json);
         bench_json_array_begin(&json, "rounds");
         for (uint32_t r = 0; r < bench->round_count; r++) {
             const bench_l2_sample *sample = &bench->samples[i][r];
@@ -230,6 +310,11 @@ static bool write_json(const l2_bench *bench, const char *path) {
         bench_json_array_end(&json);
         bench_json_object_end(&json);
     }
+    bench_result_column highest = {"per_second", &bench->highest};
+    if (bench->highest >= 0) bench_result_case(&json, HIGHEST_NAME, &highest, 1, 1);
+    bench_json_array_end(&json);
+    bench_json_array_begin(&json, "cautions");
+    if (bench_run_was_interrupted()) bench_json_text(&json, NULL, CAUTION_INTERRUPTED);
     bench_json_array_end(&json);
     return bench_result_close(&json);
 }
@@ -287,21 +372,36 @@ static bool open_all(l2_bench *bench) {
     return good;
 }
 
+/* On a terminal, in a line that is written over; what NULL: takes it away. */
+static void say_progress(const l2_bench *bench, const char *what, uint64_t done) {
+    if (isatty(STDERR_FILENO) == 0) return;
+    if (what == NULL) fprintf(stderr, "\r%60s\r", "");
+    else fprintf(stderr, "\r%s %llu of %llu   ", what, (unsigned long long)(done + (done < bench->settings.rounds)), (unsigned long long)bench->settings.rounds);
+}
+
 static int run(l2_bench *bench) {
     if (!open_all(bench)) {
         fprintf(stderr, "strata-bench l2: the servers did not take the keys\n");
         return BENCH_EXIT_SETUP;
     }
     if (bench->path != NULL) bench->idle_wakes = bench_path_idle_wakes(bench->path, 2) / 3; /* of three engines */
-    for (uint32_t round = 0; round < bench->settings.rounds; round++) {
-        for (uint32_t i = 0; i < CASE_COUNT; i++)
+    bench->highest = -1;
+    for (uint32_t round = 0; round < bench->settings.rounds && !bench_run_was_interrupted(); round++) {
+        say_progress(bench, "round", round);
+        for (uint32_t i = 0; i < CASE_COUNT && !bench_run_was_interrupted(); i++)
             if (is_wanted(bench, &cases[i])) measure(bench, &cases[i], &bench->samples[i][round]);
-        bench->round_count = round + 1;
+        if (!bench_run_was_interrupted()) bench->round_count = round + 1; /* only whole rounds count */
     }
-    printf("%llu rounds of %.2f s in turns, medians; GET of %u bytes, %u keys, %u servers; %s, %s\n",
-           (unsigned long long)bench->settings.rounds, bench->settings.seconds, bench->keys.value_bytes,
+    if (wants_highest(bench)) {
+        say_progress(bench, "the highest rate, after round", bench->round_count);
+        bench->highest = bench_find_max(HIGHEST_FIRST, holds, bench);
+    }
+    say_progress(bench, NULL, 0);
+    printf("%u rounds of %.2f s in turns, medians; GET of %u bytes, %u keys, %u servers; %s, %s\n",
+           bench->round_count, bench->settings.seconds, bench->keys.value_bytes,
            bench->keys.count, bench->keys.node_count, bench_peer_name(), bench_valkey_name());
-    print_table(bench);
+    if (bench->round_count > 0) print_table(bench);
+    if (bench_run_was_interrupted()) printf("CAUTION: %s\n", CAUTION_INTERRUPTED);
     bench_path_close(bench->one_connection);
     bench_path_close(bench->counted);
     bench_path_close(bench->path);
@@ -322,6 +422,7 @@ int bench_l2_main(int argc, char **argv) {
         free(bench);
         return outcome;
     }
+    bench_run_catch_signals();
     sx_cluster_options servers = {.primaries = (uint32_t)bench->settings.primaries, .tls = bench->settings.tls != 0};
     if (sx_cluster_start(&servers, &bench->cluster, error, sizeof error) == 0) outcome = run(bench);
     else fprintf(stderr, "strata-bench l2: %s\n", error);
