@@ -35,4 +35,9 @@ void test_engine_await_trust(strata *engine, uint32_t timeout_ms);
 int64_t test_now_ms(void);
 void test_sleep_ms(uint32_t ms);
 
+/* Takes the step again and again until the condition holds; for half a minute at most, which no machine needs. The test goes on to
+   check what it waited for. */
+#define TEST_AWAIT(condition, step)                                                                            \
+    for (int64_t test_end_ms = test_now_ms() + 30000; !(condition) && test_now_ms() < test_end_ms;) (void)(step)
+
 #endif
