@@ -129,6 +129,33 @@ static void it_counts_by_cause(void **state) {
     sx_cluster_stop(cluster);
 }
 
+/* What was written while an absence was looked into may have its message under way: it counts from when it was seen itself. */
+static void what_was_written_since_says_nothing_yet(void **state) {
+    (void)state;
+    char text[96];
+    cluster = test_cluster_start(&(sx_cluster_options){.primaries = 3, .node_timeout_ms = 4000});
+    strata *a = test_engine_open(TEST_OPTIONS("l2.nodes", sx_cluster_seeds(cluster), "l2.open_wait", "5s",
+                                              "coherence.max_staleness", "1s", "coherence.audit_per_s", "500"), NULL);
+    strata_session *session = test_engine_session(a);
+    strata_namespace *ns = test_engine_ns(a, "n");
+    test_engine_await_trust(a, 5000);
+    assert_int_equal(test_set(session, ns, "k5", "v"), STRATA_OK);
+    assert_string_equal(test_get(session, ns, "k5"), "v");
+    uint32_t node = stored_as(text, sizeof text, 5);
+    free(sx_cluster_command(cluster, node, "DEL %s", text));
+    int64_t checked = test_metric(a, "audit.checked");
+    assert_true(test_metric_wait(a, "audit.checked", checked + 100, 8000)); /* by some of them its absence was seen */
+    test_sleep_ms(300);
+    int64_t began_ms = test_now_ms();
+    free(sx_cluster_command(cluster, node, "SET %s foreign", text));
+    assert_true(test_metric_wait(a, "audit.divergent", 1, 8000));
+    assert_true(test_now_ms() - began_ms >= 950); /* not yet by those */
+    assert_true(test_metric(a, "audit.in_flight") > 0);
+    strata_session_close(session);
+    strata_close(a, 1000);
+    sx_cluster_stop(cluster);
+}
+
 static void load(strata_load *load, void *user) { strata_load_finish(load, STRATA_OK, test_bytes(user), NULL); }
 
 /* What stands in L2 was refreshed, and differs: nothing promised is broken, but L1 has no more use for its own. */
@@ -170,7 +197,11 @@ static void what_was_refreshed_is_dropped(void **state) {
 
 int main(void) {
     if (!sx_cluster_available()) return 77;
-    const struct CMUnitTest tests[] = {cmocka_unit_test(it_counts_by_cause), cmocka_unit_test(entries_with_tags_are_audited),
-                                       cmocka_unit_test(what_was_refreshed_is_dropped)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(it_counts_by_cause),
+        cmocka_unit_test(what_was_written_since_says_nothing_yet),
+        cmocka_unit_test(entries_with_tags_are_audited),
+        cmocka_unit_test(what_was_refreshed_is_dropped),
+    };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -119,7 +119,7 @@ const sx_metric_row sx_flow_metrics[SX_FLOW_METRIC_COUNT] = {
     [SX_FLOW_METRIC_TRACE_MALFORMED] = {"trace.malformed", "operations", "headers traceparent and tracestate that were left out, as the standard says", 0},
     [SX_FLOW_METRIC_AUDIT_CHECKED] = {"audit.checked", "1", "entries of L1 compared with L2", 0},
     [SX_FLOW_METRIC_AUDIT_IN_FLIGHT] = {"audit.in_flight", "1",
-                                        "of these, different, but replaced, or no longer trusted, within the bound", 0},
+                                        "of these, different, but replaced, no longer trusted, or written again within the bound", 0},
     [SX_FLOW_METRIC_AUDIT_EXPIRED] = {"audit.expired", "1", "of these, different at the end of their time", 0},
     [SX_FLOW_METRIC_AUDIT_ABSENT] = {"audit.absent", "1",
                                      "of these, no longer in L2: evicted there, or removed without Strata", 0},

@@ -10,20 +10,22 @@
 #define CHECKS_MAX 256     /* under way at once */
 #define WALK_GROUPS_MAX 32 /* looked at for one entry */
 
-/* One entry under examination. owner: loop. */
+/* What a value of L2 is to the one of L1 that differs from it. */
+typedef enum sx_audit_cause { SX_AUDIT_ABSENT, SX_AUDIT_RELOADED, SX_AUDIT_OTHER } sx_audit_cause;
+
+/* One entry under examination: its header; where that differs the whole value, now and when the staleness bound has passed. owner: loop. */
 typedef struct sx_audit_check {
     strata *engine;
     strata_namespace *ns;
     sx_item *item;
     uint64_t hash;
-    bool again; /* it differed once, the staleness bound ago */
+    bool whole, again;    /* what is asked for: the value, for the second time */
+    sx_audit_cause first; /* of the value, when it was asked for first */
     bool in_store;
     sx_store_op store_op;
     sx_timer timer;
     struct sx_audit_check *next, *previous;
 } sx_audit_check;
-
-static void count(strata *engine, uint32_t metric) { sx_counter_add_shared(&engine->counters[metric], 1); }
 
 static void check_free(sx_audit_check *check) {
     strata *engine = check->engine;
@@ -73,31 +75,43 @@ static bool has_bytes_of(strata *engine, const sx_envelope *envelope, const sx_i
     return same;
 }
 
-/* It differs, and did so before the bound passed: no message is under way that could still explain it. */
+static sx_audit_cause cause_of(strata *engine, const sx_item *item, const sx_resp *reply, sx_envelope *envelope) {
+    sx_envelope_kind kind = SX_ENVELOPE_CORRUPT;
+    if (reply->type == SX_RESP_STRING) kind = sx_envelope_decode(reply->text, reply->size, envelope);
+    if (reply->type == SX_RESP_NULL || kind == SX_ENVELOPE_LEASE) return SX_AUDIT_ABSENT;
+    bool refreshed = kind == SX_ENVELOPE_VALUE && (envelope->flags & SX_ENVELOPE_REFRESHED) != 0; /* nobody wrote it */
+    if (refreshed || (kind == SX_ENVELOPE_VALUE && has_bytes_of(engine, envelope, item))) return SX_AUDIT_RELOADED;
+    return SX_AUDIT_OTHER;
+}
+
+/* It differs, did so before the bound passed, and is served all the same. What was another value then was written then, whatever is
+   there now: its message is not under way any more. Where there was none, or the same bytes, one may have been written since. */
 static void judge(sx_audit_check *check, const sx_resp *reply) {
     strata *engine = check->engine;
     const sx_item *item = check->item;
     sx_envelope envelope = {0};
-    sx_envelope_kind kind = SX_ENVELOPE_CORRUPT;
-    if (reply->type == SX_RESP_STRING) kind = sx_envelope_decode(reply->text, reply->size, &envelope);
-    if (reply->type == SX_RESP_NULL || kind == SX_ENVELOPE_LEASE) {
-        count(engine, SX_FLOW_METRIC_AUDIT_ABSENT);
+    sx_audit_cause cause = cause_of(engine, item, reply, &envelope);
+    if (check->first == SX_AUDIT_OTHER) cause = SX_AUDIT_OTHER;
+    else if (cause == SX_AUDIT_OTHER) {
+        sx_count(check->ns, SX_FLOW_METRIC_AUDIT_IN_FLIGHT);
         return;
     }
-    bool refreshed = kind == SX_ENVELOPE_VALUE && (envelope.flags & SX_ENVELOPE_REFRESHED) != 0; /* nobody wrote it */
-    if (refreshed || (kind == SX_ENVELOPE_VALUE && has_bytes_of(engine, &envelope, item))) {
-        count(engine, SX_FLOW_METRIC_AUDIT_RELOADED);
-        (void)sx_l1_remove_item(engine->l1, engine->loop_record, check->hash, check->item);
+    if (cause == SX_AUDIT_ABSENT) {
+        sx_count(check->ns, SX_FLOW_METRIC_AUDIT_ABSENT);
         return;
     }
-    count(engine, SX_FLOW_METRIC_AUDIT_DIVERGENT);
+    (void)sx_l1_remove_item(engine->l1, engine->loop_record, check->hash, check->item);
+    if (cause == SX_AUDIT_RELOADED) {
+        sx_count(check->ns, SX_FLOW_METRIC_AUDIT_RELOADED);
+        return;
+    }
+    sx_count(check->ns, SX_FLOW_METRIC_AUDIT_DIVERGENT);
     uint64_t dropped;
     if (sx_log_gate_open(&engine->audit.gate, sx_loop_now_ns(engine->loop), SX_NS_PER_S, &dropped))
         sx_log_write(&engine->log, SX_LOG_ERROR,
                      "audit: L1 serves a value of namespace %s that is not the one in L2: version %llu %016llx, in L2 %llu %016llx, partition %u",
                      check->ns->name, (unsigned long long)item->n, (unsigned long long)item->id, (unsigned long long)envelope.n,
                      (unsigned long long)envelope.id, (unsigned)item->partition);
-    (void)sx_l1_remove_item(engine->l1, engine->loop_record, check->hash, check->item);
 }
 
 static bool is_same(const sx_item *item, const sx_resp *reply) {
@@ -115,14 +129,20 @@ static void asked(sx_store_op *op, int32_t status, const sx_resp *reply) {
         check_free(check);
         return;
     }
-    if (!check->again) count(engine, SX_FLOW_METRIC_AUDIT_CHECKED);
+    if (!check->whole) sx_count(check->ns, SX_FLOW_METRIC_AUDIT_CHECKED);
     if (is_same(check->item, reply)) {
-        if (check->again) count(engine, SX_FLOW_METRIC_AUDIT_IN_FLIGHT); /* restored: it was a moment's difference */
+        if (check->whole) sx_count(check->ns, SX_FLOW_METRIC_AUDIT_IN_FLIGHT); /* restored: it was a moment's difference */
     } else if (!served) {
         bool expired = sx_loop_now_ns(engine->loop) >= sx_item_l1_ns(check->item);
-        count(engine, expired ? SX_FLOW_METRIC_AUDIT_EXPIRED : SX_FLOW_METRIC_AUDIT_IN_FLIGHT);
+        sx_count(check->ns, expired ? SX_FLOW_METRIC_AUDIT_EXPIRED : SX_FLOW_METRIC_AUDIT_IN_FLIGHT);
+    } else if (!check->whole) {
+        check->whole = true;
+        ask(check);
+        return;
     } else if (!check->again) {
+        sx_envelope envelope = {0};
         check->again = true;
+        check->first = cause_of(engine, check->item, reply, &envelope);
         check->timer.fire_on_loop = ask_again;
         sx_loop_timer_set(engine->loop, &check->timer,
                           sx_loop_now_ns(engine->loop) + sx_trust_max_staleness_ns(engine->trust));
@@ -133,7 +153,6 @@ static void asked(sx_store_op *op, int32_t status, const sx_resp *reply) {
     check_free(check);
 }
 
-/* The header; what differed before is looked at as a whole. */
 static void ask(sx_audit_check *check) {
     strata *engine = check->engine;
     const sx_item *item = check->item;
@@ -141,7 +160,7 @@ static void ask(sx_audit_check *check) {
     sx_publish_key key = {.partition = item->partition, .ns = check->ns->name, .ns_size = check->ns->name_size,
                           .ns_version = check->ns->version, .key = sx_item_key(item), .key_size = item->key_size};
     sx_command_clear(&op->request.command);
-    if (check->again) sx_publish_encode_get(&engine->publish, &key, &op->request.command);
+    if (check->whole) sx_publish_encode_get(&engine->publish, &key, &op->request.command);
     else sx_publish_encode_front(&engine->publish, &key, &op->request.command);
     op->request.script = NULL;
     op->request.encode = NULL;
