@@ -170,6 +170,58 @@ static void without_memory_sets_fail_and_invalidations_do_not(void **state) {
     assert_int_equal(counter(), before + 1);
 }
 
+/* A user of the server who may run the script, but may set some of its keys only. */
+static void become_picky(void) {
+    static const char user[] = "ACL SETUSER picky on nopass ~* &* +@all -set (+set ~*key[013467])";
+    assert_true(sx_resp_is_text(test_talk_say(wire, user), "OK"));
+    assert_true(sx_resp_is_text(test_talk_say(wire, "AUTH picky any"), "OK"));
+}
+
+/* Of what picky writes: the server refuses two sets, and a third comes too late where late says so. */
+static void two_are_refused(bool late) {
+    sx_publish_write writes[COUNT];
+    writes_of(writes);
+    (void)do_writes(writes);
+    assert_named(everyone);
+    uint64_t before = counter();
+    become_picky();
+    writes[5].ttl_ms = 0; /* each by its own way to SET */
+    if (late) writes[6].deadline_ms = server_us() / 1000 - 1;
+    const sx_resp *reply = do_writes(writes);
+    for (uint32_t i = 0; i < COUNT; i++) {
+        sx_resp scratch[3];
+        uint64_t n = 0;
+        int64_t ms = 0;
+        const sx_resp *own = sx_publish_writes_part(reply, COUNT, i, scratch);
+        assert_non_null(own);
+        if (i == 2 || i == 5) {
+            assert_int_equal(own->type, SX_RESP_ERROR);
+        } else if (i == 6 && late) {
+            assert_int_equal(verdict(reply, i, &n, &ms), SX_PUBLISH_LATE);
+        } else {
+            assert_int_equal(verdict(reply, i, &n, &ms), SX_PUBLISH_DONE);
+            assert_int_equal(n, before + 1);
+        }
+    }
+    assert_true(sx_resp_is_text(test_talk_say(wire, "AUTH default any"), "OK"));
+    assert_int_equal(test_talk_say(wire, "ACL DELUSER picky")->integer, 1);
+    assert_int_equal(counter(), before + 1);
+}
+
+static void what_one_set_is_refused_is_its_own(void **state) {
+    (void)state;
+    /* Who was refused has no value any more, and everybody is told. */
+    static const char *const others[] = {"key0", "key1", "key2", "key3", "key4", "key5", "key7", NULL};
+    for (int late = 0; late < 2; late++) {
+        two_are_refused(late != 0);
+        assert_named(late != 0 ? others : everyone);
+        for (int i = 0; i < COUNT; i++) {
+            look_at(i);
+            assert_int_equal(is_there(), i != 2 && i != 5);
+        }
+    }
+}
+
 static void a_counter_that_can_not_move_stops_all(void **state) {
     (void)state;
     sx_publish_write writes[COUNT];
@@ -217,6 +269,7 @@ int main(void) {
         cmocka_unit_test_setup(who_is_late_is_refused_alone, clean),
         cmocka_unit_test_setup(invalidations_go_among_them, clean),
         cmocka_unit_test_setup(without_memory_sets_fail_and_invalidations_do_not, clean),
+        cmocka_unit_test_setup(what_one_set_is_refused_is_its_own, clean),
         cmocka_unit_test_setup(a_counter_that_can_not_move_stops_all, clean),
         cmocka_unit_test_setup(what_makes_no_sense_is_nobodys_answer, clean),
     };
