@@ -96,6 +96,19 @@ void sx_store_nodes_reset_on_loop(sx_store *store) {
 
 /* ---- breakers ---- */
 
+/* What its state has become: half open is still open to who looks on. */
+static void note_breaker(sx_store *store, const sx_redis_node *node, sx_breaker_state before) {
+    sx_breaker_state now = store->breakers[node->index].state;
+    bool opened = now == SX_BREAKER_OPEN, was_closed = before == SX_BREAKER_CLOSED;
+    if (now == before) return;
+    sx_store_node *stats = opened ? node_of(store, node) : NULL;
+    if (opened) sx_counter_add(&store->counters[SX_STORE_METRIC_BREAKER_OPENS], 1);
+    if (stats != NULL) (void)sx_counter_add(&stats->breaker_opens, 1);
+    if (was_closed == (now == SX_BREAKER_CLOSED)) return;
+    if (store->settings.on_breaker != NULL) store->settings.on_breaker(store->settings.context, node, was_closed);
+    sx_counter_add(&store->counters[SX_STORE_METRIC_BREAKERS_OPEN], was_closed ? 1 : -1);
+}
+
 static void note_result(sx_store_op *op, const sx_redis_rule *rule, sx_redis_outcome outcome) {
     sx_store *store = op->store;
     sx_redis_node *node = op->request.node;
@@ -120,25 +133,22 @@ static void note_result(sx_store_op *op, const sx_redis_rule *rule, sx_redis_out
         if (probe) sx_breaker_probe_cancel(breaker);
         return;
     }
-    if (!sx_breaker_result(breaker, &store->settings, probe, rule->node_fault, sx_loop_now_ns(store->loop))) return;
-    bool opened = breaker->state == SX_BREAKER_OPEN;
-    if (opened) sx_counter_add(&store->counters[SX_STORE_METRIC_BREAKER_OPENS], 1);
-    sx_store_node *stats = opened ? node_of(store, node) : NULL;
-    if (stats != NULL) (void)sx_counter_add(&stats->breaker_opens, 1);
-    if (store->settings.on_breaker != NULL && opened != probe) store->settings.on_breaker(store->settings.context, node, opened);
-    if (opened != probe) sx_counter_add(&store->counters[SX_STORE_METRIC_BREAKERS_OPEN], opened ? 1 : -1);
+    sx_breaker_state before = breaker->state;
+    sx_breaker_result(breaker, store->settings.breaker, probe, rule->node_fault, sx_loop_now_ns(store->loop));
+    note_breaker(store, node, before);
 }
 
 /* False: refused. */
 static bool pass_breaker(sx_store_op *op) {
     sx_store *store = op->store;
     op->probe_node = 0;
-    if (store->settings.breaker_failures == 0) return true;
     sx_redis_node *node = sx_redis_cluster_owner(store->cluster, op->request.slot);
     if (node == NULL) return true;
     sx_breaker *breaker = &store->breakers[node->index];
     if (SX_LIKELY(breaker->state == SX_BREAKER_CLOSED)) return true;
-    sx_breaker_verdict verdict = sx_breaker_ask(breaker, sx_loop_now_ns(store->loop));
+    sx_breaker_state before = breaker->state;
+    sx_breaker_verdict verdict = sx_breaker_ask(breaker, store->settings.breaker, sx_loop_now_ns(store->loop));
+    note_breaker(store, node, before);
     if (verdict == SX_BREAKER_PROBE) op->probe_node = node->index + 1;
     if (verdict != SX_BREAKER_REFUSE) return true;
     sx_counter_add(&store->counters[SX_STORE_METRIC_BREAKER_REFUSALS], 1);
@@ -290,9 +300,9 @@ static const sx_option option_rows[] = {
      "Longest wait before the first retry; doubles from retry to retry, each waits a random part of it."},
     {"l2.retry_max", SX_OPTION_DURATION, 0, 60 * SX_NS_PER_S, "100ms", NULL, false, false,
      "Longest wait before any retry."},
-    {"l2.breaker_failures", SX_OPTION_INTEGER, 0, 1000000, "5", NULL, false, false,
+    {"l2.breaker_failures", SX_OPTION_INTEGER, 0, 1000000, "5", NULL, true, false,
      "Faults of one server in a row after which operations for it fail at once; 0: never."},
-    {"l2.breaker_open", SX_OPTION_DURATION, SX_NS_PER_MS, 600 * SX_NS_PER_S, "1s", NULL, false, false,
+    {"l2.breaker_open", SX_OPTION_DURATION, SX_NS_PER_MS, 600 * SX_NS_PER_S, "1s", NULL, true, false,
      "How long a server that failed so often is left alone before one operation tries it."},
     {"l2.value_bytes_max", SX_OPTION_BYTES, VALUE_BYTES_MAX_MIN, VALUE_BYTES_MAX_MAX, "64MiB", NULL, false, false,
      "Largest value."},

@@ -3,6 +3,8 @@
 #ifndef SX_L2_STORE_H
 #define SX_L2_STORE_H
 
+#include <stdatomic.h>
+
 #include "core/config/option.h"
 #include "core/observe/histogram.h"
 #include "core/observe/metric.h"
@@ -14,11 +16,16 @@ typedef struct sx_store sx_store;
 
 enum { SX_STORE_TOKENS = 1000, SX_STORE_TOKENS_PER_S = 200 };
 
+/* What breakers go by. atomic: relaxed, numbers that stand for themselves; they may change while in use */
+typedef struct sx_breaker_limits {
+    _Atomic int64_t failures; /* a node's faults in a row that open its breaker; 0: never, and what is open closes with its node's next request */
+    _Atomic int64_t open_ns;  /* how long after it opened one probe is let through (half-open) */
+} sx_breaker_limits;
+
 typedef struct sx_store_settings {
     int64_t retry_base_ns;        /* first backoff; doubles, full jitter */
     int64_t retry_max_ns;
-    uint32_t breaker_failures;    /* consecutive node faults that open it; 0: never */
-    int64_t breaker_open_ns;      /* until one probe is let through (half-open) */
+    const sx_breaker_limits *breaker; /* outlive the store */
     /* A node's breaker has opened, or closed. On the loop, where nothing but a note may be taken; NULL: nobody wants to know. */
     void (*on_breaker)(void *context, const sx_redis_node *node, bool opened);
     void *context;

@@ -192,8 +192,8 @@ bench_wire *bench_wire_open(const bench_l2_keys *keys) {
                                          .queue_bytes_max = 256 << 20, .queue_ops_max = 65536,
                                          .scripts = wire->scripts};
     const sx_redis_cluster_events events = {NULL, NULL, NULL};
-    const sx_store_settings store = {.retry_base_ns = 2 * SX_NS_PER_MS, .retry_max_ns = 100 * SX_NS_PER_MS, .breaker_failures = 5,
-                                     .breaker_open_ns = SX_NS_PER_S};
+    static const sx_breaker_limits breaker = {5, SX_NS_PER_S};
+    const sx_store_settings store = {.retry_base_ns = 2 * SX_NS_PER_MS, .retry_max_ns = 100 * SX_NS_PER_MS, .breaker = &breaker};
     wire->value = malloc(keys->value_bytes);
     if (wire->value == NULL || sx_loop_create(&wire->alloc, &wire->clock, &wire->log, &wire->loop) != STRATA_OK ||
         sx_redis_cluster_create(wire->loop, &wire->settings, SX_REDIS_MODE_AUTO, keys->seeds, &events, &wire->cluster,

@@ -105,6 +105,7 @@ typedef struct sx_hot {
     _Atomic int64_t analysis_sample;
     _Atomic int64_t prefetch_percent; /* 0: off */
     _Atomic int64_t prefetch_per_s;
+    sx_breaker_limits breaker;
 } sx_hot;
 
 /* Acknowledged invalidations, of keys and tags, that a failover may still undo, oldest first. owner: loop */

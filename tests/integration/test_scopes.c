@@ -127,8 +127,88 @@ static void test_servers_and_tiers(void **state) {
     (void)strata_close(engine, 1000);
 }
 
+/* An engine of one server of its own, which it has just lost, with a file of its options. */
+typedef struct lost {
+    sx_cluster *server;
+    strata *engine;
+    strata_session *session;
+    strata_namespace *ns;
+    char path[64];
+} lost;
+
+static void reload(const lost *l, const char *text) {
+    FILE *file = fopen(l->path, "w");
+    assert_non_null(file);
+    fputs(text, file);
+    assert_int_equal(fclose(file), 0);
+    assert_int_equal(strata_options_reload(l->engine, l->path, NULL), STRATA_OK);
+}
+
+static void read_once(const lost *l) {
+    strata_op_options past_l1 = {.struct_size = sizeof past_l1, .flags = STRATA_BYPASS_L1, .deadline_ms = 1000};
+    strata_result result;
+    assert_true(strata_get_wait(l->session, l->ns, test_bytes("k"), &past_l1, &result) < 0);
+}
+
+/* Reads until so many were refused more, or that is hopeless. */
+static bool refuses(const lost *l) {
+    int64_t before = test_metric(l->engine, "l2.breaker_refusals"), until = test_now_ms() + 20000;
+    while (test_metric(l->engine, "l2.breaker_refusals") == before && test_now_ms() < until) read_once(l);
+    return test_metric(l->engine, "l2.breaker_refusals") > before;
+}
+
+static int64_t requests(const lost *l) {
+    strata_node_stats node = {.struct_size = sizeof node, .latency = {.struct_size = sizeof node.latency}};
+    assert_int_equal(strata_stats_node(l->engine, 0, &node), STRATA_OK);
+    return node.requests;
+}
+
+static void test_breakers_follow_their_options(void **state) {
+    (void)state;
+    sx_cluster_options one = {.primaries = 0};
+    lost l = {.server = test_cluster_start(&one)};
+    snprintf(l.path, sizeof l.path, "/tmp/strata-breaker-%u.conf", (unsigned)sx_cluster_port(l.server, 0));
+    l.engine = test_engine_open(TEST_OPTIONS("l2.nodes", sx_cluster_seeds(l.server), "l2.open_wait", "10s"), NULL);
+    test_engine_await_trust(l.engine, 20000);
+    l.session = test_engine_session(l.engine);
+    l.ns = test_engine_ns(l.engine, "breaker");
+    assert_int_equal(test_set(l.session, l.ns, "k", "v"), STRATA_OK);
+    assert_int_equal(sx_cluster_kill(l.server, 0), 0);
+
+    reload(&l, "[l2]\nbreaker_failures = 0\n");
+    for (int i = 0; i < 20; i++) read_once(&l);
+    assert_int_equal(test_metric(l.engine, "l2.breaker_opens"), 0);
+    reload(&l, "[l2]\nbreaker_failures = 1\nbreaker_open = 10m\n");
+    assert_true(refuses(&l));
+    assert_int_equal(test_metric(l.engine, "l2.breakers_open"), 1);
+    int64_t before = requests(&l);
+    for (int i = 0; i < 20; i++) read_once(&l);
+    assert_int_equal(requests(&l), before); /* none was tried */
+    /* A shorter rest holds for a breaker that is open already. */
+    assert_int_equal(strata_option_set(l.engine, "l2.breaker_open", "1ms", NULL), STRATA_OK);
+    int64_t until = test_now_ms() + 20000;
+    while (requests(&l) == before && test_now_ms() < until) read_once(&l);
+    assert_true(requests(&l) > before);
+    assert_int_equal(strata_option_set(l.engine, "l2.breaker_open", "10m", NULL), STRATA_OK);
+    assert_true(refuses(&l));
+    assert_int_equal(test_metric(l.engine, "l2.breakers_open"), 1);
+    /* Switched off it lets all pass again. */
+    assert_int_equal(strata_option_set(l.engine, "l2.breaker_failures", "0", NULL), STRATA_OK);
+    int64_t refused = test_metric(l.engine, "l2.breaker_refusals");
+    read_once(&l);
+    assert_int_equal(test_metric(l.engine, "l2.breakers_open"), 0);
+    assert_int_equal(test_metric(l.engine, "l2.breaker_refusals"), refused);
+    strata_error error;
+    assert_int_equal(strata_option_set(l.engine, "l2.breaker_open", "11m", &error), STRATA_E_CONFIG);
+    assert_string_equal(error.text, "option 'l2.breaker_open': '11m' is out of range; allowed 1ms .. 10m");
+    strata_session_close(l.session);
+    (void)strata_close(l.engine, 1000);
+    sx_cluster_stop(l.server);
+    (void)remove(l.path);
+}
+
 int main(void) {
     if (!sx_cluster_available()) return 77;
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_servers_and_tiers)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_servers_and_tiers), cmocka_unit_test(test_breakers_follow_their_options)};
     return cmocka_run_group_tests(tests, setup, teardown);
 }

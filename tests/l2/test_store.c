@@ -27,8 +27,8 @@ typedef struct operation {
     char reply[64];
 } operation;
 
-static const sx_store_settings SETTINGS = {.retry_base_ns = 2 * SX_NS_PER_MS, .retry_max_ns = 50 * SX_NS_PER_MS,
-                                           .breaker_failures = 5, .breaker_open_ns = SX_NS_PER_S};
+static const sx_breaker_limits LIMITS = {5, SX_NS_PER_S}, LONG = {5, 10 * SX_NS_PER_S};
+static const sx_store_settings SETTINGS = {.retry_base_ns = 2 * SX_NS_PER_MS, .retry_max_ns = 50 * SX_NS_PER_MS, .breaker = &LIMITS};
 
 static void op_done(sx_store_op *op, int32_t status, const sx_resp *reply) {
     operation *o = (operation *)(void *)op;
@@ -185,8 +185,7 @@ static void a_paused_server_opens_its_breaker(void **state) {
 /* A server that refuses connections: who waited for an attempt and who came after it tell of the same one. */
 static void an_attempt_is_one_fault(void **state) {
     (void)state;
-    const sx_store_settings settings = {.retry_base_ns = 60 * SX_NS_PER_MS, .retry_max_ns = 60 * SX_NS_PER_MS,
-                                        .breaker_failures = 5, .breaker_open_ns = 10 * SX_NS_PER_S};
+    const sx_store_settings settings = {.retry_base_ns = 60 * SX_NS_PER_MS, .retry_max_ns = 60 * SX_NS_PER_MS, .breaker = &LONG};
     sx_cluster *server = server_start();
     test_drive drive;
     sx_store *store = open_store_with(&drive, sx_cluster_seeds(server), &settings);
@@ -196,7 +195,7 @@ static void an_attempt_is_one_fault(void **state) {
     test_drive_turn(&drive, 20);
     assert_int_equal(call(&drive, store, false, 20000, "GET", "k", NULL), STRATA_E_UNAVAILABLE);
     assert_int_equal(sx_store_breaker_on_loop(store, 0), SX_BREAKER_OPEN);
-    assert_true(node->attempts_failed >= settings.breaker_failures);
+    assert_true(node->attempts_failed >= 5);
     close_store(&drive, store);
     sx_cluster_stop(server);
 }
@@ -204,8 +203,7 @@ static void an_attempt_is_one_fault(void **state) {
 /* Operations whose time is over before the next attempt is due have nothing to tell of the server. */
 static void between_attempts_is_no_fault(void **state) {
     (void)state;
-    const sx_store_settings settings = {.retry_base_ns = 2 * SX_NS_PER_MS, .retry_max_ns = 2 * SX_NS_PER_MS,
-                                        .breaker_failures = 5, .breaker_open_ns = 10 * SX_NS_PER_S};
+    const sx_store_settings settings = {.retry_base_ns = 2 * SX_NS_PER_MS, .retry_max_ns = 2 * SX_NS_PER_MS, .breaker = &LONG};
     sx_cluster *server = server_start();
     test_drive drive;
     sx_store *store = open_store_with(&drive, sx_cluster_seeds(server), &settings);
@@ -218,7 +216,7 @@ static void between_attempts_is_no_fault(void **state) {
         int32_t status = call(&drive, store, false, 8, "GET", "k", NULL);
         assert_true(status == STRATA_E_TIMEOUT || status == STRATA_E_UNAVAILABLE);
         late += status == STRATA_E_TIMEOUT;
-        if (node->attempts_failed < settings.breaker_failures)
+        if (node->attempts_failed < 5)
             assert_int_equal(sx_store_breaker_on_loop(store, 0), SX_BREAKER_CLOSED);
     }
     assert_true(late > 0);

@@ -211,8 +211,7 @@ static int32_t create_l2(strata *engine, strata_error *error) {
     }
     sx_store_settings store = {.retry_base_ns = sx_config_int(config, "l2.retry_base"),
                                .retry_max_ns = sx_config_int(config, "l2.retry_max"),
-                               .breaker_failures = (uint32_t)sx_config_int(config, "l2.breaker_failures"),
-                               .breaker_open_ns = sx_config_int(config, "l2.breaker_open"),
+                               .breaker = &engine->hot.breaker,
                                .on_breaker = sx_events_breaker_on_loop,
                                .context = engine};
     status = sx_store_create(engine->loop, &engine->alloc, engine->cluster, &store, &engine->store);

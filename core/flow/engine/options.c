@@ -151,6 +151,8 @@ void sx_engine_apply_hot(strata *engine) {
     put(&engine->hot.ttl_ms, ttl_ms);
     put(&engine->hot.ttl_jitter_percent, sx_config_int(config, "flow.ttl_jitter"));
     put(&engine->hot.l2_timeout_ns, sx_config_int(config, "flow.l2_timeout"));
+    put(&engine->hot.breaker.failures, sx_config_int(config, "l2.breaker_failures"));
+    put(&engine->hot.breaker.open_ns, sx_config_int(config, "l2.breaker_open"));
     put(&engine->hot.load_timeout_ns, sx_config_int(config, "flow.load_timeout"));
     put(&engine->hot.untrusted, sx_config_int(config, "coherence.untrusted"));
     put(&engine->hot.carry_bytes_max, sx_config_int(config, "coherence.value_bytes_max"));
