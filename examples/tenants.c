@@ -35,6 +35,8 @@ static int32_t run(strata *engine) {
     status = strata_session_open(engine, &session);
     if (status != STRATA_OK) return status;
     status = strata_tenant_limit(engine, name_of("acme"), 8 << 20, &error); /* the others have what flow.tenant_part leaves them */
+    strata_quota quota = {.struct_size = sizeof quota, .priority = STRATA_PRIORITY_LOW, .entries_max = 100000};
+    if (status == STRATA_OK) status = strata_namespace_quota_set(invoices, &quota, &error); /* leaves first, and has no more than that */
     for (int64_t i = 0; i < 100 && status == STRATA_OK; i++) status = put(session, invoices, i % 4 == 0 ? "globex" : "acme", i);
     if (status == STRATA_OK) status = show(engine, "acme");
     if (status == STRATA_OK) status = show(engine, "globex");

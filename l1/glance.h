@@ -56,7 +56,7 @@ static inline uint32_t sx_l1_glance_classes(const sx_l1_glance *g) {
 /* The ghosts that are this one, a bit each. */
 static inline uint32_t sx_l1_ghosts_match_portable_locked(const sx_l1_group *group, uint16_t print) {
     uint32_t match = 0;
-    for (uint32_t i = 0; i < SX_L1_GHOSTS; i++) match |= (uint32_t)(group->ghosts[i] == print) << i;
+    for (uint32_t i = 0; i < SX_L1_GHOSTS; i++) match |= (uint32_t)((group->ghosts[i] & SX_L1_PRINT_MASK) == print) << i;
     return match;
 }
 
@@ -147,9 +147,10 @@ static inline void sx_l1_glance_locked(sx_l1_group *group, sx_l1_glance *g) {
 /* What follows the ghosts in their line is read too, and comes to nothing. */
 static inline uint32_t sx_l1_ghosts_match_locked(const sx_l1_group *group, uint16_t print) {
     const __m128i *line = (const __m128i *)(const void *)group->ghosts;
-    __m128i wanted = _mm_set1_epi16((short)print);
-    __m128i low = _mm_packs_epi16(_mm_cmpeq_epi16(line[0], wanted), _mm_cmpeq_epi16(line[1], wanted));
-    __m128i high = _mm_packs_epi16(_mm_cmpeq_epi16(line[2], wanted), _mm_cmpeq_epi16(line[3], wanted));
+    __m128i wanted = _mm_set1_epi16((short)print), prints = _mm_set1_epi16(SX_L1_PRINT_MASK), same[4];
+#pragma GCC unroll 4
+    for (uint32_t i = 0; i < 4; i++) same[i] = _mm_cmpeq_epi16(_mm_and_si128(line[i], prints), wanted);
+    __m128i low = _mm_packs_epi16(same[0], same[1]), high = _mm_packs_epi16(same[2], same[3]);
     uint32_t match = (uint32_t)_mm_movemask_epi8(high) << 16 | (uint32_t)_mm_movemask_epi8(low);
     return match & ((1u << SX_L1_GHOSTS) - 1);
 }

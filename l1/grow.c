@@ -187,7 +187,7 @@ static void split(sx_l1 *l1, const sx_l1_root *root, uint64_t index) {
         uint64_t slot = sx_l1_slot_get_locked(low, position);
         if (slot == 0 || (sx_l1_item_hash(l1, sx_l1_slot_item(slot)) >> root->base & 1u) == 0) continue;
         moved |= 1u << position;
-        sx_l1_place_locked(high, position, slot, sx_l1_policy_get(low, position));
+        sx_l1_place_locked(high, position, slot, sx_l1_policy_get(low, position), sx_l1_rank_get_locked(low, position));
     }
     memcpy(high->ghosts, low->ghosts, sizeof high->ghosts);
     high->cursor = low->cursor;
@@ -223,7 +223,7 @@ static void merge(sx_l1 *l1, sx_epoch_record *record, const sx_l1_root *root, ui
     bool by_queues = sx_l1_by_queues(sx_l1_policy_of(l1));
     while (sx_l1_count_locked(low) + sx_l1_count_locked(high) > SX_L1_POSITIONS) {
         bool from_low = sx_l1_count_locked(low) > sx_l1_count_locked(high);
-        (void)sx_l1_evict_locked(l1, shard, from_low ? low : high, 0, &harvest);
+        (void)sx_l1_evict_locked(l1, shard, from_low ? low : high, SX_L1_RANK_HIGH, 0, &harvest);
     }
     sx_l1_settle_locked(low, by_queues);
     sx_l1_settle_locked(high, by_queues);
@@ -231,7 +231,7 @@ static void merge(sx_l1 *l1, sx_epoch_record *record, const sx_l1_root *root, ui
         uint64_t slot = sx_l1_slot_get_locked(high, position);
         if (slot == 0) continue;
         sx_l1_place_locked(low, sx_l1_free_position_locked(low, sx_l1_home(slot)), slot,
-                           sx_l1_policy_get(high, position));
+                           sx_l1_policy_get(high, position), sx_l1_rank_get_locked(high, position));
     }
     uint32_t due = atomic_load_explicit(&high->due, memory_order_relaxed); /* relaxed: written under the latch */
     if (due < atomic_load_explicit(&low->due, memory_order_relaxed)) {     /* relaxed: as above */

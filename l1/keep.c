@@ -3,9 +3,11 @@
 #include "l1/table.h"
 
 #define HAND_VICTIMS_MAX 4u         /* of one group at one visit */
+#define HAND_RANKED_VISITS 128u     /* in vain, of a put for which not everybody leaves: there may be nobody who does */
 #define HAND_CHOOSY_VISITS 64u      /* of a put, before small entries make room for a large one */
 /* Of the keeper's round, which holds a pin: some hundred microseconds each. */
 #define HAND_VISITS_MAX 256u
+#define HAND_VAIN_MAX 64u
 #define BALANCE_GROUPS_MAX 128u
 #define CRAWL_WORK_MAX 2048u /* groups, and entries of those that are due */
 #define CRAWL_GROUPS_MIN 64u
@@ -21,14 +23,14 @@ static sx_l1_group *upper_half(const sx_l1_root *root, uint64_t index) {
 }
 
 /* Evicts from one group while the total is over its limit. Returns bytes evicted. */
-static int64_t hand_visit(sx_l1 *l1, sx_epoch_record *record, sx_l1_group *group, uint32_t least) {
+static int64_t hand_visit(sx_l1 *l1, sx_epoch_record *record, sx_l1_group *group, sx_l1_rank rank, uint32_t least) {
     sx_l1_shard *shard = sx_l1_shard_of(l1, record);
     sx_l1_harvest harvest;
     harvest.count = 0;
     int64_t evicted = 0;
     sx_l1_latch_acquire(&group->latch);
     for (uint32_t i = 0; i < HAND_VICTIMS_MAX && sx_l1_over(l1, shard) > 0; i++) {
-        int64_t bytes = sx_l1_evict_locked(l1, shard, group, least, &harvest);
+        int64_t bytes = sx_l1_evict_locked(l1, shard, group, rank, least, &harvest);
         if (bytes == 0) break;
         evicted += bytes;
     }
@@ -46,19 +48,22 @@ sx_l1_group *sx_l1_hand_next(sx_l1 *l1, sx_l1_group **high) {
 }
 
 /* One step of the hand. */
-static int64_t hand_step(sx_l1 *l1, sx_epoch_record *record, uint32_t least) {
+static int64_t hand_step(sx_l1 *l1, sx_epoch_record *record, sx_l1_rank rank, uint32_t least) {
     sx_l1_group *high, *low = sx_l1_hand_next(l1, &high);
-    int64_t evicted = hand_visit(l1, record, low, least);
-    if (high != NULL) evicted += hand_visit(l1, record, high, least);
+    int64_t evicted = hand_visit(l1, record, low, rank, least);
+    if (high != NULL) evicted += hand_visit(l1, record, high, rank, least);
     return evicted;
 }
 
-int64_t sx_l1_hand(sx_l1 *l1, sx_epoch_record *record, int64_t paid, uint32_t least) {
+int64_t sx_l1_hand(sx_l1 *l1, sx_epoch_record *record, sx_l1_rank rank, int64_t paid, uint32_t least) {
     int64_t evicted = 0;
     uint64_t visits_max = 2 * (sx_l1_mask(sx_l1_root_get(l1)->base) + 1) + SX_L1_POSITIONS;
+    uint64_t vain = 0, vain_max = sx_l1_is_ranked(l1) && rank != SX_L1_RANK_HIGH ? HAND_RANKED_VISITS : visits_max;
     const sx_l1_shard *shard = sx_l1_shard_of(l1, record);
-    for (uint64_t visits = 0; visits < visits_max && evicted < paid && sx_l1_over(l1, shard) > 0; visits++) {
-        evicted += hand_step(l1, record, visits < HAND_CHOOSY_VISITS ? least : 0);
+    for (uint64_t visits = 0; visits < visits_max && vain <= vain_max && evicted < paid && sx_l1_over(l1, shard) > 0; visits++) {
+        int64_t bytes = hand_step(l1, record, rank, visits < HAND_CHOOSY_VISITS ? least : 0);
+        evicted += bytes;
+        vain = bytes != 0 ? 0 : vain + 1;
     }
     return evicted;
 }
@@ -117,13 +122,24 @@ static bool crawl(sx_l1 *l1, sx_epoch_record *record, int64_t now_ns) {
     return l1->crawl_owed > 0;
 }
 
+/* A round of evictions. Those of the least rank leave first, wherever they are: until so many groups had none. */
+static void evict_on_keeper(sx_l1 *l1, sx_epoch_record *record, const sx_l1_shard *shard) {
+    sx_l1_rank rank = sx_l1_is_ranked(l1) ? SX_L1_RANK_LOW : SX_L1_RANK_HIGH;
+    for (uint32_t i = 0, vain = 0; i < HAND_VISITS_MAX && sx_l1_over(l1, shard) > 0; i++) {
+        vain = hand_step(l1, record, rank, 0) != 0 ? 0 : vain + 1;
+        if (vain < HAND_VAIN_MAX || rank == SX_L1_RANK_HIGH) continue;
+        rank++;
+        vain = 0;
+    }
+}
+
 bool sx_l1_maintain_on_keeper(sx_l1 *l1, sx_epoch_record *record, int64_t now_ns) {
     sx_epoch_pin(record);
     /* A shard whose threads have gone idle withholds as much as the budget allowed then, which may be more than it is now. */
     for (uint32_t i = 0, used = sx_l1_shards_used(l1); i < used; i++) sx_l1_tell(l1, &l1->shards[i]);
     bool more = sx_l1_balance_on_keeper(l1, record, BALANCE_GROUPS_MAX);
     const sx_l1_shard *shard = sx_l1_shard_of(l1, record);
-    for (uint32_t i = 0; i < HAND_VISITS_MAX && sx_l1_over(l1, shard) > 0; i++) (void)hand_step(l1, record, 0);
+    evict_on_keeper(l1, record, shard);
     more |= sx_l1_over(l1, shard) > 0 && sx_l1_entries(l1) > 0;
     more |= crawl(l1, record, now_ns);
     sx_l1_adapt_on_keeper(l1);

@@ -75,6 +75,8 @@ const sx_metric_row sx_l1_metrics[SX_L1_METRIC_COUNT] = {
                                 "Values that are kept in L2 only: longer than l1.item_bytes_max, or than the budget.", 0},
     [SX_L1_METRIC_LIMIT_REFUSED] = {"l1.limit_refused", "operations",
                                     "Of l1.refused, puts for a tenant or namespace that was beyond its limit.", 0},
+    [SX_L1_METRIC_RANK_REFUSED] = {"l1.priority_refused", "operations",
+                                   "Of l1.refused, puts for which only entries of a higher priority could have left.", 0},
 };
 
 int32_t sx_l1_create(sx_heap *heap, sx_epoch *epoch, const sx_clock *clock, const sx_key_secret *secret,
@@ -148,6 +150,7 @@ int64_t sx_l1_metric_read(const sx_l1 *l1, uint32_t metric) {
     case SX_L1_METRIC_REFUSED: return sum(l1, offsetof(sx_l1_shard, refused));
     case SX_L1_METRIC_TOO_LARGE: return sum(l1, offsetof(sx_l1_shard, too_large));
     case SX_L1_METRIC_LIMIT_REFUSED: return sum(l1, offsetof(sx_l1_shard, limit_refused));
+    case SX_L1_METRIC_RANK_REFUSED: return sum(l1, offsetof(sx_l1_shard, rank_refused));
     default: break;
     }
     assert(metric < SX_L1_METRIC_COUNT);

@@ -33,6 +33,7 @@ enum {
     SX_L1_METRIC_REFUSED,         /* too large, budget held by a stalled reader, or a part's limit */
     SX_L1_METRIC_TOO_LARGE,       /* of them, those beyond item_bytes_max or the whole budget: L2 only */
     SX_L1_METRIC_LIMIT_REFUSED,   /* of them, those because a part was beyond its limit */
+    SX_L1_METRIC_RANK_REFUSED,    /* of them, those for which only entries of a higher rank could have left */
     SX_L1_METRIC_COUNT
 };
 extern const sx_metric_row sx_l1_metrics[SX_L1_METRIC_COUNT];
@@ -135,6 +136,10 @@ typedef struct sx_l1_usage {
     int64_t entries;
     int64_t bytes;
 } sx_l1_usage;
+/* Who leaves first where room is wanted: entries of the least rank there are, in the group that an entry enters and in those the hand comes by.
+   Never one of a higher rank than that of the entry it leaves for: where there is no other, that one is refused. An entry has the rank that the
+   first of its parts had as it was put. */
+typedef enum sx_l1_rank { SX_L1_RANK_LOW, SX_L1_RANK_NORMAL, SX_L1_RANK_HIGH } sx_l1_rank;
 /* Begins to count. Once, before the first put; one store of a heap may. Returns STRATA_OK or STRATA_E_NOMEM. */
 int32_t sx_l1_watch_parts(sx_l1 *l1, const sx_l1_parts *parts);
 /* What a part occupies. Any thread; a few dozen loads; exact once nobody writes. */
@@ -145,6 +150,10 @@ sx_l1_usage sx_l1_usage_read(const sx_l1 *l1, uint32_t part);
    the part's: it keeps what it has, and the whole's bounds hold. A limit that falls
    below what is there is reached by the part's own puts. */
 void sx_l1_limit_part(sx_l1 *l1, uint32_t part, int64_t bytes_max);
+/* The same for how many entries there are of a part, 64 or more; INT64_MAX: no bound. A put of such a part costs a sum of some dozen loads. */
+void sx_l1_limit_part_entries(sx_l1 *l1, uint32_t part, int64_t entries_max);
+/* Of what is put from here on; SX_L1_RANK_NORMAL in the beginning. Any thread. */
+void sx_l1_rank_part(sx_l1 *l1, uint32_t part, sx_l1_rank rank);
 
 /* Who is told of entries that left by themselves: once each, after that, on the thread that has this record, under no latch; the item is read
    during the call. Hit or not, an entry's line is cold by then. */

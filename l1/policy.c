@@ -149,6 +149,11 @@ static uint32_t victim_by_age_locked(sx_l1_group *group, sx_l1_glance *g, bool c
     }
 }
 
+/* Leaves the rank that the word has besides. */
+static void ghost_set_locked(sx_l1_group *group, uint32_t i, uint16_t print) {
+    group->ghosts[i] = (uint16_t)((group->ghosts[i] & ~SX_L1_PRINT_MASK) | print);
+}
+
 /* Ages by recency as ages in main, and the other way round. */
 static uint8_t translated(uint32_t policy, bool by_queues) {
     uint32_t hit = policy & SX_L1_HIT;
@@ -165,7 +170,7 @@ void sx_l1_settle_locked(sx_l1_group *group, bool by_queues) {
     for (uint32_t position = 0; position < SX_L1_POSITIONS; position++) {
         sx_l1_policy_set(group, position, translated(sx_l1_policy_get(group, position), by_queues));
     }
-    memset(group->ghosts, 0, sizeof group->ghosts);
+    for (uint32_t i = 0; i < SX_L1_GHOSTS; i++) ghost_set_locked(group, i, 0);
     group->books ^= SX_L1_BY_QUEUES;
 }
 
@@ -196,13 +201,13 @@ uint8_t sx_l1_heat_locked(sx_l1_group *group, uint32_t position) {
 _Static_assert(1 + MAIN_HITS + 2 < SX_L1_HEATS && RECENCY_AGE / 19 < SX_L1_HEATS - 1, "heats are SX_L1_HEATS");
 
 /* What a slot has of the hash, so that a victim's line is not needed: among the ghosts of one group a stranger meets one
-   in 150 times. Never 0, which is an empty ghost. */
+   in 150 times. 1 .. 4096: 0 is an empty ghost. */
 static uint16_t fingerprint(uint64_t slot_or_hash) {
     return (uint16_t)((slot_or_hash >> 52) + 1);
 }
 
 static void ghost_add_locked(sx_l1_group *group, uint64_t slot) {
-    group->ghosts[group->cursor] = fingerprint(slot);
+    ghost_set_locked(group, group->cursor, fingerprint(slot));
     group->cursor = (uint8_t)((group->cursor + 1u) % SX_L1_GHOSTS);
 }
 
@@ -211,7 +216,7 @@ static uint32_t ghost_take_locked(sx_l1_group *group, uint64_t hash) {
     uint32_t found = sx_l1_ghosts_match_locked(group, fingerprint(hash));
     if (found == 0) return 0;
     uint32_t i = (uint32_t)__builtin_ctz(found);
-    group->ghosts[i] = 0;
+    ghost_set_locked(group, i, 0);
     return (group->cursor + SX_L1_GHOSTS - 1 - i) % SX_L1_GHOSTS + 1;
 }
 
@@ -229,8 +234,17 @@ int64_t sx_l1_evict_among_locked(sx_l1 *l1, sx_l1_shard *shard, sx_l1_group *gro
     return footprint;
 }
 
-int64_t sx_l1_evict_locked(sx_l1 *l1, sx_l1_shard *shard, sx_l1_group *group, uint32_t least, sx_l1_harvest *harvest) {
-    return sx_l1_evict_among_locked(l1, shard, group, SX_L1_AMONG_ALL, least, harvest);
+uint32_t sx_l1_yielding_locked(const sx_l1 *l1, sx_l1_group *group, sx_l1_rank rank) {
+    if (SX_LIKELY(!sx_l1_is_ranked(l1))) return SX_L1_AMONG_ALL;
+    uint32_t of[4] = {0};
+    for (uint32_t position = 0; position < SX_L1_POSITIONS; position++)
+        of[sx_l1_rank_get_locked(group, position)] |= (uint32_t)(sx_l1_slot_get_locked(group, position) != 0) << position;
+    sx_l1_rank least = of[SX_L1_RANK_LOW] != 0 ? SX_L1_RANK_LOW : of[SX_L1_RANK_NORMAL] != 0 ? SX_L1_RANK_NORMAL : SX_L1_RANK_HIGH;
+    return least <= rank ? of[least] : 0;
+}
+
+int64_t sx_l1_evict_locked(sx_l1 *l1, sx_l1_shard *shard, sx_l1_group *group, sx_l1_rank rank, uint32_t least, sx_l1_harvest *harvest) {
+    return sx_l1_evict_among_locked(l1, shard, group, sx_l1_yielding_locked(l1, group, rank), least, harvest);
 }
 
 /* Policy bytes one insertion later, of main one step. */

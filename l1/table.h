@@ -48,7 +48,7 @@ typedef struct sx_l1_bucket {
 /* Eviction domain and unit of locking. A key's home bucket is given by the top two bits of its hash. */
 typedef struct sx_l1_group {
     sx_l1_bucket buckets[SX_L1_BUCKETS];
-    uint16_t ghosts[SX_L1_GHOSTS]; /* lock: latch; fingerprints of what probation evicted */
+    uint16_t ghosts[SX_L1_GHOSTS]; /* lock: latch; fingerprints of what probation evicted, and above them the positions' ranks */
     _Atomic uint32_t due;          /* atomic: relaxed; written under latch, a hint for the crawl: earliest expiry */
     _Atomic uint8_t latch;         /* atomic: acquire to take, release to give */
     uint8_t cursor;                /* lock: latch; the next ghost to overwrite */
@@ -86,7 +86,7 @@ typedef struct sx_l1_shard {
     _Atomic int64_t told;                     /* of bytes, what sx_l1.live has */
     sx_counter payload; /* keys and values that were put; what left is in the heap's payload_freed */
     sx_counter missed[SX_L1_STYLES], regretted[SX_L1_STYLES]; /* by leaders: new keys, and of them those evicted lately */
-    sx_counter inserts, replaces, evictions, expirations, idled, removals, refused, too_large, limit_evictions, limit_refused;
+    sx_counter inserts, replaces, evictions, expirations, idled, removals, refused, too_large, limit_evictions, limit_refused, rank_refused;
     sx_counter outdated; /* entries removed because what was to replace them could not */
 } sx_l1_shard;
 
@@ -107,6 +107,7 @@ struct sx_l1 {
     _Atomic int64_t index_bytes;                        /* atomic: relaxed; a sum */
     _Atomic uint8_t policy;                             /* atomic: relaxed; sx_l1_policy, any mix of two does no harm */
     _Atomic uint8_t style;                              /* atomic: relaxed; written by keeper, what adaptive follows */
+    _Atomic bool ranked;                                /* atomic: relaxed; some entry may be of another rank than normal; stays so */
     _Atomic bool telling;                               /* atomic: relaxed; left is to be called */
     _Atomic bool sweeping;                              /* atomic: relaxed; a hint that inserts should help the round */
 
@@ -146,6 +147,7 @@ typedef struct sx_l1_claim {
     uint32_t count;
     uint32_t owed; /* of its parts those, a bit each, for which a new entry went in and none left */
     uint32_t parts[SX_L1_PARTS_EACH];
+    sx_l1_rank rank;
 } sx_l1_claim;
 
 /* Slots. */
@@ -235,6 +237,18 @@ static inline uint8_t sx_l1_policy_get(sx_l1_group *group, uint32_t position) {
 static inline void sx_l1_policy_set(sx_l1_group *group, uint32_t position, uint8_t policy) {
     atomic_store_explicit(&group->buckets[position / SX_L1_SLOTS].policy[position % SX_L1_SLOTS], policy,
                           memory_order_relaxed); /* relaxed: hint; a hit noted meanwhile may be lost */
+}
+
+/* Ranks: two of the three bits that a fingerprint leaves of a ghost, of which there are as many as positions. 0 is normal. */
+#define SX_L1_PRINT_MASK 0x1fffu
+#define SX_L1_RANK_SHIFT 13u
+_Static_assert(SX_L1_GHOSTS == SX_L1_POSITIONS, "a ghost's word has a position's rank");
+static inline sx_l1_rank sx_l1_rank_get_locked(const sx_l1_group *group, uint32_t position) {
+    return (sx_l1_rank)((group->ghosts[position] >> SX_L1_RANK_SHIFT & 3u) ^ SX_L1_RANK_NORMAL);
+}
+static inline void sx_l1_rank_set_locked(sx_l1_group *group, uint32_t position, sx_l1_rank rank) {
+    uint32_t bits = ((uint32_t)rank ^ SX_L1_RANK_NORMAL) << SX_L1_RANK_SHIFT;
+    group->ghosts[position] = (uint16_t)((group->ghosts[position] & ~(3u << SX_L1_RANK_SHIFT)) | bits);
 }
 
 /* Control bytes. */
@@ -376,7 +390,7 @@ sx_l1_group *sx_l1_group_lock(sx_l1 *l1, uint64_t hash);
 /* A free position, at home if possible, or SX_L1_POSITIONS. */
 uint32_t sx_l1_free_position_locked(sx_l1_group *group, uint32_t home);
 /* Fills a free position; tells finds at home when it is elsewhere. */
-void sx_l1_place_locked(sx_l1_group *group, uint32_t position, uint64_t slot, uint8_t policy);
+void sx_l1_place_locked(sx_l1_group *group, uint32_t position, uint64_t slot, uint8_t policy, sx_l1_rank rank);
 /* Empties a position. */
 void sx_l1_clear_locked(sx_l1_group *group, uint32_t position);
 /* Empties a position and its books, and puts the item on the list of what is to be retired. Returns its footprint. */
@@ -404,8 +418,13 @@ void sx_l1_adapt_on_keeper(sx_l1 *l1);
 /* The position to evict next of those in among, a bit each, or SX_L1_POSITIONS where none is taken. Promotes on its way. */
 #define SX_L1_AMONG_ALL UINT32_MAX
 uint32_t sx_l1_victim_locked(sx_l1 *l1, sx_l1_group *group, uint32_t among);
-/* Evicts it, if its size class is at least least. Returns its footprint, 0 where nothing was evicted. */
-int64_t sx_l1_evict_locked(sx_l1 *l1, sx_l1_shard *shard, sx_l1_group *group, uint32_t least, sx_l1_harvest *harvest);
+static inline bool sx_l1_is_ranked(const sx_l1 *l1) {
+    return atomic_load_explicit(&l1->ranked, memory_order_relaxed); /* relaxed: who sees it late evicts by policy alone, once more */
+}
+/* Who may leave for an entry of this rank, a bit each: the positions of the least rank there is, none where that is a higher one. */
+uint32_t sx_l1_yielding_locked(const sx_l1 *l1, sx_l1_group *group, sx_l1_rank rank);
+/* Evicts one of them, if its size class is at least least. Returns its footprint, 0 where nothing was evicted. */
+int64_t sx_l1_evict_locked(sx_l1 *l1, sx_l1_shard *shard, sx_l1_group *group, sx_l1_rank rank, uint32_t least, sx_l1_harvest *harvest);
 /* As evict, the victim being one of these positions, a bit each. */
 int64_t sx_l1_evict_among_locked(sx_l1 *l1, sx_l1_shard *shard, sx_l1_group *group, uint32_t among, uint32_t least,
                                  sx_l1_harvest *harvest);
@@ -445,8 +464,8 @@ void sx_l1_claim_pay(sx_l1 *l1, sx_epoch_record *record, const sx_l1_claim *clai
 
 /* keep.c: the group that the table's hand points to, and its upper half or NULL; moves it on. Pinned. */
 sx_l1_group *sx_l1_hand_next(sx_l1 *l1, sx_l1_group **high);
-/* Evicts with the hand until the total is under its limit, or paid bytes are evicted; in the first groups only
+/* Evicts for an entry of this rank with the hand until the total is under its limit, or paid bytes are evicted; in the first groups only
    entries of at least this class. Pinned, no latch. */
-int64_t sx_l1_hand(sx_l1 *l1, sx_epoch_record *record, int64_t paid, uint32_t least);
+int64_t sx_l1_hand(sx_l1 *l1, sx_epoch_record *record, sx_l1_rank rank, int64_t paid, uint32_t least);
 
 #endif

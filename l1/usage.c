@@ -22,6 +22,8 @@ typedef struct cell {
 typedef struct part {
     _Alignas(SX_CACHE_LINE) _Atomic int64_t bytes; /* atomic: relaxed; that entered, as told by stripes */
     _Atomic int64_t limit;                         /* atomic: relaxed; compared afresh each time; INT64_MAX none */
+    _Atomic int64_t entries_max;                   /* atomic: relaxed; as limit */
+    _Atomic uint8_t rank;                          /* atomic: relaxed; of what is put, sx_l1_rank */
     sx_counter freed_bytes, freed_entries;         /* atomic: relaxed; one writer at a time, who reclaims */
 } part;
 
@@ -65,7 +67,11 @@ int32_t sx_l1_watch_parts(sx_l1 *l1, const sx_l1_parts *parts) {
     book->stride = stride;
     book->totals = (part *)(void *)(memory + head);
     book->cells = memory + head + totals;
-    for (uint32_t i = 0; i < parts->count; i++) atomic_init(&book->totals[i].limit, INT64_MAX);
+    for (uint32_t i = 0; i < parts->count; i++) {
+        atomic_init(&book->totals[i].limit, INT64_MAX);
+        atomic_init(&book->totals[i].entries_max, INT64_MAX);
+        atomic_init(&book->totals[i].rank, SX_L1_RANK_NORMAL);
+    }
     l1->book = book;
     l1->heap->ledger = &book->ledger;
     /* relaxed: a sum */
@@ -73,9 +79,33 @@ int32_t sx_l1_watch_parts(sx_l1 *l1, const sx_l1_parts *parts) {
     return STRATA_OK;
 }
 
+/* Brings what a stripe has of a part to the part's total. Whoever comes first: the total is the sum of what was told. */
+static void tell(part *total, cell *c, int64_t bytes) {
+    int64_t told = atomic_exchange_explicit(&c->told, bytes, memory_order_relaxed); /* relaxed: sum */
+    atomic_fetch_add_explicit(&total->bytes, bytes - told, memory_order_relaxed);   /* relaxed: sum */
+}
+
 void sx_l1_limit_part(sx_l1 *l1, uint32_t number, int64_t bytes_max) {
     assert(number < l1->book->parts.count && bytes_max >= 0);
-    atomic_store_explicit(&l1->book->totals[number].limit, bytes_max, memory_order_relaxed); /* relaxed: compared afresh */
+    part *total = &l1->book->totals[number];
+    /* relaxed: compared afresh */
+    if (atomic_exchange_explicit(&total->limit, bytes_max, memory_order_relaxed) <= bytes_max) return;
+    for (uint32_t stripe = 0; stripe < STRIPES; stripe++) { /* which may withhold more than the new limit allows */
+        cell *c = cell_of(l1->book, stripe, number);
+        int64_t bytes = sx_counter_read(&c->bytes);
+        if (bytes != atomic_load_explicit(&c->told, memory_order_relaxed)) tell(total, c, bytes); /* relaxed: sum */
+    }
+}
+
+void sx_l1_limit_part_entries(sx_l1 *l1, uint32_t number, int64_t entries_max) {
+    assert(number < l1->book->parts.count && entries_max >= 64);
+    atomic_store_explicit(&l1->book->totals[number].entries_max, entries_max, memory_order_relaxed); /* relaxed: compared afresh */
+}
+
+void sx_l1_rank_part(sx_l1 *l1, uint32_t number, sx_l1_rank rank) {
+    assert(number < l1->book->parts.count);
+    atomic_store_explicit(&l1->book->totals[number].rank, (uint8_t)rank, memory_order_relaxed); /* relaxed: of what comes later */
+    if (rank != SX_L1_RANK_NORMAL) atomic_store_explicit(&l1->ranked, true, memory_order_relaxed); /* relaxed: a hint */
 }
 
 sx_l1_usage sx_l1_usage_read(const sx_l1 *l1, uint32_t number) {
@@ -98,6 +128,9 @@ void sx_l1_claim_init(const sx_l1 *l1, sx_l1_claim *claim, const sx_item *item) 
     claim->owed = 0;
     claim->count = l1->book == NULL ? 0 : l1->book->parts.of(l1->book->parts.context, item, claim->parts);
     assert(claim->count <= SX_L1_PARTS_EACH);
+    claim->rank = SX_L1_RANK_NORMAL;
+    if (claim->count != 0) /* relaxed: a choice */
+        claim->rank = (sx_l1_rank)atomic_load_explicit(&l1->book->totals[claim->parts[0]].rank, memory_order_relaxed);
 }
 
 /* As a stripe's owner, or as one of several. */
@@ -118,25 +151,48 @@ void sx_l1_claim_enter(sx_l1 *l1, const sx_l1_shard *shard, const sx_l1_claim *c
         int64_t limit = atomic_load_explicit(&total->limit, memory_order_relaxed); /* relaxed: compared afresh */
         int64_t portion = (limit < sx_l1_bytes_max(l1) ? limit : sx_l1_bytes_max(l1)) >> PORTIONS;
         if (bytes - atomic_load_explicit(&c->told, memory_order_relaxed) <= portion) continue; /* relaxed: sum */
-        int64_t told = atomic_exchange_explicit(&c->told, bytes, memory_order_relaxed);        /* relaxed: sum */
-        atomic_fetch_add_explicit(&total->bytes, bytes - told, memory_order_relaxed);          /* relaxed: sum */
+        tell(total, c, bytes);
     }
 }
 
-/* Whether the part, with more, is beyond its limit moved by so many of its sixteenths. */
-static bool is_over(const sx_l1 *l1, uint32_t number, int64_t more, int32_t sixteenths) {
+/* What is there of the part, as far as it was told. */
+static int64_t bytes_of(const part *total) {
+    return atomic_load_explicit(&total->bytes, memory_order_relaxed) - sx_counter_read(&total->freed_bytes); /* relaxed: sum */
+}
+
+/* How many bytes its limits are worth: entries count by their average. INT64_MAX none. */
+static int64_t limit_of(const sx_l1 *l1, uint32_t number) {
     const part *total = &l1->book->totals[number];
-    int64_t limit = atomic_load_explicit(&total->limit, memory_order_relaxed); /* relaxed: compared afresh */
-    if (limit == INT64_MAX) return false;
-    int64_t bytes = atomic_load_explicit(&total->bytes, memory_order_relaxed) + more; /* relaxed: sum */
-    return bytes - sx_counter_read(&total->freed_bytes) > limit + limit / 16 * sixteenths;
+    int64_t limit = atomic_load_explicit(&total->limit, memory_order_relaxed);             /* relaxed: compared afresh */
+    int64_t entries_max = atomic_load_explicit(&total->entries_max, memory_order_relaxed); /* relaxed: as above */
+    if (entries_max == INT64_MAX) return limit;
+    sx_l1_usage usage = sx_l1_usage_read(l1, number);
+    if (usage.entries == 0) return limit;
+    double worth = (double)usage.bytes / (double)usage.entries * (double)entries_max;
+    return worth < (double)limit ? (int64_t)worth : limit;
+}
+
+static bool is_beyond(int64_t there, int64_t limit, int32_t sixteenths) { return limit != INT64_MAX && there > limit + limit / 16 * sixteenths; }
+
+/* Whether the part, with more, which is one entry or none, and less what is held up, is beyond one of its limits moved by so many of its
+   sixteenths. */
+static bool is_over(const sx_l1 *l1, uint32_t number, int64_t more, int64_t held, int32_t sixteenths) {
+    const part *total = &l1->book->totals[number];
+    int64_t entries_max = atomic_load_explicit(&total->entries_max, memory_order_relaxed); /* relaxed: compared afresh */
+    int64_t limit = atomic_load_explicit(&total->limit, memory_order_relaxed);             /* relaxed: as above */
+    if (is_beyond(bytes_of(total) + more - held, limit, sixteenths)) return true;
+    if (entries_max == INT64_MAX) return false;
+    sx_l1_usage usage = sx_l1_usage_read(l1, number);
+    int64_t entries = usage.entries + (more > 0);
+    if (held > 0 && usage.bytes > 0) entries -= (int64_t)((double)held / (double)usage.bytes * (double)usage.entries);
+    return is_beyond(entries, entries_max, sixteenths);
 }
 
 /* While a reader holds up what was retired, evictions bring a part no nearer to its limit: overwrites would empty it, and new keys be
    refused though it has nothing left. All that is retired may then be the part's: what it has for certain is so much less. The whole's
    bounds hold meanwhile: of what is retired, and of what is not. 0 where nothing is held up. */
 static int64_t held_up(const sx_l1 *l1, uint32_t number) {
-    int64_t limit = atomic_load_explicit(&l1->book->totals[number].limit, memory_order_relaxed); /* relaxed: compared afresh */
+    int64_t limit = limit_of(l1, number);
     int64_t most = sx_l1_retired_max(l1) / 4, retired = (int64_t)sx_epoch_retired_hint(l1->epoch);
     if (limit / 8 < most) most = limit / 8;
     return retired > most ? retired : 0;
@@ -167,9 +223,9 @@ bool sx_l1_claim_room_locked(sx_l1 *l1, sx_l1_shard *shard, sx_l1_group *group, 
                              sx_l1_harvest *harvest) {
     claim->owed = 0;
     for (uint32_t i = 0; i < claim->count; i++) {
-        if (!is_over(l1, claim->parts[i], footprint, -1)) continue;
+        if (!is_over(l1, claim->parts[i], footprint, 0, -1)) continue;
         if (evict_own_locked(l1, shard, group, claim->parts[i], harvest)) continue;
-        if (is_over(l1, claim->parts[i], footprint - held_up(l1, claim->parts[i]), 1)) {
+        if (is_over(l1, claim->parts[i], footprint, held_up(l1, claim->parts[i]), 1)) {
             sx_l1_count(l1, shard, &shard->limit_refused, 1);
             return false;
         }
@@ -192,7 +248,7 @@ static bool visit(sx_l1 *l1, sx_epoch_record *record, sx_l1_group *group, uint32
 void sx_l1_claim_pay(sx_l1 *l1, sx_epoch_record *record, const sx_l1_claim *claim) {
     for (uint32_t i = 0; i < claim->count; i++) {
         int64_t less = (claim->owed >> i & 1) != 0 ? 0 : held_up(l1, claim->parts[i]); /* one for one empties nothing */
-        for (uint32_t visits = 0; visits < PART_VISITS && is_over(l1, claim->parts[i], -less, 0); visits++) {
+        for (uint32_t visits = 0; visits < PART_VISITS && is_over(l1, claim->parts[i], 0, less, 0); visits++) {
             sx_l1_group *high, *low = sx_l1_hand_next(l1, &high);
             if (visit(l1, record, low, claim->parts[i])) break;
             if (high != NULL && visit(l1, record, high, claim->parts[i])) break;

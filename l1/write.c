@@ -115,7 +115,7 @@ static uint32_t away_locked(sx_l1_group *group, uint32_t bucket) {
     return sx_l1_homes_locked(group, bucket) & ~(255u << (bucket * 8u));
 }
 
-void sx_l1_place_locked(sx_l1_group *group, uint32_t position, uint64_t slot, uint8_t policy) {
+void sx_l1_place_locked(sx_l1_group *group, uint32_t position, uint64_t slot, uint8_t policy, sx_l1_rank rank) {
     assert(sx_l1_is_latched(group));
     uint32_t home = sx_l1_home(slot);
     if (position / SX_L1_SLOTS != home) {
@@ -123,6 +123,7 @@ void sx_l1_place_locked(sx_l1_group *group, uint32_t position, uint64_t slot, ui
         if ((control & SX_L1_OVERFLOW) == 0) sx_l1_control_set_locked(group, home, control | SX_L1_OVERFLOW);
     }
     sx_l1_policy_set(group, position, policy);
+    sx_l1_rank_set_locked(group, position, rank);
     sx_l1_slot_set_locked(group, position, slot);
 }
 
@@ -145,6 +146,7 @@ static uint32_t bring_home_locked(sx_l1_group *group, uint32_t position, uint32_
         uint32_t from = sx_l1_lane_position((uint32_t)__builtin_ctz(wanted != 0 ? wanted : away));
         uint64_t slot = sx_l1_slot_get_locked(group, from);
         sx_l1_policy_set(group, position, sx_l1_policy_get(group, from));
+        sx_l1_rank_set_locked(group, position, sx_l1_rank_get_locked(group, from));
         sx_l1_slot_set_locked(group, position, slot);
         sx_l1_slot_set_locked(group, from, 0);
         position = from;
@@ -226,6 +228,7 @@ static void replace_locked(sx_l1 *l1, sx_l1_shard *shard, sx_l1_group *group, ui
     size_t before = sx_l1_slot_footprint(slot);
     sx_item_retain_held(p->item);
     sx_l1_slot_set_locked(group, position, sx_l1_slot_of(p->item, p->hash, p->footprint));
+    sx_l1_rank_set_locked(group, position, p->claim.rank);
     count_locked(l1, shard, group, p);
     if (p->footprint != before) sx_l1_account(l1, shard, (int64_t)p->footprint - (int64_t)before);
     harvest_add(harvest, sx_l1_slot_item(slot), before);
@@ -238,7 +241,7 @@ static bool insert_locked(sx_l1 *l1, sx_l1_shard *shard, sx_l1_group *group, con
     uint32_t least = sx_l1_least_class(p->footprint, l1);
     if (position == SX_L1_POSITIONS && over <= -sx_l1_growth_min(l1) && !must) return false;
     for (uint32_t i = 0; i < OWN_VICTIMS_MAX && (over > 0 || position == SX_L1_POSITIONS); i++) {
-        int64_t evicted = sx_l1_evict_locked(l1, shard, group, position == SX_L1_POSITIONS ? 0 : least, harvest);
+        int64_t evicted = sx_l1_evict_locked(l1, shard, group, p->claim.rank, position == SX_L1_POSITIONS ? 0 : least, harvest);
         if (evicted == 0) break;
         over -= evicted;
         position = sx_l1_free_position_locked(group, sx_l1_home(p->hash));
@@ -247,10 +250,21 @@ static bool insert_locked(sx_l1 *l1, sx_l1_shard *shard, sx_l1_group *group, con
     uint8_t policy = sx_l1_arrival_locked(l1, shard, group, p->hash, sx_l1_size_class(p->footprint));
     sx_item_retain_held(p->item);
     position = bring_home_locked(group, position, sx_l1_home(p->hash));
-    sx_l1_place_locked(group, position, sx_l1_slot_of(p->item, p->hash, p->footprint), policy);
+    sx_l1_place_locked(group, position, sx_l1_slot_of(p->item, p->hash, p->footprint), policy, p->claim.rank);
     count_locked(l1, shard, group, p);
     sx_l1_account(l1, shard, (int64_t)p->footprint);
     return true;
+}
+
+/* Whether somebody has to leave, and only who is of a higher rank could. Where there is nobody, the hand finds one elsewhere; where it
+   finds too few, the keeper is waited for. */
+static bool is_outranked_locked(const sx_l1 *l1, const sx_l1_shard *shard, sx_l1_group *group, const putting *p, bool must) {
+    if (SX_LIKELY(!sx_l1_is_ranked(l1)) || p->claim.rank == SX_L1_RANK_HIGH) return false;
+    uint32_t count = sx_l1_count_locked(group);
+    int64_t over = sx_l1_over(l1, shard) + (int64_t)p->footprint;
+    bool splits = count == SX_L1_POSITIONS && over <= -sx_l1_growth_min(l1) && !must;
+    if (splits || count == 0 || (over <= 0 && count < SX_L1_POSITIONS)) return false;
+    return over - (int64_t)p->footprint > sx_l1_growth_min(l1) || sx_l1_yielding_locked(l1, group, p->claim.rank) == 0;
 }
 
 static int32_t refusal(const sx_l1 *l1, const sx_item *item, int64_t footprint) {
@@ -287,6 +301,9 @@ static int32_t put_once(sx_l1 *l1, sx_l1_shard *shard, putting *p, bool must, sx
         status = STRATA_E_OVERLOADED;
     } else if (status == STRATA_OK && p->claim.count != 0 &&
                !sx_l1_claim_room_locked(l1, shard, group, &p->claim, (int64_t)p->footprint, harvest)) {
+        status = STRATA_E_OVERLOADED;
+    } else if (status == STRATA_OK && is_outranked_locked(l1, shard, group, p, must)) {
+        sx_l1_count(l1, shard, &shard->rank_refused, 1);
         status = STRATA_E_OVERLOADED;
     } else if (status == STRATA_OK) {
         inserted = insert_locked(l1, shard, group, p, must, harvest);
@@ -328,7 +345,7 @@ int32_t sx_l1_put(sx_l1 *l1, sx_epoch_record *record, uint64_t hash, sx_item *it
     }
     if (status == STRATA_OK) {
         if (sx_l1_over(l1, shard) > 0)
-            sx_l1_hand(l1, record, 2 * (int64_t)p.footprint, sx_l1_least_class(p.footprint, l1));
+            sx_l1_hand(l1, record, p.claim.rank, 2 * (int64_t)p.footprint, sx_l1_least_class(p.footprint, l1));
         if (p.claim.count != 0) sx_l1_claim_pay(l1, record, &p.claim);
         if (atomic_load_explicit(&l1->sweeping, memory_order_relaxed)) sx_l1_help(l1, record, 4); /* relaxed: hint */
     }

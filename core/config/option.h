@@ -49,7 +49,7 @@ extern const size_t sx_option_table_count;
 /* Options that every namespace may be given for itself: "namespace.NAME.row", in a file under [namespace.NAME], whether it is open or not.
    They are numbers, all hot, and have no value until they are set: default_text says what holds then. Defined beside sx_option_tables. */
 extern const sx_option_table sx_namespace_options;
-#define SX_NAMESPACE_OPTIONS_MAX 24
+#define SX_NAMESPACE_OPTIONS_MAX 32
 
 /* What one namespace was given. */
 typedef struct sx_config_namespace sx_config_namespace;

@@ -12,7 +12,7 @@
 typedef struct sx_configured {
     sx_policy policy;
     int64_t l1_per_mille, l2_per_mille; /* of the keys; 0 none */
-    int64_t l1_bytes_max;
+    sx_quota quota;
 } sx_configured;
 
 void sx_configured_read(const sx_config *config, const char *ns, size_t ns_size, sx_configured *out);

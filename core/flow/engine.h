@@ -64,7 +64,7 @@ struct strata_namespace {
     /* How many keys are without L1 and without L2 (core/flow/rollout.h); 0: none. atomic: relaxed, a number that stands for itself */
     _Atomic uint32_t without;
     strata_rollout rollout; /* lock: engine; as it was set */
-    int64_t l1_bytes_max;   /* lock: engine; as it was set; 0 none */
+    sx_quota quota;         /* lock: engine; as it was set; zeros leave it to the configuration */
     sx_policy given;        /* lock: engine; as it was set; what holds is in policy */
     strata_analyze analyze; /* lock: engine; as it was set */
     _Atomic bool opened; /* atomic: release by sx_names_add, acquire by finds [order: namespace-open] */

@@ -34,6 +34,12 @@ typedef struct sx_policy {
 } sx_policy;
 #define SX_POLICY_WORDS (sizeof(sx_policy) / sizeof(int64_t))
 
+/* What a namespace may occupy of L1, and who leaves first there. */
+typedef struct sx_quota {
+    int64_t bytes_max, entries_max; /* 0 none */
+    uint32_t priority;              /* strata_priority */
+} sx_quota;
+
 /* Where it is kept, so that any thread reads all of one policy while another replaces it. */
 typedef struct sx_policy_place {
     _Atomic uint32_t turn;                   /* atomic: release / acquire [order: policy]; odd while it is replaced */

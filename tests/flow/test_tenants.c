@@ -17,7 +17,7 @@ typedef struct fixture {
     strata *engine;
     strata_namespace *ns, *other;
     strata_session *session;
-    int64_t refused; /* because of a limit, as put knows it */
+    int64_t refused; /* because of a limit or a priority, as put knows it */
 } fixture;
 
 static fixture *open_fixture(const char *const *pairs) {
@@ -58,7 +58,7 @@ static void put(fixture *f, strata_namespace *ns, const char *tenant, uint32_t n
         if (status == STRATA_OK) return;
         assert_int_equal(status, STRATA_E_OVERLOADED);
         int64_t before = f->refused;
-        f->refused = test_metric(f->engine, "l1.limit_refused");
+        f->refused = test_metric(f->engine, "l1.limit_refused") + test_metric(f->engine, "l1.priority_refused");
         if (f->refused != before) return;
         test_sleep_ms(1);
     }
@@ -197,6 +197,86 @@ static void test_a_namespace_is_limited(void **state) {
     close_fixture(f);
 }
 
+static strata_quota quota_of(strata_priority priority, int64_t entries_max) {
+    return (strata_quota){.struct_size = sizeof(strata_quota), .priority = priority, .entries_max = entries_max};
+}
+
+static void test_a_namespace_has_so_many_entries(void **state) {
+    (void)state;
+    fixture *f = open_fixture(TEST_OPTIONS("l2.mode", "none", "flow.l1_usage", "on", "l1.bytes", "8MiB", "namespace.other.l1_entries_max", "4000"));
+    assert_int_equal(of_namespace(f->other).entries_max, 4000);
+    strata_quota quota = quota_of(STRATA_PRIORITY_DEFAULT, 400);
+    assert_int_equal(strata_namespace_quota_set(f->other, &quota, NULL), STRATA_OK); /* the program's stands above it */
+    assert_int_equal(of_namespace(f->other).entries_max, 400);
+    assert_int_equal(of_namespace(f->other).bytes_max, STRATA_L1_UNLIMITED);
+    for (uint32_t i = 0; i < 1000; i++) put(f, f->ns, NULL, i, 500);
+    for (uint32_t i = 0; i < 20000; i++) put(f, f->other, NULL, i, 10 + i % 5 * 100);
+    for (int i = 0; i < TURNS_MAX && of_namespace(f->other).entries > 450; i++) test_sleep_ms(1);
+    assert_in_range(of_namespace(f->other).entries, 100, 450);
+    uint32_t left = 0;
+    for (uint32_t i = 0; i < 1000; i++) left += has(f, f->ns, NULL, i);
+    assert_true(left >= 990);
+    quota.entries_max = 0;
+    assert_int_equal(strata_namespace_quota_set(f->other, &quota, NULL), STRATA_OK);
+    assert_int_equal(of_namespace(f->other).entries_max, 4000);
+    assert_int_equal(strata_namespace_limit(f->other, 1 << 20, NULL), STRATA_OK); /* leaves the rest */
+    assert_int_equal(of_namespace(f->other).entries_max, 4000);
+    strata_error error;
+    quota.entries_max = 63;
+    assert_int_equal(strata_namespace_quota_set(f->other, &quota, &error), STRATA_E_CONFIG);
+    assert_string_equal(error.text, "a limit of entries must be 64 or more, or 0");
+    quota = quota_of((strata_priority)4, 0);
+    assert_int_equal(strata_namespace_quota_set(f->other, &quota, &error), STRATA_E_CONFIG);
+    quota = quota_of(STRATA_PRIORITY_LOW, 0);
+    quota.struct_size = 0;
+    assert_int_equal(strata_namespace_quota_set(f->other, &quota, &error), STRATA_E_INVALID);
+    assert_int_equal(of_namespace(f->other).bytes_max, 1 << 20);
+    close_fixture(f);
+    f = open_fixture(TEST_OPTIONS("l2.mode", "none"));
+    quota = quota_of(STRATA_PRIORITY_LOW, 0);
+    assert_int_equal(strata_namespace_quota_set(f->ns, &quota, &error), STRATA_E_CONFIG);
+    assert_int_equal(strata_option_set(f->engine, "namespace.other.l1_priority", "low", &error), STRATA_E_CONFIG);
+    close_fixture(f);
+}
+
+/* A namespace that is read from time to time, beside one that runs through new keys and reads each three times. */
+static uint32_t left_after_noise(fixture *f) {
+    uint32_t left = 0;
+    for (uint32_t i = 0; i < QUIET_KEYS; i++) put(f, f->ns, NULL, i, 500);
+    for (uint32_t i = 0; i < 10 * QUIET_KEYS; i++) {
+        put(f, f->other, NULL, i, 500);
+        (void)has(f, f->other, NULL, i);
+        (void)has(f, f->other, NULL, i - i % 64);
+    }
+    for (uint32_t i = 0; i < QUIET_KEYS; i++) left += has(f, f->ns, NULL, i);
+    return left;
+}
+
+static void test_a_low_priority_evicts_no_higher_one(void **state) {
+    (void)state;
+    const char *const options[] = {"l2.mode", "none", "flow.l1_usage", "on", "l1.bytes", "4MiB", "l1.policy", "lru", NULL};
+    fixture *f = open_fixture(options);
+    uint32_t without = left_after_noise(f);
+    close_fixture(f);
+    f = open_fixture(options);
+    strata_quota low = quota_of(STRATA_PRIORITY_LOW, 0);
+    assert_int_equal(of_namespace(f->other).priority, STRATA_PRIORITY_NORMAL);
+    assert_int_equal(strata_namespace_quota_set(f->other, &low, NULL), STRATA_OK);
+    assert_int_equal(of_namespace(f->other).priority, STRATA_PRIORITY_LOW);
+    uint32_t with = left_after_noise(f), noisy = (uint32_t)of_namespace(f->other).entries;
+    print_message("of %u entries %u are left beside a noisy namespace, %u where that is of a low priority and has %u\n", (unsigned)QUIET_KEYS,
+                  (unsigned)without, (unsigned)with, (unsigned)noisy);
+    assert_true(without < QUIET_KEYS / 2);
+    assert_true(with >= QUIET_KEYS - QUIET_KEYS / 100);
+    assert_true(noisy > 500); /* it has the rest */
+    close_fixture(f);
+    f = open_fixture(options); /* the same by the configuration, while open, and by what is high */
+    assert_int_equal(strata_option_set(f->engine, "namespace.guests.l1_priority", "high", NULL), STRATA_OK);
+    assert_int_equal(of_namespace(f->ns).priority, STRATA_PRIORITY_HIGH);
+    assert_true(left_after_noise(f) >= QUIET_KEYS - QUIET_KEYS / 100);
+    close_fixture(f);
+}
+
 /* Beyond its limit, as where that fell, a tenant has nothing kept in groups that have none of its entries. */
 static void test_a_limit_refuses(void **state) {
     (void)state;
@@ -313,15 +393,48 @@ static void test_reads_are_counted_by_tenant(void **state) {
     close_fixture(f);
 }
 
+/* However many they are, and after the session that counted them. */
+static void test_reads_of_many_tenants(void **state) {
+    (void)state;
+    enum { TENANTS = 300 };
+    fixture *f = open_fixture(TEST_OPTIONS("l2.mode", "none", "flow.l1_usage", "on", "flow.tenants_max", "16384"));
+    char name[16];
+    uint32_t told = 0;
+    for (int round = 0; round < 2; round++) {
+        strata_session *first = f->session;
+        f->session = test_engine_session(f->engine);
+        for (uint32_t i = 0; i < TENANTS; i++) {
+            snprintf(name, sizeof name, "t%u", (unsigned)i);
+            put(f, f->ns, name, 1, 10);
+            for (uint32_t k = 0; k <= i % 3; k++) assert_true(has(f, f->ns, name, 1));
+            assert_false(has(f, f->ns, name, 2));
+        }
+        strata_session_close(f->session);
+        f->session = first;
+        for (uint32_t i = 0; i < TENANTS; i++) {
+            snprintf(name, sizeof name, "t%u", (unsigned)i);
+            strata_usage usage = of_tenant(f, name);
+            told += usage.hits == 1 + i % 3 && usage.misses == 1;
+        }
+        assert_int_equal(told, (round + 1) * TENANTS);
+        assert_int_equal(strata_stats_reset(f->engine), STRATA_OK);
+        assert_true(of_tenant(f, "t0").hits == 0 && of_tenant(f, "t299").misses == 0);
+    }
+    close_fixture(f);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_each_is_counted),
         cmocka_unit_test(test_a_noisy_tenant_evicts_its_own),
         cmocka_unit_test(test_a_namespace_is_limited),
+        cmocka_unit_test(test_a_namespace_has_so_many_entries),
+        cmocka_unit_test(test_a_low_priority_evicts_no_higher_one),
         cmocka_unit_test(test_a_limit_refuses),
         cmocka_unit_test(test_no_room_and_nonsense),
         cmocka_unit_test(test_more_tenants_than_l1_has_room_for),
         cmocka_unit_test(test_reads_are_counted_by_tenant),
+        cmocka_unit_test(test_reads_of_many_tenants),
         cmocka_unit_test(test_l1_is_not_made_smaller_than_what_counts),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

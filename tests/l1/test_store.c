@@ -214,14 +214,19 @@ static void test_glance_by_vector(void **state) {
         }
         uint32_t classes = 0, match = 0;
         for (uint32_t k = 0; k < SX_L1_GHOSTS; k++) {
-            group.ghosts[k] = (uint16_t)(random_next(&random) % 3 * 0x8001 + i % 2);
-            match |= (uint32_t)(group.ghosts[k] == 0x8001) << k;
+            uint64_t r = random_next(&random);
+            group.ghosts[k] = (uint16_t)(r % 3 * 0x801 + i % 2);
+            match |= (uint32_t)(group.ghosts[k] == 0x801) << k;
+            sx_l1_rank rank = (sx_l1_rank)(r >> 32) % 3; /* beside it */
+            sx_l1_rank_set_locked(&group, k, SX_L1_RANK_HIGH);
+            sx_l1_rank_set_locked(&group, k, rank);
+            assert_int_equal(sx_l1_rank_get_locked(&group, k), rank);
         }
         atomic_store(&group.due, 0x80018001u);
         group.cursor = group.books = 0x80;
         group.tick = 1;
-        assert_int_equal(sx_l1_ghosts_match_locked(&group, 0x8001), match);
-        assert_int_equal(sx_l1_ghosts_match_portable_locked(&group, 0x8001), match);
+        assert_int_equal(sx_l1_ghosts_match_locked(&group, 0x801), match);
+        assert_int_equal(sx_l1_ghosts_match_portable_locked(&group, 0x801), match);
         sx_l1_glance one, two;
         sx_l1_glance_locked(&group, &one);
         sx_l1_glance_portable_locked(&group, &two);

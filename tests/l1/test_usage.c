@@ -129,12 +129,12 @@ static void test_limit_of_a_part(void **state) {
 }
 
 /* Evictions that free nothing yet are not repeated: a part at its limit keeps what it has while a reader stands still. */
-static void test_limit_while_nothing_is_freed(void **state) {
-    (void)state;
+static void check_limit_while_nothing_is_freed(bool of_entries) {
     fixture f;
     fixture_init(&f, 1 << 20, 1 << 16);
     assert_int_equal(sx_l1_watch_parts(f.l1, &parts), STRATA_OK);
-    sx_l1_limit_part(f.l1, NOISY, 300000);
+    if (of_entries) sx_l1_limit_part_entries(f.l1, NOISY, 1700);
+    else sx_l1_limit_part(f.l1, NOISY, 300000);
     for (uint64_t i = 0; i < 4000; i++) {
         (void)put_new(&f, f.record, i * 4, 1, 100);
         if (i % 16 == 0) (void)sx_epoch_reclaim(f.epoch);
@@ -157,6 +157,12 @@ static void test_limit_while_nothing_is_freed(void **state) {
     check_against_walk(&f);
     sx_epoch_unregister(reader);
     fixture_deinit(&f);
+}
+
+static void test_limit_while_nothing_is_freed(void **state) {
+    (void)state;
+    check_limit_while_nothing_is_freed(false);
+    check_limit_while_nothing_is_freed(true);
 }
 
 /* The same for a part that is small beside the whole: what is retired is much for it, and little for the whole. It keeps what it has, and
@@ -261,6 +267,180 @@ static void test_threads_share_what_is_left(void **state) {
     fixture_deinit(&f);
 }
 
+/* The same limit in entries: it holds whatever their size, and follows when it changes. */
+static void test_limit_of_entries(void **state) {
+    (void)state;
+    fixture f;
+    fixture_init(&f, 4 << 20, 1 << 16);
+    assert_int_equal(sx_l1_watch_parts(f.l1, &parts), STRATA_OK);
+    const int64_t limits[] = {1000, 300, 2000};
+    for (uint64_t i = 0; i < 2000; i++) assert_int_equal(put_new(&f, f.record, i * 4 + 1, 1, 100), STRATA_OK);
+    for (uint64_t round = 0; round < 3; round++) {
+        int64_t limit = limits[round], most = 0;
+        sx_l1_limit_part_entries(f.l1, NOISY, limit);
+        for (uint64_t i = 0; i < 8000; i++) {
+            (void)put_new(&f, f.record, i * 4, 1 + round, 50 + i % 7 * 40);
+            if (i % 16 == 0) (void)sx_epoch_reclaim(f.epoch);
+            int64_t entries = sx_l1_usage_read(f.l1, NOISY).entries;
+            if (i > 4000 && entries > most) most = entries;
+        }
+        reclaim_all(&f);
+        assert_in_range(most, limit * 3 / 4, limit + limit / 8);
+        assert_in_range(sx_l1_usage_read(f.l1, NOISY).entries, limit * 3 / 4, limit + limit / 16);
+        assert_true(hits(&f, 1, 8000, 4) >= 1960);
+        check_against_walk(&f);
+    }
+    sx_l1_limit_part_entries(f.l1, NOISY, INT64_MAX);
+    for (uint64_t i = 0; i < 4000; i++) assert_int_equal(put_new(&f, f.record, i * 4, 9, 50), STRATA_OK);
+    reclaim_all(&f);
+    assert_true(sx_l1_usage_read(f.l1, NOISY).entries > 3000);
+    fixture_deinit(&f);
+}
+
+/* A limit that falls counts what stripes had kept for themselves: of a part that came while it had none. */
+static void test_a_limit_that_comes_late(void **state) {
+    (void)state;
+    fixture f;
+    fixture_init(&f, 64 << 20, 1 << 16);
+    assert_int_equal(sx_l1_watch_parts(f.l1, &parts), STRATA_OK);
+    const int64_t limit = 20000;
+    for (uint64_t i = 0; i < 200; i++) assert_int_equal(put_new(&f, f.record, i * 4, 1, 100), STRATA_OK);
+    sx_l1_limit_part(f.l1, NOISY, limit);
+    for (uint64_t i = 200; i < 400; i++) (void)put_new(&f, f.record, i * 4, 1, 100);
+    reclaim_all(&f);
+    assert_in_range(sx_l1_usage_read(f.l1, NOISY).bytes, 1, limit + limit / 16);
+    fixture_deinit(&f);
+}
+
+/* ---- ranks ---- */
+
+#define RANKS 3u
+static uint32_t rank_parts_of(void *context, const sx_item *item, uint32_t numbers[SX_L1_PARTS_EACH]) {
+    (void)context;
+    numbers[0] = (uint32_t)(number_of(item) % RANKS);
+    return 1;
+}
+static const sx_l1_parts rank_parts = {.count = RANKS, .of = rank_parts_of};
+
+static void rank_fixture_init(fixture *f, int64_t bytes_max, sx_l1_policy policy) {
+    fixture_init(f, bytes_max, 1 << 16);
+    sx_l1_policy_change(f->l1, policy);
+    assert_int_equal(sx_l1_watch_parts(f->l1, &rank_parts), STRATA_OK);
+    for (uint32_t i = 0; i < RANKS; i++) sx_l1_rank_part(f->l1, i, (sx_l1_rank)i);
+}
+
+static void put_ranked(fixture *f, sx_l1_rank rank, uint64_t from, uint64_t to) {
+    for (uint64_t i = from; i < to; i++) {
+        (void)put_new(f, f->record, i * RANKS + (uint64_t)rank, 1, 100);
+        if (i % 16 == 0) (void)sx_epoch_reclaim(f->epoch);
+        if (i % 256 == 0) (void)sx_l1_maintain_on_keeper(f->l1, f->record, atomic_load(&f->now_ns));
+    }
+}
+
+static uint64_t ranked_hits(fixture *f, sx_l1_rank rank, uint64_t to) { return hits(f, (uint64_t)rank, to * RANKS, RANKS); }
+
+/* What is of a higher rank stays, whatever comes below it, and takes the room of what is of a lower one; by every policy, and while the
+   table grows and shrinks. */
+static void test_ranks(void **state) {
+    (void)state;
+    enum { HIGH = 2500, NOISE = 60000 };
+    for (uint32_t policy = SX_L1_POLICY_S3FIFO; policy <= SX_L1_POLICY_ADAPTIVE; policy++) {
+        fixture f;
+        rank_fixture_init(&f, 1 << 20, (sx_l1_policy)policy);
+        put_ranked(&f, SX_L1_RANK_LOW, 0, NOISE / 10);
+        assert_true(ranked_hits(&f, SX_L1_RANK_LOW, NOISE / 10) > 3000); /* nobody else wants the room */
+        put_ranked(&f, SX_L1_RANK_HIGH, 0, HIGH);
+        assert_true(ranked_hits(&f, SX_L1_RANK_HIGH, HIGH) >= HIGH - HIGH / 100);
+        for (uint64_t from = 0; from < NOISE; from += NOISE / 10) {
+            put_ranked(&f, SX_L1_RANK_LOW, from, from + NOISE / 10);
+            (void)hits(&f, from * RANKS, (from + NOISE / 10) * RANKS, RANKS); /* used again, as no scan would */
+        }
+        assert_true(ranked_hits(&f, SX_L1_RANK_HIGH, HIGH) >= HIGH - HIGH / 100);
+        put_ranked(&f, SX_L1_RANK_NORMAL, 0, NOISE);
+        assert_true(ranked_hits(&f, SX_L1_RANK_HIGH, HIGH) >= HIGH - HIGH / 100);
+        assert_true(ranked_hits(&f, SX_L1_RANK_NORMAL, NOISE) > 500);
+        assert_true(ranked_hits(&f, SX_L1_RANK_LOW, NOISE) < 100);
+        assert_true(metric(&f, SX_L1_METRIC_RANK_REFUSED) > 0);
+        assert_true(metric(&f, SX_L1_METRIC_BYTES_USED) <= 1 << 20);
+        /* Among themselves they are as before. */
+        put_ranked(&f, SX_L1_RANK_HIGH, HIGH, NOISE);
+        assert_true(ranked_hits(&f, SX_L1_RANK_NORMAL, NOISE) < 100);
+        reclaim_all(&f);
+        fixture_deinit(&f);
+    }
+}
+
+static void shrink(fixture *f, int64_t bytes) {
+    sx_l1_resize(f->l1, bytes);
+    for (int i = 0; i < 4000; i++) {
+        atomic_fetch_add(&f->now_ns, SX_NS_PER_MS);
+        (void)sx_l1_maintain_on_keeper(f->l1, f->record, atomic_load(&f->now_ns));
+        (void)sx_epoch_reclaim(f->epoch);
+    }
+}
+
+/* Ranks go with their entries as groups are split and merged, and a budget that shrinks takes the lowest first. */
+static void test_ranks_while_the_budget_shrinks(void **state) {
+    (void)state;
+    enum { EACH = 4000 };
+    fixture f;
+    rank_fixture_init(&f, 8 << 20, SX_L1_POLICY_S3FIFO);
+    for (uint64_t i = 0; i < EACH; i += 100) {
+        for (uint32_t rank = 0; rank < RANKS; rank++) put_ranked(&f, (sx_l1_rank)rank, i, i + 100);
+    }
+    for (uint32_t rank = 0; rank < RANKS; rank++) assert_int_equal(ranked_hits(&f, (sx_l1_rank)rank, EACH), EACH);
+    int64_t each = metric(&f, SX_L1_METRIC_BYTES_USED) / 3;
+    shrink(&f, each * 3); /* room for little more than two of three, as a tenth is left to what is retired, and the index has its part */
+    assert_true(ranked_hits(&f, SX_L1_RANK_HIGH, EACH) >= EACH - EACH / 50);
+    assert_true(ranked_hits(&f, SX_L1_RANK_NORMAL, EACH) >= EACH - EACH / 50);
+    assert_true(ranked_hits(&f, SX_L1_RANK_LOW, EACH) < EACH * 9 / 10);
+    shrink(&f, each * 2);
+    assert_true(ranked_hits(&f, SX_L1_RANK_HIGH, EACH) >= EACH - EACH / 50);
+    assert_true(ranked_hits(&f, SX_L1_RANK_LOW, EACH) < EACH / 20);
+    shrink(&f, 8 << 20);
+    put_ranked(&f, SX_L1_RANK_LOW, 0, EACH); /* there is room again */
+    assert_true(ranked_hits(&f, SX_L1_RANK_LOW, EACH) > EACH * 9 / 10);
+    /* A part that has another rank from now on keeps what it has as that came. */
+    sx_l1_rank_part(f.l1, SX_L1_RANK_LOW, SX_L1_RANK_HIGH);
+    for (uint64_t i = 0; i < EACH / 2; i++) assert_int_equal(put_new(&f, f.record, i * RANKS, 2, 100), STRATA_OK);
+    shrink(&f, each * 9 / 4);
+    uint64_t anew = hits(&f, 0, EACH / 2 * RANKS, RANKS), old = hits(&f, EACH / 2 * RANKS, EACH * RANKS, RANKS);
+    assert_true(anew >= EACH / 2 - EACH / 50 && old < EACH / 10);
+    reclaim_all(&f);
+    fixture_deinit(&f);
+}
+
+/* The same as the table becomes small, and for what is too large for those of its rank to make room. */
+static void test_ranks_in_groups_that_merge(void **state) {
+    (void)state;
+    enum { EACH = 6000, KEPT = 600 };
+    fixture f;
+    rank_fixture_init(&f, 4 << 20, SX_L1_POLICY_S3FIFO);
+    put_ranked(&f, SX_L1_RANK_HIGH, 0, EACH);
+    put_ranked(&f, SX_L1_RANK_LOW, 0, EACH);
+    int64_t index = metric(&f, SX_L1_METRIC_BYTES_METADATA);
+    for (uint64_t i = KEPT; i < EACH; i++) {
+        (void)remove_below(&f, f.record, i * RANKS + SX_L1_RANK_HIGH, UINT64_MAX);
+        (void)remove_below(&f, f.record, i * RANKS + SX_L1_RANK_LOW, UINT64_MAX);
+    }
+    shrink(&f, 4 << 20);
+    assert_true(metric(&f, SX_L1_METRIC_BYTES_METADATA) < index / 2);
+    shrink(&f, 400000);
+    put_ranked(&f, SX_L1_RANK_NORMAL, 0, 20000);
+    assert_true(ranked_hits(&f, SX_L1_RANK_HIGH, KEPT) >= KEPT - KEPT / 50);
+    int64_t most = 0;
+    for (uint64_t i = 0; i < 400; i++) {
+        (void)put_new(&f, f.record, (EACH + i) * RANKS, 1, 16000);
+        (void)sx_epoch_reclaim(f.epoch);
+        int64_t used = metric(&f, SX_L1_METRIC_BYTES_USED);
+        if (used > most) most = used;
+    }
+    assert_true(most <= 400000);
+    assert_true(ranked_hits(&f, SX_L1_RANK_HIGH, KEPT) >= KEPT - KEPT / 50);
+    reclaim_all(&f);
+    fixture_deinit(&f);
+}
+
 static void test_no_memory_for_parts(void **state) {
     (void)state;
     fixture f;
@@ -279,6 +459,11 @@ int main(void) {
         cmocka_unit_test(test_limit_of_a_part),
         cmocka_unit_test(test_limit_while_nothing_is_freed),
         cmocka_unit_test(test_a_small_part_while_nothing_is_freed),
+        cmocka_unit_test(test_limit_of_entries),
+        cmocka_unit_test(test_a_limit_that_comes_late),
+        cmocka_unit_test(test_ranks),
+        cmocka_unit_test(test_ranks_while_the_budget_shrinks),
+        cmocka_unit_test(test_ranks_in_groups_that_merge),
         cmocka_unit_test(test_threads_share_what_is_left),
         cmocka_unit_test(test_no_memory_for_parts),
     };

@@ -38,6 +38,8 @@ enum {
     TTL_ADAPTIVE_MIN,
     TTL_ADAPTIVE_MAX,
     L1_BYTES_MAX,
+    L1_ENTRIES_MAX,
+    L1_PRIORITY,
     ENABLED,
     L1_PER_MILLE,
     L2_PER_MILLE,
@@ -120,6 +122,19 @@ static const sx_option rows[ROWS] = {
                       .default_text = "l1.bytes",
                       .hot = true,
                       .doc = "with flow.l1_usage: how much of L1 the namespace may occupy"},
+    [L1_ENTRIES_MAX] = {.name = "l1_entries_max",
+                        .type = SX_OPTION_INTEGER,
+                        .min = SX_TENANTS_ENTRIES_MIN,
+                        .max = INT64_C(1) << 40,
+                        .default_text = "no limit",
+                        .hot = true,
+                        .doc = "with flow.l1_usage: how many entries of L1 the namespace may have"},
+    [L1_PRIORITY] = {.name = "l1_priority",
+                     .type = SX_OPTION_CHOICE,
+                     .choices = "low|normal|high",
+                     .default_text = "normal",
+                     .hot = true,
+                     .doc = "with flow.l1_usage: where L1 wants room, entries of a lower priority leave before those of a higher one, which never leave for them"},
     [ENABLED] = {.name = "enabled",
                  .type = SX_OPTION_BOOLEAN,
                  .default_text = "true",
@@ -178,7 +193,9 @@ void sx_configured_read(const sx_config *config, const char *name, size_t size, 
                                       .ttl_adaptive_max_ms = ms_of(ns, TTL_ADAPTIVE_MAX)},
                            .l1_per_mille = enabled ? number_of(ns, L1_PER_MILLE, 1000) : 0,
                            .l2_per_mille = enabled ? number_of(ns, L2_PER_MILLE, 1000) : 0,
-                           .l1_bytes_max = number_of(ns, L1_BYTES_MAX, 0)};
+                           .quota = {.bytes_max = number_of(ns, L1_BYTES_MAX, 0),
+                                     .entries_max = number_of(ns, L1_ENTRIES_MAX, 0),
+                                     .priority = (uint32_t)(number_of(ns, L1_PRIORITY, -1) + STRATA_PRIORITY_LOW)}};
 }
 
 /* ---- checking -------------------------------------------------------------------------------------------------- */
@@ -197,10 +214,14 @@ int32_t sx_configured_check_foreign(const sx_config *config, const char *name, s
 }
 
 static int32_t check_limit(const strata *engine, const sx_config_namespace *ns, strata_error *error) {
+    static const uint8_t counted[] = {L1_BYTES_MAX, L1_ENTRIES_MAX, L1_PRIORITY};
     int64_t limit;
-    if (engine->tenants != NULL || !sx_config_namespace_int(ns, L1_BYTES_MAX, &limit)) return STRATA_OK;
-    return sx_config_refuse(error, STRATA_E_CONFIG, "option 'namespace.%s.%s': option 'flow.l1_usage' is off, nothing is counted that could be limited",
-                            sx_config_namespace_name(ns), rows[L1_BYTES_MAX].name);
+    for (size_t i = 0; engine->tenants == NULL && i < sizeof counted; i++) {
+        if (!sx_config_namespace_int(ns, counted[i], &limit)) continue;
+        return sx_config_refuse(error, STRATA_E_CONFIG, "option 'namespace.%s.%s': option 'flow.l1_usage' is off, nothing is counted that could be limited",
+                                sx_config_namespace_name(ns), rows[counted[i]].name);
+    }
+    return STRATA_OK;
 }
 
 int32_t sx_configured_check(const strata *engine, const sx_config *config, strata_error *error) {
@@ -221,5 +242,5 @@ void sx_configured_apply_locked(strata_namespace *ns) {
     sx_configured_read(ns->engine->config, ns->name, ns->name_size, &configured);
     sx_policy_apply_locked(ns, &configured.policy);
     sx_rollout_apply_locked(ns);
-    if (ns->engine->tenants != NULL) sx_tenants_limit_locked(ns, configured.l1_bytes_max);
+    if (ns->engine->tenants != NULL) sx_tenants_limit_locked(ns, &configured.quota);
 }

@@ -319,11 +319,11 @@ int32_t strata_stats_reset(strata *engine) {
     if (make_room_locked(engine)) {
         sx_stats_raw_locked(engine, engine->base);
         for (uint32_t i = 0; i < engine->namespace_count; i++) note_base_locked(engine, engine->namespaces[i]);
-        sx_tenants_reset_locked(engine);
     } else {
         status = STRATA_E_NOMEM; /* bases of zeros take nothing away */
     }
     sx_lock_release(&engine->lock);
+    if (status == STRATA_OK) sx_tenants_reset(engine);
     if (status != STRATA_OK || !engine->l2_on) return status;
     loop_call reset = {.run_on_loop = reset_nodes_on_loop, .engine = engine};
     return call(&reset);

@@ -74,8 +74,9 @@ int32_t sx_session_open(strata *engine, bool apart, strata_session **out) {
     }
     name_record(session->record);
     sx_events_record(session->record, &session->events);
+    bool room = sx_tenants_session_add(session);
     sx_lock_acquire(&engine->lock);
-    bool room = sx_stats_session_add_locked(session) && sx_tenants_session_add(session) && sx_events_session_add_locked(session);
+    room = room && sx_stats_session_add_locked(session) && sx_events_session_add_locked(session);
     if (room) {
         session->next = engine->sessions;
         if (engine->sessions != NULL) engine->sessions->previous = session;

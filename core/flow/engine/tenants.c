@@ -14,9 +14,21 @@
 #define SHARE     32             /* of the budget, namespaces' parts take one such part at most */
 #define TENANTS_SHARE 4          /* and tenants' one such part: else little, or nothing, of it were left for values */
 
+#define PAGE      64u            /* places whose reads a session counts in one piece of memory */
+#define CHUNK     4096u          /* places that are looked at under the engine's lock at once */
+
 /* Reads of one tenant, as one session counts them. writer: its thread */
-struct sx_tenant_reads {
+typedef struct counts {
     sx_counter hits, misses;
+} counts;
+/* Those of PAGE places, made as the first of them is read. */
+typedef struct page {
+    counts at[PAGE];
+} page;
+/* A session's pages. atomic: release by the session's thread, acquire by who sums up [order: tenant-reads]; NULL: nothing was read there */
+struct sx_tenant_reads {
+    uint32_t count; /* const */
+    _Atomic(page *) pages[];
 };
 /* The same, summed up. */
 typedef struct reads {
@@ -125,27 +137,51 @@ void sx_tenants_destroy(strata *engine) {
 
 /* ---- reads --------------------------------------------------------------------------------------------------- */
 
-static size_t reads_size(const sx_tenants *tenants) { return (tenants->max + 1) * sizeof(struct sx_tenant_reads); }
+static size_t reads_size(uint32_t count) { return sizeof(struct sx_tenant_reads) + count * sizeof(_Atomic(page *)); }
+
+static page *page_at(const strata_session *session, uint32_t number) {
+    return atomic_load_explicit(&session->reads->pages[number], memory_order_acquire); /* [order: tenant-reads] observes it as it was made */
+}
 
 bool sx_tenants_session_add(strata_session *session) {
     const strata *engine = session->engine;
     if (engine->tenants == NULL || session->apart) return true;
-    session->reads = sx_allocate_zero(&engine->alloc, reads_size(engine->tenants));
-    return session->reads != NULL;
+    uint32_t count = engine->tenants->max / PAGE + 1;
+    session->reads = sx_allocate_zero(&engine->alloc, reads_size(count));
+    if (session->reads == NULL) return false;
+    session->reads->count = count;
+    return true;
 }
 
 void sx_tenants_session_free(strata_session *session) {
-    if (session->reads != NULL) sx_release(&session->engine->alloc, session->reads, reads_size(session->engine->tenants));
+    const strata *engine = session->engine;
+    if (session->reads == NULL) return;
+    for (uint32_t i = 0; i < session->reads->count; i++) sx_release(&engine->alloc, page_at(session, i), sizeof(page));
+    sx_release(&engine->alloc, session->reads, reads_size(session->reads->count));
 }
 
-static void add_reads(reads *sum, const struct sx_tenant_reads *more) {
+static void add_reads(reads *sum, const counts *more) {
     sum->hits += sx_counter_read(&more->hits);
     sum->misses += sx_counter_read(&more->misses);
 }
 
 void sx_tenants_session_end_locked(const strata_session *session) {
     sx_tenants *tenants = session->engine->tenants;
-    for (uint32_t i = 0; session->reads != NULL && i <= tenants->max; i++) add_reads(&tenants->past[i], &session->reads[i]);
+    for (uint32_t i = 0; session->reads != NULL && i <= tenants->max; i += PAGE) {
+        const page *counted = page_at(session, i / PAGE);
+        for (uint32_t k = 0; counted != NULL && k < PAGE && i + k <= tenants->max; k++) add_reads(&tenants->past[i + k], &counted->at[k]);
+    }
+}
+
+/* The counts of a place; NULL when out of memory: then nothing is counted. On the session's thread. */
+static counts *counts_at(strata_session *session, uint32_t place) {
+    page *there = page_at(session, place / PAGE);
+    if (SX_UNLIKELY(there == NULL)) {
+        there = sx_allocate_zero(&session->engine->alloc, sizeof *there);
+        if (there == NULL) return NULL;
+        atomic_store_explicit(&session->reads->pages[place / PAGE], there, memory_order_release); /* [order: tenant-reads] publishes it */
+    }
+    return &there->at[place % PAGE];
 }
 
 void sx_tenants_read(strata_session *session, strata_bytes key, bool hit) {
@@ -154,20 +190,26 @@ void sx_tenants_read(strata_session *session, strata_bytes key, bool hit) {
     if (name.size == 0 || session->reads == NULL) return;
     bool met;
     uint32_t place = place_of(tenants, hash_of(tenants, name), false, &met); /* who only reads takes no place from others */
-    if (met) (void)sx_counter_add(hit ? &session->reads[place].hits : &session->reads[place].misses, 1);
+    counts *counted = met ? counts_at(session, place) : NULL;
+    if (counted != NULL) (void)sx_counter_add(hit ? &counted->hits : &counted->misses, 1);
 }
 
 /* Since open. */
 static reads reads_at_locked(const strata *engine, uint32_t place) {
     reads sum = engine->tenants->past[place];
     for (const strata_session *s = engine->sessions; s != NULL; s = s->next) {
-        if (s->reads != NULL) add_reads(&sum, &s->reads[place]);
+        const page *counted = s->reads == NULL ? NULL : page_at(s, place / PAGE);
+        if (counted != NULL) add_reads(&sum, &counted->at[place % PAGE]);
     }
     return sum;
 }
 
-void sx_tenants_reset_locked(strata *engine) {
-    for (uint32_t i = 0; engine->tenants != NULL && i <= engine->tenants->max; i++) engine->tenants->base[i] = reads_at_locked(engine, i);
+void sx_tenants_reset(strata *engine) {
+    for (uint32_t from = 0; engine->tenants != NULL && from <= engine->tenants->max; from += CHUNK) {
+        sx_lock_acquire(&engine->lock);
+        for (uint32_t i = from; i <= engine->tenants->max && i < from + CHUNK; i++) engine->tenants->base[i] = reads_at_locked(engine, i);
+        sx_lock_release(&engine->lock);
+    }
 }
 
 /* ---- limits -------------------------------------------------------------------------------------------------- */
@@ -193,15 +235,28 @@ void sx_tenants_apply_locked(strata *engine) {
         sx_l1_limit_part(engine->l1, tenants->namespaces + i, tenants->own[i] != 0 ? tenants->own[i] : share);
 }
 
-/* INT64_MAX: none. */
-static int64_t namespace_limit(const strata_namespace *ns, int64_t configured) {
-    int64_t limit = ns->l1_bytes_max != 0 ? ns->l1_bytes_max : configured;
+/* What the program said, or else the configuration; INT64_MAX: none. */
+static int64_t limit_or(int64_t own, int64_t configured) {
+    int64_t limit = own != 0 ? own : configured;
     return limit == 0 ? INT64_MAX : limit;
 }
 
-void sx_tenants_limit_locked(strata_namespace *ns, int64_t configured) {
+static sx_quota quota_locked(const strata_namespace *ns, const sx_quota *configured) {
+    uint32_t priority = ns->quota.priority != STRATA_PRIORITY_DEFAULT ? ns->quota.priority : configured->priority;
+    return (sx_quota){.bytes_max = limit_or(ns->quota.bytes_max, configured->bytes_max),
+                      .entries_max = limit_or(ns->quota.entries_max, configured->entries_max),
+                      .priority = priority != STRATA_PRIORITY_DEFAULT ? priority : STRATA_PRIORITY_NORMAL};
+}
+
+_Static_assert(STRATA_PRIORITY_LOW - 1 == (int)SX_L1_RANK_LOW && STRATA_PRIORITY_HIGH - 1 == (int)SX_L1_RANK_HIGH, "priorities are ranks and one");
+
+void sx_tenants_limit_locked(strata_namespace *ns, const sx_quota *configured) {
     const strata *engine = ns->engine;
-    if (ns->index < engine->tenants->namespaces) sx_l1_limit_part(engine->l1, ns->index, namespace_limit(ns, configured));
+    sx_quota quota = quota_locked(ns, configured);
+    if (ns->index >= engine->tenants->namespaces) return;
+    sx_l1_limit_part(engine->l1, ns->index, quota.bytes_max);
+    sx_l1_limit_part_entries(engine->l1, ns->index, quota.entries_max);
+    sx_l1_rank_part(engine->l1, ns->index, (sx_l1_rank)(quota.priority - 1));
 }
 
 static int32_t refuse(strata_error *error, int32_t status, const char *text) {
@@ -249,18 +304,34 @@ int32_t strata_tenant_limit(strata *engine, strata_bytes tenant, int64_t bytes_m
     return STRATA_OK;
 }
 
-int32_t strata_namespace_limit(strata_namespace *ns, int64_t bytes_max, strata_error *error) {
-    if (ns == NULL) return STRATA_E_INVALID;
+/* What a namespace is to have; NULL leaves the rest of it. */
+static int32_t set_quota(strata_namespace *ns, const sx_quota *all, int64_t bytes_max, strata_error *error) {
     strata *engine = ns->engine;
     int32_t status = check_limit(engine, bytes_max, error);
     if (status != STRATA_OK) return status;
     if (ns->index >= engine->tenants->namespaces)
         return refuse(error, STRATA_E_OVERLOADED, "l1.bytes is too small to count as many namespaces");
     sx_lock_acquire(&engine->lock);
-    ns->l1_bytes_max = bytes_max;
+    if (all != NULL) ns->quota = *all;
+    ns->quota.bytes_max = bytes_max;
     sx_configured_apply_locked(ns);
     sx_lock_release(&engine->lock);
     return STRATA_OK;
+}
+
+int32_t strata_namespace_limit(strata_namespace *ns, int64_t bytes_max, strata_error *error) {
+    return ns == NULL ? STRATA_E_INVALID : set_quota(ns, NULL, bytes_max, error);
+}
+
+int32_t strata_namespace_quota_set(strata_namespace *ns, const strata_quota *given, strata_error *error) {
+    strata_quota whole;
+    const strata_quota *quota = sx_struct_whole(given, &whole, sizeof whole);
+    if (ns == NULL || quota == NULL || !sx_struct_fits(quota, quota->struct_size, sizeof *quota)) return STRATA_E_INVALID;
+    if (quota->priority > STRATA_PRIORITY_HIGH) return refuse(error, STRATA_E_CONFIG, "a priority must be one of strata_priority");
+    if (quota->entries_max != 0 && quota->entries_max < SX_TENANTS_ENTRIES_MIN)
+        return refuse(error, STRATA_E_CONFIG, "a limit of entries must be 64 or more, or 0");
+    sx_quota all = {.entries_max = quota->entries_max, .priority = quota->priority};
+    return set_quota(ns, &all, quota->bytes_max, error);
 }
 
 /* ---- usage --------------------------------------------------------------------------------------------------- */
@@ -272,9 +343,9 @@ bool sx_tenants_usage(const strata_namespace *ns, sx_l1_usage *out) {
     return true;
 }
 
-static void tell(strata_usage *out, const sx_l1_usage *usage, int64_t bytes_max, reads read) {
-    strata_usage whole = {.struct_size = sizeof whole, .entries = usage->entries, .bytes = usage->bytes, .bytes_max = bytes_max,
-                          .hits = read.hits, .misses = read.misses};
+static void tell(strata_usage *out, const sx_l1_usage *usage, const sx_quota *quota, reads read) {
+    strata_usage whole = {.struct_size = sizeof whole, .priority = quota->priority, .entries = usage->entries, .bytes = usage->bytes,
+                          .bytes_max = quota->bytes_max, .hits = read.hits, .misses = read.misses, .entries_max = quota->entries_max};
     sx_struct_fill(out, &whole, sizeof whole);
 }
 
@@ -290,7 +361,8 @@ int32_t strata_namespace_usage(const strata_namespace *ns, strata_usage *out) {
     sx_configured_read(engine->config, ns->name, ns->name_size, &configured);
     reads read;
     sx_stats_reads_locked(ns, &read.hits, &read.misses);
-    tell(out, &usage, namespace_limit(ns, configured.l1_bytes_max), read);
+    sx_quota quota = quota_locked(ns, &configured.quota);
+    tell(out, &usage, &quota, read);
     sx_lock_release(&engine->lock);
     return STRATA_OK;
 }
@@ -311,7 +383,7 @@ int32_t strata_tenant_usage(strata *engine, strata_bytes tenant, strata_usage *o
         read.hits -= engine->tenants->base[place].hits;
         read.misses -= engine->tenants->base[place].misses;
     }
-    tell(out, &usage, limit_at_locked(engine, place), read);
+    tell(out, &usage, &(sx_quota){.bytes_max = limit_at_locked(engine, place), .entries_max = INT64_MAX, .priority = STRATA_PRIORITY_NORMAL}, read);
     sx_lock_release(&engine->lock);
     return STRATA_OK;
 }
