@@ -241,6 +241,7 @@ static void put_series(bench_json *json, const bench_series *series, bool restar
         bench_json_integer(json, "failures", (int64_t)point->failures);
         bench_json_integer(json, "wrong", (int64_t)point->mismatches);
         bench_json_integer(json, "declared_stale", (int64_t)point->declared_stale);
+        bench_json_integer(json, "overtaken", (int64_t)point->overtaken);
         bench_json_integer(json, "resident_bytes", (int64_t)point->resident_bytes);
         bench_json_integer(json, "servers_resident_bytes", (int64_t)point->servers_resident_bytes);
         bench_json_integer(json, "l1_entries", (int64_t)point->l1_entries);

@@ -20,6 +20,7 @@ bench_moment bench_moment_read(const bench_run *run) {
         }
         for (int j = 1; j < BENCH_VERDICT_COUNT; j++) now.mismatches += bench_count_read(&numbers->verdicts[j]);
         now.declared_stale += bench_count_read(&numbers->declared_stale);
+        now.overtaken += bench_count_read(&numbers->staleness.count);
     }
     return now;
 }
@@ -73,14 +74,16 @@ bench_holdings bench_holdings_read(const bench_run *run) {
 }
 
 void bench_series_add(bench_series *series, const bench_run *run, double seconds) {
-    if (series->count > 0 && seconds - series->points[series->count - 1].seconds < series->step_s * 0.9) return;
+    double before = series->count > 0 ? series->points[series->count - 1].seconds : 0;
+    if (seconds - before < series->step_s * 0.9) return;
     if (series->count == BENCH_SERIES_MAX) halve(series);
     bench_moment now = bench_moment_read(run);
     bench_series_point *point = &series->points[series->count++];
     *point = (bench_series_point){.seconds = seconds,
                                   .failures = now.failures,
                                   .mismatches = now.mismatches,
-                                  .declared_stale = now.declared_stale};
+                                  .declared_stale = now.declared_stale,
+                                  .overtaken = now.overtaken};
     memcpy(point->counts, now.counts, sizeof point->counts);
     for (uint64_t i = 0; run->settings.restart != NULL && i < run->settings.threads; i++) {
         const bench_numbers *numbers = bench_run_numbers(run, run->settings.restart_process, (uint32_t)i);

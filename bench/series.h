@@ -15,7 +15,7 @@
 typedef struct bench_series_point {
     double seconds; /* since recording began */
     uint64_t counts[BENCH_OUTCOME_COUNT];
-    uint64_t failures, mismatches, declared_stale;
+    uint64_t failures, mismatches, declared_stale, overtaken;
     uint64_t restarted[BENCH_OUTCOME_COUNT]; /* counts of the process that is killed and started anew, alone */
     uint64_t p50_ns[BENCH_OUTCOME_COUNT], p99_ns[BENCH_OUTCOME_COUNT];
     uint64_t resident_bytes, servers_resident_bytes; /* of all processes, of our own servers */
@@ -34,6 +34,7 @@ typedef struct bench_series {
 /* Where a run stands, added up over threads. */
 typedef struct bench_moment {
     uint64_t counts[BENCH_OUTCOME_COUNT], failures, mismatches, declared_stale;
+    uint64_t overtaken; /* reads said to be fresh, of a value that was overtaken before */
 } bench_moment;
 
 bench_moment bench_moment_read(const bench_run *run);

@@ -6,6 +6,9 @@
 #include <jansson.h>
 #include <stdio.h>
 
+/* What people call a histogram or outcome of this name in a result; the name itself where it has no other. */
+const char *bench_html_title(const char *name);
+
 /* Draws what the result holds; nothing where it holds none of it. */
 void bench_html_curves(FILE *out, const json_t *root);
 

@@ -46,14 +46,55 @@ static void print_tiles(FILE *out, const json_t *root) {
     fputs("</div>\n", out);
 }
 
+/* An option's value between two texts; nothing where it was not given or is 0. "100-100" is 100. */
+static void print_option(FILE *out, const json_t *options, const char *name, const char *before, const char *after) {
+    const char *value = json_string_value(at(options, name, NULL)), *dash = value != NULL ? strchr(value, '-') : NULL;
+    char text[256];
+    if (value == NULL || value[0] == '\0' || strcmp(value, "0") == 0) return;
+    bool same = dash != NULL && strncmp(value, dash + 1, (size_t)(dash - value)) == 0 && strlen(dash + 1) == (size_t)(dash - value);
+    snprintf(text, sizeof text, "%.*s", same ? (int)(dash - value) : 255, value);
+    fputs(before, out);
+    bench_html_text(out, text);
+    fputs(after, out);
+}
+
+/* What was asked for, in a line. */
+static void print_load(FILE *out, const json_t *root) {
+    const json_t *options = at(root, "options", NULL);
+    const char *l1 = json_string_value(at(options, "l1-bytes", NULL)), *rate = json_string_value(at(options, "rate", NULL));
+    char text[48];
+    if (l1 == NULL || rate == NULL) return;
+    fputs("<p>", out);
+    print_option(out, options, "processes", "", " processes");
+    print_option(out, options, "threads", " × ", " threads, ");
+    print_option(out, options, "rate", "", " operations a second, ");
+    print_option(out, options, "ramp-to", "rising to ", ", ");
+    print_option(out, options, "speed", "", " times the trace's clock, ");
+    if (strcmp(rate, "0") == 0 && json_string_length(at(options, "speed", NULL)) == 1) fputs("as fast as it goes, ", out);
+    if (json_string_length(at(options, "trace", NULL)) > 0) {
+        print_option(out, options, "trace", "trace ", "");
+    } else {
+        print_option(out, options, "dist", "", "");
+        print_option(out, options, "keys", " over ", " keys");
+    }
+    print_option(out, options, "value-bytes", ", values of ", " bytes");
+    fprintf(out, ", L1 of %s", bench_say(BENCH_UNIT_BYTES, strtod(l1, NULL), text, sizeof text));
+    print_option(out, options, "l2", ", L2 ", "");
+    fputs("</p>\n", out);
+}
+
 static void print_head(FILE *out, const json_t *root) {
     const char *schema = json_string_value(at(root, "schema", NULL));
     const json_t *environment = at(root, "environment", NULL), *good = at(root, "result", "good");
     const char *started = json_string_value(at(environment, "started_utc", NULL));
     const char *commit = json_string_value(at(environment, "commit", NULL));
+    const char *version = schema != NULL ? strrchr(schema, '/') : NULL;
     fputs("<h1>", out);
-    bench_html_text(out, schema != NULL ? schema : "strata-bench");
-    fputs("</h1>\n<p class='soft'>", out);
+    for (const char *at = schema != NULL ? schema : "strata-bench"; *at != '\0' && at != version; at++)
+        bench_html_text(out, *at == '/' ? " " : (const char[]){*at, '\0'});
+    fputs("</h1>\n", out);
+    print_load(out, root);
+    fputs("<p class='soft'>", out);
     bench_html_text(out, started != NULL ? started : "");
     if (commit != NULL) {
         fputs(", strata ", out);
@@ -88,7 +129,7 @@ static void print_histograms(FILE *out, const json_t *histograms, const char *ti
         char text[48];
         if (json_number_value(at(one, "count", NULL)) == 0) continue;
         fputs("<tr><td>", out);
-        bench_html_text(out, key);
+        bench_html_text(out, bench_html_title(key));
         fprintf(out, "</td><td>%.0f</td>", json_number_value(at(one, "count", NULL)));
         for (size_t i = 0; i < sizeof columns / sizeof columns[0]; i++)
             fprintf(out, "<td>%s</td>", bench_say(BENCH_UNIT_NS, json_number_value(at(one, columns[i], NULL)), text, sizeof text));
@@ -150,6 +191,13 @@ static void begin_page(FILE *out, const char *title) {
     fprintf(out, "</title>\n<style>%s</style></head><body><main>\n", bench_html_style);
 }
 
+static void print_staleness(FILE *out, const json_t *staleness) {
+    json_t *only = json_pack("{s:O}", "since it was overtaken", (json_t *)(uintptr_t)staleness);
+    if (only != NULL)
+        print_histograms(out, only, "Staleness of reads said to be fresh", "Of those answered with a value that had been overtaken before they began: since when.");
+    json_decref(only);
+}
+
 static void print_figures(FILE *out, const json_t *root) {
     const char *from = json_string_value(at(root, "latency_counts_from", NULL));
     bool intended = from != NULL && strcmp(from, "intended start") == 0;
@@ -160,6 +208,7 @@ static void print_figures(FILE *out, const json_t *root) {
                      intended ? "From the intended start of each operation: waiting for a late generator or a full queue is in it."
                               : "From the call; a closed loop starts an operation when one ends, and so leaves out waiting.");
     print_histograms(out, at(root, "service", NULL), "Service time", "From the call.");
+    print_staleness(out, at(root, "staleness", NULL));
     print_histograms(out, at(root, "invalidation_lag", NULL), "Old value gone elsewhere",
                      "From a write in one process until another one's L1 no longer answers with the old value.");
 }

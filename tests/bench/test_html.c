@@ -98,6 +98,25 @@ static void test_charts(void **state) {
     free(page);
 }
 
+/* What was asked for in words, staleness and memory over time, names that people know. */
+static void test_words(void **state) {
+    (void)state;
+    char *page = page_of("{\"schema\": \"strata-bench/tiered/1\", \"options\": {\"processes\": \"2\", \"threads\": \"1\", \"rate\": \"0\", \"speed\": \"0\","
+                         " \"dist\": \"uniform\", \"keys\": \"50\", \"value-bytes\": \"64-64\", \"l1-bytes\": \"8388608\", \"l2\": \"none\"},"
+                         "\"staleness\": {\"count\": 3, \"p99_ns\": 7000000}, \"invalidation_lag\": {\"set_after_ack\": {\"count\": 1}},"
+                         "\"series\": [{\"seconds\": 1, \"l1_hit\": 9, \"overtaken\": 2, \"l1_entries\": 4, \"l1_bytes\": 800, \"l1_payload_bytes\": 400},"
+                         "{\"seconds\": 2, \"l1_hit\": 19, \"overtaken\": 2, \"l1_entries\": 4, \"l1_bytes\": 840, \"l1_payload_bytes\": 400}]}", 0);
+    assert_non_null(strstr(page, "<h1>strata-bench tiered</h1>"));
+    assert_non_null(strstr(page, "<p>2 processes × 1 threads, as fast as it goes, uniform over 50 keys, values of 64 bytes, L1 of 8 MiB, L2 none</p>"));
+    assert_non_null(strstr(page, "<td>since it was overtaken</td><td>3</td>"));
+    assert_non_null(strstr(page, "<td>set, after its acknowledgement</td>"));
+    assert_non_null(strstr(page, "Reads of values that had been overtaken"));
+    assert_non_null(strstr(page, "said to be fresh, within the bound"));
+    assert_null(strstr(page, "said to be stale"));
+    assert_non_null(strstr(page, "Bytes per entry of L1"));
+    free(page);
+}
+
 static char *content_of(const char *name) {
     char path[96];
     snprintf(path, sizeof path, "%s/%s", folder, name);
@@ -258,7 +277,7 @@ static void test_parts(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_self_contained), cmocka_unit_test(test_charts), cmocka_unit_test(test_exports), cmocka_unit_test(test_bad_results), cmocka_unit_test(test_cases),
+        cmocka_unit_test(test_self_contained), cmocka_unit_test(test_charts), cmocka_unit_test(test_exports), cmocka_unit_test(test_bad_results), cmocka_unit_test(test_cases), cmocka_unit_test(test_words),
         cmocka_unit_test(test_places),         cmocka_unit_test(test_saying),
         cmocka_unit_test(test_parts),
     };
