@@ -93,9 +93,9 @@ static inline void hold(side *s, const char *key, const char *value) {
 /* L1 does not answer old any more within the bound, nor later. Answers after how many ms. */
 static inline int64_t gone(side *s, const char *key, const char *old, int64_t since_ms) {
     const char *seen;
-    int64_t last_ms = since_ms;
-    while ((seen = test_peek(s->session, s->ns, key)) != NULL && strcmp(seen, old) == 0) {
-        last_ms = test_now_ms();
+    int64_t last_ms = since_ms, asked_ms = since_ms; /* read before it is asked, so that a late look makes nothing of it older */
+    for (; (seen = test_peek(s->session, s->ns, key)) != NULL && strcmp(seen, old) == 0; asked_ms = test_now_ms()) {
+        last_ms = asked_ms;
         if (last_ms - since_ms > STALENESS_MS + SLACK_MS) fail_msg("%s is answered %s for %lld ms", key, old, (long long)(last_ms - since_ms));
     }
     int64_t end_ms = test_now_ms() + 2 * STALENESS_MS;

@@ -43,12 +43,20 @@ static void check_bounds(strata *engine, uint64_t operations, int64_t outage_ms)
     assert_true(maps <= 10 + outage_ms * 5 / 2 / 1000 * 2);
 }
 
-/* Nothing failed in that time, on a machine that runs us; one that is busy may make a few of them late. */
+/* What stopped the generator stopped what it waited for. */
+static void check_deadlines(const test_traffic_result *result) {
+    assert_true(result->overrun_own_us_max < OVERRUN_US_MAX + result->own_pause_us_max);
+}
+
+/* Nothing failed in that time, on a machine that runs us; one that stands still now and then makes some of them late, for as long as that
+   and a deadline. */
 static void check_well(const test_traffic_result *result, int64_t from_ms, int64_t to_ms) {
-    uint64_t failed = test_traffic_failed(result, from_ms, to_ms);
-    uint64_t most = full() ? 0 : (uint64_t)rate() * (uint64_t)(to_ms - from_ms) / 1000 / 10;
-    if (failed > most) fail_msg("%llu failed from %lld to %lld ms", (unsigned long long)failed, (long long)from_ms,
-                                (long long)to_ms);
+    int64_t bad_ms = 0;
+    for (int64_t ms = from_ms; ms < to_ms; ms += TEST_TRAFFIC_SLICE_MS)
+        if (test_traffic_failed(result, ms, ms + TEST_TRAFFIC_SLICE_MS) != 0) bad_ms += TEST_TRAFFIC_SLICE_MS;
+    if (bad_ms > (full() ? 0 : (to_ms - from_ms) * 2 / 3))
+        fail_msg("%llu failed from %lld to %lld ms, in %lld of these", (unsigned long long)test_traffic_failed(result, from_ms, to_ms),
+                 (long long)from_ms, (long long)to_ms, (long long)bad_ms);
 }
 
 static void a_paused_primary_costs_little(void **state) {
@@ -69,7 +77,7 @@ static void a_paused_primary_costs_little(void **state) {
     test_traffic_print(result, "a paused primary");
     assert_int_equal(result->wrong, 0);
     assert_int_equal(result->lost_writes, 0);
-    assert_true(result->overrun_own_us_max < OVERRUN_US_MAX);
+    check_deadlines(result);
     assert_true(test_traffic_failed(result, paused_ms, end_ms) > 0);
     check_well(result, 0, paused_ms - TEST_TRAFFIC_SLICE_MS);
     check_well(result, end_ms - 1000, end_ms);
@@ -118,7 +126,7 @@ static void a_dead_primary_costs_the_failover(void **state) {
     assert_int_equal(result->wrong, 0);
     check_well(result, 0, killed_ms - TEST_TRAFFIC_SLICE_MS);
     check_well(result, promoted_ms + 2000, end_ms);
-    assert_true(result->overrun_own_us_max < OVERRUN_US_MAX);
+    check_deadlines(result);
     free(result);
     sx_cluster_stop(cluster);
 }
@@ -180,7 +188,7 @@ static void killed_clients_come_back(void **state) {
     assert_int_equal(result->lost_writes, 0);
     assert_int_equal(result->reads_failed, 0); /* each is tried again */
     assert_true(result->unknown > 0 || result->writes_failed == 0); /* others fail only behind one of unknown outcome */
-    assert_true(result->overrun_own_us_max < OVERRUN_US_MAX);
+    check_deadlines(result);
     free(result);
     sx_cluster_stop(cluster);
 }

@@ -8,9 +8,9 @@
 #include "tests/support/alloc.h"
 #include "tests/support/delay.h"
 
-/* How late a request may end: 10 ms are promised, a machine that runs other tests beside is given more, and the thread
+/* How late a request may end: 10 ms are promised; a machine that stands still now and then is given more, and the thread
    sanitizer much more. */
-#define TEST_DEADLINE_SLACK_NS ((SX_TSAN ? 400 : 150) * SX_NS_PER_MS)
+#define TEST_DEADLINE_SLACK_NS ((SX_TSAN ? 1500 : 600) * SX_NS_PER_MS)
 /* Whether what was to end by deadline_ns ended in time, what the machine took from this thread meanwhile left aside; began_us:
    test_delay_us as it began. */
 bool test_drive_in_time(int64_t deadline_ns, int64_t ended_ns, int64_t began_us);

@@ -53,6 +53,13 @@ static role role_of(torment_world *w, uint32_t node) {
     return r;
 }
 
+static void lineage_of(torment_world *w, uint32_t node, char out[48]) {
+    char *info = sx_cluster_command(w->cluster, node, "INFO replication");
+    const char *id = strstr(info, "master_replid:");
+    snprintf(out, 48, "%.40s", id == NULL ? "" : id + strlen("master_replid:"));
+    free(info);
+}
+
 static bool ok(torment_world *w, uint32_t node) {
     char *info = sx_cluster_command(w->cluster, node, "CLUSTER INFO");
     bool good = strstr(info, "cluster_state:ok") != NULL;
@@ -105,11 +112,16 @@ void torment_settle(torment_world *w) {
             w->failed = true;
             return;
         }
-        if (w->primary[s] >= 0 && primary != w->primary[s]) {
+        char lineage[48];
+        lineage_of(w, (uint32_t)primary, lineage);
+        /* Another may have taken over, and the first one again: servers that stand still for long need nobody's strike for that. */
+        bool twice = w->lineage[s][0] != '\0' && strcmp(lineage, w->lineage[s]) != 0;
+        if (w->primary[s] >= 0 && (primary != w->primary[s] || twice)) {
             /* Clients may still talk to the old one for as long as they wait for an answer. */
             note_loss(w, s, torment_now_ns() + TORMENT_DEADLINE_MS * INT64_C(1000000));
         }
         w->primary[s] = primary;
+        memcpy(w->lineage[s], lineage, sizeof lineage);
         w->synced_ns[s] = synced_ns;
     }
 }
@@ -171,6 +183,7 @@ static void restart_primary(torment_world *w) {
     int64_t from_ns = torment_now_ns();
     if (sx_cluster_restart(w->cluster, primary_of(w, shard)) != 0) return;
     note_flush(w, shard, from_ns); /* a replica that takes over meanwhile is a failover */
+    w->lineage[shard][0] = '\0';
 }
 
 static void pause_primary(torment_world *w) {

@@ -391,6 +391,7 @@ static int run(const settings *s) {
     if (start(w, s)) {
         torment(w, s);
         bool ended = stop(w);
+        if (!w->failed) torment_settle(w); /* who took over since the last look */
         printf("seed %" PRIu64 ", %" PRIu64 " s\n", s->seed, s->seconds);
         result = !judge(w) ? 1 : ended && !w->failed ? 0 : 2;
     }

@@ -152,6 +152,7 @@ typedef struct torment_world {
     uint32_t processes;               /* client processes started so far */
     int primary[TORMENT_SHARDS];      /* node; of shard s: s or s + TORMENT_SHARDS */
     int64_t synced_ns[TORMENT_SHARDS]; /* what was acknowledged before had reached the replica */
+    char lineage[TORMENT_SHARDS][48];  /* the primary's replication id then, which each takeover changes; "": it was restarted */
     uint64_t shard_partitions[TORMENT_SHARDS]; /* that are or were there */
     uint32_t home[TORMENT_PARTITIONS];   /* shard that has the partition's slot now */
     uint8_t key_partition[TORMENT_NOTED]; /* of a tag's number: its marker's */
