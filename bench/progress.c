@@ -58,9 +58,10 @@ static void show(progress *p, const bench_moment *after, int64_t now_ns) {
     if (p->terminal) print_sparks(p);
     fprintf(stderr, "%.0f op/s  L1 %.1f %%  L2 %.1f %%  loaded %.1f %%  ", rate, (double)share[0] / whole, (double)share[1] / whole,
             (double)share[2] / whole);
-    if (last != NULL && last->p99_ns[BENCH_OUTCOME_L2] > 0)
-        fprintf(stderr, "L2 p50/p99 %.0f/%.0f us  ", (double)last->p50_ns[BENCH_OUTCOME_L2] / 1e3,
-                (double)last->p99_ns[BENCH_OUTCOME_L2] / 1e3);
+    bench_outcome slower = last != NULL && last->p99_ns[BENCH_OUTCOME_L2] > 0 ? BENCH_OUTCOME_L2 : BENCH_OUTCOME_L1;
+    if (last != NULL && last->p99_ns[slower] > 0)
+        fprintf(stderr, "%s p50/p99 %.1f/%.1f us  ", slower == BENCH_OUTCOME_L2 ? "L2" : "L1", (double)last->p50_ns[slower] / 1e3,
+                (double)last->p99_ns[slower] / 1e3);
     fprintf(stderr, "failed %" PRIu64 "  wrong %" PRIu64 "%s%s", after->failures, after->mismatches, alarm ? "\033[0m" : "",
             p->terminal ? "" : "\n");
     fflush(stderr);

@@ -18,6 +18,8 @@
 #include "bench/tiered.h"
 
 #define ROUNDS_MAX 101u
+#define ROUNDS_TOLD 4u /* from so many on noise is known */
+#define CAUTION_FEW "fewer than %u rounds: nothing is known of noise"
 #define CAUTION_INTERRUPTED "interrupted after %llu of %llu rounds"
 #if defined(BENCH_HAS_ROCKSDB)
 #define ROCKS_KINDS 2u
@@ -234,9 +236,10 @@ static void print_memory(const session *s) {
     if (TBB_KINDS == 0) printf("skipped: TBB's maps (no libtbb at build)\n");
     printf("%-40s", "");
     for (uint32_t k = 0; k < KINDS; k++) printf(" %*s", k == 0 ? 9 : 17, kinds[k]->name);
-    printf("\n%s %u %-11s", "resident bytes an entry, payload", CACHE_KEY_BYTES + CACHE_VALUE_BYTES, "of them");
+    char name[64];
+    snprintf(name, sizeof name, "resident bytes an entry (payload %u)", CACHE_KEY_BYTES + CACHE_VALUE_BYTES);
+    printf("\n%-40s", name);
     for (uint32_t k = 0; k < KINDS; k++) {
-        char name[64];
         printf(" %*.0f", k == 0 ? 9 : 17, s->caches.resident[k]);
         if (o->json == NULL) continue;
         double payload = CACHE_KEY_BYTES + CACHE_VALUE_BYTES;
@@ -362,6 +365,7 @@ static int measure_all(options *o) {
         if (is_wanted(o, lines[i].name)) print_line(s, &lines[i], &s->lines[i]);
     for (uint32_t i = 0; i < 2 && s->rounds > 0 && is_wanted(o, "latency"); i++) print_tails(s, &s->tails[i], i == 1);
     if (o->noisy) printf("CAUTION: %s\n", BENCH_CAUTION_NOISY);
+    if (s->rounds < ROUNDS_TOLD) printf("CAUTION: " CAUTION_FEW "\n", ROUNDS_TOLD);
     if (bench_run_was_interrupted()) printf("CAUTION: " CAUTION_INTERRUPTED "\n", (unsigned long long)s->rounds, (unsigned long long)o->rounds);
     for (uint32_t k = 0; k < KINDS; k++) {
         kinds[k]->destroy(s->caches.large[k]);
@@ -391,8 +395,12 @@ static int measure_to_json(options *o) {
     bench_json_array_end(&json);
     bench_json_array_begin(&json, "cautions");
     if (o->noisy) bench_json_text(&json, NULL, BENCH_CAUTION_NOISY);
+    char text[96];
+    if (o->rounds < ROUNDS_TOLD) {
+        snprintf(text, sizeof text, CAUTION_FEW, ROUNDS_TOLD);
+        bench_json_text(&json, NULL, text);
+    }
     if (bench_run_was_interrupted()) {
-        char text[96];
         snprintf(text, sizeof text, CAUTION_INTERRUPTED, (unsigned long long)o->rounds, (unsigned long long)wanted);
         bench_json_text(&json, NULL, text);
     }
