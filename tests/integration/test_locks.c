@@ -13,24 +13,22 @@
 #include <cmocka.h>
 #include <pthread.h>
 
-#include "core/key/key.h"
 #include "tests/support/cluster.h"
 #include "tests/support/engine.h"
+#include "tests/support/place.h"
 #include "tests/support/side.h"
 
 static sx_cluster *cluster;
-static sx_key_tags *names;
 
 static int setup(void **state) {
     (void)state;
     sx_cluster_options options = {.primaries = 3, .replicas = 0, .node_timeout_ms = 15000};
     cluster = test_cluster_start(&options);
-    return sx_key_tags_create(sx_alloc_default(), 256, &names);
+    return 0;
 }
 
 static int teardown(void **state) {
     (void)state;
-    sx_key_tags_destroy(names);
     sx_cluster_stop(cluster);
     return 0;
 }
@@ -46,21 +44,14 @@ static int32_t acquire(test_side *s, const char *name, uint32_t flags, int64_t t
     return strata_lock_acquire_wait(s->session, s->ns, test_bytes(name), &options, out);
 }
 
-static int owner_of(const char *name) {
-    int owner = sx_cluster_owner(cluster, names->tags[sx_key_partition(name, strlen(name), 256)].slot);
-    assert_true(owner >= 0);
-    return owner;
-}
-
 static void forget(const char *name) {
-    free(sx_cluster_command(cluster, (uint32_t)owner_of(name), "DEL {%s}s1:!locks:1:%s",
-                            names->tags[sx_key_partition(name, strlen(name), 256)].text, name));
+    free(sx_cluster_command(cluster, test_node_of(cluster, name), "DEL {%s}s1:!locks:1:%s", test_place_of(name).tag, name));
 }
 
 /* A name whose lock another primary has. To be asked for before that one is paused. */
-static const char *name_elsewhere(int owner) {
+static const char *name_elsewhere(uint32_t owner) {
     static char name[32];
-    for (int i = 0; i == 0 || owner_of(name) == owner; i++) snprintf(name, sizeof name, "elsewhere%d", i);
+    for (int i = 0; i == 0 || test_node_of(cluster, name) == owner; i++) snprintf(name, sizeof name, "elsewhere%d", i);
     return name;
 }
 
@@ -143,13 +134,13 @@ static void its_time_counts_from_before_it_was_asked_for(void **state) {
     strata_lock *lock;
     strata_lock_options options = {.struct_size = sizeof options, .ttl_ms = 60000};
     int32_t told[2] = {0};
-    int owner = owner_of("counts");
+    uint32_t owner = test_node_of(cluster, "counts");
     const char *elsewhere = name_elsewhere(owner);
-    assert_int_equal(sx_cluster_pause(cluster, (uint32_t)owner), 0);
+    assert_int_equal(sx_cluster_pause(cluster, owner), 0);
     assert_int_equal(strata_lock_acquire(a.session, a.ns, test_bytes("counts"), &options, &lock, count_answer, told), STRATA_PENDING);
     pass(&a, elsewhere);
     test_sleep_ms(500);
-    assert_int_equal(sx_cluster_resume(cluster, (uint32_t)owner), 0);
+    assert_int_equal(sx_cluster_resume(cluster, owner), 0);
     TEST_AWAIT(told[0] != 0, strata_session_wait(a.session, 50));
     assert_int_equal(told[1], STRATA_OK);
     assert_in_range(strata_lock_left_ms(lock), 1, 60000 - 600 - 500);
@@ -288,8 +279,8 @@ static void a_holder_who_cant_renew_knows_in_time(void **state) {
     test_side a = open_side();
     static atomic_int lost;
     strata_lock *lock = acquire_kept(&a, "paused", 900, &lost);
-    int owner = owner_of("paused");
-    assert_int_equal(sx_cluster_pause(cluster, (uint32_t)owner), 0);
+    uint32_t owner = test_node_of(cluster, "paused");
+    assert_int_equal(sx_cluster_pause(cluster, owner), 0);
     int64_t paused_ms = test_now_ms(), now_ms;
     do {
         test_sleep_ms(10);
@@ -301,7 +292,7 @@ static void a_holder_who_cant_renew_knows_in_time(void **state) {
     strata_lock *other = NULL;
     assert_int_equal(acquire(&a, "paused", STRATA_LOCK_TRY, 60000, 300, &other) < 0, 1); /* nobody can say */
     assert_null(other);
-    assert_int_equal(sx_cluster_resume(cluster, (uint32_t)owner), 0);
+    assert_int_equal(sx_cluster_resume(cluster, owner), 0);
     /* What may have been acquired without our knowing is given back, or too late: nobody waits a minute for it. */
     int32_t status = STRATA_CONFLICT;
     TEST_AWAIT(status == STRATA_OK, status = acquire(&a, "paused", STRATA_LOCK_TRY, 60000, 500, &other));
@@ -351,16 +342,16 @@ static void who_waits_is_told_once_however_it_ends(void **state) {
 /* Releases what is being acquired; where the primary is paused, while it is. The outcome of the acquisition. */
 static int32_t release_early(test_side *a, const char *name, bool paused) {
     strata_lock_options options = {.struct_size = sizeof options, .flags = STRATA_LOCK_RENEW, .ttl_ms = 60000};
-    int owner = owner_of(name);
+    uint32_t owner = test_node_of(cluster, name);
     const char *elsewhere = name_elsewhere(owner);
     int32_t acquired[2] = {0}, released[2] = {0};
     strata_lock *early;
-    if (paused) assert_int_equal(sx_cluster_pause(cluster, (uint32_t)owner), 0);
+    if (paused) assert_int_equal(sx_cluster_pause(cluster, owner), 0);
     assert_int_equal(strata_lock_acquire(a->session, a->ns, test_bytes(name), &options, &early, count_answer, acquired), STRATA_PENDING);
     assert_int_equal(strata_lock_release(a->session, early, count_answer, released), STRATA_PENDING);
     if (paused) {
         pass(a, elsewhere);
-        assert_int_equal(sx_cluster_resume(cluster, (uint32_t)owner), 0);
+        assert_int_equal(sx_cluster_resume(cluster, owner), 0);
     }
     TEST_AWAIT(acquired[0] != 0 && released[0] != 0, strata_session_wait(a->session, 50));
     assert_int_equal(acquired[0], 1);
