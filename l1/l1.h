@@ -96,6 +96,9 @@ typedef enum sx_l1_put_rule {
    new item could not go in, NO older entry of the key remains (except with STRATA_EXISTS). */
 int32_t sx_l1_put(sx_l1 *l1, sx_epoch_record *record, uint64_t hash, sx_item *item, sx_l1_put_rule rule);
 
+/* Starts the memory accesses of a put, best before its item is made. */
+void sx_l1_prefetch_put(const sx_l1 *l1, sx_epoch_record *record, uint64_t hash);
+
 /* Removes the key's entry if its n is smaller than below_n (UINT64_MAX: any; entries with n == below_n stay). Never fails
    for lack of anything. Returns whether one was removed. */
 bool sx_l1_remove(sx_l1 *l1, sx_epoch_record *record, uint64_t hash, uint16_t ns, const void *key, size_t size,

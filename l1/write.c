@@ -324,6 +324,12 @@ static void prefetch_group(const sx_l1 *l1, uint64_t hash) {
     for (uint32_t i = 0; i <= SX_L1_BUCKETS; i++) __builtin_prefetch(line + i * SX_CACHE_LINE, 1, 3);
 }
 
+void sx_l1_prefetch_put(const sx_l1 *l1, sx_epoch_record *record, uint64_t hash) {
+    sx_epoch_pin(record);
+    prefetch_group(l1, hash);
+    sx_epoch_unpin(record);
+}
+
 int32_t sx_l1_put(sx_l1 *l1, sx_epoch_record *record, uint64_t hash, sx_item *item, sx_l1_put_rule rule) {
     sx_l1_shard *shard = sx_l1_shard_of(l1, record);
     sx_l1_harvest harvest;

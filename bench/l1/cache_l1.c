@@ -25,8 +25,8 @@ typedef struct store {
 
 void cache_l1_tend(void *cache) {
     store *s = cache;
-    (void)sx_l1_maintain_on_keeper(s->l1, s->keeper_record, sx_clock_now_ns(&s->clock));
-    (void)sx_epoch_reclaim(s->epoch);
+    bool more = sx_l1_maintain_on_keeper(s->l1, s->keeper_record, sx_clock_now_ns(&s->clock));
+    (void)(more ? sx_epoch_reclaim(s->epoch) : sx_epoch_reclaim_left(s->epoch));
 }
 
 static void *keep(void *cache) {
@@ -115,6 +115,7 @@ static uint32_t get_batch(void *cache, void *part, const cache_key *keys, uint8_
 void cache_l1_set_sized(void *cache, void *part, const cache_key *key, const void *value, uint32_t size) {
     store *s = cache;
     uint64_t hash = sx_l1_hash(&s->secret, 1, key->bytes, sizeof key->bytes);
+    sx_l1_prefetch_put(s->l1, part, hash);
     sx_item_facts facts = {.n = 1, .id = 1, .written_ms = 1, .expires_ns = SX_EXPIRES_NEVER, .generation = 1, .ns = 1};
     sx_item *item = sx_item_create(s->heap, key->bytes, sizeof key->bytes, value, size, &facts);
     if (item == NULL) return;

@@ -67,6 +67,7 @@ struct sx_epoch {
     uint64_t safe;                 /* batches with a lesser stamp may be freed */
     int64_t again_ns;              /* when sx_epoch_reclaim_some may begin another: the barrier's price tells who is disturbed */
     int64_t settled_ns;            /* nothing is freed before; 0 unless membarrier failed */
+    bool helped;                   /* a writer was at it since sx_epoch_reclaim_left was */
 };
 
 static int64_t now_ns(void) {
@@ -212,19 +213,32 @@ static void turn_give(sx_epoch *epoch) {
     atomic_store_explicit(&epoch->reclaiming, false, memory_order_release); /* [order: reclaim-turn] */
 }
 
-size_t sx_epoch_reclaim(sx_epoch *epoch) {
-    if (!turn_take(epoch)) return 0;
+static size_t reclaim_all(sx_epoch *epoch) {
     begin(epoch, now_ns());
     look(epoch);
     size_t bytes = free_ready(epoch, UINT32_MAX);
     look(epoch); /* what waited behind them */
-    bytes += free_ready(epoch, UINT32_MAX);
+    return bytes + free_ready(epoch, UINT32_MAX);
+}
+
+size_t sx_epoch_reclaim(sx_epoch *epoch) {
+    if (!turn_take(epoch)) return 0;
+    size_t bytes = reclaim_all(epoch);
+    turn_give(epoch);
+    return bytes;
+}
+
+size_t sx_epoch_reclaim_left(sx_epoch *epoch) {
+    if (!turn_take(epoch)) return 0;
+    size_t bytes = epoch->helped ? 0 : reclaim_all(epoch);
+    epoch->helped = false;
     turn_give(epoch);
     return bytes;
 }
 
 size_t sx_epoch_reclaim_some(sx_epoch *epoch, bool pressed) {
     if (!turn_take(epoch)) return 0;
+    epoch->helped = true;
     look(epoch);
     /* As many as a writer retires between its calls: so its allocator's cache of free memory neither overflows nor runs dry. */
     uint32_t some = 1 + epoch->waiting_count / SOME_OF;

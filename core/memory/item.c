@@ -162,7 +162,7 @@ sx_item *sx_item_copy(const sx_item *item) {
     return copy;
 }
 
-size_t sx_item_size(const sx_item *item) {
+size_t sx_item_size_with_more(const sx_item *item) {
     const sx_item_tagging *tagging = sx_item_tagging_of(item);
     size_t etag_size = 0;
     (void)sx_item_etag(item, &etag_size);

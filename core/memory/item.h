@@ -65,6 +65,7 @@ typedef struct strata_value {
 #define SX_ITEM_SPARE    256u /* its memory is of a size that spares have, and goes back to them */
 #define SX_ITEM_NOTHING (SX_ITEM_ABSENT | SX_ITEM_ERROR)
 #define SX_ITEM_PACKED (SX_ITEM_LZ4 | SX_ITEM_ZSTD)
+#define SX_ITEM_MORE (SX_ITEM_APP_VERSION | SX_ITEM_TAGS | SX_ITEM_AGING | SX_ITEM_ETAG) /* something is behind the value */
 
 /* In the generation of an item with tags: so it never equals a partition's, and who reads an item without tags need not
    know of any. */
@@ -125,7 +126,11 @@ void sx_item_used(sx_item *item, int64_t now_ns);
 /* Whether it is gone only because nobody used it. */
 bool sx_item_is_idle(const sx_item *item, int64_t now_ns);
 /* Bytes asked from the allocator, and bytes they occupy. */
-size_t sx_item_size(const sx_item *item);
+size_t sx_item_size_with_more(const sx_item *item);
+static inline size_t sx_item_size(const sx_item *item) {
+    if ((item->flags & SX_ITEM_MORE) != 0) return sx_item_size_with_more(item);
+    return sizeof *item + ((item->key_size + 7u) & ~7u) + item->value_size;
+}
 size_t sx_item_footprint(const sx_item *item);
 
 /* The caller holds a reference, or is pinned while the item is reachable. */

@@ -130,6 +130,41 @@ static void test_arena_ends(void **state) {
     }
 }
 
+/* Whatever comes and goes, in bursts that overflow what is kept at hand: who has a region has it alone, and all of it. */
+static void test_arena_regions(void **state) {
+    (void)state;
+    enum { SLOTS = 1500, STEPS = 120000, BURST = 300, SIZE_MAX_HERE = 4400 };
+    static uint8_t *regions[SLOTS];
+    static uint16_t sizes[SLOTS];
+    sx_alloc alloc;
+    uint64_t random = 1;
+    assert_int_equal(sx_alloc_arena_create(&alloc), STRATA_OK);
+    for (size_t size = 0; size <= SIZE_MAX_HERE; size++)
+        assert_int_equal(alloc.usable(alloc.context, size), sx_alloc_default()->usable(NULL, size));
+    for (uint32_t step = 0; step < STEPS; step++) {
+        random = random * UINT64_C(6364136223846793005) + 1442695040888963407;
+        /* For a time most come, then most go; by their slot small ones, or of any size. */
+        uint32_t slot = (uint32_t)(random >> 33) % SLOTS;
+        bool coming = step / BURST % 2 == 0;
+        if (regions[slot] != NULL) {
+            if (coming) continue;
+            for (uint32_t i = 0; i < sizes[slot]; i++) assert_int_equal(regions[slot][i], slot & 255u);
+            sx_release(&alloc, regions[slot], sizes[slot]);
+            regions[slot] = NULL;
+        } else if (coming) {
+            sizes[slot] = (uint16_t)((random >> 20) % (slot % 2 == 0 ? 260 : SIZE_MAX_HERE));
+            regions[slot] = sx_allocate(&alloc, sizes[slot]);
+            assert_non_null(regions[slot]);
+            memset(regions[slot], (int)(slot & 255u), alloc.usable(alloc.context, sizes[slot]));
+        }
+    }
+    for (uint32_t slot = 0; slot < SLOTS; slot++) {
+        if (regions[slot] != NULL) sx_release(&alloc, regions[slot], sizes[slot]);
+        regions[slot] = NULL;
+    }
+    sx_alloc_arena_destroy(&alloc);
+}
+
 #define THREADS 4
 #define OBJECTS 20000
 
@@ -244,6 +279,7 @@ int main(void) {
         cmocka_unit_test(test_default),
         cmocka_unit_test(test_arena),
         cmocka_unit_test(test_huge_pages), cmocka_unit_test(test_arena_ends),
+        cmocka_unit_test(test_arena_regions),
         cmocka_unit_test(test_arena_threads),
         cmocka_unit_test(test_wrap),
         cmocka_unit_test(test_buf),

@@ -30,9 +30,10 @@ static sx_span *span_of(const sx_write *write, sx_span *parent, const char *name
     return sx_span_begin(parent, &about);
 }
 
-/* The write with its own copy of key and value, the value already in its envelope. */
+/* The write with its own copy of key and value, the value already in its envelope. record: the caller's, where L1 is written at once;
+   else NULL. */
 static sx_write *write_create(strata *engine, strata_namespace *ns, strata_bytes key, const strata_bytes *value,
-                              const sx_op *op, uint64_t app_version) {
+                              const sx_op *op, uint64_t app_version, sx_epoch_record *record) {
     sx_policy policy;
     sx_policy_read(ns, &policy);
     sx_write *write = sx_allocate_zero(&engine->alloc, sizeof *write);
@@ -43,6 +44,7 @@ static sx_write *write_create(strata *engine, strata_namespace *ns, strata_bytes
     write->invalidate = value == NULL;
     write->partition = sx_namespace_partition(ns, key.data, key.size);
     write->hash = sx_l1_hash(&engine->secret, ns->index, key.data, key.size);
+    if (record != NULL) sx_l1_prefetch_put(engine->l1, record, write->hash);
     write->deadline_ns = op->deadline_ns;
     sx_command_init(&write->store_op.request.command, &engine->alloc);
     sx_buf_init(&write->tail, &engine->alloc);
@@ -105,7 +107,7 @@ int32_t sx_write_start(strata_session *session, strata_namespace *ns, strata_byt
     if (removes) value = NULL;
     uint64_t app_version = options == NULL ? 0 : options->app_version;
     if (condition != NULL && condition->app_version != 0) app_version = condition->app_version;
-    sx_write *write = write_create(engine, ns, key, value, op, app_version);
+    sx_write *write = write_create(engine, ns, key, value, op, app_version, engine->l1_on && !engine->l2_on ? session->record : NULL);
     if (write == NULL) return STRATA_E_NOMEM;
     if (condition != NULL) write->condition = *condition;
     write->start_ns = op->start_ns;
@@ -414,7 +416,7 @@ static void run_write_on_loop(sx_task *task) {
 void sx_write_invalidate_on_loop(strata *engine, strata_namespace *ns, const void *key, size_t key_size, int64_t deadline_ns,
                                  void (*ended)(void *context, int32_t status), void *context) {
     sx_op how = {.deadline_ns = deadline_ns};
-    sx_write *write = write_create(engine, ns, (strata_bytes){key, key_size}, NULL, &how, 0);
+    sx_write *write = write_create(engine, ns, (strata_bytes){key, key_size}, NULL, &how, 0, NULL);
     if (write == NULL) {
         ended(context, STRATA_E_NOMEM);
         return;
