@@ -8,6 +8,7 @@
 #include <stdio.h>
 
 #include "bench/environment.h"
+#include "bench/others.h"
 #include "bench/run.h"
 #include "bench/series.h"
 
@@ -19,13 +20,12 @@ int bench_restart_main(int argc, char **argv);
 int bench_tiered_settle(bench_settings *settings, const bench_options_given *given, char *error,
                         size_t error_size);
 
-/* A share of the CPUs spent on other things, and a lag of the generator, above which a result warns of itself. */
 /* Resident memory that grows by less than either in the second half of a run is called flat. */
 #define BENCH_FLAT_PART       0.01
 #define BENCH_FLAT_BYTES      1048576
 /* After a fault all is well again when p99 is below this. */
 #define BENCH_RECOVERED_NS    ((uint64_t)BENCH_NS_PER_MS)
-#define BENCH_OTHERS_MAX      0.05
+/* A lag of the generator above which a result warns of itself. */
 #define BENCH_SEND_LAG_MAX_NS (BENCH_NS_PER_MS / 2)
 
 /* Everything added up over threads. */

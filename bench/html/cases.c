@@ -13,6 +13,7 @@
 
 #define COLUMNS_MAX 24u
 #define NAME_MAX_BYTES 64u
+#define COLUMNS_SHOWN 9u
 
 typedef struct columns {
     char names[COLUMNS_MAX][NAME_MAX_BYTES];
@@ -66,10 +67,17 @@ static void print_number(FILE *out, const char *name, double value) {
     else fprintf(out, "<td>%.4g</td>", value);
 }
 
-/* "p99_ns" without its unit, which stands with the number. */
+/* "p99_ns" without its unit, which stands with the number; of a relation, what is set in relation to what. */
 static void print_title(FILE *out, const char *name) {
     static const char *const units[] = {"_ns", "_us", "millions_per_second"};
+    static const char *const relations[][2] = {{"ratio", "ours / theirs"}, {"cpu_ratio", "cpu / client's"}, {"rate_ratio", "rate / client's"},
+                                               {"p50_ratio", "p50 / round trip's"}, {"p99_ratio", "p99 / round trip's"}};
     size_t size = strlen(name);
+    for (size_t i = 0; i < sizeof relations / sizeof relations[0]; i++)
+        if (strcmp(name, relations[i][0]) == 0) {
+            fprintf(out, "<th>%s</th>", relations[i][1]);
+            return;
+        }
     char text[NAME_MAX_BYTES];
     for (size_t i = 0; i < sizeof units / sizeof units[0]; i++)
         if (has_suffix(name, units[i])) size = strlen(name) - strlen(units[i]);
@@ -81,7 +89,9 @@ static void print_title(FILE *out, const char *name) {
     fputs("</th>", out);
 }
 
-/* A relation to another case: "0.81 (0.77–0.90)". */
+static void print_times(FILE *out, double times) { fprintf(out, times >= 99.5 ? "%.0f" : "%.3g", times); }
+
+/* A relation to another case: "0.81 (0.77–0.9)". */
 static void print_ratio(FILE *out, const json_t *one, const char *name) {
     char bound[NAME_MAX_BYTES + 8];
     const json_t *ratio = json_object_get(one, name);
@@ -89,12 +99,19 @@ static void print_ratio(FILE *out, const json_t *one, const char *name) {
         fputs("<td>–</td>", out);
         return;
     }
-    fprintf(out, "<td>%.2f", json_number_value(ratio));
+    fputs("<td>", out);
+    print_times(out, json_number_value(ratio));
     snprintf(bound, sizeof bound, "%s_low", name);
     const json_t *low = json_object_get(one, bound);
     snprintf(bound, sizeof bound, "%s_high", name);
     const json_t *high = json_object_get(one, bound);
-    if (json_is_number(low) && json_is_number(high)) fprintf(out, " (%.2f–%.2f)", json_number_value(low), json_number_value(high));
+    if (json_is_number(low) && json_is_number(high)) {
+        fputs(" (", out);
+        print_times(out, json_number_value(low));
+        fputs("–", out);
+        print_times(out, json_number_value(high));
+        fputs(")", out);
+    }
     fputs("</td>", out);
 }
 
@@ -107,6 +124,21 @@ static bool are_equal(const columns *a, const columns *b) {
     bool equal = a->count == b->count;
     for (uint32_t i = 0; equal && i < a->count; i++) equal = strcmp(a->names[i], b->names[i]) == 0;
     return equal;
+}
+
+/* Numbers that say nothing in any of these cases: failures that there were none of, what was not counted. */
+static void drop_empty(columns *numbers, const json_t *root, const columns *group) {
+    size_t count = json_array_size(json_object_get(root, "cases"));
+    numbers->count = 0;
+    for (uint32_t k = 0; k < group->count; k++) {
+        bool any = false;
+        for (size_t i = 0; i < count; i++) {
+            columns its;
+            numbers_of(&its, case_at(root, i));
+            any = any || (are_equal(&its, group) && median_of(case_at(root, i), group->names[k]) > 0);
+        }
+        if (any || group->count == 1) add_column(numbers, group->names[k]);
+    }
 }
 
 static void print_head(FILE *out, const columns *numbers, const columns *ratios) {
@@ -126,26 +158,44 @@ static void print_row(FILE *out, const json_t *one, const columns *numbers, cons
     fputs("</tr>\n", out);
 }
 
-/* All cases with these numbers; done has those that stand in a table. */
-static void print_table(FILE *out, const json_t *root, const columns *numbers, bool *done) {
-    columns ratios = {.count = 0}, its;
+static bool has_any(const json_t *one, const columns *ratios) {
+    for (uint32_t i = 0; i < ratios->count; i++)
+        if (json_is_number(json_object_get(one, ratios->names[i]))) return true;
+    return false;
+}
+
+static void print_rows(FILE *out, const json_t *root, const columns *group, const columns *numbers, const columns *ratios) {
+    print_head(out, numbers, ratios);
+    for (size_t i = 0; i < json_array_size(json_object_get(root, "cases")); i++) {
+        columns its;
+        numbers_of(&its, case_at(root, i));
+        if (are_equal(&its, group) && (numbers->count > 0 || has_any(case_at(root, i), ratios))) print_row(out, case_at(root, i), numbers, ratios);
+    }
+    fputs("</table></div>\n", out);
+}
+
+/* All cases with the numbers of this group; done has those that stand in a table. */
+static void print_table(FILE *out, const json_t *root, const columns *group, bool *done) {
+    columns ratios = {.count = 0}, its, numbers;
     size_t count = json_array_size(json_object_get(root, "cases"));
     for (size_t i = 0; i < count; i++) {
         const char *key;
         json_t *value;
         numbers_of(&its, case_at(root, i));
-        if (!are_equal(&its, numbers)) continue;
+        if (!are_equal(&its, group)) continue;
         json_object_foreach((json_t *)(uintptr_t)case_at(root, i), key, value)
             if (json_is_number(value) && has_suffix(key, "ratio") && strcmp(key, "hit_ratio") != 0) add_column(&ratios, key);
     }
-    print_head(out, numbers, &ratios);
+    drop_empty(&numbers, root, group);
+    /* Where both would be too wide for a screen, relations have a table of their own. */
+    bool apart = ratios.count > 0 && numbers.count + 2 * ratios.count > COLUMNS_SHOWN;
+    const columns none = {.count = 0};
+    print_rows(out, root, group, &numbers, apart ? &none : &ratios);
+    if (apart) print_rows(out, root, group, &none, &ratios);
     for (size_t i = 0; i < count; i++) {
         numbers_of(&its, case_at(root, i));
-        if (!are_equal(&its, numbers)) continue;
-        print_row(out, case_at(root, i), numbers, &ratios);
-        done[i] = true;
+        if (are_equal(&its, group)) done[i] = true;
     }
-    fputs("</table></div>\n", out);
 }
 
 void bench_html_cases(FILE *out, const json_t *root) {

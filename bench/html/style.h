@@ -35,7 +35,7 @@ static const char bench_html_style[] =
     "th,td{padding:4px 10px 4px 0;text-align:right;border-bottom:1px solid var(--edge);white-space:nowrap}"
     "th:first-child,td:first-child{text-align:left}th{color:var(--soft);font-weight:600}"
     "table.facts td{text-align:left;white-space:normal;overflow-wrap:anywhere}table.facts td:first-child{color:var(--soft);width:14em;white-space:nowrap}"
-    "summary{cursor:pointer;font-weight:600;margin:14px 0 6px}\n"
+    "table.cases{margin-bottom:20px}summary{cursor:pointer;font-weight:600;margin:14px 0 6px}\n"
     "@media(max-width:640px),print{pre{white-space:pre-wrap}}\n"
     "@media(max-width:640px){svg.wide{display:none}svg.narrow{display:block}main{padding:16px 14px 40px}body{font-size:15px}"
     "table.facts td:first-child{width:9em;white-space:normal}}\n";

@@ -13,6 +13,7 @@
 #include "bench/l1/replay.h"
 #include "bench/median.h"
 #include "bench/options.h"
+#include "bench/others.h"
 #include "bench/result.h"
 #include "bench/run.h"
 #include "bench/tiered.h"
@@ -38,6 +39,7 @@ typedef struct options {
     const char *only, *traces, *json_path;
     uint8_t small_pages;
     bench_json *json; /* NULL: none */
+    bool disturbed;   /* others took too much of the machine */
     bool noisy;       /* another run's median may differ too much */
 } options;
 
@@ -360,11 +362,15 @@ static int measure_all(options *o) {
     fill(o, &s->caches);
     print_memory(s);
     fflush(stdout);
+    bench_others before = bench_others_read(NULL, 0);
     measure_rounds(s);
+    bench_others after = bench_others_read(NULL, 0);
+    o->disturbed = bench_others_share(&before, &after) > BENCH_OTHERS_MAX;
     for (size_t i = 0; i < LINES && s->rounds > 0; i++)
         if (is_wanted(o, lines[i].name)) print_line(s, &lines[i], &s->lines[i]);
     for (uint32_t i = 0; i < 2 && s->rounds > 0 && is_wanted(o, "latency"); i++) print_tails(s, &s->tails[i], i == 1);
     if (o->noisy) printf("CAUTION: %s\n", BENCH_CAUTION_NOISY);
+    if (o->disturbed) printf("CAUTION: %s\n", BENCH_CAUTION_DISTURBED);
     if (s->rounds < ROUNDS_TOLD) printf("CAUTION: " CAUTION_FEW "\n", ROUNDS_TOLD);
     if (bench_run_was_interrupted()) printf("CAUTION: " CAUTION_INTERRUPTED "\n", (unsigned long long)s->rounds, (unsigned long long)o->rounds);
     for (uint32_t k = 0; k < KINDS; k++) {
@@ -395,6 +401,7 @@ static int measure_to_json(options *o) {
     bench_json_array_end(&json);
     bench_json_array_begin(&json, "cautions");
     if (o->noisy) bench_json_text(&json, NULL, BENCH_CAUTION_NOISY);
+    if (o->disturbed) bench_json_text(&json, NULL, BENCH_CAUTION_DISTURBED);
     char text[96];
     if (o->rounds < ROUNDS_TOLD) {
         snprintf(text, sizeof text, CAUTION_FEW, ROUNDS_TOLD);

@@ -14,6 +14,7 @@
 #include "bench/l2/main.h"
 #include "bench/median.h"
 #include "bench/options.h"
+#include "bench/others.h"
 #include "bench/result.h"
 #include "bench/run.h"
 #include "bench/tiered.h"
@@ -123,6 +124,7 @@ typedef struct l2_bench {
     bench_path *path, *counted, *one_connection;
     uint32_t round_count;
     double idle_wakes;
+    bool disturbed; /* others took too much of the machine */
     double highest; /* operations a second that the engine answers with p99 below HIGHEST_P99_US; negative: not searched */
     bench_l2_sample samples[CASE_COUNT][ROUNDS_MAX];
 } l2_bench;
@@ -257,6 +259,10 @@ static void put_ratios(const l2_bench *bench, uint32_t which, bench_json *json) 
     }
 }
 
+static bool counts_allocations(uint32_t which) {
+    return cases[which].side == SIDE_WIRE || cases[which].side == SIDE_PATH_COUNTED || cases[which].side == SIDE_PAST_COUNTED;
+}
+
 static void print_table(const l2_bench *bench) {
     printf("%-30s %10s %8s %8s %8s %8s %8s %9s %9s\n", "per operation", "per s", "cpu us", "sys us", "wakes", "loop w.",
            "allocs", "p50 us", "p99 us");
@@ -264,8 +270,7 @@ static void print_table(const l2_bench *bench) {
         if (!is_wanted(bench, &cases[i])) continue;
         double allocations = MEDIAN(bench, i, allocations);
         char text[32] = "-";
-        bool counts = cases[i].side == SIDE_WIRE || cases[i].side == SIDE_PATH_COUNTED || cases[i].side == SIDE_PAST_COUNTED;
-        if (counts) snprintf(text, sizeof text, "%.4f", allocations);
+        if (counts_allocations(i)) snprintf(text, sizeof text, "%.4f", allocations);
         uint64_t failures = 0;
         for (uint32_t r = 0; r < bench->round_count; r++) failures += bench->samples[i][r].failures;
         printf("%-30s %10.0f %8.3f %8.3f %8.4f %8.4f %8s %9.1f %9.1f", cases[i].name, MEDIAN(bench, i, per_second),
@@ -301,7 +306,7 @@ static bool write_json(const l2_bench *bench, const char *path) {
             bench_json_number(&json, "system_us", sample->system_us);
             bench_json_number(&json, "wakes", sample->wakes);
             bench_json_number(&json, "loop_wakes", sample->loop_wakes);
-            bench_json_number(&json, "allocations", sample->allocations);
+            bench_json_number(&json, "allocations", counts_allocations(i) ? sample->allocations : -1);
             bench_json_number(&json, "p50_us", sample->p50_us);
             bench_json_number(&json, "p99_us", sample->p99_us);
             bench_json_integer(&json, "failures", (int64_t)sample->failures);
@@ -314,6 +319,7 @@ static bool write_json(const l2_bench *bench, const char *path) {
     if (bench->highest >= 0) bench_result_case(&json, HIGHEST_NAME, &highest, 1, 1);
     bench_json_array_end(&json);
     bench_json_array_begin(&json, "cautions");
+    if (bench->disturbed) bench_json_text(&json, NULL, BENCH_CAUTION_DISTURBED);
     if (bench_run_was_interrupted()) bench_json_text(&json, NULL, CAUTION_INTERRUPTED);
     bench_json_array_end(&json);
     return bench_result_close(&json);
@@ -379,6 +385,12 @@ static void say_progress(const l2_bench *bench, const char *what, uint64_t done)
     else fprintf(stderr, "\r%s %llu of %llu   ", what, (unsigned long long)(done + (done < bench->settings.rounds)), (unsigned long long)bench->settings.rounds);
 }
 
+static bench_others read_others(const l2_bench *bench) {
+    pid_t servers[BENCH_L2_NODES_MAX];
+    for (uint32_t i = 0; i < bench->keys.node_count; i++) servers[i] = sx_cluster_pid(bench->cluster, i);
+    return bench_others_read(servers, bench->keys.node_count);
+}
+
 static int run(l2_bench *bench) {
     if (!open_all(bench)) {
         fprintf(stderr, "strata-bench l2: the servers did not take the keys\n");
@@ -386,6 +398,7 @@ static int run(l2_bench *bench) {
     }
     if (bench->path != NULL) bench->idle_wakes = bench_path_idle_wakes(bench->path, 2) / 3; /* of three engines */
     bench->highest = -1;
+    bench_others before = read_others(bench);
     for (uint32_t round = 0; round < bench->settings.rounds && !bench_run_was_interrupted(); round++) {
         say_progress(bench, "round", round);
         for (uint32_t i = 0; i < CASE_COUNT && !bench_run_was_interrupted(); i++)
@@ -397,10 +410,13 @@ static int run(l2_bench *bench) {
         bench->highest = bench_find_max(HIGHEST_FIRST, holds, bench);
     }
     say_progress(bench, NULL, 0);
+    bench_others after = read_others(bench);
+    bench->disturbed = bench_others_share(&before, &after) > BENCH_OTHERS_MAX;
     printf("%u rounds of %.2f s in turns, medians; GET of %u bytes, %u keys, %u servers; %s, %s\n",
            bench->round_count, bench->settings.seconds, bench->keys.value_bytes,
            bench->keys.count, bench->keys.node_count, bench_peer_name(), bench_valkey_name());
     if (bench->round_count > 0) print_table(bench);
+    if (bench->disturbed) printf("CAUTION: %s\n", BENCH_CAUTION_DISTURBED);
     if (bench_run_was_interrupted()) printf("CAUTION: %s\n", CAUTION_INTERRUPTED);
     bench_path_close(bench->one_connection);
     bench_path_close(bench->counted);

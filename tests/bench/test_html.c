@@ -217,7 +217,7 @@ static int remove_folder(void **state) {
 
 static const char cases_result[] =
     "{\"cautions\": [\"noise\"], \"cases\": [{\"name\": \"get, l1\", \"rounds\": [{\"ns\": 80}, {\"ns\": 90}]}, "
-    "{\"name\": \"all, l1\", \"rounds\": [{\"p50_us\": 2.5, \"per_second\": 12500}]}, "
+    "{\"name\": \"all, l1\", \"rounds\": [{\"p50_us\": 2.5, \"failures\": 0, \"per_second\": 12500}]}, "
     "{\"name\": \"get, \\\"it\\\"\", \"ratio\": 0.5, \"ratio_low\": 0.41, \"ratio_high\": 0.6, \"hit_ratio\": 1, \"rounds\": [{\"ns\": 160}]}]}";
 
 /* Cases with the same numbers share a table, with their medians and relations; the others have their own. */
@@ -225,8 +225,8 @@ static void test_cases(void **state) {
     (void)state;
     char *page = page_of(cases_result, 0);
     assert_int_equal(count_of(page, "class='cases'"), 2);
-    assert_non_null(strstr(page, "<th>time</th><th>ratio</th></tr>\n<tr><td>get, l1</td><td>85 ns</td><td>–</td></tr>\n"
-                                 "<tr><td>get, &quot;it&quot;</td><td>160 ns</td><td>0.50 (0.41–0.60)</td></tr>"));
+    assert_non_null(strstr(page, "<th>time</th><th>ours / theirs</th></tr>\n<tr><td>get, l1</td><td>85 ns</td><td>–</td></tr>\n"
+                                 "<tr><td>get, &quot;it&quot;</td><td>160 ns</td><td>0.5 (0.41–0.6)</td></tr>"));
     assert_non_null(strstr(page, "<th>p50</th><th>per second</th></tr>\n<tr><td>all, l1</td><td>2.50 µs</td><td>12.5 k/s</td></tr>"));
     assert_non_null(strstr(page, "⚠ noise"));
     free(page);
@@ -237,8 +237,8 @@ static void test_cases(void **state) {
     assert_true(file != NULL && fputs(cases_result, file) >= 0 && fclose(file) == 0);
     assert_int_equal(bench_export_csv(json, csv, error, sizeof error), 0);
     page = content_of("out.csv");
-    assert_string_equal(page, "case,round,ns,p50_us,per_second\n\"get, l1\",1,80,,\n\"get, l1\",2,90,,\n\"all, l1\",1,,2.5,12500\n"
-                              "\"get, \"\"it\"\"\",1,160,,\n");
+    assert_string_equal(page, "case,round,ns,p50_us,failures,per_second\n\"get, l1\",1,80,,,\n\"get, l1\",2,90,,,\n\"all, l1\",1,,2.5,0,12500\n"
+                              "\"get, \"\"it\"\"\",1,160,,,\n");
     free(page);
     file = fopen(json, "w");
     assert_true(file != NULL && fputs("{\"a\": 1}", file) >= 0 && fclose(file) == 0);
