@@ -81,7 +81,7 @@ static void judge(comparison *all, const bench_metric *metric, const change *c) 
     }
 }
 
-static void print_change(FILE *out, const bench_metric *metric, const change *c) {
+static void print_change(FILE *out, int width, const bench_metric *metric, const change *c) {
     int direction = bench_metric_direction(metric->name);
     double percent = 100 * (c->ratio - 1);
     const char *verdict = c->zero || percent == 0           ? ""
@@ -90,7 +90,7 @@ static void print_change(FILE *out, const bench_metric *metric, const change *c)
                           : (percent > 0) == (direction > 0) ? (c->sure ? "better" : "better?")
                           : c->sure                         ? "WORSE"
                                                              : "WORSE?";
-    fprintf(out, "%-52s %12.6g %12.6g ", metric->name, c->before, c->after);
+    fprintf(out, "%-*s %12.6g %12.6g ", width, metric->name, c->before, c->after);
     if (c->zero) fprintf(out, "%9s", "0 %");
     else if (isfinite(percent)) fprintf(out, "%+8.1f %%", percent);
     else fprintf(out, "%10s", "from 0");
@@ -101,11 +101,14 @@ static void print_change(FILE *out, const bench_metric *metric, const change *c)
 
 static void print_table(FILE *out, comparison *all) {
     uint32_t hidden = 0, unsure = 0;
-    fprintf(out, "%-52s %12s %12s %10s  %20s\n", "metric (medians)", "A", "B", "change", "95 % interval");
+    int width = 20;
+    for (size_t i = 0; i < all->a.count; i++)
+        if ((int)strlen(all->a.list[i].name) > width) width = (int)strlen(all->a.list[i].name);
+    fprintf(out, "%-*s %12s %12s %10s  %20s\n", width, "metric (medians)", "A", "B", "change", "95 % interval");
     for (size_t i = 0; i < all->a.count; i++) {
         const bench_metric *a = &all->a.list[i], *b = bench_metrics_find(&all->b, a->name);
         if (b == NULL) {
-            if (all->all) fprintf(out, "%-52s %12.6g %12s\n", a->name, bench_metric_median(a), "absent");
+            if (all->all) fprintf(out, "%-*s %12.6g %12s\n", width, a->name, bench_metric_median(a), "absent");
             continue;
         }
         change c = change_of(a, b);
@@ -113,7 +116,7 @@ static void print_table(FILE *out, comparison *all) {
         unsure += !c.sure && !c.zero;
         bool small = c.zero || fabs(c.ratio - 1) < 0.01 || bench_metric_direction(a->name) == 0;
         if (small && !all->all) hidden++;
-        else print_change(out, a, &c);
+        else print_change(out, width, a, &c);
     }
     if (hidden > 0) fprintf(out, "%u metrics changed by less than 1 %% or are counts: --all shows them\n", hidden);
     if (unsure > 0)

@@ -8,8 +8,10 @@
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "bench/html/cases.h"
+#include "bench/html/hlog.h"
 #include "bench/html/page.h"
 #include "bench/options.h"
 #include "bench/tiered.h"
@@ -153,10 +155,43 @@ int bench_export_hgrm(const char *json_path, const char *prefix, char *error, si
     return outcome;
 }
 
+/* Seconds since 1970; 0 where it says none. */
+static double started_s(const json_t *root) {
+    const char *text = json_string_value(json_object_get(json_object_get(root, "environment"), "started_utc"));
+    struct tm time = {0};
+    return text != NULL && strptime(text, "%Y-%m-%dT%H:%M:%SZ", &time) != NULL ? (double)timegm(&time) : 0;
+}
+
+int bench_export_hlog(const char *json_path, const char *hlog_path, char *error, size_t error_size) {
+    static const char *const places[] = {"latency", "service", "invalidation_lag"};
+    json_t *root = load(json_path, error, error_size);
+    if (root == NULL) return -1;
+    FILE *out = fopen(hlog_path, "w");
+    double seconds = json_number_value(json_object_get(json_object_get(root, "result"), "seconds"));
+    uint32_t written = 0;
+    if (out != NULL) bench_hlog_begin(out, started_s(root));
+    for (size_t i = 0; out != NULL && i < sizeof places / sizeof places[0]; i++) {
+        const char *key;
+        json_t *histogram;
+        json_object_foreach(json_object_get(root, places[i]), key, histogram) {
+            char tag[128];
+            snprintf(tag, sizeof tag, "%s.%s", places[i], key);
+            if (json_is_object(histogram) && bench_hlog_add(out, tag, seconds, histogram) == 0) written++;
+        }
+    }
+    int outcome = finish(out, hlog_path, error, error_size);
+    if (outcome == 0 && written == 0) {
+        snprintf(error, error_size, "%s: no histogram in it", json_path);
+        outcome = -1;
+    }
+    json_decref(root);
+    return outcome;
+}
+
 /* ---- the subcommand ----------------------------------------------------------------------------------------- */
 
 typedef struct report_settings {
-    const char *html, *csv, *hgrm;
+    const char *html, *csv, *hgrm, *hlog;
 } report_settings;
 
 #define FIELD(member) offsetof(report_settings, member)
@@ -166,6 +201,8 @@ static const bench_option rows[] = {
     {"csv", BENCH_OPTION_TEXT, "FILE", NULL, 0, 0, NULL, FIELD(csv), "the run over time, a line per step; of cases, a line per round", NULL},
     {"hgrm", BENCH_OPTION_TEXT, "PREFIX", NULL, 0, 0, NULL, FIELD(hgrm),
      "a percentile table per histogram, in ms, as HdrHistogram writes and plots them", NULL},
+    {"hlog", BENCH_OPTION_TEXT, "FILE", NULL, 0, 0, NULL, FIELD(hlog),
+     "a HdrHistogram log (1.3): a line per histogram with its tag, in ns", NULL},
 };
 static const bench_option_table options = {
     .command = "strata-bench report RESULT.json",
@@ -176,13 +213,13 @@ static const bench_option_table options = {
 
 int bench_report_main(int argc, char **argv) {
     char error[1024] = "", path[4096];
-    report_settings settings = {NULL, NULL, NULL};
+    report_settings settings = {NULL, NULL, NULL, NULL};
     bench_options_given given;
     int outcome;
     bool named = argc > 0 && argv[0][0] != '-';
     if (!bench_options_take(&options, argc - named, argv + named, &settings, &given, &outcome)) return outcome;
     if (!named || strlen(argv[0]) + 6 > sizeof path) return bench_options_refuse(&options, "which result? A file's name comes first");
-    if (settings.html == NULL && settings.csv == NULL && settings.hgrm == NULL) {
+    if (settings.html == NULL && settings.csv == NULL && settings.hgrm == NULL && settings.hlog == NULL) {
         size_t size = strlen(argv[0]);
         if (size > 5 && strcmp(argv[0] + size - 5, ".json") == 0) size -= 5;
         snprintf(path, sizeof path, "%.*s.html", (int)size, argv[0]);
@@ -190,7 +227,8 @@ int bench_report_main(int argc, char **argv) {
     }
     if ((settings.html != NULL && bench_html_write(argv[0], settings.html, error, sizeof error) != 0) ||
         (settings.csv != NULL && bench_export_csv(argv[0], settings.csv, error, sizeof error) != 0) ||
-        (settings.hgrm != NULL && bench_export_hgrm(argv[0], settings.hgrm, error, sizeof error) != 0)) {
+        (settings.hgrm != NULL && bench_export_hgrm(argv[0], settings.hgrm, error, sizeof error) != 0) ||
+        (settings.hlog != NULL && bench_export_hlog(argv[0], settings.hlog, error, sizeof error) != 0)) {
         fprintf(stderr, "strata-bench report: %s\n", error);
         return BENCH_EXIT_SETUP;
     }

@@ -11,6 +11,8 @@ int bench_export_csv(const char *json_path, const char *csv_path, char *error, s
 int bench_export_hgrm(const char *json_path, const char *prefix, char *error, size_t error_size);
 
 /* strata-bench report; argv without the program and subcommand. Returns the exit status. */
+/* All histograms as a HdrHistogram log, a line each, tagged latency.l1_hit and so on. 0, or -1 with a text. */
+int bench_export_hlog(const char *json_path, const char *hlog_path, char *error, size_t error_size);
 int bench_report_main(int argc, char **argv);
 
 #endif

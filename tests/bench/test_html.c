@@ -152,6 +152,24 @@ static void test_exports(void **state) {
     assert_non_null(strstr(error, "/nonexistent/x"));
 }
 
+/* Golden: this line is one that HdrHistogram_c reads as 50 of 100 ns, 40 of 300, 10 of 900 (its maximum), under that tag. */
+static void test_hlog(void **state) {
+    (void)state;
+    char json[64], path[64], error[256];
+    snprintf(json, sizeof json, "%s/log.json", folder);
+    snprintf(path, sizeof path, "%s/out.hlog", folder);
+    FILE *file = fopen(json, "w");
+    assert_true(file != NULL && fputs("{\"environment\": {\"started_utc\": \"2023-11-14T22:13:20Z\"}, \"result\": {\"seconds\": 2.5}, \"latency\": {\"l1_hit\": "
+                                      "{\"max_ns\": 900, \"buckets\": [100, 50, 300, 40, 1000, 10]}, \"load\": {\"buckets\": []}}}", file) >= 0 && fclose(file) == 0);
+    assert_int_equal(bench_export_hlog(json, path, error, sizeof error), 0);
+    char *text = content_of("out.hlog");
+    assert_string_equal(text, "#[Histogram log format version 1.3]\n#[StartTime: 1700000000.000 (seconds since epoch)]\n"
+                              "\"StartTimestamp\",\"Interval_Length\",\"Interval_Max\",\"Interval_Compressed_Histogram\"\n"
+                              "Tag=latency.l1_hit,0.000,2.500,0.000900,HISTFAAAADx4AQExAM7/HISTEwAAAAkAAAAAAAAAAwAAAAAAAAABAAADRjC4oAA/8AAAAAAAAMcBZI0DUK0JFIbjByo=\n");
+    free(text);
+    assert_int_equal(bench_export_hlog(json, "/nonexistent/x", error, sizeof error), -1);
+}
+
 static void test_bad_results(void **state) {
     (void)state;
     (void)page_of("{\"a\": ", -1);
@@ -277,7 +295,7 @@ static void test_parts(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_self_contained), cmocka_unit_test(test_charts), cmocka_unit_test(test_exports), cmocka_unit_test(test_bad_results), cmocka_unit_test(test_cases), cmocka_unit_test(test_words),
+        cmocka_unit_test(test_self_contained), cmocka_unit_test(test_charts), cmocka_unit_test(test_exports), cmocka_unit_test(test_bad_results), cmocka_unit_test(test_cases), cmocka_unit_test(test_hlog), cmocka_unit_test(test_words),
         cmocka_unit_test(test_places),         cmocka_unit_test(test_saying),
         cmocka_unit_test(test_parts),
     };
