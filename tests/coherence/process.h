@@ -122,7 +122,7 @@ static inline void on_stopped(void *context) { ((process *)context)->stopped = t
 
 static inline void process_close(process *p) {
     sx_trust_stop_on_loop(p->trust, on_stopped, p);
-    for (int i = 0; i < 3000 && !p->stopped; i++) sx_loop_turn(p->loop, 1);
+    for (int i = 0; i < 20000 && !p->stopped; i++) sx_loop_turn(p->loop, 1);
     assert_true(p->stopped);
     for (uint32_t i = 0; i < p->tags->partitions; i++) {
         int64_t lease_ns;
@@ -132,7 +132,7 @@ static inline void process_close(process *p) {
     }
     p->stopped = false;
     sx_redis_cluster_stop_on_loop(p->cluster, on_stopped, p);
-    for (int i = 0; i < 3000 && !p->stopped; i++) sx_loop_turn(p->loop, 1);
+    for (int i = 0; i < 20000 && !p->stopped; i++) sx_loop_turn(p->loop, 1);
     assert_true(p->stopped);
     sx_trust_destroy(p->trust);
     sx_redis_cluster_destroy(p->cluster);
@@ -179,7 +179,7 @@ static inline bool run_until(process *p, bool (*done)(process *), int64_t ms) {
 }
 
 static inline void gain_all(process *p) {
-    if (!run_until(p, all_trusted, 8000))
+    if (!run_until(p, all_trusted, 30000))
         fail_msg("%u of %u partitions trusted: %s", trusted_count(p), p->tags->partitions, p->refused_text);
 }
 
@@ -222,10 +222,10 @@ static inline uint64_t invalidate(process *p, uint32_t partition) {
     sx_publish_encode_write(&p->publish, &what, &write.request.command);
     write.request.script = &p->scripts.write;
     write.request.slot = p->tags->tags[partition].slot;
-    write.request.deadline_ns = sx_clock_now_ns(&p->clock) + 2 * SX_NS_PER_S;
+    write.request.deadline_ns = sx_clock_now_ns(&p->clock) + 10 * SX_NS_PER_S;
     write.request.done = on_written;
     sx_redis_cluster_submit(p->cluster, &write.request);
-    for (int i = 0; i < 2000 && !write.done; i++) sx_loop_turn(p->loop, 1);
+    for (int i = 0; i < 15000 && !write.done; i++) sx_loop_turn(p->loop, 1);
     assert_true(write.done);
     assert_int_equal(write.outcome, SX_REDIS_OK);
     p->answered_by = write.request.identity;
@@ -239,6 +239,28 @@ static inline void kill_subscriptions(void) {
 }
 
 static inline int64_t metric(const process *p, uint32_t which) { return sx_trust_metric_read(p->trust, which); }
+
+/* Until it is at least that; for ten seconds at most, which only a machine that stands still takes. */
+static inline void run_until_metric(process *p, uint32_t which, int64_t least) {
+    for (int64_t end_ns = sx_clock_now_ns(&p->clock) + 10 * SX_NS_PER_S; metric(p, which) < least && sx_clock_now_ns(&p->clock) < end_ns;)
+        sx_loop_turn(p->loop, 2);
+    assert_true(metric(p, which) >= least);
+}
+
+/* Until its last message of the partition is that; then, that it is. */
+static inline void run_until_heard(process *p, uint32_t partition, uint64_t n) {
+    for (int64_t end_ns = sx_clock_now_ns(&p->clock) + 10 * SX_NS_PER_S; p->last_n[partition] != n && sx_clock_now_ns(&p->clock) < end_ns;)
+        sx_loop_turn(p->loop, 2);
+    assert_int_equal(p->last_n[partition], n);
+}
+
+static inline void run_until_untrusted(process *p, uint32_t partition) {
+    for (int64_t end_ns = sx_clock_now_ns(&p->clock) + 10 * SX_NS_PER_S; is_trusted(p, partition) && sx_clock_now_ns(&p->clock) < end_ns;)
+        sx_loop_turn(p->loop, 2);
+    assert_false(is_trusted(p, partition));
+}
+
+static inline bool is_refused(process *p) { return p->refused != STRATA_OK; }
 
 static inline void generations(const process *p, uint64_t out[P]) {
     for (uint32_t i = 0; i < p->tags->partitions; i++) out[i] = generation_of(p, i);

@@ -227,16 +227,16 @@ static void who_runs_no_loads_begins_few_refreshes(void **state) {
 
 static void a_thread_that_left_holds_up_nobody(void **state) {
     (void)state;
-    fixture *f = open_fixture((strata_namespace_policy){.ttl_ms = 200, .refresh_percent = 40}, false, NULL);
+    fixture *f = open_fixture((strata_namespace_policy){.ttl_ms = 2000, .refresh_percent = 40}, false, NULL);
     strata_session *left = test_engine_session(f->engine);
     strata_result result;
     strata_op_options patient = {.struct_size = sizeof patient, .deadline_ms = 30000};
     assert_int_equal(get_or_load(f), STRATA_OK);
-    test_sleep_ms(120);
+    test_sleep_ms(850);
     assert_int_equal(strata_get_or_load_wait(left, f->ns, test_bytes("k"), NULL, fixture_load, f, &result), STRATA_OK);
     strata_result_release(left, &result);
     assert_int_equal(test_metric(f->engine, "flow.pending"), 1);
-    test_sleep_ms(120);
+    test_sleep_ms(1200);
     f->value = "w";
     int64_t start_ms = test_now_ms();
     assert_int_equal(fixture_get_or_load(f, "k", &patient), STRATA_OK);
@@ -424,13 +424,13 @@ static void slow_loads_are_answered_early(void **state) {
     assert_int_equal(fixture_take(f, strata_get_or_load_wait(f->session, f->ns, test_bytes("k"), NULL, load_when_told, f, &result),
                           &result), STRATA_STALE);
     expect(f, STRATA_STALE, STRATA_REASON_SLOW, "v");
-    assert_in_range(test_now_ms() - start_ms, 195, 900);
+    assert_in_range(test_now_ms() - start_ms, 195, 4000);
     assert_int_equal(test_metric(f->engine, "flow.soft_timeouts"), 1);
     join_thread();
     assert_non_null(f->kept);
     assert_int_equal(strata_load_finish(f->kept, STRATA_OK, test_bytes("late"), &(strata_load_result){
         .struct_size = sizeof(strata_load_result), .ttl_ms = 60000}), STRATA_OK); /* it went on */
-    for (int i = 0; i < 300 && peek(f) != STRATA_OK; i++) test_sleep_ms(1);
+    TEST_AWAIT(peek(f) == STRATA_OK, test_sleep_ms(1));
     expect(f, STRATA_OK, STRATA_REASON_NONE, "late");
     /* The hard one: at its deadline a reader gets what failing would give him, and where there is nothing, the failure. */
     strata_op_options brief = {.struct_size = sizeof brief, .deadline_ms = 100};
@@ -449,7 +449,7 @@ static void a_load_is_given_up_in_its_namespaces_time(void **state) {
     int64_t start_ms = test_now_ms();
     assert_int_equal(strata_get_or_load_wait(f->session, f->ns, test_bytes("k"), NULL, load_when_told, f, &result),
                      STRATA_E_TIMEOUT);
-    assert_in_range(test_now_ms() - start_ms, 45, 700);
+    assert_in_range(test_now_ms() - start_ms, 45, 4000);
     join_thread();
     if (f->kept != NULL) strata_load_finish(f->kept, STRATA_OK, test_bytes("too late"), NULL);
     test_sleep_ms(10);

@@ -86,7 +86,7 @@ static void a_callback_inside_close_starts_nothing(void **state) {
     assert_int_equal(start(f, start_another, 0, 0, 0), STRATA_PENDING);
     int64_t start_ms = test_now_ms();
     strata_session_close(f->session);
-    assert_in_range(test_now_ms() - start_ms, 0, 500);
+    assert_in_range(test_now_ms() - start_ms, 0, 4000);
     assert_int_equal(f->calls, 100);
     strata_close(f->engine, 1000);
     free(f);

@@ -179,7 +179,7 @@ static void a_load_that_never_ends_times_out(void **state) {
     assert_int_equal(strata_get_or_load_wait(f->session, f->ns, test_bytes("x"), &options, load, &l, &result),
                      STRATA_E_TIMEOUT);
     int64_t took_ms = test_now_ms() - start_ms;
-    assert_in_range(took_ms, 49, 200);
+    assert_in_range(took_ms, 49, 4000);
     assert_non_null(l.kept);
     strata_load_finish(l.kept, STRATA_OK, test_bytes("late"), NULL); /* still fills the cache */
     for (int i = 0; i < 200 && test_peek(f->session, f->ns, "x") == NULL; i++) test_sleep_ms(5);

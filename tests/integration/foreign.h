@@ -41,7 +41,7 @@ static inline side open_side(uint32_t nodes) {
     side s = {.engine = test_engine_open(TEST_OPTIONS("l2.nodes", sx_cluster_seeds(cluster), "l2.open_wait", "5s"), NULL)};
     s.session = test_engine_session(s.engine);
     s.ns = open_ns(s.engine, "foreign", PREFIX);
-    assert_true(test_metric_wait(s.engine, "foreign.nodes", nodes, 8000));
+    assert_true(test_metric_wait(s.engine, "foreign.nodes", nodes, 30000));
     return s;
 }
 

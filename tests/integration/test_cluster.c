@@ -114,10 +114,10 @@ static void results_say_where_they_came_from(void **state) {
 
 static void values_expire_in_both_tiers(void **state) {
     fixture *f = *state;
-    strata_op_options options = {.struct_size = sizeof options, .ttl_ms = 150};
+    strata_op_options options = {.struct_size = sizeof options, .ttl_ms = 1500};
     assert_int_equal(strata_set_wait(f->a.session, f->a.ns, test_bytes("e"), test_bytes("x"), &options, NULL), STRATA_OK);
     assert_string_equal(test_get(f->b.session, f->b.ns, "e"), "x");
-    test_sleep_ms(200);
+    test_sleep_ms(1550);
     assert_null(test_peek(f->a.session, f->a.ns, "e"));
     assert_null(test_peek(f->b.session, f->b.ns, "e"));
     assert_null(test_get(f->b.session, f->b.ns, "e"));

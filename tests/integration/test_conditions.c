@@ -183,10 +183,10 @@ static void what_is_there_is_not_added(void **state) {
     assert_int_equal(strata_get_or_load_wait(a.session, a.ns, test_bytes("none"), NULL, find_nothing, NULL, &result), STRATA_MISS);
     assert_int_equal(add(&b, "none", "some"), STRATA_OK);
     sees(&a, "none", "some");
-    strata_op_options brief = {.struct_size = sizeof brief, .ttl_ms = 100};
+    strata_op_options brief = {.struct_size = sizeof brief, .ttl_ms = 1500};
     assert_int_equal(strata_set_wait(a.session, a.ns, test_bytes("old"), test_bytes("v"), &brief, NULL), STRATA_OK);
     assert_int_equal(add(&b, "old", "w"), STRATA_EXISTS);
-    test_sleep_ms(150);
+    test_sleep_ms(1550);
     assert_int_equal(add(&b, "old", "w"), STRATA_OK);
     /* A load under way is overtaken, and what it brings is not kept. */
     assert_int_equal(strata_get_or_load(a.session, a.ns, test_bytes("loads"), NULL, keep_load, NULL, &result, ignore, &answers),

@@ -2,7 +2,7 @@
 /* What was loaded anew, which may have the n of what it replaces, is not followed by that: also where it is answered before L2 has
    taken it, where nobody knows whether it did, and past its end. A reads by a proxy that holds up its data, while its subscriptions,
    and so its trust, go on. */
-// ctest: timeout=120 serial
+// ctest: timeout=600
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

@@ -233,7 +233,7 @@ static void a_key_of_unknown_outcome_takes_no_value(void **state) {
     uint32_t node = test_node_of(cluster, "lost");
     int64_t taken = test_metric(b, "flow.values_taken");
     assert_int_equal(sx_cluster_pause(cluster, node), 0);
-    strata_op_options brief = {.struct_size = sizeof brief, .deadline_ms = 40}, patient = {.struct_size = sizeof patient, .deadline_ms = 3000};
+    strata_op_options brief = {.struct_size = sizeof brief, .deadline_ms = 600}, patient = {.struct_size = sizeof patient, .deadline_ms = 10000};
     assert_int_equal(strata_set(at, an, test_bytes("lost"), test_bytes("new"), &patient, NULL, NULL), STRATA_PENDING);
     assert_int_equal(strata_set_wait(bt, bn, test_bytes("lost"), test_bytes("lost"), &brief, NULL), STRATA_E_UNKNOWN_OUTCOME);
     assert_null(test_peek(bt, bn, "lost"));

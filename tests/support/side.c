@@ -12,7 +12,7 @@
 
 #include "tests/support/engine.h"
 
-enum { TRUST_MS = 10000, ANSWER_MS = 10000, DEADLINE_MS = 8000 };
+enum { TRUST_MS = 30000, ANSWER_MS = 30000, DEADLINE_MS = 20000 };
 
 void test_side_open(test_side *side, const char *ns, const char *const *pairs, const strata_open_options *template_) {
     *side = (test_side){.engine = test_engine_open(pairs, template_)};
