@@ -12,6 +12,7 @@
 #include <strata/status.h>
 
 #include "coherence/foreign_state.h"
+#include "core/observe/broken.h"
 
 const sx_metric_row sx_foreign_metrics[SX_FOREIGN_METRIC_COUNT] = {
     [SX_FOREIGN_METRIC_NODES] = {"foreign.nodes", "1", "primaries whose foreign keys are proven fresh now", 1},
@@ -51,7 +52,7 @@ void sx_foreign_lease(sx_foreign_node *node, int64_t lease_ns) {
 
 static void doubt_word(sx_foreign *foreign, uint32_t word) {
     sx_trust_word_end(&foreign->words[word]);
-    sx_trust_word_doubt(&foreign->words[word]);
+    if (!SX_BROKEN(tracked_end)) sx_trust_word_doubt(&foreign->words[word]);
 }
 
 void sx_foreign_doubt(sx_foreign_node *node) {

@@ -556,9 +556,11 @@ void sx_publish_scripts_init(sx_publish_scripts *scripts) {
                       message_of_all[] = "redis.call(ARGV[1], ARGV[2], '\\150",
                       other_floor[] = " or floor ~= tonumber(ARGV[9])", refilled_floor[] = " or floor ~= tonumber(ARGV[6])",
                       other_version[] = "if not same(ARGV[4]) then return -3 end\n",
+                      no_value[] = "    holds = holds or flags % 64 >= 32\n",
+                      newer[] = "    holds = holds or new_hi > hi or new_hi == hi and new_lo > lo\n",
                       token[] = "if #lease ~= 12 or string.sub(lease, 1, 11) ~= ARGV[3] then return -3 end\n";
     (void)from_clock, (void)last_message, (void)message_of_all, (void)token, (void)other_floor, (void)refilled_floor,
-        (void)other_version;
+        (void)other_version, (void)no_value, (void)newer;
     sx_redis_script *counting[] = {&scripts->write, &scripts->counter, &scripts->writes, &scripts->write_if};
     for (int i = 0; i < 4; i++)
         counting[i]->text = sx_broken_text(SX_BROKEN(counter_clock), counting[i]->text, from_clock, "  n = 1\n");
@@ -566,6 +568,8 @@ void sx_publish_scripts_init(sx_publish_scripts *scripts) {
     scripts->write_if.text = sx_broken_text(SX_BROKEN(publish), scripts->write_if.text, last_message, "local s = (ARGV[6] .. ");
     scripts->writes.text = sx_broken_text(SX_BROKEN(publish), scripts->writes.text, message_of_all, "local s = ('\\150");
     scripts->write_if.text = sx_broken_text(SX_BROKEN(condition), scripts->write_if.text, "if not holds then", "if false then");
+    scripts->write_if.text = sx_broken_text(SX_BROKEN(add_empty), scripts->write_if.text, no_value, "    holds = true\n");
+    scripts->write_if.text = sx_broken_text(SX_BROKEN(newer_only), scripts->write_if.text, newer, "    holds = true\n");
     scripts->lock.text = sx_broken_text(SX_BROKEN(lock_held), scripts->lock.text, "  if till > ms then return", "  if mine then return");
     scripts->lock.text = sx_broken_text(SX_BROKEN(lock_clock), scripts->lock.text, "math.max(token + 1, us)", "token + 1");
     scripts->fill.text = sx_broken_text(SX_BROKEN(lease_token), scripts->fill.text, token, "");

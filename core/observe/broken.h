@@ -16,6 +16,8 @@
     X(counter_clock, 3)      /* a missing counter starts from the server's clock */                              \
     X(publish, 3)            /* a write is published */                                                          \
     X(condition, 3)          /* a write whose condition does not hold changes nothing */                         \
+    X(add_empty, 3)          /* an add writes only where no value is */                                          \
+    X(newer_only, 3)         /* set_if_newer writes over nothing as new */                                       \
     X(count_once, 3)         /* what may have been added is not added again */                                   \
     X(rolled_set, 3)         /* a set of a key that is without L2 removes what is there */                       \
     X(lock_held, 3)          /* a lock that is held is granted to nobody else */                                 \
@@ -58,9 +60,13 @@
     X(clear_heard, 7)        /* a clear or a pattern makes the namespace's entries unproven */                   \
     X(clear_flights, 7)      /* what was asked for before a clear does not enter L1 */                           \
     X(pattern_keys, 7)       /* each key that a pattern finds is invalidated */                                  \
+    X(tenant_name, 7)        /* and the key that is its tenant's name alone */                                   \
     X(tag_nonce, 7)          /* an entry is valid only with the present nonces of its tags */                    \
     X(tag_heard, 7)          /* a TAG replaces the nonce that is known */                                        \
     X(aged_proof, 1)         /* L1 answers what is past its end under the same proof as anything */              \
+    X(absent_proof, 1)       /* and that there is nothing */                                                     \
+    X(tracked_change, 1)     /* what a foreign key's server tells removes the entry */                           \
+    X(tracked_end, 1)        /* a tracking connection that ended proves nothing of what was read by it */        \
     X(stale_generation, 1)   /* what is answered for want of anything better is of the present generation */     \
     X(stale_heard, 1)        /* and nothing was heard of it since */                                             \
     X(stale_bound, 1)        /* nor is its proof older than the policy allows */                                 \

@@ -373,6 +373,25 @@ static void tokens_and_numbers_only_grow(void **state) {
     assert_int_equal(ONLY_FAULT(often), HISTORY_MISCOUNTED);
 }
 
+static void what_yields_replaces_nothing(void **state) {
+    (void)state;
+    history_op set = op(HISTORY_SET, 1, 0, 100, 7), add = op(HISTORY_SET, 1, 200, 300, 9);
+    assert_int_equal(ONLY_FAULT(set, add), HISTORY_FAULTS);
+    add.yields = 1;
+    assert_int_equal(ONLY_FAULT(set, add), HISTORY_OVERRIDDEN);
+    assert_int_equal(ONLY_FAULT(add), HISTORY_FAULTS);
+    assert_int_equal(ONLY_FAULT(set, op(HISTORY_INVALIDATE, 1, 120, 130, 8), add), HISTORY_FAULTS);
+    assert_int_equal(ONLY_FAULT(set, op(HISTORY_REFUSED, 1, 120, 130, 8), add), HISTORY_OVERRIDDEN);
+    assert_int_equal(ONLY_FAULT(op(HISTORY_FAILED_WRITE, 1, 0, 1, 6), set, add), HISTORY_FAULTS); /* it may come yet */
+    history_op successor = add;
+    successor.process = 2; /* what was under way when its predecessor was killed, nobody noted */
+    assert_int_equal(ONLY_FAULT(set, successor), HISTORY_FAULTS);
+    history_rules gone = rules;
+    gone.evictions = &(history_loss){150, 160, UINT64_MAX, false};
+    gone.eviction_count = 1;
+    assert_int_equal(only_fault((history_op[]){set, add}, 2, &gone), HISTORY_FAULTS);
+}
+
 static void one_holds_a_lock(void **state) {
     (void)state;
     history_op first = op(HISTORY_HELD, 1, 0, 100, 7);
@@ -427,6 +446,7 @@ int main(void) {
         cmocka_unit_test(keys_of_a_partition_share_its_losses),
         cmocka_unit_test(one_version_is_replaced_once),
         cmocka_unit_test(what_was_refused_is_read_by_nobody),
+        cmocka_unit_test(what_yields_replaces_nothing),
         cmocka_unit_test(tokens_and_numbers_only_grow),
         cmocka_unit_test(one_holds_a_lock),
         cmocka_unit_test(files_are_read_one_after_another),

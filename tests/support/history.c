@@ -13,7 +13,7 @@ const char *history_fault_name(history_fault fault) {
     static const char *const names[] = {"stale",        "older than said", "own write unseen",
                                         "version went back", "resurrected", "loaded twice",
                                         "filled twice", "undone",          "lost version served", "flushed version served",
-                                        "forgotten", "swapped twice", "refused write seen", "token went back", "held twice",
+                                        "forgotten", "swapped twice", "refused write seen", "overridden", "token went back", "held twice",
                                         "miscounted"};
     return fault < HISTORY_FAULTS ? names[fault] : "?";
 }
@@ -447,6 +447,30 @@ static void judge_swaps(const view *v) {
     }
 }
 
+#define REPLAYED_NS INT64_C(10000000000) /* by then an invalidation is repeated that failed, or that a failover lost */
+
+/* What its writer did to the key right before. NULL: it is not known to have stored the value that stands there then. */
+static const history_op *stored_before(const view *v, const history_op *write) {
+    for (const history_op *op = write; op-- > v->ops && op->start_ns >= write->start_ns - REPLAYED_NS;) {
+        if (op->kind == HISTORY_SET && op->process == write->process) return op;
+        if (is_write(op) || op->kind == HISTORY_FAILED_WRITE) return NULL;
+    }
+    return NULL;
+}
+
+static bool is_owed_since(const view *v, const history_op *write) {
+    for (const history_op *op = write; op-- > v->ops && op->start_ns >= write->start_ns - REPLAYED_NS;)
+        if (op->kind == HISTORY_FAILED_WRITE) return true;
+    return may_be_gone(v, write->start_ns - REPLAYED_NS, write->end_ns);
+}
+
+static void judge_yielding(const view *v) {
+    for (size_t i = 0; i < v->count; i++) {
+        const history_op *op = &v->ops[i], *stored = op->kind == HISTORY_SET && op->yields != 0 ? stored_before(v, op) : NULL;
+        if (stored != NULL && !is_owed_since(v, op)) note(v->report, HISTORY_OVERRIDDEN, op, stored);
+    }
+}
+
 /* Each value is greater than all that had been answered before it was asked for. Tokens are so whatever a server forgets. */
 static void judge_growth(const view *v, history_kind kind, history_fault fault) {
     const history_op *most = NULL;
@@ -493,6 +517,7 @@ static void check_key(view *v) {
     judge_flushed(v);
     judge_loads(v, loads);
     judge_swaps(v);
+    judge_yielding(v);
     judge_growth(v, HISTORY_TOKEN, HISTORY_TOKEN_BACK);
     judge_growth(v, HISTORY_COUNTED, HISTORY_MISCOUNTED);
     judge_held(v);

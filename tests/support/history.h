@@ -36,6 +36,7 @@ typedef struct history_op {
     uint8_t filled;       /* LOAD: L2 took the result */
     uint8_t invalidates;  /* FAILED_WRITE: of an invalidation, which its process owes from then on */
     uint8_t written;      /* READ: of what a write stored, and no load */
+    uint8_t yields;       /* SET: one that had to be refused where any value of the key stood, all of which have one writer */
 } history_op;
 
 typedef enum history_fault {
@@ -52,6 +53,7 @@ typedef enum history_fault {
     HISTORY_FORGOTTEN,    /* a read misses an invalidation that failed, or that a failover lost, and nobody repeated it */
     HISTORY_SWAPPED_TWICE, /* two writes replaced one version */
     HISTORY_REFUSED_SEEN, /* what a refused write would have stored is read */
+    HISTORY_OVERRIDDEN,   /* a write that had to be refused replaced a value */
     HISTORY_TOKEN_BACK,   /* a lock's token is no greater than an earlier one */
     HISTORY_HELD_TWICE,   /* two held a lock at the same time */
     HISTORY_MISCOUNTED,   /* a number is no greater than an earlier one, or greater than all that was added */

@@ -159,6 +159,20 @@ static void record_more(actor *me, history_op op, const uint64_t numbers[NUMBERS
     }
 }
 
+void torment_tell_divergent(const torment_client *client, torment_shared *shared, const strata_namespace *plain) {
+    int64_t values[512];
+    size_t count = strata_metric_count(), metric = 0;
+    strata_metric about;
+    if (count > sizeof values / sizeof values[0] || strata_stats_namespace(plain, values, count) != STRATA_OK) abort();
+    while (metric < count && (strata_metric_describe(metric, &about) != STRATA_OK || strcmp(about.name, "audit.divergent") != 0)) metric++;
+    if (metric == count) abort();
+    uint32_t process = client->process % TORMENT_PROCESSES;
+    for (uint64_t n = atomic_load(&shared->divergent[process].count); n < (uint64_t)values[metric]; n++) {
+        atomic_store(&shared->divergent[process].at_ns[n % TORMENT_DIVERGENT], torment_now_ns());
+        atomic_store(&shared->divergent[process].count, n + 1);
+    }
+}
+
 static void invalidate_tag(actor *me, strata_session *session) {
     uint32_t tag = me->client->index;
     char name[16];
@@ -177,11 +191,11 @@ static void invalidate_tag(actor *me, strata_session *session) {
 }
 
 /* All of a namespace: whoever does it raises its number first. */
-static void invalidate_space(actor *me, strata_session *session, torment_space space, bool by_pattern) {
+static void invalidate_space(actor *me, strata_session *session, torment_space space, bool by_pattern, bool tenant) {
     _Atomic uint64_t *number = by_pattern ? &me->shared->swept[space] : &me->shared->cleared[space];
     history_op op = {.kind = HISTORY_INVALIDATE, .value = atomic_fetch_add(number, 1) + 1};
     op.start_ns = torment_now_ns();
-    int32_t status = by_pattern ? torment_space_sweep(session, me->spaces[space], me->shared)
+    int32_t status = by_pattern ? torment_space_sweep(session, me->spaces[space], space, tenant, me->shared)
                                 : torment_space_clear(session, me->spaces[space]);
     op.end_ns = torment_now_ns();
     if (status != STRATA_OK) op.kind = HISTORY_FAILED_WRITE;
@@ -193,17 +207,20 @@ static void invalidate_space(actor *me, strata_session *session, torment_space s
 
 /* ---- operations ---- */
 
+/* Of a guarded key's value: OLDEST is that of none. */
+#define OLDEST 1
+static uint64_t app_version(uint64_t number) { return number + OLDEST + 1; }
+
 static void load_truth(strata_load *load, void *user) {
     actor *me = user;
-    strata_bytes key = strata_load_key(load);
-    char name[TORMENT_NAME] = "", text[TEXT];
-    memcpy(name, key.data, key.size < sizeof name ? key.size : sizeof name - 1);
-    history_op op = {.kind = HISTORY_LOAD, .key = (uint32_t)atoi(name + 1), .start_ns = torment_now_ns()};
+    char text[TEXT];
+    history_op op = {.kind = HISTORY_LOAD, .key = torment_key_of(strata_load_key(load)), .start_ns = torment_now_ns()};
     torment_space space = torment_space_of(op.key);
     uint64_t numbers[NUMBERS] = {atomic_load(&me->shared->truth[op.key]), atomic_load(&me->shared->swept[space]),
                                  atomic_load(&me->shared->cleared[space]),
                                  torment_is_tagged(op.key) ? atomic_load(&me->shared->tags[torment_tag_of(op.key)]) : UNKNOWN};
     op.value = numbers[0];
+    if (space == TORMENT_PLAIN) numbers[1] = numbers[2] = UNKNOWN; /* its number alone says which bytes there are: they are audited */
     /* Elsewhere loads may run beside each other: refreshes, and those whose lease a pattern took. */
     op.said_us = space == TORMENT_PLAIN ? (uint32_t)((op.start_ns - me->asked_ns) / 1000) : UINT32_MAX;
     uint64_t dice = torment_random(&me->random) % 16;
@@ -215,7 +232,9 @@ static void load_truth(strata_load *load, void *user) {
     }
     op.end_ns = torment_now_ns();
     me->loaded = record(me, op);
-    strata_load_finish(load, STRATA_OK, put_numbers(text, op.key, numbers), NULL);
+    strata_load_result details = {.struct_size = sizeof details, .app_version = space == TORMENT_GUARDED ? app_version(op.value) : 0};
+    if (space == TORMENT_GUARDED && torment_is_absent(op.value)) strata_load_finish(load, STRATA_MISS, (strata_bytes){NULL, 0}, &details);
+    else strata_load_finish(load, STRATA_OK, put_numbers(text, op.key, numbers), &details);
 }
 
 static void record_read(actor *me, history_op op, const strata_result *result) {
@@ -240,28 +259,81 @@ static void record_read(actor *me, history_op op, const strata_result *result) {
     record_more(me, op, numbers);
 }
 
+static void record_failed(actor *me, history_op op) {
+    op.kind = HISTORY_FAILED_READ;
+    record(me, op);
+    op.key += TORMENT_SWEPT;
+    record(me, op);
+}
+
+/* That there is nothing names no number: it is taken for the latest that it may be. */
+static void record_absent(actor *me, history_op op, uint8_t source) {
+    uint64_t truth = atomic_load(&me->shared->truth[op.key]);
+    while (truth > 0 && !torment_is_absent(truth)) truth--;
+    if (truth == 0) atomic_fetch_add(&me->shared->damaged, 1);
+    op.value = truth;
+    op.source = source;
+    atomic_fetch_add(&me->shared->absent, 1);
+    record(me, op);
+}
+
+/* A read of a guarded key. */
+typedef struct guarded_read {
+    actor *me;
+    history_op op;
+    bool done;
+} guarded_read;
+
+static void take_guarded(void *user, const strata_result *result) {
+    guarded_read *r = user;
+    r->done = true;
+    r->op.end_ns = torment_now_ns();
+    if (result->status == STRATA_OK || result->status == STRATA_STALE) record_read(r->me, r->op, result);
+    else if (result->status == STRATA_MISS && result->reason == STRATA_REASON_ABSENT) record_absent(r->me, r->op, result->source);
+    else record_failed(r->me, r->op);
+}
+
+/* Not by the call that waits, which does not say who says that there is nothing. */
+static void read_guarded(actor *me, strata_session *session, history_op op, const strata_op_options *options) {
+    guarded_read r = {me, op, false};
+    strata_result result = {.status = STRATA_OK};
+    int32_t status = strata_get_or_load(session, me->spaces[TORMENT_GUARDED], test_bytes(torment_key_name(op.key)), options, load_truth, me,
+                                        &result, take_guarded, &r);
+    if (status == STRATA_PENDING) {
+        while (!r.done) (void)strata_session_wait(session, 50);
+        return;
+    }
+    bool shown = status == STRATA_OK || status == STRATA_STALE;
+    if (!shown) result = (strata_result){.status = status, .source = STRATA_FROM_L1, .reason = status == STRATA_MISS ? STRATA_REASON_ABSENT : 0};
+    take_guarded(&r, &result);
+    if (shown) strata_result_release(session, &result);
+}
+
 static void read_one(actor *me, strata_session *session, uint32_t key) {
-    char name[TORMENT_NAME];
-    torment_key_name(name, key);
+    const char *name = torment_key_name(key);
     strata_namespace *ns = me->spaces[torment_space_of(key)];
     strata_op_options options = options_for(me, key);
     uint64_t dice = torment_random(&me->random) % 64;
-    if (dice == 0) options.flags = STRATA_BYPASS_L1;
+    bool peace = atomic_load(&me->shared->peace) != 0; /* then what L2 has is looked for: it shows which writes a failover did not lose */
+    if (peace ? dice < 8 : dice == 0) options.flags = STRATA_BYPASS_L1;
     strata_result result;
     history_op op = {.kind = HISTORY_READ, .key = key, .start_ns = torment_now_ns()};
     me->loaded = NULL;
     me->seen = (history_op){0};
     me->asked_ns = op.start_ns;
-    int32_t status = dice < 12 ? strata_get_wait(session, ns, test_bytes(name), &options, &result)
+    bool foreign = torment_space_of(key) == TORMENT_FOREIGN; /* nothing that is loaded is kept there */
+    if (torment_space_of(key) == TORMENT_GUARDED && dice >= 12) {
+        read_guarded(me, session, op, &options);
+        return;
+    }
+    int32_t status = dice < 12 || foreign ? strata_get_wait(session, ns, test_bytes(name), &options, &result)
                                : strata_get_or_load_wait(session, ns, test_bytes(name), &options, load_truth, me, &result);
     op.end_ns = torment_now_ns();
     if (status != STRATA_OK && status != STRATA_STALE) {
-        op.kind = HISTORY_FAILED_READ;
-        record(me, op);
-        op.key += TORMENT_SWEPT;
-        record(me, op);
+        record_failed(me, op);
         return;
     }
+    atomic_fetch_add(&me->shared->foreign, foreign);
     record_read(me, op, &result);
     strata_result_release(session, &result);
 }
@@ -286,10 +358,10 @@ static strata_bytes raise_truth(actor *me, char text[TEXT], uint32_t key, histor
 
 /* Any of the keys that everybody writes, over what a read of it just answered, which may be another by now. */
 static void swap_one(actor *me, strata_session *session, uint32_t key) {
-    char name[TORMENT_NAME], text[TEXT];
+    char text[TEXT];
     read_one(me, session, key);
     if (me->seen.n == 0) return;
-    torment_key_name(name, key);
+    const char *name = torment_key_name(key);
     strata_op_options options = options_for(me, key);
     strata_result result;
     history_op op = {.before = me->seen.id};
@@ -316,14 +388,65 @@ static void swap_some(actor *me, strata_session *session) {
     }
 }
 
+/* A guarded key: set, if it is newer, or as what is older than anything; added; or invalidated, where the source has nothing now. */
+static void guard_one(actor *me, strata_session *session, uint32_t key) {
+    enum { SET, ADD, NEWER, OLDER, KINDS };
+    strata_namespace *ns = me->spaces[TORMENT_GUARDED];
+    strata_bytes name = test_bytes(torment_key_name(key));
+    strata_op_options options = options_for(me, key);
+    uint64_t kind = torment_random(&me->random) % KINDS;
+    char text[TEXT];
+    history_op op = {0};
+    strata_result result;
+    strata_bytes value = raise_truth(me, text, key, &op);
+    bool set = !torment_is_absent(op.value);
+    if (set) options.app_version = kind == OLDER ? OLDEST : app_version(op.value);
+    op.yields = set && (kind == ADD || kind == OLDER);
+    op.start_ns = torment_now_ns();
+    int32_t status = !set         ? strata_invalidate_wait(session, ns, name, &options)
+                     : kind == SET ? strata_set_wait(session, ns, name, value, &options, &result)
+                     : kind == ADD ? strata_add_wait(session, ns, name, value, &options, &result)
+                                   : strata_set_if_newer_wait(session, ns, name, value, &options, &result);
+    op.end_ns = torment_now_ns();
+    if (status != STRATA_EXISTS && status != STRATA_CONFLICT) {
+        record_write(me, op, set, status, &result);
+        return;
+    }
+    op.kind = HISTORY_REFUSED;
+    record(me, op);
+    atomic_fetch_add(&me->shared->yielded, 1);
+}
+
+/* A plain key: nobody owes what failed, or what a failover lost, so that it counts as a set. */
+static void write_foreign(actor *me, strata_session *session, uint32_t key) {
+    strata_bytes name = test_bytes(torment_key_name(key));
+    strata_op_options options = options_for(me, key);
+    bool set = torment_random(&me->random) % 3 != 0;
+    char text[TEXT];
+    history_op op = {0};
+    strata_result result;
+    strata_bytes value = raise_truth(me, text, key, &op);
+    op.start_ns = torment_now_ns();
+    int32_t status = set ? strata_set_wait(session, me->spaces[TORMENT_FOREIGN], name, value, &options, &result)
+                         : strata_invalidate_wait(session, me->spaces[TORMENT_FOREIGN], name, &options);
+    op.end_ns = torment_now_ns();
+    op.kind = status == STRATA_OK ? HISTORY_SET : HISTORY_FAILED_WRITE;
+    record(me, op);
+}
+
 static void write_one(actor *me, strata_session *session, uint32_t key) {
-    char name[TORMENT_NAME], text[TEXT];
+    char text[TEXT];
     bool swapped = torment_space_of(key) == TORMENT_SWAPPED;
     if (swapped && torment_random(&me->random) % 16 != 0) {
         swap_some(me, session);
         return;
     }
-    torment_key_name(name, key);
+    if (torment_space_of(key) >= TORMENT_GUARDED) {
+        if (torment_space_of(key) == TORMENT_GUARDED) guard_one(me, session, key);
+        else write_foreign(me, session, key);
+        return;
+    }
+    const char *name = torment_key_name(key);
     strata_namespace *ns = me->spaces[torment_space_of(key)];
     strata_op_options options = options_for(me, key);
     bool set = !swapped && torment_random(&me->random) % 2 == 0;
@@ -341,15 +464,14 @@ static void write_one(actor *me, strata_session *session, uint32_t key) {
 
 /* All keys of a namespace that are its to write, at once; two of them are of one partition. */
 static void write_many(actor *me, strata_session *session, torment_space space) {
-    char names[MANY][TORMENT_NAME], texts[MANY][TEXT];
+    char texts[MANY][TEXT];
     strata_bytes keys[MANY], values[MANY];
     strata_result results[MANY];
     history_op ops[MANY] = {{0}};
     strata_op_options options = {.struct_size = sizeof options, .deadline_ms = TORMENT_DEADLINE_MS};
     for (uint32_t i = 0; i < MANY; i++) {
         uint32_t key = (i * TORMENT_SPACES + space) * TORMENT_CLIENTS + me->client->index;
-        torment_key_name(names[i], key);
-        keys[i] = test_bytes(names[i]);
+        keys[i] = test_bytes(torment_key_name(key));
         values[i] = raise_truth(me, texts[i], key, &ops[i]);
     }
     int64_t start_ns = torment_now_ns();
@@ -394,7 +516,8 @@ static void *clear_all(void *argument) {
         torment_sleep_ms(5);
         if (torment_now_ns() < next_ns) continue;
         uint64_t dice = torment_random(&me->random);
-        invalidate_space(me, session, (torment_space)(TORMENT_GROUPED + dice % (TORMENT_SPACES - TORMENT_GROUPED)), dice / 8 % 3 == 0);
+        torment_space space = (torment_space)(TORMENT_GROUPED + dice % (TORMENT_GUARDED - TORMENT_GROUPED));
+        invalidate_space(me, session, space, dice / 8 % 3 == 0, dice / 24 % 2 == 0);
         next_ns = torment_now_ns() + (int64_t)(500 + dice / 64 % 4000) * 1000000;
     }
     strata_session_close(session);
@@ -427,7 +550,7 @@ _Noreturn void torment_client_run(const torment_client *client) {
     snprintf(partitions, sizeof partitions, "%d", TORMENT_PARTITIONS);
     torment_shared *shared = torment_map(client->directory, "shared", sizeof *shared);
     torment_log *log = torment_map(client->directory, name, sizeof *log);
-    if (shared == NULL || log == NULL) _exit(2);
+    if (shared == NULL || log == NULL || !torment_keys_init()) _exit(2);
     clock_steps = shared;
     strata *engine = test_engine_open(TEST_OPTIONS("l2.nodes", client->seeds, "l2.open_wait", "10s", "coherence.partitions",
                                                    partitions, "coherence.lease", lease, "coherence.max_staleness",
@@ -453,7 +576,7 @@ _Noreturn void torment_client_run(const torment_client *client) {
     for (int i = 0; i <= READERS + 1; i++) pthread_join(threads[i], NULL);
     atomic_fetch_add(&shared->packed, (uint64_t)test_metric(engine, "flow.compressed"));
     atomic_fetch_add(&shared->audited, (uint64_t)test_metric(engine, "audit.checked"));
-    atomic_fetch_add(&shared->divergent, (uint64_t)test_metric(engine, "audit.divergent"));
+    torment_tell_divergent(client, shared, spaces[TORMENT_PLAIN]);
     int32_t status = strata_close(engine, 2000);
     exit(status == STRATA_E_INVALID ? 1 : 0);
 }

@@ -68,7 +68,7 @@ static void roll(torment_contender *me, torment_space *space, bool off) {
     static const uint32_t flags[] = {STRATA_ROLLOUT_L1_OFF, STRATA_ROLLOUT_L2_OFF, STRATA_ROLLOUT_OFF};
     strata_rollout rollout = {.struct_size = sizeof rollout};
     if (off) {
-        *space = (torment_space)(TORMENT_GROUPED + dice(me, TORMENT_SPACES - TORMENT_GROUPED));
+        *space = (torment_space)(TORMENT_GROUPED + dice(me, TORMENT_GUARDED - TORMENT_GROUPED));
         rollout.flags = flags[dice(me, 3)];
         atomic_fetch_add(&me->shared->rolled, 1);
     }
@@ -84,6 +84,7 @@ void *torment_contend(void *contender) {
     while (!atomic_load(&me->shared->stop)) {
         if (dice(me, 8) == 0) lock_one(me, session);
         else count_one(me, session);
+        if (dice(me, 4) == 0) torment_tell_divergent(me->client, me->shared, me->spaces[TORMENT_PLAIN]);
         torment_sleep_ms((int64_t)dice(me, 20));
         if (torment_now_ns() < next_ns) continue;
         off = !off;

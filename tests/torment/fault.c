@@ -140,6 +140,17 @@ void torment_peace(torment_world *w) {
     if (w->loss_count == losses) w->repeated_ns[w->repeated_count++] = repeated_ns;
 }
 
+/* A few more writes, then none, until what a failover may have lost excuses nothing any more: what was missed by then is not noticed by the
+   next message. */
+static void hush(torment_world *w) {
+    if (dice(w, 3) == 0) return;
+    torment_sleep_ms(between(w, 0, 200));
+    atomic_store(&w->shared->peace, 1);
+    torment_settle(w);
+    torment_sleep_ms(TORMENT_DEADLINE_MS + 3 * TORMENT_STALENESS_MS);
+    atomic_store(&w->shared->peace, 0);
+}
+
 static void signal_clients(torment_world *w, uint64_t which, int signal) {
     for (uint32_t i = 0; i < TORMENT_CLIENTS; i++)
         if ((which >> i & 1) != 0) kill(w->clients[i], signal);
@@ -225,6 +236,7 @@ static void raise_zombie(torment_world *w) {
     torment_sleep_ms(between(w, 0, 60));
     signal_clients(w, sleepers, SIGCONT);
     torment_sleep_ms(time_ms);
+    hush(w);
 }
 
 static void pause_node(torment_world *w) {
@@ -241,7 +253,8 @@ static void fail_over(torment_world *w) {
     await_takeover(w, replica);
 }
 
-/* The replica hears nothing for a while, then takes over: what was acknowledged meanwhile is lost. */
+/* The replica hears nothing for a while, then takes over: what was acknowledged meanwhile is lost. A client that sleeps while others
+   write as often again finds the counters that it knows, of another history. */
 static void take_over(torment_world *w) {
     uint32_t primary = primary_of(w, (uint32_t)dice(w, TORMENT_SHARDS)), replica = other(primary);
     int64_t time_ms = between(w, 30, 600);
@@ -250,8 +263,13 @@ static void take_over(torment_world *w) {
         proxy_set(w->proxy, primary, &lag);
         torment_sleep_ms(time_ms);
     }
+    uint64_t sleepers = dice(w, 2) == 0 ? dice(w, 1 << TORMENT_CLIENTS) : 0;
+    signal_clients(w, sleepers, SIGSTOP);
     free(sx_cluster_command(w->cluster, replica, dice(w, 4) == 0 ? "CLUSTER FAILOVER FORCE" : "CLUSTER FAILOVER TAKEOVER"));
     await_takeover(w, replica);
+    if (sleepers != 0) torment_sleep_ms(between(w, 0, 1000));
+    signal_clients(w, sleepers, SIGCONT);
+    hush(w);
 }
 
 /* False: some keys are still there. */

@@ -20,8 +20,8 @@
 #include "tests/support/proxy.h"
 
 #define TORMENT_CLIENTS    4
-#define TORMENT_KEYS       60 /* but in TORMENT_SWAPPED, key k is written by client k % TORMENT_CLIENTS alone; whose number is raised by nobody else */
-#define TORMENT_TAGGED     20 /* every third key; its entry shows the number of its tag too, which is judged as one more key */
+#define TORMENT_KEYS       84 /* but in TORMENT_SWAPPED, key k is written by client k % TORMENT_CLIENTS alone; whose number is raised by nobody else */
+#define TORMENT_TAGGED     28 /* every third key of those that are cleared; its entry shows the number of its tag too, which is judged as one more key */
 /* What patterns, clears and tags make invalid has numbers of its own, each judged as one more key: of key k's entry those at
    TORMENT_SWEPT + k, TORMENT_CLEARED + k and, of a tagged one, TORMENT_TAGS + k / 3. */
 #define TORMENT_SWEPT      TORMENT_KEYS
@@ -46,6 +46,8 @@
 #define TORMENT_UNPROVEN_MS     1500 /* how old a value may be that is answered because nothing can be proven */
 #define TORMENT_FAILING_MS      2500 /* how old a value may be that is answered because its loader fails */
 #define TORMENT_OPS_MAX         (1u << 21) /* of one client process */
+#define TORMENT_PROCESSES       256
+#define TORMENT_DIVERGENT       64  /* whose times are noted, by process */
 
 /* The namespaces; key k is in that of k / TORMENT_CLIENTS % TORMENT_SPACES. */
 typedef enum torment_space {
@@ -54,6 +56,8 @@ typedef enum torment_space {
     TORMENT_AGED,    /* refreshed ahead of the end, and answered past it while they are refreshed */
     TORMENT_FAILING, /* answered past the end where their loader, or L2, fails */
     TORMENT_SWAPPED, /* written by all clients, each time over the version that was read */
+    TORMENT_GUARDED, /* written where there is nothing, or nothing newer; of every fourth number its source says that there is nothing */
+    TORMENT_FOREIGN, /* plain keys of Redis */
     TORMENT_SPACES
 } torment_space;
 
@@ -68,7 +72,10 @@ typedef struct torment_shared {
     _Atomic uint64_t clock_reads; /* how often one was read */
     _Atomic uint32_t peace;       /* nobody writes */
     _Atomic uint64_t damaged;     /* values that are not what anybody wrote */
-    _Atomic uint64_t audited, divergent, packed; /* of clients that have ended */
+    _Atomic uint64_t audited, packed; /* of clients that have ended */
+    struct { _Atomic uint64_t count; _Atomic int64_t at_ns[TORMENT_DIVERGENT]; } divergent[TORMENT_PROCESSES]; /* of the plain namespace: what
+                                                                                                L1 served and the audit found other values of in L2 */
+    _Atomic uint64_t yielded, absent, foreign; /* writes that were refused for what stood there, answers that there is nothing, reads of plain keys */
     _Atomic uint64_t held, counted, swapped, refused, rolled; /* locks, numbers, writes over what was read, changes of tiers */
 } torment_shared;
 
@@ -91,15 +98,22 @@ _Noreturn void torment_client_run(const torment_client *client);
 void *torment_map(const char *directory, const char *name, size_t size);
 /* Of the tagged key k: which tag it has. */
 static inline uint32_t torment_tag_of(uint32_t key) { return key / 3 % TORMENT_CLIENTS; }
-static inline bool torment_is_tagged(uint32_t key) { return key % 3 == 0; }
 static inline torment_space torment_space_of(uint32_t key) { return (torment_space)(key / TORMENT_CLIENTS % TORMENT_SPACES); }
+static inline bool torment_is_cleared(torment_space space) { return space >= TORMENT_GROUPED && space <= TORMENT_SWAPPED; }
+static inline bool torment_is_tagged(uint32_t key) { return key % 3 == 0 && torment_is_cleared(torment_space_of(key)); }
+/* Of a guarded key: whether its source has nothing while its number is that. */
+static inline bool torment_is_absent(uint64_t number) { return number % 4 == 3; }
 
 /* spaces.c */
 const char *torment_space_name(torment_space space);
 strata_namespace *torment_space_open(strata *engine, torment_space space);
-void torment_key_name(char name[TORMENT_NAME], uint32_t key);
-/* Invalidates all of a namespace, by the pattern that all of its keys match, or by a clear. */
-int32_t torment_space_sweep(strata_session *session, strata_namespace *ns, const torment_shared *shared);
+/* Before anything is asked of keys. False: out of memory. */
+bool torment_keys_init(void);
+const char *torment_key_name(uint32_t key);
+uint32_t torment_key_of(strata_bytes name); /* not of foreign ones */
+uint32_t torment_key_partition(uint32_t key);
+/* Invalidates all of a namespace, by the pattern that all of its keys match, or as those of the tenant that they all belong to; or by a clear. */
+int32_t torment_space_sweep(strata_session *session, strata_namespace *ns, torment_space space, bool tenant, const torment_shared *shared);
 int32_t torment_space_clear(strata_session *session, strata_namespace *ns);
 
 /* contend.c: locks and numbers that all share, and tiers that come and go; a thread of a client. */
@@ -116,6 +130,7 @@ void torment_lock_name(char name[TORMENT_NAME], uint32_t lock);
 void torment_counter_name(char name[TORMENT_NAME], uint32_t counter);
 
 /* client.c */
+void torment_tell_divergent(const torment_client *client, torment_shared *shared, const strata_namespace *plain);
 history_op *torment_record(const torment_client *client, torment_log *log, history_op op);
 int64_t torment_now_ns(void); /* CLOCK_MONOTONIC */
 void torment_sleep_ms(int64_t ms);
@@ -162,7 +177,7 @@ typedef struct torment_world {
     size_t struck_count;
     history_loss losses[4096], calm[4096], flushes[4096], moves[4096], evictions[4096];
     size_t loss_count, calm_count, flush_count, move_count, eviction_count; /* moves: of slots, from node to node */
-    int64_t repeated_ns[4096], killed_ns[256]; /* when all had been left in peace; by process, 0 for those that were not killed */
+    int64_t repeated_ns[4096], killed_ns[TORMENT_PROCESSES]; /* when all had been left in peace; by process, 0 for those that were not killed */
     size_t repeated_count;
     int64_t calm_from_ns;
     int64_t silent_from_ns, silent_to_ns; /* for so long the primary that was replaced did nothing: what was executed then, was so by its

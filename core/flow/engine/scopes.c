@@ -31,7 +31,10 @@ static const bool by_namespace[SX_FLOW_METRIC_COUNT] = {
     [SX_FLOW_METRIC_TIMEOUTS] = true,      [SX_FLOW_METRIC_CORRUPT] = true,
     [SX_FLOW_METRIC_FILLS_REFUSED] = true, [SX_FLOW_METRIC_FILLS_SUPERSEDED] = true,
     [SX_FLOW_METRIC_OUTDATED] = true,      [SX_FLOW_METRIC_TAGS_TOO_LATE] = true,
-    [SX_FLOW_METRIC_VALUES_TAKEN] = true,
+    [SX_FLOW_METRIC_VALUES_TAKEN] = true,  [SX_FLOW_METRIC_AUDIT_CHECKED] = true,
+    [SX_FLOW_METRIC_AUDIT_IN_FLIGHT] = true, [SX_FLOW_METRIC_AUDIT_EXPIRED] = true,
+    [SX_FLOW_METRIC_AUDIT_ABSENT] = true,  [SX_FLOW_METRIC_AUDIT_RELOADED] = true,
+    [SX_FLOW_METRIC_AUDIT_DIVERGENT] = true,
 };
 
 bool sx_stats_is_by_namespace(uint32_t metric) { return by_namespace[metric]; }

@@ -416,6 +416,7 @@ static int32_t clear(strata_session *session, strata_namespace *ns, strata_bytes
     char buffer[SX_KEY_BYTES_MAX], text[STRATA_PATTERN_BYTES_MAX];
     strata_bytes name = {0}, pattern = {0};
     int32_t status = pattern_of(ns, tenant, buffer, &name, text, &pattern);
+    if (SX_BROKEN(tenant_name)) name.size = 0;
     return status == STRATA_OK ? sx_sweep_with(session, ns, pattern, name, options, done, user, sync) : status;
 }
 

@@ -34,7 +34,7 @@ bool sx_foreign_allows(const strata_namespace *ns, const strata_op_options *opti
 void sx_foreign_changed_on_loop(void *context, void *owner, const void *key, size_t key_size) {
     strata *engine = context;
     const strata_namespace *ns = owner;
-    if (key_size > STRATA_KEY_BYTES_MAX) return; /* no key of ours is that long */
+    if (key_size > STRATA_KEY_BYTES_MAX || SX_BROKEN(tracked_change)) return; /* no key of ours is that long */
     uint64_t hash = sx_l1_hash(&engine->secret, ns->index, key, key_size);
     uint32_t stripe = sx_flight_stripe(hash);
     sx_flights_lock(engine->flights, stripe);

@@ -134,7 +134,7 @@ static __attribute__((noinline)) int32_t peek_aged(strata_session *session, cons
     }
     bool same = is_same(engine, item, now_ns, generation, &lease_ns), trusted = is_trusted(now_ns, lease_ns);
     if (nothing) {
-        if (more != NULL) more->absent = trusted && same;
+        if (more != NULL) more->absent = (trusted && same) || SX_BROKEN(absent_proof);
         return missed(session, ns, trusted && same ? SX_SESSION_METRIC_L1_ABSENT : SX_SESSION_METRIC_L1_MISSES);
     }
     if ((!trusted || !same) && !SX_BROKEN(aged_proof))
