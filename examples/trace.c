@@ -37,6 +37,10 @@ static int32_t run(strata *engine) {
         if (status == STRATA_OK) strata_result_release(session, &result);
     }
     (void)strata_session_trace(session, text(""), text("")); /* the request is over */
+    /* One call of another request, by itself. */
+    strata_op_options options = {.struct_size = sizeof options,
+                                 .traceparent = text("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01")};
+    if (status == STRATA_OK) status = strata_set_wait(session, users, (strata_bytes){"42", 2}, (strata_bytes){"Grace", 5}, &options, NULL);
     strata_session_close(session);
     return status;
 }

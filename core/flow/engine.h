@@ -389,8 +389,15 @@ void sx_read_give_loader(sx_op *op, const strata_namespace *ns, strata_loader_fn
 void sx_read_refresh(strata_session *session, strata_namespace *ns, strata_bytes key, uint64_t hash, uint32_t partition,
                      const strata_op_options *options, strata_loader_fn loader, void *user, sx_gather *gather,
                      const sx_read_more *more);
+/* Joins the key's flight, or begins one: STRATA_PENDING. Else why not, and op is left as it was. */
 int32_t sx_read_slow(strata_session *session, strata_namespace *ns, strata_bytes key, uint64_t hash,
                      uint32_t partition, sx_op *op, const sx_read_more *more);
+/* A read that can't wait, for there are too many: STRATA_STALE with a pinned result where the policy has failures covered, and L1 can;
+   STRATA_OK where the value has just come; else STRATA_E_OVERLOADED. */
+int32_t sx_read_crowded(strata_session *session, const strata_namespace *ns, strata_bytes key, uint64_t hash, uint32_t partition,
+                        uint32_t flags, strata_result *out);
+/* Ends an op that sx_read_slow refused for that reason, and answers its caller. */
+int32_t sx_read_refused(sx_op *op, strata_bytes key, uint32_t partition, int32_t status, strata_result *out);
 
 /* aged.c */
 /* An item that is proven, but has passed the least of its times: as sx_read_peek goes on. */

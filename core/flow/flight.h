@@ -68,6 +68,7 @@ typedef struct sx_flight {
     uint64_t barrier;   /* seq of the last match that has no n: a version proves nothing across it */
     struct sx_op *waiters, *waiters_tail;
     uint32_t waiter_count; /* without refreshes, which nobody waits for */
+    bool cancelled;      /* the last waiter to leave was cancelled, and nobody has joined since */
     int64_t earliest_ns; /* least deadline among the waiters, as armed */
     struct strata_load *load; /* unfinished, still wanted */
     const struct sx_op *asker; /* whose loader it runs; NULL once that op has left */

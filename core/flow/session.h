@@ -38,8 +38,8 @@ struct sx_op;
 
 /* What an op may wait on where that is no flight; embedded in it. lock: the op's stripe */
 typedef struct sx_work {
-    struct sx_op *op; /* NULL: nobody waits, or its session closes */
-    /* const; NULL: nothing is to be done. The session closes; false: the work keeps the op, and completes it. Stripe's lock held. */
+    struct sx_op *op; /* NULL: nobody waits, or it was given up */
+    /* const; NULL: nothing is to be done. The op is given up; false: the work keeps the op, and completes it. Stripe's lock held. */
     bool (*leave_locked)(struct sx_work *work);
 } sx_work;
 
@@ -55,6 +55,7 @@ typedef struct sx_op {
     void *user;
     strata_loader_fn loader;
     void *loader_user;
+    uint64_t cancel_id; /* as its caller said: 0 none */
     int64_t start_ns;
     uint64_t hash;  /* of its key, once it is under way */
     int64_t deadline_ns;
@@ -202,8 +203,9 @@ void sx_work_begin(sx_work *work, sx_op *op, bool sync, sx_op **out);
 /* Its op, or NULL, linked to nothing any more: nobody else completes it. No lock held. */
 sx_op *sx_work_take(strata *engine, sx_work *work, uint32_t stripe);
 sx_op *sx_work_take_locked(sx_work *work);
-/* Its session closes: whether op is the caller's to complete now. Under the stripe's lock. */
-bool sx_work_leave_locked(sx_op *op);
+/* It is given up: whether op, linked to nothing any more, is the caller's to complete now. Else it is on its way to its session already.
+   Under its stripe's lock. */
+bool sx_op_leave_locked(sx_op *op);
 /* Waits for an op that the call began; its status. Frees it. */
 int32_t sx_op_wait(sx_op *op);
 

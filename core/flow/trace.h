@@ -58,6 +58,18 @@ static inline int64_t sx_span_cost(const sx_span *span) {
     return (int64_t)(2 * sizeof *span) + span->key_size + context->state_size;
 }
 
+/* What a session's context is while one call has its own. */
+typedef struct sx_trace_scope {
+    sx_span *before;
+    uint8_t unusual;
+    bool entered;
+} sx_trace_scope;
+
+/* The session is as if the context that the call's options name were its own, until left; where they name none nothing changes, and out
+   of memory the call belongs to no trace. Options are checked ones. */
+void sx_trace_enter(strata_session *session, const strata_op_options *options, sx_trace_scope *scope);
+void sx_trace_leave(strata_session *session, const sx_trace_scope *scope);
+
 /* A call of a session: its span, or its context where that is not told, or NULL. */
 sx_span *sx_trace_call(strata_session *session, const sx_span_about *about);
 

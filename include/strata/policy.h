@@ -59,8 +59,9 @@ typedef struct strata_namespace_policy {
                                     0: not before the end of its time */
     uint32_t compress;           /* strata_compression: on the way to L2, and to L1 with STRATA_POLICY_L1_COMPRESSED; other processes read
                                     it whatever they say here */
-    uint32_t waiters_max;        /* how many operations of this process may wait for one key at a time: one more is refused as
-                                    STRATA_E_OVERLOADED, at once; 0: as many as flow.pending_max */
+    uint32_t waiters_max;        /* how many operations of this process may wait for one key at a time: one more is answered at once,
+                                    where stale_if_failing_ms allows it with what L1 holds past its end (STRATA_REASON_CROWDED),
+                                    else by STRATA_E_OVERLOADED; 0: as many as flow.pending_max */
     int64_t compress_min_bytes;  /* smaller values are never compressed: 64 .. 536870912; 0 for flow.compress_min */
     int64_t ttl_adaptive_min_ms; /* with the next: 0 .. ttl_adaptive_max_ms */
     int64_t ttl_adaptive_max_ms; /* the ttl of what is written or loaded without one follows strata_namespace_suggested_ttl, between

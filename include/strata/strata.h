@@ -253,7 +253,8 @@ typedef enum strata_reason {
     STRATA_REASON_REFRESHING = 2, /* stale: past its end, and being refreshed, see strata_namespace_policy */
     STRATA_REASON_FAILED = 3,     /* stale: past its end or not provable, and loading it anew failed */
     STRATA_REASON_SLOW = 4,       /* stale: as before, and loading it anew took longer than the soft timeout */
-    STRATA_REASON_ABSENT = 5      /* miss: the source is known to have nothing, see strata_namespace_policy */
+    STRATA_REASON_ABSENT = 5,     /* miss: the source is known to have nothing, see strata_namespace_policy */
+    STRATA_REASON_CROWDED = 6     /* stale: past its end, and too many wait already (waiters_max, flow.pending_max) */
 } strata_reason;
 
 /* The answer to one operation on one key. */
@@ -326,6 +327,10 @@ typedef struct strata_op_options {
     const strata_bytes *tags; /* set and load: what the entry depends on, see strata_invalidate_tags; copied */
     uint32_t tag_count;   /* up to STRATA_TAGS_MAX, each of 1 .. STRATA_TAG_BYTES_MAX bytes */
     uint32_t reserved_2;  /* 0 */
+    uint64_t cancel_id;   /* by which strata_cancel ends it, 0 for none; several operations may have the same */
+    strata_bytes traceparent; /* the trace that this call belongs to, as for strata_session_trace, in the place of its session's;
+                                 empty: the session's. Copied, as is tracestate */
+    strata_bytes tracestate;  /* what came with that; ignored without it */
 } strata_op_options;
 
 /*
@@ -354,7 +359,7 @@ STRATA_API int32_t strata_peek(strata_session *session, strata_namespace *ns, st
  *   done     receives the answer otherwise
  *   user     handed to done
  * Returns: STRATA_OK or STRATA_STALE with *out filled and no completion; STRATA_PENDING: exactly one completion, with
- *          STRATA_OK, STRATA_MISS, STRATA_STALE or a failure; STRATA_MISS at once where there is no L2, or the source is known to have nothing;
+ *          STRATA_OK, STRATA_MISS, STRATA_STALE, STRATA_E_CANCELLED (strata_cancel) or another failure; STRATA_MISS at once where there is no L2, or the source is known to have nothing;
  *          STRATA_E_KEY_SIZE, STRATA_E_INVALID, STRATA_E_NOMEM, STRATA_E_OVERLOADED, STRATA_E_CLOSED, STRATA_E_FORKED:
  *          no completion.
  * Owns:    the caller owns a result: strata_result_release, soon.
@@ -444,31 +449,6 @@ STRATA_API strata_bytes strata_load_key(const strata_load *load);
 
 #define STRATA_ETAG_BYTES_MAX 255
 
-/*
- * What the source called the value that a load is to refresh: for a conditional request (If-None-Match, If-Modified-Since).
- *   load  a load that is not finished
- * Returns: its bytes, alive until the load is ended; empty where there is nothing to refresh, or its loader gave none.
- * Owns:    nothing.
- * Threads: any.
- * Blocks:  never.
- * Since:   0.1
- */
-STRATA_API strata_bytes strata_load_etag(const strata_load *load);
-
-/*
- * Ends a load, the source having said that the value is what it was: it lives on for a ttl from now on, in L2, where its bytes
- * are not moved, and in this process's L1. Its tags, app_version and etag stay.
- *   load    a load whose strata_load_etag is not empty
- *   ttl_ms  0 for the operation's, STRATA_EXPIRES_NEVER for none
- * Returns: STRATA_OK; STRATA_E_INVALID where there is nothing to refresh, STRATA_E_TTL or STRATA_E_NOMEM: the load ended with
- *          that failure.
- * Owns:    takes the load, as strata_load_finish does, in its place.
- * Threads: any, exactly once per load.
- * Blocks:  on a lock held for a few instructions.
- * Since:   0.1
- */
-STRATA_API int32_t strata_load_not_modified(strata_load *load, int64_t ttl_ms);
-
 #define STRATA_LOAD_DONT_CACHE 0x1u /* the value is for those who wait: no cache takes it, and what caches hold stays there */
 
 /* What else a loader says of its value. Zero what is not used; struct_size first. */
@@ -488,7 +468,7 @@ typedef struct strata_load_result {
 /*
  * Ends a load.
  *   load     a load
- *   status   STRATA_OK with a value; STRATA_MISS where there is none; any failure
+ *   status   STRATA_OK with a value; STRATA_MISS where there is none; any failure; STRATA_E_CANCELLED: see strata_load_is_cancelled
  *   value    the value, copied before the call returns; ignored unless STRATA_OK
  *   details  more about it, or NULL
  * Returns: STRATA_OK; STRATA_E_VALUE_SIZE, STRATA_E_NOMEM, STRATA_E_TTL or STRATA_E_INVALID: the load ended with that
@@ -581,6 +561,7 @@ STRATA_API int32_t strata_invalidate_wait(strata_session *session, strata_namesp
 
 #include <strata/analysis.h>
 #include <strata/batch.h>
+#include <strata/cancel.h>
 #include <strata/conditions.h>
 #include <strata/entries.h>
 #include <strata/events.h>

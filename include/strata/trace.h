@@ -2,10 +2,12 @@
 /* Tracing: which trace a session's calls belong to, in the form of W3C Trace Context, and the spans that they tell. Included by
    strata.h.
 
-   A context is a session's: the program sets it before the calls that belong to a request, and takes it away after them. Of a context
-   that is sampled each call is a span, a child of the program's, with what it had to do as its own children: strata.get > strata.l2,
-   strata.load, strata.fill. What was under way already when a call came is a child of the call that began it; what L1 refreshes in the
-   background belongs to no trace. Without a context, and with one that is not sampled, calls cost what they cost without a tracer. */
+   A context is a session's: the program sets it before the calls that belong to a request, and takes it away after them; or it is one
+   call's (strata_op_options.traceparent), where a session serves many requests at a time. Of a context that is sampled each call is a
+   span, a child of the program's, with what it had to do as its own children: strata.get > strata.l2, strata.load, strata.fill. What was
+   under way already when a call came is a child of the call that began it. A refresh in the background is a span too, strata.refresh, a
+   child of the call that triggered it, which may have ended before. Without a context, and with one that is not sampled, calls cost what
+   they cost without a tracer. */
 #ifndef STRATA_TRACE_H
 #define STRATA_TRACE_H
 
@@ -28,7 +30,7 @@ typedef struct strata_span {
     uint8_t parent_id[8];
     const char *name;           /* "strata.get"; lives forever. strata.peek, .get, .get_or_load, .set, .invalidate, .exists, .touch, .incr,
                                    .counter_delete, .mget, .mget_or_load, .mset, .minvalidate, .invalidate_tags, .clear,
-                                   .invalidate_pattern, .invalidate_cascade, .lock_acquire, .lock_renew, .lock_release; and within those .l2, .load, .fill */
+                                   .invalidate_pattern, .invalidate_cascade, .lock_acquire, .lock_renew, .lock_release; and within those .l2, .load, .fill, .refresh */
     const strata_namespace *ns; /* NULL where it is about none */
     uint64_t key_hash;          /* of its key, see strata_event_key; 0 none */
     strata_bytes key;           /* empty without STRATA_TRACE_KEYS */

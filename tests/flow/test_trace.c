@@ -49,12 +49,14 @@ static void load(strata_load *loading, void *user) {
     (void)strata_load_finish(loading, t->f->status, test_bytes("v"), NULL);
 }
 
-static int32_t get_or_load(traced *t, const char *key) {
+static int32_t get_or_load_within(traced *t, const char *key, const strata_op_options *options) {
     strata_result result;
-    int32_t status = strata_get_or_load_wait(t->f->session, t->f->ns, test_bytes(key), NULL, load, t, &result);
-    if (status == STRATA_OK) strata_result_release(t->f->session, &result);
+    int32_t status = strata_get_or_load_wait(t->f->session, t->f->ns, test_bytes(key), options, load, t, &result);
+    if (status == STRATA_OK || status == STRATA_STALE) strata_result_release(t->f->session, &result);
     return status;
 }
+
+static int32_t get_or_load(traced *t, const char *key) { return get_or_load_within(t, key, NULL); }
 
 static void a_get_and_its_load_are_told(void **state) {
     (void)state;
@@ -139,6 +141,122 @@ static void a_batch_is_the_parent_of_its_reads(void **state) {
     assert_int_equal(fixture_get(t->f, "here"), STRATA_OK); /* after the batch the context is the program's again */
     test_span mget = test_spans_await(&t->spans, "strata.mget", 0), get = test_spans_await(&t->spans, "strata.get", 0);
     assert_memory_equal(get.span.parent_id, mget.span.parent_id, 8);
+    close_traced(t);
+}
+
+#define OTHER "00-aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa-bbbbbbbbbbbbbbbb-01"
+
+static bool is_of(const test_span *span, const char *traceparent) {
+    sx_traceparent context;
+    assert_true(sx_traceparent_decode(traceparent, strlen(traceparent), &context));
+    return memcmp(span->span.trace_id, context.trace_id, 16) == 0 && memcmp(span->span.parent_id, context.parent_id, 8) == 0;
+}
+
+static strata_op_options within(const char *traceparent, const char *tracestate) {
+    return (strata_op_options){.struct_size = sizeof(strata_op_options), .traceparent = test_bytes(traceparent), .tracestate = test_bytes(tracestate)};
+}
+
+/* Calls of many requests by one session: each says its own trace, whatever the session's is. */
+static void a_call_may_have_its_own_trace(void **state) {
+    (void)state;
+    traced *t = open_traced(0, true);
+    fixture *f = t->f;
+    strata_op_options other = within(OTHER, STATE);
+    for (int i = 0; i < 2; i++) { /* of a session without one, and with one */
+        test_spans_clear(&t->spans);
+        const char *key = i == 0 ? "a" : "b";
+        assert_int_equal(get_or_load_within(t, key, &other), STRATA_OK);
+        test_span get = test_spans_await(&t->spans, "strata.get_or_load", 0), loaded = test_spans_await(&t->spans, "strata.load", 0);
+        assert_true(is_of(&get, OTHER) && test_span_is_child(&loaded, &get));
+        assert_string_equal(get.tracestate, STATE);
+        assert_string_equal(t->tracestate, STATE);
+        assert_int_equal(get_or_load_within(t, key, &other), STRATA_OK); /* of L1 */
+        get = test_spans_await(&t->spans, "strata.get_or_load", 1);
+        assert_true(is_of(&get, OTHER) && get.span.source == STRATA_FROM_L1);
+        assert_int_equal(strata_set_wait(f->session, f->ns, test_bytes(key), test_bytes("v"), &other, NULL), STRATA_OK);
+        test_span set = test_spans_await(&t->spans, "strata.set", 0);
+        assert_true(is_of(&set, OTHER));
+        const strata_bytes keys[] = {test_bytes(key), test_bytes("none")};
+        strata_result results[2];
+        assert_int_equal(strata_mset_wait(f->session, f->ns, keys, keys, 1, &other, results), STRATA_OK);
+        test_span mset = test_spans_await(&t->spans, "strata.mset", 0);
+        set = test_spans_await(&t->spans, "strata.set", 1);
+        assert_true(is_of(&mset, OTHER) && test_span_is_child(&set, &mset));
+        int count = t->spans.count;
+        assert_int_equal(fixture_get(f, key), STRATA_OK); /* and then the session's is the session's again */
+        assert_int_equal(t->spans.count, count + i);
+        if (i == 1) {
+            get = test_spans_await(&t->spans, "strata.get", 0);
+            assert_true(is_of(&get, SAMPLED));
+        }
+        set_context(t, SAMPLED, "");
+    }
+    close_traced(t);
+}
+
+static void what_a_call_says_of_its_trace_is_judged_as_the_sessions(void **state) {
+    (void)state;
+    traced *t = open_traced(0, true);
+    set_context(t, SAMPLED, "");
+    strata_op_options unsampled = within(UNSAMPLED, STATE), malformed = within("00-nonsense", ""), alone = within("", STATE);
+    assert_int_equal(get_or_load_within(t, "u", &unsampled), STRATA_OK);
+    assert_string_equal(t->traceparent, UNSAMPLED);
+    assert_string_equal(t->tracestate, STATE);
+    assert_int_equal(get_or_load_within(t, "m", &malformed), STRATA_OK); /* of no trace */
+    assert_string_equal(t->traceparent, "");
+    assert_int_equal(test_metric(t->f->engine, "trace.malformed"), 1);
+    assert_int_equal(t->spans.count, 0);
+    assert_int_equal(get_or_load_within(t, "s", &alone), STRATA_OK); /* the session's */
+    test_span get = test_spans_await(&t->spans, "strata.get_or_load", 0);
+    assert_true(is_of(&get, SAMPLED));
+    assert_string_equal(get.tracestate, "");
+    strata_op_options wrong[] = {within(OTHER, ""), within(OTHER, STATE)};
+    wrong[0].traceparent.data = NULL;
+    wrong[1].tracestate.data = NULL;
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(get_or_load_within(t, "w", &wrong[i]), STRATA_E_INVALID);
+        assert_int_equal(strata_set_wait(t->f->session, t->f->ns, test_bytes("w"), test_bytes("v"), &wrong[i], NULL), STRATA_E_INVALID);
+    }
+    close_traced(t);
+}
+
+/* Background work belongs to the call that triggered it, which may be over by then. */
+static void a_refresh_is_a_child_of_what_began_it(void **state) {
+    (void)state;
+    traced *t = open_traced(0, true);
+    fixture *f = t->f;
+    assert_int_equal(fixture_policy(f, (strata_namespace_policy){.ttl_ms = 1000, .refresh_percent = 50}), STRATA_OK);
+    assert_int_equal(get_or_load(t, "k"), STRATA_OK);
+    fixture_advance(f, 700);
+    set_context(t, SAMPLED, STATE);
+    assert_int_equal(get_or_load(t, "k"), STRATA_OK);
+    test_span get = test_spans_await(&t->spans, "strata.get_or_load", 0);
+    assert_true(get.span.source == STRATA_FROM_L1 && is_of(&get, SAMPLED));
+    assert_int_equal(test_spans_count(&t->spans, "strata.refresh"), 0);
+    set_context(t, "", "");
+    t->takes_ms = 30;
+    for (int64_t end_ms = test_now_ms() + 20000; test_spans_count(&t->spans, "strata.refresh") == 0 && test_now_ms() < end_ms;)
+        (void)strata_session_wait(f->session, 10);
+    test_span refresh = test_spans_await(&t->spans, "strata.refresh", 0), loaded = test_spans_await(&t->spans, "strata.load", 0);
+    assert_true(test_span_is_child(&refresh, &get) && test_span_is_child(&loaded, &refresh));
+    assert_int_equal(refresh.span.status, STRATA_OK);
+    assert_true(refresh.span.start_ns >= get.span.start_ns && refresh.span.end_ns >= refresh.span.start_ns + 30 * SX_NS_PER_MS);
+    /* One that is not needed, for another thread's is under way, is none. */
+    t->takes_ms = 0;
+    fixture_advance(f, 2000);
+    test_spans_clear(&t->spans);
+    assert_int_equal(fixture_policy(f, (strata_namespace_policy){.ttl_ms = 1000, .stale_while_refreshing_ms = 60000, .throttle_ms = 1}), STRATA_OK);
+    assert_int_equal(get_or_load(t, "j"), STRATA_OK);
+    fixture_advance(f, 1500);
+    strata_session *other = test_engine_session(f->engine);
+    strata_result result;
+    assert_int_equal(strata_get_or_load(other, f->ns, test_bytes("j"), NULL, fixture_load, f, &result, fixture_done, f), STRATA_STALE);
+    strata_result_release(other, &result);
+    set_context(t, SAMPLED, "");
+    fixture_advance(f, 10);
+    assert_int_equal(get_or_load(t, "j"), STRATA_STALE);
+    strata_session_close(other);
+    assert_int_equal(test_spans_count(&t->spans, "strata.refresh"), 0);
     close_traced(t);
 }
 
@@ -229,6 +347,9 @@ int main(void) {
         cmocka_unit_test(a_get_and_its_load_are_told),
         cmocka_unit_test(answers_of_l1_and_writes_are_told),
         cmocka_unit_test(a_batch_is_the_parent_of_its_reads),
+        cmocka_unit_test(a_call_may_have_its_own_trace),
+        cmocka_unit_test(what_a_call_says_of_its_trace_is_judged_as_the_sessions),
+        cmocka_unit_test(a_refresh_is_a_child_of_what_began_it),
         cmocka_unit_test(without_a_sampled_context_nothing_is),
         cmocka_unit_test(what_is_malformed_is_left_out_and_counted),
         cmocka_unit_test(spans_outlive_what_they_are_of),

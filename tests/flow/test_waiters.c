@@ -7,9 +7,14 @@ static int setup(void **state) {
     return fixture_setup(state, TEST_OPTIONS("l2.mode", "none", "flow.load_timeout", "10s", "flow.deadline", "1h"));
 }
 
+static int setup_small(void **state) {
+    return fixture_setup(state, TEST_OPTIONS("l2.mode", "none", "flow.load_timeout", "10s", "flow.deadline", "1h", "flow.pending_max", "1"));
+}
+
 static int32_t join(fixture *f, const char *key) {
     strata_result result;
-    return strata_get_or_load(f->session, f->ns, test_bytes(key), NULL, fixture_load, f, &result, fixture_done, f);
+    int32_t status = strata_get_or_load(f->session, f->ns, test_bytes(key), NULL, fixture_load, f, &result, fixture_done, f);
+    return status == STRATA_PENDING ? status : fixture_take(f, status, &result);
 }
 
 static void await(fixture *f, int answers) {
@@ -94,6 +99,103 @@ static void a_batch_is_refused_in_part(void **state) {
     assert_int_equal(results[2].status, STRATA_OK);
     for (int i = 0; i < 3; i++) strata_result_release(f->session, &results[i]);
     assert_int_equal(strata_load_finish(f->kept, STRATA_OK, test_bytes("v"), NULL), STRATA_OK);
+    await(f, 1);
+}
+
+static strata_namespace_policy covered(uint32_t waiters_max) {
+    return (strata_namespace_policy){.ttl_ms = 1000, .stale_if_failing_ms = 60000, .ttl_jitter_percent = STRATA_NO_JITTER, .waiters_max = waiters_max};
+}
+
+/* Where failures are covered, so is this one: who can't wait has what is past its end, and is told so. */
+static void who_is_refused_has_what_is_past_its_end(void **state) {
+    fixture *f = *state;
+    assert_int_equal(fixture_policy(f, covered(1)), STRATA_OK);
+    assert_int_equal(fixture_get_or_load(f, "k", NULL), STRATA_OK);
+    fixture_advance(f, 2000);
+    fixture_hold(f, "k");
+    assert_int_equal(join(f, "k"), STRATA_STALE);
+    assert_int_equal(fixture_get_or_load(f, "k", NULL), STRATA_STALE);
+    assert_int_equal(f->reason, STRATA_REASON_CROWDED);
+    assert_int_equal(f->source, STRATA_FROM_L1);
+    assert_string_equal(f->text, "v");
+    assert_int_equal(refused(f), 2);
+    assert_int_equal(test_metric(f->engine, "flow.crowded"), 2);
+    assert_int_equal(test_metric(f->engine, "l1.aged_served"), 2);
+    assert_int_equal(test_metric(f->engine, "flow.pending"), 1);
+    /* Not who passes by L1, nor who wants it anew, nor for another key that there is nothing of. */
+    static const uint32_t flags[] = {STRATA_BYPASS_L1, STRATA_REFRESH};
+    for (int i = 0; i < 2; i++) {
+        strata_op_options past = {.struct_size = sizeof past, .flags = flags[i]};
+        assert_int_equal(fixture_get_or_load(f, "k", &past), STRATA_E_OVERLOADED);
+    }
+    strata_load *load = f->kept;
+    fixture_hold(f, "new");
+    assert_int_equal(fixture_get_or_load(f, "new", NULL), STRATA_E_OVERLOADED);
+    assert_int_equal(strata_load_finish(f->kept, STRATA_OK, test_bytes("w"), NULL), STRATA_OK);
+    /* Nor for longer than failures are covered. */
+    fixture_advance(f, 60000);
+    assert_int_equal(join(f, "k"), STRATA_E_OVERLOADED);
+    assert_int_equal(fixture_policy(f, (strata_namespace_policy){.ttl_ms = 1000, .waiters_max = 1}), STRATA_OK);
+    assert_int_equal(join(f, "k"), STRATA_E_OVERLOADED);
+    assert_int_equal(strata_load_finish(load, STRATA_OK, test_bytes("w"), NULL), STRATA_OK);
+    await(f, 2);
+}
+
+/* What was invalidated meanwhile is nobody's, and neither is what a tag of it ended. */
+static void but_not_what_was_invalidated(void **state) {
+    fixture *f = *state;
+    strata_bytes tag = test_bytes("t");
+    strata_op_options tagged = {.struct_size = sizeof tagged, .tags = &tag, .tag_count = 1};
+    assert_int_equal(fixture_policy(f, covered(1)), STRATA_OK);
+    static const char *const keys[] = {"k", "t", "c"};
+    for (int i = 0; i < 3; i++) {
+        assert_int_equal(fixture_get_or_load(f, keys[i], i == 1 ? &tagged : NULL), STRATA_OK);
+        fixture_advance(f, 2000);
+        fixture_hold(f, keys[i]);
+        assert_int_equal(join(f, keys[i]), STRATA_STALE);
+        if (i == 0) assert_int_equal(strata_invalidate_wait(f->session, f->ns, test_bytes("k"), NULL), STRATA_OK);
+        if (i == 1) assert_int_equal(strata_invalidate_tags_wait(f->session, &tag, 1, NULL), STRATA_OK);
+        if (i == 2) assert_int_equal(strata_clear_wait(f->session, f->ns, NULL), STRATA_OK);
+        assert_int_equal(join(f, keys[i]), STRATA_E_OVERLOADED);
+        assert_int_equal(strata_load_finish(f->kept, STRATA_OK, test_bytes("w"), NULL), STRATA_OK);
+        await(f, 1);
+    }
+}
+
+/* What is pending bounds reads likewise. */
+static void nor_who_finds_too_much_pending(void **state) {
+    fixture *f = *state;
+    assert_int_equal(fixture_policy(f, covered(0)), STRATA_OK);
+    assert_int_equal(fixture_get_or_load(f, "k", NULL), STRATA_OK);
+    fixture_advance(f, 2000);
+    fixture_hold(f, "other");
+    assert_int_equal(fixture_get_or_load(f, "k", NULL), STRATA_STALE);
+    assert_int_equal(f->reason, STRATA_REASON_CROWDED);
+    assert_int_equal(fixture_get_or_load(f, "none", NULL), STRATA_E_OVERLOADED);
+    strata_bytes keys[] = {test_bytes("k"), test_bytes("none")};
+    strata_result results[2];
+    assert_int_equal(strata_mget_or_load_wait(f->session, f->ns, keys, 2, NULL, load_many, f, results), STRATA_OK);
+    assert_true(results[0].status == STRATA_STALE && results[0].reason == STRATA_REASON_CROWDED && results[0].value.size == 1);
+    assert_int_equal(results[1].status, STRATA_E_OVERLOADED);
+    for (int i = 0; i < 2; i++) strata_result_release(f->session, &results[i]);
+    assert_int_equal(strata_load_finish(f->kept, STRATA_OK, test_bytes("w"), NULL), STRATA_OK);
+    await(f, 1);
+}
+
+static void a_batch_has_it_too(void **state) {
+    fixture *f = *state;
+    assert_int_equal(fixture_policy(f, covered(1)), STRATA_OK);
+    assert_int_equal(fixture_get_or_load(f, "k", NULL), STRATA_OK);
+    fixture_advance(f, 2000);
+    fixture_hold(f, "k");
+    strata_bytes keys[] = {test_bytes("a"), test_bytes("k")};
+    strata_result results[2];
+    assert_int_equal(strata_mget_or_load_wait(f->session, f->ns, keys, 2, NULL, load_many, f, results), STRATA_OK);
+    assert_int_equal(results[0].status, STRATA_OK);
+    assert_true(results[1].status == STRATA_STALE && results[1].reason == STRATA_REASON_CROWDED);
+    assert_memory_equal(results[1].value.data, "v", 1);
+    for (int i = 0; i < 2; i++) strata_result_release(f->session, &results[i]);
+    assert_int_equal(strata_load_finish(f->kept, STRATA_OK, test_bytes("w"), NULL), STRATA_OK);
     await(f, 1);
 }
 
@@ -192,6 +294,10 @@ int main(void) {
         cmocka_unit_test_setup_teardown(who_leaves_makes_room, setup, fixture_teardown),
         cmocka_unit_test_setup_teardown(a_refresh_takes_no_place, setup, fixture_teardown),
         cmocka_unit_test_setup_teardown(a_batch_is_refused_in_part, setup, fixture_teardown),
+        cmocka_unit_test_setup_teardown(who_is_refused_has_what_is_past_its_end, setup, fixture_teardown),
+        cmocka_unit_test_setup_teardown(but_not_what_was_invalidated, setup, fixture_teardown),
+        cmocka_unit_test_setup_teardown(nor_who_finds_too_much_pending, setup_small, fixture_teardown),
+        cmocka_unit_test_setup_teardown(a_batch_has_it_too, setup, fixture_teardown),
         cmocka_unit_test_setup_teardown(a_loader_learns_how_long_it_is_wanted, setup, fixture_teardown),
         cmocka_unit_test_setup_teardown(each_has_its_own_time, setup, fixture_teardown),
         cmocka_unit_test(not_by_an_engine_that_is_closed),

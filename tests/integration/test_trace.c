@@ -108,6 +108,40 @@ static void writes_and_others_are_told(void **state) {
     test_side_close(&a);
 }
 
+/* Of calls that name a trace of their own, whatever the session's is. */
+static void calls_of_their_own_traces(void **state) {
+    (void)state;
+    test_side a;
+    open_side(&a);
+    static const uint8_t trace_id[] = {0xaa, 0xaa, 0xaa, 0xaa, 0xaa, 0xaa, 0xaa, 0xaa, 0xaa, 0xaa, 0xaa, 0xaa, 0xaa, 0xaa, 0xaa, 0xaa};
+    strata_op_options options = {.struct_size = sizeof options, .deadline_ms = 20000,
+                                 .traceparent = test_bytes("00-aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa-bbbbbbbbbbbbbbbb-01"), .tracestate = test_bytes("c=d")};
+    const char *const names[] = {"strata.get", "strata.set", "strata.incr", "strata.invalidate_tags", "strata.clear", "strata.mget"};
+    strata_bytes key = test_bytes("k"), tag = test_bytes("t");
+    strata_result result;
+    int64_t number;
+    set_context(&a, SAMPLED);
+    assert_int_equal(strata_get_wait(a.session, a.ns, test_bytes("nowhere"), &options, &result), STRATA_MISS);
+    test_span get = test_spans_await(&spans, "strata.get", 0), asked = test_spans_await(&spans, "strata.l2", 0);
+    assert_true(test_span_is_child(&asked, &get));
+    assert_string_equal(asked.tracestate, "c=d");
+    assert_int_equal(strata_set_wait(a.session, a.ns, key, test_bytes("v"), &options, NULL), STRATA_OK);
+    assert_int_equal(strata_incr_wait(a.session, a.ns, test_bytes("n"), 1, &options, &number), STRATA_OK);
+    assert_int_equal(strata_invalidate_tags_wait(a.session, &tag, 1, &options), STRATA_OK);
+    assert_int_equal(strata_clear_wait(a.session, a.ns, &options), STRATA_OK);
+    assert_int_equal(strata_mget_wait(a.session, a.ns, &key, 1, &options, &result), STRATA_OK);
+    strata_result_release(a.session, &result);
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        test_span span = test_spans_await(&spans, names[i], 0);
+        assert_memory_equal(span.span.trace_id, trace_id, 16);
+    }
+    test_spans_clear(&spans);
+    (void)test_get(a.session, a.ns, "k"); /* and then the session's is the session's again */
+    get = test_spans_await(&spans, "strata.get", 0);
+    assert_memory_not_equal(get.span.trace_id, trace_id, 16);
+    test_side_close(&a);
+}
+
 static void a_batch_is_the_parent_of_what_l1_lacks(void **state) {
     (void)state;
     test_side a;
@@ -162,6 +196,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_call_has_what_it_asked_as_children),
         cmocka_unit_test(writes_and_others_are_told),
+        cmocka_unit_test(calls_of_their_own_traces),
         cmocka_unit_test(a_batch_is_the_parent_of_what_l1_lacks),
         cmocka_unit_test(unsampled_nothing_is_told),
     };

@@ -21,14 +21,15 @@ typedef struct sx_ns_base {
 /* Which of flow's counters are counted by namespace. */
 static const bool by_namespace[SX_FLOW_METRIC_COUNT] = {
     [SX_FLOW_METRIC_FLIGHTS] = true,       [SX_FLOW_METRIC_JOINS] = true,
-    [SX_FLOW_METRIC_WAITERS_REFUSED] = true,
+    [SX_FLOW_METRIC_WAITERS_REFUSED] = true, [SX_FLOW_METRIC_CROWDED] = true,
     [SX_FLOW_METRIC_L2_HITS] = true,       [SX_FLOW_METRIC_L2_MISSES] = true,
     [SX_FLOW_METRIC_REVALIDATED] = true,   [SX_FLOW_METRIC_LOADS] = true,
     [SX_FLOW_METRIC_LOAD_FAILURES] = true, [SX_FLOW_METRIC_L2_AGED] = true,
     [SX_FLOW_METRIC_L2_ABSENT] = true,     [SX_FLOW_METRIC_ABSENCES] = true,
     [SX_FLOW_METRIC_REFRESHES] = true,     [SX_FLOW_METRIC_REFRESHES_ELSEWHERE] = true,
     [SX_FLOW_METRIC_RESCUED] = true,       [SX_FLOW_METRIC_SOFT_TIMEOUTS] = true,
-    [SX_FLOW_METRIC_TIMEOUTS] = true,      [SX_FLOW_METRIC_CORRUPT] = true,
+    [SX_FLOW_METRIC_TIMEOUTS] = true,      [SX_FLOW_METRIC_CANCELLED] = true,
+    [SX_FLOW_METRIC_CORRUPT] = true,
     [SX_FLOW_METRIC_FILLS_REFUSED] = true, [SX_FLOW_METRIC_FILLS_SUPERSEDED] = true,
     [SX_FLOW_METRIC_OUTDATED] = true,      [SX_FLOW_METRIC_TAGS_TOO_LATE] = true,
     [SX_FLOW_METRIC_VALUES_TAKEN] = true,  [SX_FLOW_METRIC_AUDIT_CHECKED] = true,

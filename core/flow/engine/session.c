@@ -103,9 +103,7 @@ static void cancel_outstanding(strata_session *session) {
     for (sx_op *op = session->outstanding, *next; op != NULL; op = next) {
         next = op->out_next;
         sx_flights_lock(engine->flights, op->stripe);
-        bool linked = op->flight != NULL;
-        if (linked) sx_flight_leave_locked(op);
-        else linked = sx_work_leave_locked(op); /* an op that is on its way already isn't ours to touch */
+        bool linked = sx_op_leave_locked(op); /* an op that is on its way already isn't ours to touch */
         sx_flights_unlock(engine->flights, op->stripe);
         if (linked) sx_op_complete(op, STRATA_E_CANCELLED, STRATA_FROM_NONE, NULL);
     }
@@ -158,6 +156,8 @@ int32_t sx_options_check(const strata_op_options *options) {
     if (options == NULL) return STRATA_OK;
     if (!sx_struct_fits(options, options->struct_size, sizeof *options) || options->reserved != 0 || options->ttl_ms < 0 ||
         options->reserved_2 != 0 || !sx_tags_good(options->tags, options->tag_count) ||
+        (options->traceparent.size != 0 && options->traceparent.data == NULL) ||
+        (options->tracestate.size != 0 && options->tracestate.data == NULL) ||
         (options->flags & ~(STRATA_BYPASS | STRATA_REFRESH | STRATA_ON_LOOP)) != 0 ||
         (options->flags & (STRATA_REFRESH | STRATA_BYPASS_L2)) == (STRATA_REFRESH | STRATA_BYPASS_L2))
         return STRATA_E_INVALID;
@@ -199,6 +199,7 @@ sx_op *sx_session_op(strata_session *session, sx_op_kind kind, const strata_op_o
         op->flags = options->flags;
         if (options->deadline_ms != 0) deadline_ms = options->deadline_ms;
         op->ttl_ms = options->ttl_ms;
+        op->cancel_id = options->cancel_id;
     }
     if (options != NULL && options->tag_count != 0 && kind != SX_OP_GET && kind != SX_OP_INVALIDATE && kind != SX_OP_ERRAND && !take_tags(op, options)) {
         sx_release(&engine->alloc, op, sizeof *op);

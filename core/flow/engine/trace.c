@@ -119,16 +119,9 @@ static sx_span *context_create(strata *engine, const sx_traceparent *given, stra
     return context;
 }
 
-int32_t strata_session_trace(strata_session *session, strata_bytes traceparent, strata_bytes tracestate) {
-    if (session == NULL) return STRATA_E_INVALID;
+/* Of a session that has none. */
+static int32_t set_context(strata_session *session, strata_bytes traceparent, strata_bytes tracestate) {
     strata *engine = session->engine;
-    int32_t status = sx_engine_alive(engine);
-    if (status != STRATA_OK) return status;
-    sx_span_drop(session->trace);
-    session->trace = NULL;
-    session->unusual &= (uint8_t)~SX_SESSION_TRACED;
-    if ((traceparent.data == NULL && traceparent.size != 0) || (tracestate.data == NULL && tracestate.size != 0)) return STRATA_E_INVALID;
-    if (traceparent.size == 0) return STRATA_OK;
     sx_traceparent given;
     if (!sx_traceparent_decode(traceparent.data, traceparent.size, &given)) {
         sx_counter_add_shared(&engine->counters[SX_FLOW_METRIC_TRACE_MALFORMED], 1);
@@ -138,6 +131,35 @@ int32_t strata_session_trace(strata_session *session, strata_bytes traceparent, 
     if (session->trace == NULL) return STRATA_E_NOMEM;
     if (engine->tracer.span != NULL && (given.flags & SX_TRACE_SAMPLED) != 0) session->unusual |= SX_SESSION_TRACED;
     return STRATA_OK;
+}
+
+int32_t strata_session_trace(strata_session *session, strata_bytes traceparent, strata_bytes tracestate) {
+    if (session == NULL) return STRATA_E_INVALID;
+    int32_t status = sx_engine_alive(session->engine);
+    if (status != STRATA_OK) return status;
+    sx_span_drop(session->trace);
+    session->trace = NULL;
+    session->unusual &= (uint8_t)~SX_SESSION_TRACED;
+    if ((traceparent.data == NULL && traceparent.size != 0) || (tracestate.data == NULL && tracestate.size != 0)) return STRATA_E_INVALID;
+    return traceparent.size == 0 ? STRATA_OK : set_context(session, traceparent, tracestate);
+}
+
+void sx_trace_enter(strata_session *session, const strata_op_options *options, sx_trace_scope *scope) {
+    scope->entered = options != NULL && options->traceparent.size != 0;
+    if (SX_LIKELY(!scope->entered)) return;
+    scope->before = session->trace;
+    scope->unusual = session->unusual;
+    session->trace = NULL;
+    session->unusual &= (uint8_t)~SX_SESSION_TRACED;
+    if (set_context(session, options->traceparent, options->tracestate) != STRATA_OK)
+        sx_counter_add_shared(&session->engine->counters[SX_FLOW_METRIC_SPANS_LOST], 1);
+}
+
+void sx_trace_leave(strata_session *session, const sx_trace_scope *scope) {
+    if (SX_LIKELY(!scope->entered)) return;
+    sx_span_drop(session->trace);
+    session->trace = scope->before;
+    session->unusual = scope->unusual;
 }
 
 strata_bytes strata_load_traceparent(const strata_load *load) {

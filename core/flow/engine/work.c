@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* An op and what it waits on know each other, under the op's stripe's lock, until one of them lets go: the work as it ends, or the op's
-   session as it closes. */
+   session as it closes or cancels it. */
 #include "core/flow/engine.h"
 
 void sx_work_link(sx_work *work, sx_op *op) {
@@ -34,9 +34,13 @@ sx_op *sx_work_take(strata *engine, sx_work *work, uint32_t stripe) {
     return op;
 }
 
-bool sx_work_leave_locked(sx_op *op) {
+bool sx_op_leave_locked(sx_op *op) {
     sx_work *work = op->work;
     assert(sx_flights_is_locked(op->session->engine->flights, op->stripe));
+    if (op->flight != NULL) {
+        sx_flight_leave_locked(op);
+        return true;
+    }
     if (work == NULL || (work->leave_locked != NULL && !work->leave_locked(work))) return false;
     (void)sx_work_take_locked(work);
     return true;

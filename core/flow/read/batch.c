@@ -105,16 +105,24 @@ static int64_t cost_of(const batch_call *call, uint32_t index) {
     return sx_write_cost(call->keys[index].size, call->kind == BATCH_SET ? call->values[index].size : 0, 0);
 }
 
+/* What a key was answered at once, where L1 did not look like having it. */
+static void answered(const batch_call *call, int32_t status, strata_result *result) {
+    if (reads(call) && (status == STRATA_OK || status == STRATA_STALE)) sx_result_keep(call->session, result);
+    else sx_result_init(result, status);
+}
+
+/* Frees op where it fails. */
 static int32_t start_op(const batch_call *call, uint32_t index, const place *at, sx_gather *gather, sx_op *op,
                         const sx_read_more *more) {
     strata_session *session = call->session;
     strata_bytes key = call->keys[index];
-    if (reads(call)) { /* frees op where it fails */
+    if (reads(call)) {
         if (gather != NULL) {
             sx_read_give_loader(op, call->ns, sx_gather_run, gather);
             sx_gather_join(gather, op);
         }
-        return sx_read_slow(session, call->ns, key, at->hash, at->partition, op, more);
+        int32_t status = sx_read_slow(session, call->ns, key, at->hash, at->partition, op, more);
+        return status == STRATA_PENDING ? status : sx_read_refused(op, key, at->partition, status, &op->batch->results[index]);
     }
     const strata_bytes *value = call->kind == BATCH_SET ? &call->values[index] : NULL;
     int32_t status = sx_write_start(session, call->ns, key, value, call->options, NULL, op);
@@ -142,7 +150,9 @@ static void start_child(const batch_call *call, sx_batch *batch, uint32_t index,
     else op = sx_session_op(session, kinds[call->kind], call->options, NULL, NULL);
     if (op == NULL) {
         if (more.candidate != NULL) sx_item_release(more.candidate);
-        sx_result_init(result, status);
+        if (status == STRATA_E_OVERLOADED && reads(call))
+            status = sx_read_crowded(session, call->ns, call->keys[index], at->hash, at->partition, flags_of(call), result);
+        answered(call, status, result);
         return;
     }
     op->batch = batch;
@@ -154,7 +164,7 @@ static void start_child(const batch_call *call, sx_batch *batch, uint32_t index,
     status = start_op(call, index, at, gather, op, &more);
     if (status == STRATA_PENDING) return;
     batch->remaining--;
-    sx_result_init(result, status);
+    answered(call, status, result);
 }
 
 static int32_t run(const batch_call *given) {
@@ -187,6 +197,8 @@ static int32_t run(const batch_call *given) {
         batch->count = (uint32_t)call->count;
         batch->results = (strata_result *)(void *)(batch + 1);
     }
+    sx_trace_scope scope;
+    sx_trace_enter(session, call->options, &scope);
     sx_span *context = session->trace;
     if (SX_UNLIKELY(sx_session_is_traced(session))) { /* its keys' spans are children of its own */
         batch->span = sx_trace_call(session, &(sx_span_about){names[call->kind], call->ns, 0, {NULL, 0}});
@@ -200,6 +212,7 @@ static int32_t run(const batch_call *given) {
         for (uint32_t i = 0; i < count; i++) start_child(call, batch, first + i, &places[i], gather);
     }
     session->trace = context;
+    sx_trace_leave(session, &scope);
     if (gather != NULL) sx_gather_started(gather);
     batch->remaining--;
     if (sync) {

@@ -162,6 +162,7 @@ void sx_flight_join_locked(sx_flight *flight, sx_op *op) {
     else flight->waiters = op;
     flight->waiters_tail = op;
     flight->waiter_count += !op->refresh;
+    flight->cancelled = false;
     if ((op->flags & STRATA_BYPASS_L1) == 0) flight->fill = true;
 }
 

@@ -243,6 +243,15 @@ int64_t strata_load_left_ms(const strata_load *load) {
     return wanted && left_ns > 0 ? (left_ns + SX_NS_PER_MS - 1) / SX_NS_PER_MS : 0;
 }
 
+int32_t strata_load_is_cancelled(const strata_load *load) {
+    strata *engine = load->engine;
+    if (sx_engine_forked(engine)) return 1;
+    sx_flights_lock(engine->flights, load->stripe);
+    bool cancelled = load->flight == NULL || load->flight->cancelled;
+    sx_flights_unlock(engine->flights, load->stripe);
+    return cancelled;
+}
+
 /* ---- back from the application ------------------------------------------------------------------------------ */
 
 static int32_t loaded_item(strata_load *load, strata_bytes value, const strata_load_result *details, uint16_t nothing,
@@ -281,12 +290,21 @@ static bool keeps_absences(const strata_namespace *ns) {
     return policy.absent_ttl_ms != 0;
 }
 
+/* Whether the one whose loader it is has left: from then on it may be broken off, and is never asked for again. */
+static bool is_left(const strata_load *load) {
+    strata *engine = load->engine;
+    sx_flights_lock(engine->flights, load->stripe);
+    bool left = load->flight == NULL || load->flight->asker == NULL;
+    sx_flights_unlock(engine->flights, load->stripe);
+    return left;
+}
+
 /* Hands the outcome over, if anybody still wants it, and ends the load. */
 static void deliver(strata_load *load, int32_t status, sx_item *item, sx_packed *packed, int64_t ttl_ms, uint32_t flags,
                     bool unmodified) {
     strata *engine = load->engine;
     bool post = false;
-    if (status < 0) sx_count(load->ns, SX_FLOW_METRIC_LOAD_FAILURES);
+    if (status < 0 && status != STRATA_E_CANCELLED) sx_count(load->ns, SX_FLOW_METRIC_LOAD_FAILURES);
     SX_PROBE4(load__end, &load->ns->name[0], &load->key[0], load->key_size, status);
     sx_span_end(load->span, status, STRATA_FROM_LOADER); /* before anything that comes of it */
     load->span = NULL;
@@ -331,7 +349,8 @@ int32_t strata_load_finish(strata_load *load, int32_t status, strata_bytes value
         status = STRATA_OK;
     }
     if (answer != STRATA_OK) status = answer;
-    else if (status != STRATA_OK && status != STRATA_MISS) status = STRATA_E_LOAD_FAILED;
+    else if (status == STRATA_E_CANCELLED && !is_left(load)) status = STRATA_E_LOAD_FAILED;
+    else if (status != STRATA_OK && status != STRATA_MISS && status != STRATA_E_CANCELLED) status = STRATA_E_LOAD_FAILED;
     deliver(load, status, item, &packed, details == NULL ? 0 : details->ttl_ms, details == NULL ? 0 : details->flags, false);
     return answer;
 }

@@ -176,6 +176,39 @@ static bool may_join_locked(const sx_flight *flight) {
     return false;
 }
 
+/* What L1 may answer instead, by the same proof as a hit, and up to the same end as where a load fails. */
+static bool covers(const strata *engine, sx_item *item, int64_t now_ns, int64_t stale_ms, uint64_t generation, int64_t *lease_ns) {
+    return item != NULL && (item->flags & SX_ITEM_NOTHING) == 0 && now_ns < sx_time_add(sx_item_fresh_ns(item), stale_ms * SX_NS_PER_MS) &&
+           is_same(engine, item, now_ns, generation, lease_ns) && is_trusted(now_ns, *lease_ns);
+}
+
+int32_t sx_read_crowded(strata_session *session, const strata_namespace *ns, strata_bytes key, uint64_t hash, uint32_t partition,
+                        uint32_t flags, strata_result *out) {
+    strata *engine = session->engine;
+    int64_t lease_ns;
+    uint64_t generation;
+    sx_policy policy;
+    sx_policy_read(ns, &policy);
+    if (policy.stale_if_failing_ms == 0 || (flags & (STRATA_BYPASS_L1 | STRATA_REFRESH)) != 0 || !sx_rollout_l1(ns, key.data, key.size))
+        return STRATA_E_OVERLOADED;
+    sx_namespace_trust(ns, &engine->words[partition], &lease_ns, &generation); /* before the entry, as for a hit */
+    sx_epoch_pin(session->record);
+    sx_item *item = sx_l1_find_pinned(engine->l1, hash, ns->index, key.data, key.size);
+    int64_t now_ns = sx_engine_now(engine);
+    if (!covers(engine, item, now_ns, policy.stale_if_failing_ms, generation, &lease_ns)) {
+        sx_epoch_unpin(session->record);
+        return STRATA_E_OVERLOADED;
+    }
+    bool fresh = now_ns < sx_item_expires_ns(item); /* it has just come */
+    int32_t status = fresh ? STRATA_OK : STRATA_STALE;
+    count(session, ns, fresh ? SX_SESSION_METRIC_L1_HITS : SX_SESSION_METRIC_L1_AGED);
+    if (!fresh) sx_count(ns, SX_FLOW_METRIC_CROWDED);
+    sx_result_pinned(out, status, item, now_ns, staleness_of(engine, now_ns, lease_ns));
+    if (sx_item_is_packed(item)) status = sx_result_unpack_pinned(session, out);
+    out->reason = fresh ? STRATA_REASON_NONE : STRATA_REASON_CROWDED;
+    return status;
+}
+
 int32_t sx_read_slow(strata_session *session, strata_namespace *ns, strata_bytes key, uint64_t hash,
                      uint32_t partition, sx_op *op, const sx_read_more *more) {
     strata *engine = session->engine;
@@ -224,12 +257,7 @@ int32_t sx_read_slow(strata_session *session, strata_namespace *ns, strata_bytes
     }
     sx_flights_unlock(engine->flights, stripe);
     if (given != NULL) sx_item_release(given);
-    if (!joined) {
-        sx_span_end(op->span, refused, STRATA_FROM_NONE);
-        op->span = NULL;
-        sx_session_op_free(op);
-        return refused;
-    }
+    if (!joined) return refused;
     if (post) sx_loop_post(engine->loop, &flight->task);
     /* A flight that loads, but has no load yet, can't end. */
     if (fresh && !engine->l2_on) sx_load_start_on_caller(flight, session, own);
@@ -324,15 +352,25 @@ void sx_read_refresh(strata_session *session, strata_namespace *ns, strata_bytes
     sx_read_give_loader(op, ns, loader, user);
     if (gather != NULL) sx_gather_retain(gather);
     op->gather = gather;
+    op->span = sx_span_begin(session->span != NULL ? session->span : session->trace, &(sx_span_about){"strata.refresh", ns, hash, key});
     op->soft_ns = INT64_MAX; /* nobody waits */
     op->flags = 0;
+    op->cancel_id = 0; /* its caller has the answer */
     op->refresh = true;
     op->deadline_ns = sx_time_add(sx_engine_now(engine), sx_load_timeout_ns(ns) + sx_hot_read(&engine->hot.l2_timeout_ns));
-    (void)sx_read_slow(session, ns, key, hash, partition, op, more);
+    if (sx_read_slow(session, ns, key, hash, partition, op, more) != STRATA_PENDING) sx_session_op_free(op); /* it is told of nowhere */
 }
 
 bool sx_read_asks_l2(const strata_namespace *ns, strata_bytes key, uint32_t flags) {
     return ns->engine->l2_on && (flags & STRATA_BYPASS_L2) == 0 && sx_rollout_l2(ns, key.data, key.size);
+}
+
+int32_t sx_read_refused(sx_op *op, strata_bytes key, uint32_t partition, int32_t status, strata_result *out) {
+    if (status == STRATA_E_OVERLOADED) status = sx_read_crowded(op->session, op->ns, key, op->hash, partition, op->flags, out);
+    sx_span_end(op->span, status, status >= 0 ? STRATA_FROM_L1 : STRATA_FROM_NONE);
+    op->span = NULL;
+    sx_session_op_free(op);
+    return status;
 }
 
 static void drop_candidate(sx_read_more *more) {
@@ -342,6 +380,12 @@ static void drop_candidate(sx_read_more *more) {
 
 static int32_t read_traced(strata_session *session, strata_namespace *ns, strata_bytes key, const read_call *call,
                            strata_result *out, sx_op **under_way);
+static int32_t read_apart(strata_session *session, strata_namespace *ns, strata_bytes key, const read_call *call,
+                          strata_result *out, sx_op **under_way);
+
+static bool has_own_trace(const strata_op_options *options) {
+    return options != NULL && options->struct_size >= sizeof *options && options->traceparent.size != 0;
+}
 
 /* Answers at once, or hands over an op that is under way. */
 static int32_t read_key(strata_session *session, strata_namespace *ns, strata_bytes key, const read_call *call,
@@ -354,6 +398,7 @@ static int32_t read_key(strata_session *session, strata_namespace *ns, strata_by
         options = sx_struct_whole(call->options, &whole, sizeof whole);
         status = check_options(ns, options);
         if (status == STRATA_OK) flags = options->flags;
+        if (status == STRATA_OK && SX_UNLIKELY(has_own_trace(options))) return read_apart(session, ns, key, call, out, under_way);
     }
     if (SX_UNLIKELY(status != STRATA_OK)) return status == TRACED ? read_traced(session, ns, key, call, out, under_way) : status;
     strata *engine = session->engine;
@@ -379,7 +424,7 @@ static int32_t read_key(strata_session *session, strata_namespace *ns, strata_by
         status = STRATA_E_NOMEM;
     if (op == NULL) {
         drop_candidate(&more);
-        return status;
+        return status == STRATA_E_OVERLOADED ? sx_read_crowded(session, ns, key, hash, partition, flags, out) : status;
     }
     op->sync = call->sync;
     op->span = session->span != NULL ? session->span : sx_span_retain(session->trace);
@@ -387,14 +432,33 @@ static int32_t read_key(strata_session *session, strata_namespace *ns, strata_by
     if (call->loader != NULL) sx_read_give_loader(op, ns, call->loader, call->loader_user);
     status = sx_read_slow(session, ns, key, hash, partition, op, &more);
     if (status == STRATA_PENDING) *under_way = op;
+    else status = sx_read_refused(op, key, partition, status, out);
     return status;
 }
 
 static __attribute__((noinline)) int32_t read_traced(strata_session *session, strata_namespace *ns, strata_bytes key, const read_call *call,
                                                      strata_result *out, sx_op **under_way) {
+    if (has_own_trace(call->options)) return read_apart(session, ns, key, call, out, under_way);
     span_begin(session, ns, key, call->kind == SX_OP_LOAD ? "strata.get_or_load" : "strata.get");
     int32_t status = read_key(session, ns, key, call, out, under_way);
     span_end(session, status, out);
+    return status;
+}
+
+/* In the trace that its options name, instead of the session's. */
+static __attribute__((noinline)) int32_t read_apart(strata_session *session, strata_namespace *ns, strata_bytes key, const read_call *call,
+                                                    strata_result *out, sx_op **under_way) {
+    int32_t status = check_options(ns, call->options);
+    if (status != STRATA_OK) return status;
+    sx_trace_scope scope;
+    strata_op_options rest = *call->options;
+    read_call within = *call;
+    rest.struct_size = sizeof rest; /* what a newer header has besides is zero */
+    rest.traceparent = rest.tracestate = (strata_bytes){NULL, 0};
+    within.options = &rest;
+    sx_trace_enter(session, call->options, &scope);
+    status = read_key(session, ns, key, &within, out, under_way);
+    sx_trace_leave(session, &scope);
     return status;
 }
 

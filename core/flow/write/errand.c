@@ -40,7 +40,10 @@ int32_t sx_errand_start(const sx_errand_call *call, const sx_lifetime *life, sx_
     sx_command_init(&errand->store_op.request.command, &engine->alloc);
     op->ns = call->ns;
     op->stripe = sx_flight_stripe(errand->hash);
+    sx_trace_scope scope;
+    sx_trace_enter(session, call->options, &scope);
     if (sx_session_is_traced(session)) op->span = sx_trace_call(session, &(sx_span_about){call->name, call->ns, errand->hash, call->key});
+    sx_trace_leave(session, &scope);
     errand->span_cost = sx_span_cost(op->span);
     sx_work_begin(&errand->work, op, call->sync, out);
     sx_pending_begin(engine, cost_of(errand));

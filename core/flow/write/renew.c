@@ -295,8 +295,11 @@ static int32_t start_on_loop(const renewal_call *call, sx_op **out) {
         else renewal->parts[i].partition = i;
         renewal->parts[i].ns = call->ns;
     }
+    sx_trace_scope scope;
+    sx_trace_enter(call->session, call->options, &scope);
     if (sx_session_is_traced(call->session))
         op->span = sx_trace_call(call->session, &(sx_span_about){call->ns == NULL ? "strata.invalidate_tags" : "strata.clear", call->ns, 0, {NULL, 0}});
+    sx_trace_leave(call->session, &scope);
     sx_work_begin(&renewal->work, op, call->sync, out);
     sx_pending_begin(engine, cost_of(count));
     sx_loop_post(engine->loop, &renewal->task);

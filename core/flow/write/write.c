@@ -445,7 +445,10 @@ static int32_t start(const sx_write_call *call, strata_done_fn done, void *user,
     sx_op *op = sx_session_op(session, value == NULL ? SX_OP_INVALIDATE : SX_OP_SET, options, done, user);
     if (op == NULL) return STRATA_E_NOMEM;
     op->sync = sync;
+    sx_trace_scope scope;
+    sx_trace_enter(session, options, &scope);
     status = sx_write_start(session, call->ns, call->key, value, options, call->condition, op);
+    sx_trace_leave(session, &scope);
     if (status != STRATA_PENDING || (done == NULL && !sync)) sx_session_op_free(op); /* nobody waits */
     else *out = op;
     return status;
