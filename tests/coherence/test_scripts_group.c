@@ -184,6 +184,8 @@ static void two_are_refused(bool late) {
     (void)do_writes(writes);
     assert_named(everyone);
     uint64_t before = counter();
+    look_at(6);
+    int64_t before_ms = stored_ms();
     become_picky();
     writes[5].ttl_ms = 0; /* each by its own way to SET */
     if (late) writes[6].deadline_ms = server_us() / 1000 - 1;
@@ -206,6 +208,9 @@ static void two_are_refused(bool late) {
     assert_true(sx_resp_is_text(test_talk_say(wire, "AUTH default any"), "OK"));
     assert_int_equal(test_talk_say(wire, "ACL DELUSER picky")->integer, 1);
     assert_int_equal(counter(), before + 1);
+    look_at(6);
+    if (late) assert_stored(before, before_ms, tail, TAIL);
+    else assert_stored(before + 1, stored_ms(), tail, TAIL);
 }
 
 static void what_one_set_is_refused_is_its_own(void **state) {
