@@ -17,6 +17,7 @@
 #include "tests/support/cluster.h"
 #include "tests/support/engine.h"
 #include "tests/support/place.h"
+#include "tests/support/proxy.h"
 #include "tests/support/traffic.h"
 
 /* Deadlines are kept to 10 ms; the time for which a machine did not run us is taken off, not what caches lose by it. */
@@ -82,6 +83,55 @@ static void a_paused_primary_costs_little(void **state) {
     check_well(result, 0, paused_ms - TEST_TRAFFIC_SLICE_MS);
     check_well(result, end_ms - 1000, end_ms);
     free(result);
+    sx_cluster_stop(cluster);
+}
+
+/* A read of traffic's engine is answered, at last. */
+static void await_service(test_traffic *traffic) {
+    strata_session *session = test_engine_session(test_traffic_engine(traffic));
+    strata_namespace *ns = test_engine_ns(test_traffic_engine(traffic), "traffic");
+    strata_op_options past_l1 = {.struct_size = sizeof past_l1, .flags = STRATA_BYPASS_L1, .deadline_ms = 200};
+    strata_result result = {.status = STRATA_E_UNAVAILABLE};
+    for (int64_t end_ms = test_now_ms() + 30000; result.status < 0 && test_now_ms() < end_ms; test_sleep_ms(10))
+        result.status = strata_get_wait(session, ns, test_bytes("t0"), &past_l1, &result);
+    assert_true(result.status >= 0);
+    if (result.status == STRATA_OK) strata_result_release(session, &result);
+    strata_session_close(session);
+}
+
+/* It accepts connections, also new ones, and takes whatever is sent. */
+static void a_server_that_never_answers_keeps_no_deadline_waiting(void **state) {
+    (void)state;
+    sx_cluster *cluster = test_cluster_start(&(sx_cluster_options){.primaries = 0});
+    const uint16_t port = sx_cluster_port(cluster, 0);
+    proxy *between = proxy_start(&port, 1);
+    assert_non_null(between);
+    char seeds[32];
+    snprintf(seeds, sizeof seeds, "127.0.0.1:%u", proxy_port(between, 0));
+    test_traffic_options how = {.rate = rate() / 2, .keys = 1000, .writes = 20, .deadline_ms = 200};
+    test_traffic *traffic = test_traffic_start(seeds, NULL, &how);
+    test_sleep_ms(1000);
+    const proxy_fault silent = {.kind = PROXY_DROP, .until_ns = INT64_MAX, .percent = 100, .to_server = true, .to_client = true};
+    int64_t silent_ms = test_traffic_ms(traffic);
+    proxy_set(between, 0, &silent);
+    test_sleep_ms(full() ? 5000 : 3000);
+    int64_t speaks_ms = test_traffic_ms(traffic);
+    proxy_set(between, 0, &(proxy_fault){.kind = PROXY_GOOD});
+    await_service(traffic);
+    int64_t end_ms = test_traffic_ms(traffic);
+    check_bounds(test_traffic_engine(traffic), (uint64_t)rate() * (uint64_t)end_ms / 1000, end_ms - silent_ms);
+    test_traffic_result *result = test_traffic_stop(traffic);
+    test_traffic_print(result, "a server that never answers");
+    fprintf(stderr, "silent from %lld to %lld ms, in service at %lld ms\n", (long long)silent_ms, (long long)speaks_ms, (long long)end_ms);
+    assert_int_equal(result->wrong, 0);
+    assert_int_equal(result->lost_writes, 0);
+    assert_true(test_traffic_failed(result, silent_ms, speaks_ms) > 0);
+    if (full()) { /* else the machine may be anything */
+        check_well(result, 0, silent_ms - TEST_TRAFFIC_SLICE_MS);
+        assert_true(result->overrun_own_us_max < OVERRUN_US_MAX);
+    }
+    free(result);
+    proxy_stop(between);
     sx_cluster_stop(cluster);
 }
 
@@ -320,6 +370,7 @@ int main(int argc, char **argv) {
         cmocka_unit_test(a_joiner_has_its_own_time),
         cmocka_unit_test(who_is_left_is_told_of_a_refusal),
         cmocka_unit_test(a_paused_primary_costs_little),
+        cmocka_unit_test(a_server_that_never_answers_keeps_no_deadline_waiting),
         cmocka_unit_test(a_dead_primary_costs_the_failover),
         cmocka_unit_test(resharding_fails_nothing),
         cmocka_unit_test(killed_clients_come_back),
