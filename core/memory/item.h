@@ -65,7 +65,8 @@ typedef struct strata_value {
 #define SX_ITEM_SPARE    256u /* its memory is of a size that spares have, and goes back to them */
 #define SX_ITEM_NOTHING (SX_ITEM_ABSENT | SX_ITEM_ERROR)
 #define SX_ITEM_PACKED (SX_ITEM_LZ4 | SX_ITEM_ZSTD)
-#define SX_ITEM_MORE (SX_ITEM_APP_VERSION | SX_ITEM_TAGS | SX_ITEM_AGING | SX_ITEM_ETAG) /* something is behind the value */
+/* Something is behind the value, if only room. */
+#define SX_ITEM_MORE (SX_ITEM_APP_VERSION | SX_ITEM_TAGS | SX_ITEM_AGING | SX_ITEM_ETAG | SX_ITEM_SPARE)
 
 /* In the generation of an item with tags: so it never equals a partition's, and who reads an item without tags need not
    know of any. */

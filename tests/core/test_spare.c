@@ -46,6 +46,21 @@ static void rooms_hold_what_they_are_for(void **state) {
     assert_int_equal(sx_spare_room(SX_SPARE_ROOM_MAX + 1), 0);
 }
 
+/* An item that has nothing behind its value is asked for in a room all the same. */
+static void nothing_behind_the_value_is_a_room_too(void **state) {
+    (void)state;
+    test_alloc alloc;
+    sx_heap *heap = heap_over(&alloc);
+    sx_item_facts facts = passing;
+    facts.app_version = 0;
+    sx_item *item = sx_item_create(heap, "key", 3, NULL, 500, &facts);
+    assert_int_equal(sx_item_size(item), sx_spare_room(sizeof(sx_item) + 8 + 500));
+    assert_true(sx_item_footprint(item) >= sx_item_size(item));
+    sx_item_release(item);
+    sx_heap_release(heap);
+    test_alloc_check_empty(&alloc);
+}
+
 static void what_is_given_back_is_the_next_ones(void **state) {
     (void)state;
 #if defined(__SANITIZE_ADDRESS__)
@@ -210,6 +225,7 @@ static void nobody_has_what_another_has(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(rooms_hold_what_they_are_for),
+        cmocka_unit_test(nothing_behind_the_value_is_a_room_too),
         cmocka_unit_test(what_is_given_back_is_the_next_ones),
         cmocka_unit_test(one_with_nothing_behind_its_value),
         cmocka_unit_test(what_waits_is_bounded),
