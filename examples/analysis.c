@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What a program's keys are used for: the hot ones, the big ones, and what is read after what, as an operator would see it. */
+/* What a program's keys are used for: the hot ones, the big ones, and what is read after what, as an operator would see it; and what may follow
+   from it by itself: a time to live that follows the writes, and keys that are read ahead. */
 // ctest: run
 #include <stdio.h>
 #include <string.h>
@@ -15,6 +16,19 @@ static int32_t visit(strata_session *session, strata_namespace *ns, const char *
     return status == STRATA_MISS ? strata_set_wait(session, ns, bytes_of(key), bytes_of("a page"), NULL, NULL) : status;
 }
 
+/* Both are off until somebody wishes them, and hot. */
+static int32_t let_it_follow(strata *engine, strata_namespace *pages) {
+    strata_error error;
+    strata_namespace_policy adaptive = {.struct_size = sizeof adaptive, .ttl_adaptive_min_ms = 5000, .ttl_adaptive_max_ms = 3600000};
+    int64_t ttl_ms;
+    int32_t status = strata_namespace_policy_set(pages, &adaptive, &error);
+    if (status == STRATA_OK) status = strata_option_set(engine, "flow.prefetch", "60%", &error); /* of namespaces that are analysed */
+    if (status != STRATA_OK) return status;
+    status = strata_namespace_suggested_ttl(pages, &ttl_ms);
+    if (status == STRATA_OK) printf("values would live for %lld ms\n", (long long)ttl_ms);
+    return status == STRATA_MISS ? STRATA_OK : status; /* too little is known yet */
+}
+
 static int32_t run(strata *engine) {
     strata_namespace *pages;
     strata_session *session;
@@ -24,6 +38,7 @@ static int32_t run(strata *engine) {
     status = strata_session_open(engine, &session);
     if (status != STRATA_OK) return status;
     status = strata_namespace_analyze(pages, STRATA_ANALYZE_ON);
+    if (status == STRATA_OK) status = let_it_follow(engine, pages);
     for (int i = 0; i < 1000 && status == STRATA_OK; i++) { /* every visitor begins at the start page */
         char key[32];
         snprintf(key, sizeof key, "article:%d", i % 300);

@@ -4,10 +4,13 @@
 
 #include <assert.h>
 #include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
 
 #include <lz4.h>
 #if SX_HAS_ZSTD
 #include <pthread.h>
+#include <xxhash.h>
 #include <zstd.h>
 #endif
 
@@ -16,53 +19,164 @@ enum { PREFIX = 4, ZSTD_LEVEL = 3, SAVES_ONE_IN = 8 };
 bool sx_compression_known(uint64_t how) { return how == SX_COMPRESSION_LZ4 || (how == SX_COMPRESSION_ZSTD && SX_HAS_ZSTD); }
 
 #if SX_HAS_ZSTD
-/* What zstd works with is large to make: each thread that decompresses keeps one until it ends. */
+/* What zstd works with is large to make: each thread keeps what it has used until it ends. */
+typedef struct contexts {
+    ZSTD_DCtx *undo;
+    ZSTD_CCtx *make; /* only dictionaries need one */
+} contexts;
+
 static struct {
     pthread_once_t once;
     pthread_key_t key;
     bool kept;
-} contexts = {.once = PTHREAD_ONCE_INIT};
+} own = {.once = PTHREAD_ONCE_INIT};
 
-static void free_context(void *context) { (void)ZSTD_freeDCtx(context); }
-static void make_key(void) { contexts.kept = pthread_key_create(&contexts.key, free_context) == 0; }
+static void free_contexts(void *kept) {
+    contexts *c = kept;
+    (void)ZSTD_freeDCtx(c->undo);
+    (void)ZSTD_freeCCtx(c->make);
+    free(c);
+}
+static void make_key(void) { own.kept = pthread_key_create(&own.key, free_contexts) == 0; }
 
 /* A library that is unloaded leaves no destructor behind for threads that end later. */
 __attribute__((destructor)) static void delete_key(void) {
-    if (contexts.kept) (void)pthread_key_delete(contexts.key);
+    if (own.kept) (void)pthread_key_delete(own.key);
 }
 
-static size_t decompress_zstd(void *bytes, size_t size, const void *block, size_t block_size) {
-    (void)pthread_once(&contexts.once, make_key);
-    ZSTD_DCtx *context = contexts.kept ? pthread_getspecific(contexts.key) : NULL;
-    if (context == NULL && contexts.kept && (context = ZSTD_createDCtx()) != NULL && pthread_setspecific(contexts.key, context) != 0) {
-        free_context(context);
-        context = NULL;
+/* The thread's; NULL when out of memory. */
+static contexts *contexts_of_thread(void) {
+    (void)pthread_once(&own.once, make_key);
+    if (!own.kept) return NULL;
+    contexts *c = pthread_getspecific(own.key);
+    if (c != NULL || (c = calloc(1, sizeof *c)) == NULL || pthread_setspecific(own.key, c) == 0) return c;
+    free(c);
+    return NULL;
+}
+
+struct sx_dictionary {
+    const sx_alloc *alloc;
+    ZSTD_CDict *make;
+    ZSTD_DDict *undo;
+    uint32_t id;
+    uint64_t sum; /* of the bytes it is of */
+    size_t size;
+};
+
+static size_t decompress_zstd(const sx_dictionary *dictionary, void *bytes, size_t size, const void *block, size_t block_size) {
+    contexts *c = contexts_of_thread();
+    if (c != NULL && c->undo == NULL) c->undo = ZSTD_createDCtx();
+    if (c == NULL || c->undo == NULL) return dictionary == NULL ? ZSTD_decompress(bytes, size, block, block_size) : 0;
+    if (dictionary == NULL) return ZSTD_decompressDCtx(c->undo, bytes, size, block, block_size);
+    return ZSTD_decompress_usingDDict(c->undo, bytes, size, block, block_size, dictionary->undo);
+}
+
+static size_t compress_zstd(const sx_dictionary *dictionary, void *block, size_t room, const void *bytes, size_t size) {
+    size_t used;
+    if (dictionary == NULL) {
+        used = ZSTD_compress(block, room, bytes, size, ZSTD_LEVEL);
+    } else {
+        contexts *c = contexts_of_thread();
+        if (c != NULL && c->make == NULL) c->make = ZSTD_createCCtx();
+        if (c == NULL || c->make == NULL) return 0;
+        used = ZSTD_compress_usingCDict(c->make, block, room, bytes, size, dictionary->make);
     }
-    if (context == NULL) return ZSTD_decompress(bytes, size, block, block_size);
-    return ZSTD_decompressDCtx(context, bytes, size, block, block_size);
+    return ZSTD_isError(used) ? 0 : used;
 }
 #endif
 
-/* Writes at most room bytes; 0 where that is too little. */
-static size_t compress_block(sx_compression how, const void *bytes, size_t size, void *block, size_t room) {
+/* ---- dictionaries ---------------------------------------------------------------------------------------------- */
+
+static int32_t refuse(strata_error *error, int32_t status, const char *text) {
+    if (error == NULL) return status;
+    error->status = status;
+    (void)snprintf(error->text, sizeof error->text, "%s", text);
+    return status;
+}
+
+int32_t sx_dictionary_create(const sx_alloc *alloc, const void *bytes, size_t size, sx_dictionary **out, strata_error *error) {
 #if SX_HAS_ZSTD
-    if (how == SX_COMPRESSION_ZSTD) {
-        size_t used = ZSTD_compress(block, room, bytes, size, ZSTD_LEVEL);
-        return ZSTD_isError(used) ? 0 : used;
+    uint32_t id = size > SX_DICTIONARY_BYTES_MAX ? 0 : ZSTD_getDictID_fromDict(bytes, size);
+    if (size > SX_DICTIONARY_BYTES_MAX) return refuse(error, STRATA_E_CONFIG, "a dictionary of more than 1 MiB");
+    if (id == 0) return refuse(error, STRATA_E_CONFIG, "not a dictionary as 'zstd --train' makes them: it has no id");
+    sx_dictionary *dictionary = sx_allocate_zero(alloc, sizeof *dictionary);
+    if (dictionary == NULL) return refuse(error, STRATA_E_NOMEM, "out of memory");
+    *dictionary = (sx_dictionary){.alloc = alloc, .id = id, .sum = XXH3_64bits(bytes, size), .size = size};
+    dictionary->make = ZSTD_createCDict(bytes, size, ZSTD_LEVEL);
+    dictionary->undo = ZSTD_createDDict(bytes, size);
+    if (dictionary->make != NULL && dictionary->undo != NULL) {
+        *out = dictionary;
+        return STRATA_OK;
     }
+    sx_dictionary_destroy(dictionary);
+    return refuse(error, STRATA_E_CONFIG, "a dictionary that is malformed, or out of memory");
+#else
+    (void)alloc;
+    (void)bytes;
+    (void)size;
+    (void)out;
+    return refuse(error, STRATA_E_CONFIG, "this library was built without zstd, and so without dictionaries");
+#endif
+}
+
+#if SX_HAS_ZSTD
+void sx_dictionary_destroy(sx_dictionary *dictionary) {
+    if (dictionary == NULL) return;
+    (void)ZSTD_freeCDict(dictionary->make);
+    (void)ZSTD_freeDDict(dictionary->undo);
+    sx_release(dictionary->alloc, dictionary, sizeof *dictionary);
+}
+
+uint32_t sx_dictionary_id(const sx_dictionary *dictionary) { return dictionary->id; }
+
+bool sx_dictionary_is_of(const sx_dictionary *dictionary, const void *bytes, size_t size) {
+    return dictionary->size == size && dictionary->sum == XXH3_64bits(bytes, size);
+}
+
+uint32_t sx_compressed_dictionary(sx_compression how, const void *packed, size_t packed_size) {
+    if (how != SX_COMPRESSION_ZSTD || packed_size <= PREFIX) return 0;
+    return ZSTD_getDictID_fromFrame((const char *)packed + PREFIX, packed_size - PREFIX);
+}
+#else /* there are none */
+void sx_dictionary_destroy(sx_dictionary *dictionary) { (void)dictionary; }
+uint32_t sx_dictionary_id(const sx_dictionary *dictionary) {
+    (void)dictionary;
+    return 0;
+}
+bool sx_dictionary_is_of(const sx_dictionary *dictionary, const void *bytes, size_t size) {
+    (void)bytes;
+    return dictionary != NULL && size == 0;
+}
+uint32_t sx_compressed_dictionary(sx_compression how, const void *packed, size_t packed_size) {
+    (void)packed;
+    (void)packed_size;
+    (void)how;
+    return 0;
+}
+#endif
+
+/* ---- values ---------------------------------------------------------------------------------------------------- */
+
+/* Writes at most room bytes; 0 where that is too little. */
+static size_t compress_block(sx_compression how, const sx_dictionary *dictionary, const void *bytes, size_t size, void *block, size_t room) {
+#if SX_HAS_ZSTD
+    if (how == SX_COMPRESSION_ZSTD) return compress_zstd(dictionary, block, room, bytes, size);
 #endif
     assert(how == SX_COMPRESSION_LZ4);
     (void)how;
+    (void)dictionary;
     int used = LZ4_compress_default(bytes, block, (int)size, (int)room);
     return used > 0 ? (size_t)used : 0;
 }
 
-bool sx_compress(sx_buf *out, sx_compression how, const void *bytes, size_t size) {
+bool sx_compress(sx_buf *out, sx_compression how, const void *bytes, size_t size) { return sx_compress_with(out, how, NULL, bytes, size); }
+
+bool sx_compress_with(sx_buf *out, sx_compression how, const sx_dictionary *dictionary, const void *bytes, size_t size) {
     assert(out->size == 0);
     if (!sx_compression_known(how) || size > LZ4_MAX_INPUT_SIZE) return false;
     size_t pays = size - size / SAVES_ONE_IN; /* with the prefix */
     if (pays <= PREFIX || !sx_buf_reserve(out, pays)) return false;
-    size_t used = compress_block(how, bytes, size, out->data + PREFIX, pays - PREFIX);
+    size_t used = compress_block(how, dictionary, bytes, size, out->data + PREFIX, pays - PREFIX);
     if (used == 0) return false;
     for (int i = 0; i < PREFIX; i++) out->data[i] = (uint8_t)(size >> (8 * (PREFIX - 1 - i)));
     out->size = PREFIX + used;
@@ -78,12 +192,17 @@ size_t sx_decompressed_size(const void *packed, size_t packed_size) {
 }
 
 bool sx_decompress(sx_compression how, const void *packed, size_t packed_size, void *bytes, size_t size) {
+    return sx_decompress_with(how, NULL, packed, packed_size, bytes, size);
+}
+
+bool sx_decompress_with(sx_compression how, const sx_dictionary *dictionary, const void *packed, size_t packed_size, void *bytes, size_t size) {
     assert(packed_size > PREFIX && size == sx_decompressed_size(packed, packed_size));
     if (!sx_compression_known(how) || packed_size > INT_MAX || size > INT_MAX) return false;
     const char *block = (const char *)packed + PREFIX;
     size_t block_size = packed_size - PREFIX;
 #if SX_HAS_ZSTD
-    if (how == SX_COMPRESSION_ZSTD) return decompress_zstd(bytes, size, block, block_size) == size;
+    if (how == SX_COMPRESSION_ZSTD) return decompress_zstd(dictionary, bytes, size, block, block_size) == size;
 #endif
+    (void)dictionary;
     return LZ4_decompress_safe(block, bytes, (int)block_size, (int)size) == (int)size;
 }

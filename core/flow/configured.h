@@ -12,6 +12,7 @@
 typedef struct sx_configured {
     sx_policy policy;
     int64_t l1_per_mille, l2_per_mille; /* of the keys; 0 none */
+    int64_t analysis; /* -1: nothing is said */
     sx_quota quota;
 } sx_configured;
 

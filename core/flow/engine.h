@@ -64,6 +64,8 @@ struct strata_namespace {
     /* How many keys are without L1 and without L2 (core/flow/rollout.h); 0: none. atomic: relaxed, a number that stands for itself */
     _Atomic uint32_t without;
     strata_rollout rollout; /* lock: engine; as it was set */
+    _Atomic(const struct sx_dictionary *) dictionary; /* atomic: release by who sets it, acquire by who compresses [order: dictionary]; NULL none */
+    bool dictionary_given;  /* lock: engine; by the program */
     sx_quota quota;         /* lock: engine; as it was set; zeros leave it to the configuration */
     sx_policy given;        /* lock: engine; as it was set; what holds is in policy */
     strata_analyze analyze; /* lock: engine; as it was set */
@@ -195,6 +197,7 @@ struct strata {
     struct sx_config_watch *watch; /* NULL none */
     sx_events events;
     sx_analyses analyses;
+    _Atomic(struct sx_known_dictionary *) dictionaries; /* atomic: release under the lock, acquire by finds [order: dictionary]; only grows */
     struct strata_session *sessions;
     uint32_t namespace_count; /* of those in names, by index */
     strata_namespace *namespaces[SX_NAMESPACES_MAX];
@@ -370,6 +373,7 @@ void sx_keeper_stop(strata *engine);
 /* What a read finds in L1 besides an answer; the items with references. */
 typedef struct sx_read_more {
     bool loads;         /* in: its caller has a loader */
+    bool bare;          /* in: the bytes are not wanted: what is packed is left so */
     sx_item *candidate; /* without an answer: an unproven item, to be revalidated */
     sx_item *refresh;   /* with one: an item for the caller to refresh */
     bool absent;        /* with STRATA_MISS: that is the answer */

@@ -30,6 +30,6 @@ int32_t sx_packed_item(strata *engine, const void *key, size_t key_size, const s
 
 static inline bool sx_item_is_packed(const sx_item *item) { return (item->flags & SX_ITEM_PACKED) != 0; }
 /* An item of the value alone, as it was before it was packed, with the same version. Any thread; who is pinned may give one of L1. As above. */
-int32_t sx_packed_undo(const sx_item *item, sx_item **out);
+int32_t sx_packed_undo(strata *engine, const sx_item *item, sx_item **out);
 
 #endif

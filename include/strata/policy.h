@@ -109,6 +109,23 @@ STRATA_API int32_t strata_namespace_policy_get(const strata_namespace *ns, strat
  */
 STRATA_API int32_t strata_namespace_policy_effective(const strata_namespace *ns, strata_namespace_policy *policy);
 
+/*
+ * Gives a namespace a dictionary, with which zstd compresses its values from then on, where they are compressed by it: small values that are
+ * alike become much smaller. Every process that reads them must know it (this call in any of its namespaces, or flow.dictionaries) before one
+ * writes with it: elsewhere they are as good as malformed, counted as flow.dictionary_unknown, and loaders answer in their place. Each that was given stays known
+ * until the engine's end, so values that were compressed with another, or with none, are read as before.
+ *   ns          a namespace
+ *   dictionary  what `zstd --train` wrote, of up to 1 MiB; copied. Size 0: that of flow.dictionaries again, or none
+ *   error       receives what is wrong with it; may be NULL
+ * Returns: STRATA_OK; STRATA_E_CONFIG where it is no dictionary, has the id of another one, or the library was built without zstd;
+ *          STRATA_E_OVERLOADED beyond 64 dictionaries of an engine; STRATA_E_NOMEM; STRATA_E_INVALID; STRATA_E_CLOSED; STRATA_E_FORKED.
+ * Owns:    nothing.
+ * Threads: any.
+ * Blocks:  on a lock held by session open and close; some milliseconds for a large one.
+ * Since:   0.1
+ */
+STRATA_API int32_t strata_namespace_dictionary(strata_namespace *ns, strata_bytes dictionary, strata_error *error);
+
 #ifdef __cplusplus
 }
 #endif

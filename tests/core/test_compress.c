@@ -11,6 +11,7 @@
 
 #include "core/codec/compress.h"
 #include "tests/support/alloc.h"
+#include "tests/support/dictionary.h"
 
 enum { LARGEST = 300000 };
 
@@ -121,6 +122,60 @@ static void test_no_claim_is_believed(void **state) {
     free(bytes);
 }
 
+/* Small values become smaller by it, say which one it was, and are read with no other. */
+static void test_dictionaries(void **state) {
+    (void)state;
+    uint8_t bytes[TEST_DICTIONARY_BYTES], others[TEST_DICTIONARY_BYTES];
+    size_t size = test_dictionary(1, bytes), other_size = test_dictionary(2, others);
+    sx_dictionary *dictionary = NULL, *other = NULL;
+    strata_error error;
+    if (!sx_compression_known(SX_COMPRESSION_ZSTD)) {
+        assert_int_equal(sx_dictionary_create(sx_alloc_default(), "x", 1, &dictionary, &error), STRATA_E_CONFIG);
+        assert_non_null(strstr(error.text, "built without zstd"));
+        return;
+    }
+    assert_true(size > 0 && other_size > 0);
+    assert_int_equal(sx_dictionary_create(sx_alloc_default(), bytes, size, &dictionary, &error), STRATA_OK);
+    assert_int_equal(sx_dictionary_create(sx_alloc_default(), others, other_size, &other, &error), STRATA_OK);
+    assert_true(sx_dictionary_id(dictionary) != 0 && sx_dictionary_id(dictionary) != sx_dictionary_id(other));
+    assert_true(sx_dictionary_is_of(dictionary, bytes, size) && !sx_dictionary_is_of(dictionary, others, other_size));
+    size_t with = 0, without = 0;
+    for (uint32_t i = 0; i < 100; i++) {
+        char value[TEST_SAMPLE_BYTES], back[TEST_SAMPLE_BYTES];
+        size_t value_size = test_sample(1, 100000 + i, value);
+        sx_buf packed, plain;
+        sx_buf_init(&packed, sx_alloc_default());
+        sx_buf_init(&plain, sx_alloc_default());
+        assert_true(sx_compress_with(&packed, SX_COMPRESSION_ZSTD, dictionary, value, value_size));
+        assert_true(sx_compress(&plain, SX_COMPRESSION_ZSTD, value, value_size));
+        with += packed.size;
+        without += plain.size;
+        assert_int_equal(sx_compressed_dictionary(SX_COMPRESSION_ZSTD, packed.data, packed.size), sx_dictionary_id(dictionary));
+        assert_int_equal(sx_compressed_dictionary(SX_COMPRESSION_LZ4, packed.data, packed.size), 0);
+        assert_int_equal(sx_compressed_dictionary(SX_COMPRESSION_ZSTD, plain.data, plain.size), 0);
+        assert_true(sx_decompress_with(SX_COMPRESSION_ZSTD, dictionary, packed.data, packed.size, back, value_size));
+        assert_memory_equal(back, value, value_size);
+        assert_false(sx_decompress(SX_COMPRESSION_ZSTD, packed.data, packed.size, back, value_size));
+        assert_false(sx_decompress_with(SX_COMPRESSION_ZSTD, other, packed.data, packed.size, back, value_size));
+        assert_true(sx_decompress(SX_COMPRESSION_ZSTD, plain.data, plain.size, back, value_size));
+        for (size_t cut = 0; cut < packed.size; cut++) /* whatever it says, none is found by accident */
+            assert_true(sx_compressed_dictionary(SX_COMPRESSION_ZSTD, packed.data, cut) % sx_dictionary_id(dictionary) == 0);
+        sx_buf_deinit(&packed);
+        sx_buf_deinit(&plain);
+    }
+    print_message("values of %zu bytes by a dictionary, %zu without, on average\n", with / 100, without / 100);
+    assert_true(with < without * 3 / 4);
+    sx_dictionary_destroy(other);
+    assert_int_equal(sx_dictionary_create(sx_alloc_default(), "nothing of the kind", 19, &other, &error), STRATA_E_CONFIG);
+    assert_string_equal(error.text, "not a dictionary as 'zstd --train' makes them: it has no id");
+    uint8_t *large = calloc(1, SX_DICTIONARY_BYTES_MAX + 1);
+    memcpy(large, bytes, size);
+    assert_int_equal(sx_dictionary_create(sx_alloc_default(), large, SX_DICTIONARY_BYTES_MAX + 1, &other, &error), STRATA_E_CONFIG);
+    assert_int_equal(sx_dictionary_create(sx_alloc_default(), bytes, 9, &other, NULL), STRATA_E_CONFIG); /* an id, and nothing behind it */
+    free(large);
+    sx_dictionary_destroy(dictionary);
+}
+
 static void test_without_memory(void **state) {
     (void)state;
     test_alloc alloc;
@@ -140,6 +195,7 @@ int main(void) {
         cmocka_unit_test(test_round_trip),
         cmocka_unit_test(test_what_does_not_pay),
         cmocka_unit_test(test_no_claim_is_believed),
+        cmocka_unit_test(test_dictionaries),
         cmocka_unit_test(test_without_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -6,6 +6,7 @@
 #include "core/flow/engine.h"
 #include "tests/flow/fixture.h"
 #include "tests/support/alloc.h"
+#include "tests/support/dictionary.h"
 
 enum { SIZE = 4000, KEYS = 4000 };
 
@@ -129,6 +130,97 @@ static void what_is_loaded_and_what_is_past_its_end(void **state) {
     assert_int_equal(unpacked(f), 1);
 }
 
+/* Who does not want the bytes has nothing undone. */
+static void what_is_looked_at_stays_packed(void **state) {
+    fixture *f = *state;
+    strata_result result;
+    int64_t ttl_ms = 0;
+    assert_int_equal(keep_compressed(f), STRATA_OK);
+    set(f, "text", text, SIZE);
+    assert_int_equal(strata_exists_wait(f->session, f->ns, test_bytes("text"), NULL, &result), STRATA_OK);
+    assert_int_equal(result.value.size, 0);
+    assert_int_equal(strata_get_ttl_wait(f->session, f->ns, test_bytes("text"), NULL, &ttl_ms), STRATA_OK);
+    assert_int_equal(ttl_ms, 300000);
+    strata_op_options longer = {.struct_size = sizeof longer, .ttl_ms = 400000};
+    assert_int_equal(strata_touch_wait(f->session, f->ns, test_bytes("text"), &longer, &result), STRATA_OK);
+    assert_int_equal(result.ttl_ms, 400000);
+    assert_false(sx_epoch_is_pinned(f->session->record));
+    assert_int_equal(unpacked(f), 0);
+    assert_int_equal(strata_peek(f->session, f->ns, test_bytes("text"), &result), STRATA_OK);
+    shows(f, &result, text, SIZE);
+    assert_int_equal(unpacked(f), 1);
+}
+
+static int32_t give(fixture *f, uint32_t kind, strata_error *error) {
+    uint8_t bytes[TEST_DICTIONARY_BYTES];
+    return strata_namespace_dictionary(f->ns, (strata_bytes){bytes, test_dictionary(kind, bytes)}, error);
+}
+
+static void set_sample(fixture *f, const char *key, uint32_t kind) {
+    char value[TEST_SAMPLE_BYTES];
+    set(f, key, value, test_sample(kind, 100000, value));
+}
+
+static void shows_sample(fixture *f, const char *key, uint32_t kind) {
+    char value[TEST_SAMPLE_BYTES];
+    strata_result result;
+    size_t size = test_sample(kind, 100000, value);
+    assert_int_equal(strata_peek(f->session, f->ns, test_bytes(key), &result), STRATA_OK);
+    shows(f, &result, value, size);
+}
+
+static int64_t saved_by(fixture *f, const char *key) {
+    int64_t before = test_metric(f->engine, "flow.compress_saved");
+    set_sample(f, key, 1);
+    return test_metric(f->engine, "flow.compress_saved") - before;
+}
+
+/* What was compressed with one dictionary is read while another is in use, and while none is. */
+static void by_dictionaries(void **state) {
+    fixture *f = *state;
+    strata_error error = {0};
+    if (!sx_compression_known(SX_COMPRESSION_ZSTD)) {
+        assert_int_equal(strata_namespace_dictionary(f->ns, (strata_bytes){"x", 1}, &error), STRATA_E_CONFIG);
+        assert_int_equal(strata_option_set(f->engine, "flow.compress", "zstd", &error), STRATA_E_CONFIG);
+        assert_string_equal(error.text, "option 'flow.compress': this library was built without zstd");
+        assert_int_equal(strata_option_set(f->engine, "namespace.x.compress", "zstd", &error), STRATA_E_CONFIG);
+        assert_string_equal(error.text, "option 'namespace.x.compress': this library was built without zstd");
+        return;
+    }
+    assert_int_equal(fixture_policy(f, (strata_namespace_policy){.flags = STRATA_POLICY_L1_COMPRESSED, .compress = STRATA_COMPRESS_ZSTD,
+                                                                 .compress_min_bytes = 64}),
+                     STRATA_OK);
+    int64_t without = saved_by(f, "without");
+    assert_int_equal(give(f, 1, &error), STRATA_OK);
+    int64_t with = saved_by(f, "first");
+    assert_true(with > without);
+    assert_int_equal(give(f, 2, &error), STRATA_OK);
+    set_sample(f, "second", 2);
+    assert_int_equal(strata_namespace_dictionary(f->ns, (strata_bytes){NULL, 0}, &error), STRATA_OK);
+    assert_int_equal(saved_by(f, "none"), without);
+    shows_sample(f, "without", 1);
+    shows_sample(f, "first", 1);
+    shows_sample(f, "second", 2);
+    shows_sample(f, "none", 1);
+    assert_int_equal(unpacked(f), 4);
+    for (int i = 0; i < 100; i++) assert_int_equal(give(f, (uint32_t)(1 + i % 2), &error), STRATA_OK); /* known already */
+    uint8_t bytes[TEST_DICTIONARY_BYTES];
+    size_t size = test_dictionary(1, bytes);
+    bytes[size - 1] ^= 1; /* another, that says to be the first */
+    assert_int_equal(strata_namespace_dictionary(f->ns, (strata_bytes){bytes, size}, &error), STRATA_E_CONFIG);
+    assert_non_null(strstr(error.text, "another dictionary with the id"));
+    int32_t status = STRATA_OK;
+    uint32_t given = 0;
+    for (; status == STRATA_OK && given < 200; given += status == STRATA_OK) { /* the id is in the bytes 4 .. 7 */
+        for (uint32_t b = 0; b < 4; b++) bytes[4 + b] = (uint8_t)((1000 + given) >> 8 * b);
+        status = strata_namespace_dictionary(f->ns, (strata_bytes){bytes, size}, &error);
+    }
+    assert_int_equal(status, STRATA_E_OVERLOADED);
+    assert_int_equal(given, 62);
+    assert_int_equal(strata_namespace_dictionary(f->ns, (strata_bytes){NULL, 1}, NULL), STRATA_E_INVALID);
+    shows_sample(f, "first", 1);
+}
+
 /* What is there when the policy changes stays what it is, and readable. */
 static void the_policy_may_change(void **state) {
     fixture *f = *state;
@@ -214,6 +306,8 @@ int main(void) {
         {"every_way_to_read, lz4", every_way_to_read, setup_lz4, fixture_teardown, NULL},
         cmocka_unit_test_setup_teardown(what_is_loaded_and_what_is_past_its_end, setup_lz4, fixture_teardown),
         cmocka_unit_test_setup_teardown(the_policy_may_change, setup_lz4, fixture_teardown),
+        cmocka_unit_test_setup_teardown(what_is_looked_at_stays_packed, setup_lz4, fixture_teardown),
+        cmocka_unit_test_setup_teardown(by_dictionaries, setup_lz4, fixture_teardown),
         cmocka_unit_test_setup_teardown(more_are_held, setup_lz4, fixture_teardown),
         cmocka_unit_test_setup_teardown(without_memory, setup_memory, fixture_teardown),
         {"every_way_to_read, zstd", every_way_to_read, setup_zstd, fixture_teardown, NULL},

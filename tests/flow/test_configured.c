@@ -100,6 +100,12 @@ static void a_namespace_takes_what_it_is_given(void **state) {
     assert_string_equal(text, "20s");
 }
 
+static bool is_analysed(strata_namespace *ns) {
+    strata_analysis analysis = {.struct_size = sizeof analysis};
+    assert_int_equal(strata_analysis_read(ns, &analysis), STRATA_OK);
+    return analysis.on != 0;
+}
+
 /* Every row of the table reaches its field. */
 static void every_field_is_given(void **state) {
     fixture *f = *state;
@@ -107,7 +113,7 @@ static void every_field_is_given(void **state) {
     assert_int_equal(reload(f,
                             "[namespace.alone]\nttl = 1s\nendless = on\nl1_ttl = 2s\nttl_jitter = 3%\nrefresh = 4%\nstale_while_refreshing = 5s\n"
                             "stale_if_failing = 6s\nthrottle = 7s\nsoft_timeout = 8s\nload_timeout = 9s\nabsent_ttl = 10s\nerror_ttl = 11s\n"
-                            "l1_idle = 12s\ncompress = zstd\ncompress_min = 128\nl1_compressed = on\nwaiters_max = 77\nl1_bytes_max = 128KiB\nl1_per_mille = 250\nl2_per_mille = 500\n",
+                            "l1_idle = 12s\ncompress = lz4\ncompress_min = 128\nl1_compressed = on\nwaiters_max = 77\nl1_bytes_max = 128KiB\nl1_entries_max = 777\nl1_priority = high\nanalysis = on\nl1_per_mille = 250\nl2_per_mille = 500\n",
                             &error),
                      STRATA_OK);
     strata_namespace_policy policy = effective(f->ns);
@@ -125,7 +131,7 @@ static void every_field_is_given(void **state) {
                                             .absent_ttl_ms = 10000,
                                             .error_ttl_ms = 11000,
                                             .l1_idle_ms = 12000,
-                                            .compress = STRATA_COMPRESS_ZSTD,
+                                            .compress = STRATA_COMPRESS_LZ4,
                                             .compress_min_bytes = 128,
                                             .waiters_max = 77};
     assert_memory_equal(&policy, &wanted, sizeof policy);
@@ -135,6 +141,16 @@ static void every_field_is_given(void **state) {
     strata_usage usage = {.struct_size = sizeof usage};
     assert_int_equal(strata_namespace_usage(f->ns, &usage), STRATA_OK);
     assert_int_equal(usage.bytes_max, 128 * 1024);
+    assert_int_equal(usage.entries_max, 777);
+    assert_int_equal(usage.priority, STRATA_PRIORITY_HIGH);
+    assert_true(is_analysed(f->ns));
+    assert_int_equal(strata_namespace_analyze(f->ns, STRATA_ANALYZE_OFF), STRATA_OK); /* the program's switch is above it */
+    assert_false(is_analysed(f->ns));
+    assert_int_equal(strata_namespace_analyze(f->ns, STRATA_ANALYZE_DEFAULT), STRATA_OK);
+    assert_int_equal(reload(f, "[flow]\nanalysis = on\n[namespace.alone]\nanalysis = off\n", &error), STRATA_OK);
+    assert_true(!is_analysed(f->ns) && is_analysed(test_engine_ns(f->engine, "another")));
+    assert_int_equal(reload(f, "[namespace.alone]\nl1_per_mille = 250\nl2_per_mille = 500\n", &error), STRATA_OK);
+    assert_true(!is_analysed(f->ns));
     sx_configured configured;
     sx_configured_read(f->engine->config, "alone", 5, &configured);
     assert_int_equal(configured.l1_per_mille, 250);
@@ -147,6 +163,8 @@ static void every_field_is_given(void **state) {
     assert_memory_equal(&policy, &none, sizeof policy);
     assert_int_equal(strata_namespace_usage(f->ns, &usage), STRATA_OK);
     assert_int_equal(usage.bytes_max, STRATA_L1_UNLIMITED);
+    assert_int_equal(usage.entries_max, STRATA_L1_UNLIMITED);
+    assert_int_equal(usage.priority, STRATA_PRIORITY_NORMAL);
 }
 
 static void the_programs_word_stands_above_it(void **state) {

@@ -12,6 +12,7 @@
 #include "core/codec/compress.h"
 #include "l2/envelope.h"
 #include "tests/support/cluster.h"
+#include "tests/support/dictionary.h"
 #include "tests/support/engine.h"
 #include "tests/support/side.h"
 #include "tests/support/talk.h"
@@ -149,6 +150,64 @@ static void by_zstd_and_hot(void **state) {
     assert_true(stored(f, "z") > 200);
 }
 
+static void load_sample(strata_load *load, void *user) {
+    char value[TEST_SAMPLE_BYTES];
+    size_t size = test_sample(1, 100001, value);
+    ++*(int *)user;
+    strata_load_finish(load, STRATA_OK, (strata_bytes){value, size}, NULL);
+}
+
+/* A dictionary that only one side knows: for the other its values are malformed ones, in whose place a loader answers; never other bytes. With it at
+   open, from a file, they are read. */
+static void by_a_dictionary(void **state) {
+    fixture *f = *state;
+    if (!sx_compression_known(SX_COMPRESSION_ZSTD)) return;
+    static uint8_t bytes[TEST_DICTIONARY_BYTES];
+    char value[TEST_SAMPLE_BYTES], path[64], option[96];
+    size_t size = test_dictionary(1, bytes), value_size = test_sample(1, 100000, value);
+    strata_error error;
+    assert_int_equal(strata_option_set(f->packing.engine, "namespace.n.compress", "zstd", &error), STRATA_OK);
+    assert_int_equal(strata_option_set(f->packing.engine, "namespace.n.compress_min", "64", &error), STRATA_OK);
+    set(&f->packing, "a", value, value_size);
+    long without = stored(f, "a");
+    assert_int_equal(strata_namespace_dictionary(f->packing.ns, (strata_bytes){bytes, size}, &error), STRATA_OK);
+    set(&f->packing, "a", value, value_size);
+    assert_true(stored(f, "a") < without);
+    reads(&f->packing, "a", value, value_size, &past_l1);
+    strata_result result;
+    assert_true(strata_get_wait(f->plain.session, f->plain.ns, test_bytes("a"), &past_l1, &result) != STRATA_OK);
+    assert_true(test_metric(f->plain.engine, "flow.dictionary_unknown") > 0 && test_metric(f->plain.engine, "l2.corrupt") > 0);
+    int loads = 0;
+    assert_int_equal(strata_get_or_load_wait(f->plain.session, f->plain.ns, test_bytes("a"), NULL, load_sample, &loads, &result), STRATA_OK);
+    assert_int_equal(loads, 1);
+    strata_result_release(f->plain.session, &result);
+    reads(&f->packing, "a", value, value_size, &past_l1); /* who can read it still does */
+
+    snprintf(path, sizeof path, "/tmp/strata-dictionary-%u", (unsigned)sx_cluster_port(f->cluster, 0));
+    FILE *file = fopen(path, "w");
+    assert_non_null(file);
+    assert_int_equal(fwrite(bytes, 1, size, file), size);
+    assert_int_equal(fclose(file), 0);
+    set(&f->packing, "a", value, value_size);
+    strata *engine = NULL;
+    snprintf(option, sizeof option, "n=%s", path);
+    test_side third;
+    test_side_open(&third, "n", TEST_OPTIONS("l2.nodes", sx_cluster_seeds(f->cluster), "l2.open_wait", "5s", "coherence.partitions", "1",
+                                             "flow.compress", "zstd", "flow.compress_min", "64", "flow.dictionaries", option), NULL);
+    reads(&third, "a", value, value_size, &past_l1);
+    set(&third, "b", value, value_size);
+    assert_true(stored(f, "b") < without);
+    reads(&f->packing, "b", value, value_size, &past_l1);
+    test_side_close(&third);
+    static const char *const bad[] = {"n=/nowhere", "n", "=x", "n=", "n=/dev/null"};
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        assert_int_equal(test_engine_try(TEST_OPTIONS("l2.mode", "none", "flow.dictionaries", bad[i]), NULL, &engine, &error),
+                         i == 0 ? STRATA_E_SYSTEM : STRATA_E_CONFIG);
+        assert_non_null(strstr(error.text, "option 'flow.dictionaries'"));
+    }
+    (void)remove(path);
+}
+
 /* A stored claim of what it will be when unpacked, or a way of packing that there is not: malformed, and no memory is
    taken for it. */
 static void bad_claims(void **state) {
@@ -245,6 +304,8 @@ int main(int argc, char **argv) {
         cmocka_unit_test_setup_teardown(what_is_loaded, setup, teardown),
         cmocka_unit_test_setup_teardown(what_travels_with_its_message, setup, teardown),
         cmocka_unit_test_setup_teardown(by_zstd_and_hot, setup, teardown),
+        cmocka_unit_test_setup_teardown(by_a_dictionary, setup, teardown),
+        {"by_a_dictionary, in L1 too", by_a_dictionary, setup_in_l1, teardown, NULL},
         cmocka_unit_test_setup_teardown(bad_claims, setup, teardown),
         {"what_is_set, in L1 too", what_is_set, setup_in_l1, teardown, NULL},
         {"what_is_loaded, in L1 too", what_is_loaded, setup_in_l1, teardown, NULL},

@@ -5,6 +5,8 @@
 
 #include <string.h>
 
+#include "core/flow/configured.h"
+
 #define WINDOW_NS (100 * SX_NS_PER_MS) /* within which a read follows another */
 
 void sx_seen_key_set(strata_seen_key *out, const void *key, size_t size) {
@@ -126,6 +128,9 @@ static int32_t make_locked(strata_namespace *ns) {
 
 static bool is_wanted_locked(const strata_namespace *ns, strata_analyze mode) {
     if (mode != STRATA_ANALYZE_DEFAULT) return mode == STRATA_ANALYZE_ON;
+    sx_configured configured;
+    sx_configured_read(ns->engine->config, ns->name, ns->name_size, &configured);
+    if (configured.analysis >= 0) return configured.analysis != 0;
     return sx_config_int(ns->engine->config, "flow.analysis") != 0;
 }
 
@@ -194,34 +199,68 @@ int32_t strata_analysis_read(strata_namespace *ns, strata_analysis *out) {
     return STRATA_OK;
 }
 
-/* What all lists begin with; and room to rank in. */
-static int32_t begin_list(strata_namespace *ns, const void *out, size_t max, size_t *count, sx_analysis **analysis, uint32_t **ranking) {
+#define CHUNK 64u /* keys that are copied under the lock at once: the keeper may wait for it */
+
+/* A sketch as it was at one moment, ranked; what its places stand for is looked up afterwards, a few at a time. */
+typedef struct ranked {
+    sx_analysis *analysis; /* NULL: never analysed */
+    const sx_sketch *of;
+    sx_sketch then;
+    uint32_t *order;
+    uint32_t used;
+} ranked;
+
+static void ranked_deinit(const strata_namespace *ns, ranked *r) {
+    const sx_alloc *alloc = &ns->engine->alloc;
+    uint32_t keys = r->analysis->keys;
+    sx_release(alloc, r->then.places, keys * sizeof *r->then.places);
+    sx_release(alloc, r->then.heap, keys * sizeof *r->then.heap);
+    sx_release(alloc, r->order, keys * sizeof *r->order);
+}
+
+/* What all lists begin with. firsts: of keys that others follow; else of hot ones. To be ended where it is STRATA_OK and there is an analysis. */
+static int32_t ranked_init(strata_namespace *ns, const void *out, size_t max, size_t *count, bool firsts, ranked *r) {
+    *r = (ranked){0};
     if (count == NULL || (out == NULL && max != 0)) return STRATA_E_INVALID;
-    int32_t status = find(ns, analysis);
+    int32_t status = find(ns, &r->analysis);
     if (status != STRATA_OK) return status;
-    *ranking = NULL;
-    if (*analysis != NULL && (*ranking = sx_allocate(&ns->engine->alloc, (*analysis)->keys * sizeof **ranking)) == NULL) return STRATA_E_NOMEM;
     *count = 0;
+    if (r->analysis == NULL) return STRATA_OK;
+    const sx_alloc *alloc = &ns->engine->alloc;
+    uint32_t keys = r->analysis->keys;
+    r->of = firsts ? &r->analysis->firsts : &r->analysis->hot;
+    r->then.places = sx_allocate(alloc, keys * sizeof *r->then.places);
+    r->then.heap = sx_allocate(alloc, keys * sizeof *r->then.heap);
+    r->order = sx_allocate(alloc, keys * sizeof *r->order);
+    if (r->then.places == NULL || r->then.heap == NULL || r->order == NULL) {
+        ranked_deinit(ns, r);
+        return STRATA_E_NOMEM;
+    }
+    sx_lock_acquire(&r->analysis->lock);
+    r->then.used = r->of->used;
+    memcpy(r->then.places, r->of->places, r->of->used * sizeof *r->then.places);
+    memcpy(r->then.heap, r->of->heap, r->of->used * sizeof *r->then.heap);
+    sx_lock_release(&r->analysis->lock);
+    r->used = sx_sketch_ranking(&r->then, r->order);
     return STRATA_OK;
 }
 
-static void end_list(const strata_namespace *ns, const sx_analysis *analysis, uint32_t *ranking) {
-    sx_release(&ns->engine->alloc, ranking, analysis->keys * sizeof *ranking);
-}
+/* Whether what lies beside the place is still the same key's. */
+static bool is_same_locked(const ranked *r, uint32_t place) { return r->of->places[place].hash == r->then.places[place].hash; }
 
 int32_t strata_analysis_hot_keys(strata_namespace *ns, strata_hot_key *out, size_t max, size_t *count) {
-    sx_analysis *analysis = NULL;
-    uint32_t *ranking;
-    int32_t status = begin_list(ns, out, max, count, &analysis, &ranking);
-    if (status != STRATA_OK || analysis == NULL) return status;
-    sx_lock_acquire(&analysis->lock);
-    uint32_t used = sx_sketch_ranking(&analysis->hot, ranking);
-    for (; *count < used && *count < max; ++*count) {
-        const sx_sketch_place *place = &analysis->hot.places[ranking[*count]];
-        out[*count] = (strata_hot_key){analysis->hot_keys[ranking[*count]], place->count, place->error};
+    ranked r;
+    int32_t status = ranked_init(ns, out, max, count, false, &r);
+    if (status != STRATA_OK || r.analysis == NULL) return status;
+    for (uint32_t i = 0; i < r.used && *count < max;) {
+        sx_lock_acquire(&r.analysis->lock);
+        for (uint32_t end = i + CHUNK; i < end && i < r.used && *count < max; i++) {
+            const sx_sketch_place *then = &r.then.places[r.order[i]];
+            if (is_same_locked(&r, r.order[i])) out[(*count)++] = (strata_hot_key){r.analysis->hot_keys[r.order[i]], then->count, then->error};
+        }
+        sx_lock_release(&r.analysis->lock);
     }
-    sx_lock_release(&analysis->lock);
-    end_list(ns, analysis, ranking);
+    ranked_deinit(ns, &r);
     return STRATA_OK;
 }
 
@@ -241,15 +280,17 @@ static void list_successors(const sx_first *first, strata_key_pair *out, size_t 
 }
 
 int32_t strata_analysis_pairs(strata_namespace *ns, strata_key_pair *out, size_t max, size_t *count) {
-    sx_analysis *analysis = NULL;
-    uint32_t *ranking;
-    int32_t status = begin_list(ns, out, max, count, &analysis, &ranking);
-    if (status != STRATA_OK || analysis == NULL) return status;
-    sx_lock_acquire(&analysis->lock);
-    uint32_t used = sx_sketch_ranking(&analysis->firsts, ranking);
-    for (uint32_t i = 0; i < used && *count < max; i++) list_successors(&analysis->first_keys[ranking[i]], out, max, count);
-    sx_lock_release(&analysis->lock);
-    end_list(ns, analysis, ranking);
+    ranked r;
+    int32_t status = ranked_init(ns, out, max, count, true, &r);
+    if (status != STRATA_OK || r.analysis == NULL) return status;
+    for (uint32_t i = 0; i < r.used && *count < max;) {
+        sx_lock_acquire(&r.analysis->lock);
+        for (uint32_t end = i + CHUNK; i < end && i < r.used && *count < max; i++) {
+            if (is_same_locked(&r, r.order[i])) list_successors(&r.analysis->first_keys[r.order[i]], out, max, count);
+        }
+        sx_lock_release(&r.analysis->lock);
+    }
+    ranked_deinit(ns, &r);
     return STRATA_OK;
 }
 

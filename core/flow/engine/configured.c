@@ -7,6 +7,7 @@
 
 #include <string.h>
 
+#include "core/flow/dictionaries.h"
 #include "core/flow/engine.h"
 #include "core/flow/foreign.h"
 #include "core/flow/rollout.h"
@@ -40,6 +41,7 @@ enum {
     L1_BYTES_MAX,
     L1_ENTRIES_MAX,
     L1_PRIORITY,
+    ANALYSIS,
     ENABLED,
     L1_PER_MILLE,
     L2_PER_MILLE,
@@ -135,6 +137,11 @@ static const sx_option rows[ROWS] = {
                      .default_text = "normal",
                      .hot = true,
                      .doc = "with flow.l1_usage: where L1 wants room, entries of a lower priority leave before those of a higher one, which never leave for them"},
+    [ANALYSIS] = {.name = "analysis",
+                  .type = SX_OPTION_BOOLEAN,
+                  .default_text = "flow.analysis",
+                  .hot = true,
+                  .doc = "look at which keys are hot, big, and read one after the other (strata/analysis.h), where the program says nothing else"},
     [ENABLED] = {.name = "enabled",
                  .type = SX_OPTION_BOOLEAN,
                  .default_text = "true",
@@ -193,6 +200,7 @@ void sx_configured_read(const sx_config *config, const char *name, size_t size, 
                                       .ttl_adaptive_max_ms = ms_of(ns, TTL_ADAPTIVE_MAX)},
                            .l1_per_mille = enabled ? number_of(ns, L1_PER_MILLE, 1000) : 0,
                            .l2_per_mille = enabled ? number_of(ns, L2_PER_MILLE, 1000) : 0,
+                           .analysis = number_of(ns, ANALYSIS, -1),
                            .quota = {.bytes_max = number_of(ns, L1_BYTES_MAX, 0),
                                      .entries_max = number_of(ns, L1_ENTRIES_MAX, 0),
                                      .priority = (uint32_t)(number_of(ns, L1_PRIORITY, -1) + STRATA_PRIORITY_LOW)}};
@@ -224,10 +232,21 @@ static int32_t check_limit(const strata *engine, const sx_config_namespace *ns, 
     return STRATA_OK;
 }
 
+static int32_t check_compress(const sx_config_namespace *ns, strata_error *error) {
+    if (number_of(ns, COMPRESS, 0) != SX_COMPRESSION_ZSTD || sx_compression_known(SX_COMPRESSION_ZSTD)) return STRATA_OK;
+    return sx_config_refuse(error, STRATA_E_CONFIG, "option 'namespace.%s.%s': this library was built without zstd", sx_config_namespace_name(ns),
+                            rows[COMPRESS].name);
+}
+
 int32_t sx_configured_check(const strata *engine, const sx_config *config, strata_error *error) {
     int32_t status = STRATA_OK;
     const sx_config_namespace *ns;
-    for (size_t i = 0; status == STRATA_OK && (ns = sx_config_namespace_at(config, i)) != NULL; i++) status = check_limit(engine, ns, error);
+    if (sx_config_int(config, "flow.compress") == SX_COMPRESSION_ZSTD && !sx_compression_known(SX_COMPRESSION_ZSTD))
+        return sx_config_refuse(error, STRATA_E_CONFIG, "option 'flow.compress': this library was built without zstd");
+    for (size_t i = 0; status == STRATA_OK && (ns = sx_config_namespace_at(config, i)) != NULL; i++) {
+        status = check_limit(engine, ns, error);
+        if (status == STRATA_OK) status = check_compress(ns, error);
+    }
     for (uint32_t i = 0; status == STRATA_OK && i < engine->namespace_count; i++) {
         const strata_namespace *open = engine->namespaces[i];
         if (sx_namespace_is_foreign(open)) status = sx_configured_check_foreign(config, open->name, open->name_size, error);
@@ -242,5 +261,6 @@ void sx_configured_apply_locked(strata_namespace *ns) {
     sx_configured_read(ns->engine->config, ns->name, ns->name_size, &configured);
     sx_policy_apply_locked(ns, &configured.policy);
     sx_rollout_apply_locked(ns);
+    sx_dictionaries_apply_locked(ns);
     if (ns->engine->tenants != NULL) sx_tenants_limit_locked(ns, &configured.quota);
 }

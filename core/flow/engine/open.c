@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "core/flow/configured.h"
+#include "core/flow/dictionaries.h"
 #include "core/flow/engine.h"
 #include "core/flow/foreign.h"
 #include "core/flow/rules/rules.h"
@@ -28,6 +29,7 @@ static void engine_free(strata *engine) {
     sx_tenants_destroy(engine);
     sx_events_destroy(engine);
     sx_analysis_destroy(engine);
+    sx_dictionaries_destroy(engine);
     sx_flights_destroy(&alloc, engine->flights);
     if (engine->tags != NULL) sx_key_tags_destroy(engine->tags);
     sx_floors_destroy(engine);
@@ -258,6 +260,7 @@ static int32_t create_rooms(strata *engine, const strata_open_options *options, 
     if (status == STRATA_OK && engine->l2_on) status = sx_floors_create(engine);
     if (status == STRATA_OK && engine->l2_on) status = create_l2(engine, error);
     if (status == STRATA_OK) status = sx_configured_check(engine, engine->config, error);
+    if (status == STRATA_OK) status = sx_dictionaries_open(engine, error);
     if (status != STRATA_OK) return status;
     sx_engine_apply_hot(engine);
     status = sx_cascades_open(engine, error);

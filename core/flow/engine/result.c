@@ -28,9 +28,9 @@ static void show_item(strata_result *result, const sx_item *item, int64_t now_ns
 }
 
 /* The result's value is that of a packed item, undone. What it costs is its reader's. */
-static int32_t show_packed(strata_result *result, const sx_item *item) {
+static int32_t show_packed(strata *engine, strata_result *result, const sx_item *item) {
     sx_item *plain;
-    int32_t status = sx_packed_undo(item, &plain);
+    int32_t status = sx_packed_undo(engine, item, &plain);
     if (status != STRATA_OK) {
         sx_result_init(result, status);
         return status;
@@ -56,7 +56,7 @@ int32_t sx_result_unpack_pinned(strata_session *session, strata_result *result) 
     assert(result->private_[1] == pinned_hold());
     const sx_item *item = result->private_[0];
     (void)sx_session_count(session, session->engine->namespaces[item->ns], SX_SESSION_METRIC_L1_UNPACKED);
-    int32_t status = show_packed(result, item);
+    int32_t status = show_packed(session->engine, result, item);
     sx_epoch_unpin(session->record);
     return status;
 }
@@ -85,7 +85,7 @@ int32_t sx_result_from_op(strata *engine, strata_result *result, sx_op *op) {
     result->private_[0] = item;
     result->private_[1] = counted_hold();
     if (SX_LIKELY(!sx_item_is_packed(item))) return result->status;
-    int32_t status = show_packed(result, item);
+    int32_t status = show_packed(engine, result, item);
     sx_item_release(item);
     return status;
 }

@@ -66,6 +66,8 @@ const sx_metric_row sx_flow_metrics[SX_FLOW_METRIC_COUNT] = {
                                          "values stored as they are because compressing saves less than an eighth", 0},
     [SX_FLOW_METRIC_COMPRESS_SAVED] = {"flow.compress_saved", "bytes", "what compressed values are smaller by", 0},
     [SX_FLOW_METRIC_DECOMPRESSED] = {"flow.decompressed", "operations", "values that came from L2 compressed", 0},
+    [SX_FLOW_METRIC_DICTIONARY_UNKNOWN] = {"flow.dictionary_unknown", "operations",
+                                           "values that were compressed with a dictionary which is not known here: as good as malformed", 0},
     [SX_FLOW_METRIC_UNTRUSTS] = {"flow.untrusts", "messages",
                                  "UNTRUST published before a write to a slot that migrates", 0},
     [SX_FLOW_METRIC_VALUES_TAKEN] = {"flow.values_taken", "operations",

@@ -60,7 +60,7 @@ int32_t sx_aged_answer_pinned(strata_session *session, const strata_namespace *n
     int32_t status = reason == STRATA_REASON_NONE ? STRATA_OK : STRATA_STALE;
     (void)sx_session_count(session, ns, status == STRATA_OK ? SX_SESSION_METRIC_L1_HITS : SX_SESSION_METRIC_L1_AGED);
     sx_result_pinned(out, status, item, now_ns, staleness_us);
-    if (sx_item_is_packed(item)) status = sx_result_unpack_pinned(session, out);
+    if (sx_item_is_packed(item) && (more == NULL || !more->bare)) status = sx_result_unpack_pinned(session, out);
     out->reason = (uint8_t)reason;
     return status;
 }

@@ -128,7 +128,7 @@ static void send_on_loop(sx_errand *errand) {
 static int32_t answer_here(strata_session *session, const strata_namespace *ns, strata_bytes key, uint64_t hash, strata_result *out) {
     uint32_t partition = sx_key_partition(key.data, key.size, session->engine->partitions);
     strata_result found;
-    sx_read_more more = {0};
+    sx_read_more more = {.bare = true};
     int32_t status = sx_read_peek(session, hash, partition, ns, key, &found, &more);
     if (more.candidate != NULL) sx_item_release(more.candidate);
     if (status == STRATA_OK || status == STRATA_STALE) strata_result_release(session, &found);

@@ -3,6 +3,7 @@
    made, and each that is shown to somebody is undone on that one's thread. */
 #include "core/flow/pack.h"
 
+#include "core/flow/dictionaries.h"
 #include "core/flow/engine.h"
 #include "core/flow/foreign.h"
 
@@ -28,10 +29,11 @@ static sx_compression wanted(const strata_namespace *ns, const sx_policy *policy
 }
 
 /* Into one that is all zero. */
-static void pack(strata *engine, sx_packed *packed, sx_compression how, const void *value, size_t size) {
+static void pack(const strata_namespace *ns, sx_packed *packed, sx_compression how, const void *value, size_t size) {
+    strata *engine = ns->engine;
     sx_buf_init(&packed->bytes, &engine->alloc);
     if (how == SX_COMPRESSION_NONE) return;
-    if (!sx_compress(&packed->bytes, how, value, size)) {
+    if (!sx_compress_with(&packed->bytes, how, sx_dictionary_of(ns), value, size)) {
         sx_buf_deinit(&packed->bytes);
         add(engine, SX_FLOW_METRIC_COMPRESS_SKIPPED, 1);
         return;
@@ -44,7 +46,7 @@ static void pack(strata *engine, sx_packed *packed, sx_compression how, const vo
 sx_item *sx_packed_create(const strata_namespace *ns, const sx_policy *policy, strata_bytes key, strata_bytes value, bool stored,
                           sx_item_facts *facts, sx_packed *packed) {
     strata *engine = ns->engine;
-    pack(engine, packed, stored ? wanted(ns, policy, value.size) : SX_COMPRESSION_NONE, value.data, value.size);
+    pack(ns, packed, stored ? wanted(ns, policy, value.size) : SX_COMPRESSION_NONE, value.data, value.size);
     bool keeps = packed->how != SX_COMPRESSION_NONE && is_kept(policy);
     if (keeps) {
         facts->packed = flag_of(packed->how);
@@ -85,11 +87,17 @@ sx_envelope sx_packed_envelope(const sx_item *item, const sx_packed *packed, uin
 
 /* ---- undoing --------------------------------------------------------------------------------------------------- */
 
-static int32_t unpack(sx_heap *heap, strata_bytes key, sx_compression how, const void *bytes, size_t bytes_size, size_t size,
+static int32_t unpack(strata *engine, strata_bytes key, sx_compression how, const void *bytes, size_t bytes_size, size_t size,
                       const sx_item_facts *facts, sx_item **out) {
-    sx_item *item = sx_item_create(heap, key.data, key.size, NULL, size, facts);
+    uint32_t id = sx_compressed_dictionary(how, bytes, bytes_size);
+    const sx_dictionary *dictionary = id == 0 ? NULL : sx_dictionaries_find(engine, id);
+    if (id != 0 && dictionary == NULL) {
+        add(engine, SX_FLOW_METRIC_DICTIONARY_UNKNOWN, 1);
+        return STRATA_E_CORRUPT;
+    }
+    sx_item *item = sx_item_create(engine->heap, key.data, key.size, NULL, size, facts);
     if (item == NULL) return STRATA_E_NOMEM;
-    if (!sx_decompress(how, bytes, bytes_size, sx_item_value(item), size)) {
+    if (!sx_decompress_with(how, dictionary, bytes, bytes_size, sx_item_value(item), size)) {
         sx_item_release(item);
         return STRATA_E_CORRUPT;
     }
@@ -108,7 +116,7 @@ int32_t sx_packed_item(strata *engine, const void *key, size_t key_size, const s
     /* The claim is bounded before memory is taken for it. */
     if (size == 0 || size > (size_t)engine->value_bytes_max) return STRATA_E_CORRUPT;
     /* Also where it is kept as it is: what enters L1 is known to be sound, so that no hit is the first to find out. */
-    int32_t status = unpack(engine->heap, (strata_bytes){key, key_size}, how, envelope->payload, envelope->payload_size, size, facts, out);
+    int32_t status = unpack(engine, (strata_bytes){key, key_size}, how, envelope->payload, envelope->payload_size, size, facts, out);
     if (status != STRATA_OK) return status;
     add(engine, SX_FLOW_METRIC_DECOMPRESSED, 1);
     if (!keeps) return STRATA_OK;
@@ -120,9 +128,9 @@ int32_t sx_packed_item(strata *engine, const void *key, size_t key_size, const s
     return STRATA_OK;
 }
 
-int32_t sx_packed_undo(const sx_item *item, sx_item **out) {
+int32_t sx_packed_undo(strata *engine, const sx_item *item, sx_item **out) {
     const uint8_t *bytes = sx_item_value(item);
     sx_item_facts facts = {.n = item->n, .id = item->id, .written_ms = item->written_ms, .ns = item->ns, .partition = item->partition};
-    return unpack(sx_item_heap(item), (strata_bytes){NULL, 0}, how_of(item), bytes, item->value_size, sx_decompressed_size(bytes, item->value_size),
+    return unpack(engine, (strata_bytes){NULL, 0}, how_of(item), bytes, item->value_size, sx_decompressed_size(bytes, item->value_size),
                   &facts, out);
 }

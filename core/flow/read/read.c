@@ -68,7 +68,7 @@ static int32_t peek_unproven(strata_session *session, const strata_namespace *ns
         now_ns - proven_ns <= stale_max_ns && now_ns < sx_item_fresh_ns(item)) {
         count(session, ns, SX_SESSION_METRIC_L1_STALE);
         sx_result_pinned(out, STRATA_STALE, item, now_ns, (now_ns - proven_ns) / SX_NS_PER_US);
-        int32_t status = sx_item_is_packed(item) ? sx_result_unpack_pinned(session, out) : STRATA_STALE;
+        int32_t status = sx_item_is_packed(item) && (more == NULL || !more->bare) ? sx_result_unpack_pinned(session, out) : STRATA_STALE;
         out->reason = STRATA_REASON_UNPROVEN;
         return status;
     }
@@ -164,7 +164,7 @@ int32_t sx_read_peek(strata_session *session, uint64_t hash, uint32_t partition,
     count(session, ns, SX_SESSION_METRIC_L1_HITS);
     SX_PROBE2(hit, &ns->name[0], hash);
     sx_result_pinned(out, STRATA_OK, item, now_ns, staleness_of(engine, now_ns, lease_ns));
-    return SX_UNLIKELY(sx_item_is_packed(item)) ? sx_result_unpack_pinned(session, out) : STRATA_OK;
+    return SX_UNLIKELY(sx_item_is_packed(item)) && (more == NULL || !more->bare) ? sx_result_unpack_pinned(session, out) : STRATA_OK;
 }
 
 /* Whether one more may wait for what others wait for. */

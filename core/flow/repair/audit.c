@@ -65,7 +65,7 @@ static bool has_bytes_of(strata *engine, const sx_envelope *envelope, const sx_i
     sx_item *stored = NULL;
     sx_item *shown = NULL;
     if (sx_item_is_packed(item)) { /* compressed by another process, or anew, its bytes may be others */
-        if (sx_packed_undo(item, &shown) != STRATA_OK) return false;
+        if (sx_packed_undo(engine, item, &shown) != STRATA_OK) return false;
         item = shown;
     }
     bool same = sx_packed_item(engine, "", 0, envelope, false, &facts, &stored) == STRATA_OK && stored->value_size == item->value_size &&
