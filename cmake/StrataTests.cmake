@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # How a file becomes a test. The first ten lines of a source may hold a comment with wishes:
-#   // ctest: timeout=300      seconds, instead of 120
+#   // ctest: timeout=300      seconds, instead of 300
 #   // ctest: serial           never beside another test
 #   // ctest: scheduled        L1 and epochs with schedule points (tests/support/schedule.h)
 #   // ctest: run              (examples) run it, don't only build it
@@ -22,7 +22,7 @@ endfunction()
 # strata_test_properties(test source): environment, time limit and whatever the source wishes for.
 function(strata_test_properties test source)
   strata_test_wishes(wishes "${source}")
-  set(timeout 120)
+  set(timeout 300)
   if(wishes MATCHES "timeout=([0-9]+)")
     set(timeout ${CMAKE_MATCH_1})
   endif()

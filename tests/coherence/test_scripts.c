@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The scripts on a real server: exact bytes, counters, refusals, what is published, and what is left when they fail. */
-// ctest: timeout=180
+// ctest: timeout=600
 #include "tests/coherence/scripts.h"
 #include "tests/support/alloc.h"
 #include "tests/support/cluster.h"

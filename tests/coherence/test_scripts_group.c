@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The script of several writes on a real server: each keeps its own rules, all share one number and one message. */
-// ctest: timeout=120
+// ctest: timeout=300
 #include "tests/coherence/scripts.h"
 
 enum { COUNT = 8 };

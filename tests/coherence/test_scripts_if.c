@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Sets with a condition on a real server: what is refused changes nothing and is heard of by nobody. */
-// ctest: timeout=120
+// ctest: timeout=300
 #include <unistd.h>
 
 #include "l2/envelope.h"

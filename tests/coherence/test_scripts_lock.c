@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The script of locks on a real server: what comes late, or twice. */
-// ctest: timeout=120
+// ctest: timeout=300
 #include "tests/coherence/scripts.h"
 #include "tests/support/cluster.h"
 

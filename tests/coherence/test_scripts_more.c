@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The scripts on a real server: values that travel with their message, leases over outdated values, markers. */
-// ctest: timeout=120
+// ctest: timeout=300
 #include "tests/coherence/scripts.h"
 
 static void a_value_travels_as_it_is_stored(void **state) {

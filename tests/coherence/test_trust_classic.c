@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Why channels are sharded, and why holes are looked for: a classic PUBLISH passes the cluster's bus, which loses messages
    while a node hangs, and nobody's connection closes. What a subscriber of that node receives is relayed to trust. */
-// ctest: timeout=60
+// ctest: timeout=300
 #include "tests/coherence/scripted.h"
 
 #include <unistd.h>

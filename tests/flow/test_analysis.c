@@ -289,7 +289,7 @@ static void what_l1_holds_is_walked_through(void **state) {
         assert_true(is_key(&big[i].key, key) && big[i].bytes == 1039 - (int64_t)i);
     }
     fixture_advance(f, 600000); /* every other one expires */
-    for (int i = 0; i < 100 && await_walk(f->ns).entries != 100; i++) test_sleep_ms(10);
+    for (int i = 0; i < 3000 && await_walk(f->ns).entries != 100; i++) test_sleep_ms(10);
     assert_int_equal(read_of(f->ns).entries, 100);
 }
 

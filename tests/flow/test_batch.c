@@ -125,7 +125,7 @@ static void who_loads_already_is_waited_for(void **state) {
     assert_string_equal(a.names, "a b ");
     assert_int_equal(all.count, 0);
     assert_int_equal(strata_load_finish(f->kept, STRATA_OK, test_bytes("theirs"), NULL), STRATA_OK);
-    for (int i = 0; i < 100 && all.count == 0; i++) (void)strata_session_wait(f->session, 10);
+    for (int i = 0; i < 3000 && all.count == 0; i++) (void)strata_session_wait(f->session, 10);
     assert_int_equal(all.count, 1);
     for (int i = 0; i < 3; i++) assert_int_equal(all.status[i], STRATA_OK);
     assert_int_equal(a.calls, 1);
@@ -139,10 +139,10 @@ static void loads_may_end_later_and_elsewhere(void **state) {
     asked a = {.keep = true};
     arrival all = {0};
     assert_int_equal(start_many(f, names, 3, &a, &all), STRATA_PENDING);
-    for (int i = 0; i < 100 && a.kept_count < 3; i++) (void)strata_session_wait(f->session, 10);
+    for (int i = 0; i < 3000 && a.kept_count < 3; i++) (void)strata_session_wait(f->session, 10);
     assert_int_equal(a.kept_count, 3);
     for (size_t i = 3; i-- > 0;) assert_int_equal(strata_load_finish(a.kept[i], STRATA_OK, test_bytes("v"), NULL), STRATA_OK);
-    for (int i = 0; i < 100 && all.count == 0; i++) (void)strata_session_wait(f->session, 10);
+    for (int i = 0; i < 3000 && all.count == 0; i++) (void)strata_session_wait(f->session, 10);
     assert_int_equal(all.count, 1);
     for (int i = 0; i < 3; i++) assert_int_equal(all.status[i], STRATA_OK);
     fixture_close(f);
@@ -236,7 +236,7 @@ static void refreshes_go_together_too(void **state) {
     assert_int_equal(read_many(f, names, 3, &a, results), STRATA_OK);
     for (int i = 0; i < 3; i++) assert_int_equal(results[i].source, STRATA_FROM_L1);
     release_all(f, results, 3);
-    for (int i = 0; i < 100 && test_metric(f->engine, "flow.pending") != 0; i++) (void)strata_session_wait(f->session, 10);
+    for (int i = 0; i < 3000 && test_metric(f->engine, "flow.pending") != 0; i++) (void)strata_session_wait(f->session, 10);
     assert_int_equal(a.calls, 2);
     assert_string_equal(a.names, "a b c ");
     fixture_advance(f, 6000);

@@ -106,7 +106,7 @@ static void no_loader_starts_after_its_operation_has_ended(void **state) {
     (void)state;
     fixture *f = open_fixture(true);
     assert_int_equal(start(f, note_and_run_task, 30, STRATA_ON_LOOP, 0), STRATA_PENDING);
-    for (int i = 0; i < 500 && atomic_load(&f->ended) == 0; i++) strata_session_wait(f->session, 10);
+    for (int i = 0; i < 3000 && atomic_load(&f->ended) == 0; i++) strata_session_wait(f->session, 10);
     assert_int_equal(atomic_load(&f->ended), STRATA_E_TIMEOUT + 1000);
     assert_int_equal(f->calls, 0);
     close_fixture(f);
@@ -117,7 +117,7 @@ static void a_late_load_keeps_the_time_to_live_asked_for(void **state) {
     (void)state;
     fixture *f = open_fixture(false);
     assert_int_equal(start(f, note_end, 30, 0, 5000), STRATA_PENDING);
-    for (int i = 0; i < 500 && atomic_load(&f->ended) == 0; i++) strata_session_wait(f->session, 10);
+    for (int i = 0; i < 3000 && atomic_load(&f->ended) == 0; i++) strata_session_wait(f->session, 10);
     assert_int_equal(atomic_load(&f->ended), STRATA_E_TIMEOUT + 1000);
     assert_int_equal(f->calls, 1);
     strata_load_finish(f->kept, STRATA_OK, test_bytes("late"), NULL);

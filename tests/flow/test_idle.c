@@ -14,7 +14,7 @@ static fixture *open_idle(strata_namespace_policy policy) {
 }
 
 static bool gone(fixture *f) {
-    for (int i = 0; i < 500 && test_metric(f->engine, "l1.entries") != 0; i++) test_sleep_ms(10);
+    for (int i = 0; i < 3000 && test_metric(f->engine, "l1.entries") != 0; i++) test_sleep_ms(10);
     return test_metric(f->engine, "l1.entries") == 0;
 }
 
@@ -90,7 +90,7 @@ static void other_times_are_what_they_were(void **state) {
     }
     assert_int_equal(fixture_get_or_load(f, "k", NULL), STRATA_OK);
     assert_int_equal(test_metric(f->engine, "flow.flights"), 1);
-    for (int i = 0; i < 500 && test_metric(f->engine, "flow.pending") != 0; i++) (void)strata_session_wait(f->session, 10);
+    for (int i = 0; i < 3000 && test_metric(f->engine, "flow.pending") != 0; i++) (void)strata_session_wait(f->session, 10);
     assert_int_equal(f->calls, 1);
     fixture_close(f);
     f = open_idle((strata_namespace_policy){.ttl_ms = 10000, .l1_ttl_ms = 2000, .l1_idle_ms = 8000});

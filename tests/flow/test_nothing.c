@@ -76,7 +76,7 @@ static void load_across_an_invalidation(fixture *f, const char *key, int32_t sta
     fixture_hold(f, key);
     assert_int_equal(strata_invalidate_wait(f->session, f->ns, test_bytes(key), NULL), STRATA_OK);
     assert_int_equal(strata_load_finish(f->kept, status, test_bytes(""), NULL), STRATA_OK);
-    for (int i = 0; i < 100 && f->answers == 0; i++) (void)strata_session_wait(f->session, 10);
+    for (int i = 0; i < 3000 && f->answers == 0; i++) (void)strata_session_wait(f->session, 10);
 }
 
 static void a_write_ends_an_absence(void **state) {

@@ -127,7 +127,7 @@ static void a_load_under_way_is_too_old(void **state) {
     f->value = "new";
     assert_int_equal(strata_get_or_load(f->session, f->ns, test_bytes("k"), &options, fixture_load, f, &result, fixture_done, f), STRATA_PENDING);
     assert_int_equal(strata_load_finish(first, STRATA_OK, test_bytes("old"), NULL), STRATA_OK);
-    for (int i = 0; i < 500 && f->answers != 2; i++) (void)strata_session_wait(f->session, 10);
+    for (int i = 0; i < 3000 && f->answers != 2; i++) (void)strata_session_wait(f->session, 10);
     assert_int_equal(f->answers, 2);
     assert_int_equal(f->calls, 2);
     assert_string_equal(test_peek(f->session, f->ns, "k"), "new");
@@ -159,7 +159,7 @@ static void what_was_set_meanwhile_stays(void **state) {
         fixture_hold(f, "k");
         assert_int_equal(test_set(f->session, f->ns, "k", "set"), STRATA_OK);
         assert_int_equal(strata_load_finish(f->kept, ends[i], test_bytes("loaded"), &late), STRATA_OK);
-        for (int wait = 0; wait < 500 && f->answers != 1; wait++) (void)strata_session_wait(f->session, 10);
+        for (int wait = 0; wait < 3000 && f->answers != 1; wait++) (void)strata_session_wait(f->session, 10);
         assert_int_equal(f->answers, 1);
         assert_string_equal(test_peek(f->session, f->ns, "k"), "set");
         assert_int_equal(strata_invalidate_wait(f->session, f->ns, test_bytes("k"), NULL), STRATA_OK);
@@ -176,13 +176,13 @@ static void a_later_load_may_fail(void **state) {
     f->keep = true;
     f->answers = 0;
     assert_int_equal(strata_get_or_load(f->session, f->ns, test_bytes("k"), &options, fixture_load, f, &result, fixture_done, f), STRATA_PENDING);
-    for (int i = 0; i < 500 && f->kept == NULL; i++) (void)strata_session_wait(f->session, 10);
+    for (int i = 0; i < 3000 && f->kept == NULL; i++) (void)strata_session_wait(f->session, 10);
     assert_non_null(f->kept);
     f->keep = false;
     f->status = STRATA_E_LOAD_FAILED;
     assert_int_equal(strata_get_or_load(f->session, f->ns, test_bytes("k"), &options, fixture_load, f, &result, fixture_done, f), STRATA_PENDING);
     assert_int_equal(strata_load_finish(f->kept, STRATA_OK, test_bytes("second"), NULL), STRATA_OK);
-    for (int i = 0; i < 500 && f->answers != 2; i++) (void)strata_session_wait(f->session, 10);
+    for (int i = 0; i < 3000 && f->answers != 2; i++) (void)strata_session_wait(f->session, 10);
     assert_int_equal(f->answers, 2);
     assert_int_equal(f->answered, STRATA_E_LOAD_FAILED);
     assert_string_equal(test_peek(f->session, f->ns, "k"), "second");

@@ -244,8 +244,8 @@ static void snapshots_are_written_by_themselves(void **state) {
     test_sleep_ms(300);
     assert_int_equal(access(path, F_OK), -1);
     set_many(&s, 10);
-    assert_true(test_metric_wait(s.engine, "warm.snapshots", 1, 5000));
-    assert_true(test_metric_wait(s.engine, "warm.snapshot_entries", 10, 5000));
+    assert_true(test_metric_wait(s.engine, "warm.snapshots", 1, 30000));
+    assert_true(test_metric_wait(s.engine, "warm.snapshot_entries", 10, 30000));
     close_side(&s);
     assert_int_equal(access(path, F_OK), 0);
 }
@@ -513,7 +513,7 @@ static void a_neighbour_at_its_limit_ends_no_warming(void **state) {
     assert_int_equal(strata_namespace_limit(n.ns, 64 << 10, NULL), STRATA_OK);
     pthread_t thread;
     assert_int_equal(pthread_create(&thread, NULL, overflow, &n), 0);
-    for (int i = 0; i < 2000 && test_metric(s.engine, "l1.evictions") == before_noise; i++) test_sleep_ms(5);
+    for (int i = 0; i < 6000 && test_metric(s.engine, "l1.evictions") == before_noise; i++) test_sleep_ms(5);
     int64_t evictions = test_metric(s.engine, "l1.evictions");
     assert_true(evictions > before_noise);
     strata_warm_options options = {.struct_size = sizeof options, .keys_per_s = 1000, .loader = load_value};

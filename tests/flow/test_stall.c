@@ -86,7 +86,7 @@ static void hold_and_write(int keys) {
     set_until(session, r.ns, STRATA_E_OVERLOADED, 10000, keys);
     assert_true(test_metric(r.engine, "l1.bytes_used") <= 1 << 20);
     assert_int_equal(test_metric(r.engine, "l1.too_large"), 0);
-    for (int i = 0; i < 500 && !said("L1 refuses"); i++) test_sleep_ms(10);
+    for (int i = 0; i < 3000 && !said("L1 refuses"); i++) test_sleep_ms(10);
     char name[64];
     (void)snprintf(name, sizeof name, "thread %ld (slow-reader)", r.thread);
     assert_true(said(name));

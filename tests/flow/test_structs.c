@@ -64,7 +64,7 @@ static void what_a_loader_says(void **state) {
     strata_load_result *flagged = cut(&ours, UP_TO(strata_load_result, ttl_ms));
     fixture_hold(f, "k");
     assert_int_equal(strata_load_finish(f->kept, STRATA_OK, test_bytes("v"), flagged), STRATA_OK);
-    for (int i = 0; i < 500 && f->answers == 0; i++) (void)strata_session_wait(f->session, 10);
+    for (int i = 0; i < 3000 && f->answers == 0; i++) (void)strata_session_wait(f->session, 10);
     assert_int_equal(f->answered, STRATA_OK);
     assert_null(test_peek(f->session, f->ns, "k"));
     free(flagged);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* How values age where there is an L2: two processes' worth of engines at one cluster. */
-// ctest: timeout=120
+// ctest: timeout=300
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -57,7 +57,7 @@ static side open_side(const char *ns, strata_namespace_policy policy) {
     s.session = test_engine_session(s.engine);
     policy.struct_size = sizeof policy;
     assert_int_equal(strata_namespace_policy_set(s.ns, &policy, NULL), STRATA_OK);
-    test_engine_await_trust(s.engine, 10000);
+    test_engine_await_trust(s.engine, 30000);
     return s;
 }
 
@@ -177,7 +177,7 @@ static void one_process_refreshes_for_all(void **state) {
         expect(&a, STRATA_STALE, STRATA_REASON_REFRESHING, "v");
         assert_int_equal(get_or_load(&c, "k"), STRATA_STALE);
     }
-    assert_true(test_metric_wait(a.engine, "flow.refreshes_elsewhere", 1, 2000));
+    assert_true(test_metric_wait(a.engine, "flow.refreshes_elsewhere", 1, 30000));
     plain.value = "own";
     assert_int_equal(get_or_load(&plain, "k"), STRATA_OK); /* without such a policy: for itself, and not stored */
     expect(&plain, STRATA_OK, STRATA_REASON_NONE, "own");
@@ -314,14 +314,14 @@ static void what_was_missed_covers_nothing(void **state) {
     TEST_AWAIT(a.kept != NULL, strata_session_wait(a.session, 10));
     for (uint32_t i = 0; i < 3; i++) assert_int_equal(sx_cluster_resume(cluster, i), 0);
     assert_non_null(a.kept);
-    test_engine_await_trust(a.engine, 10000);
+    test_engine_await_trust(a.engine, 30000);
     test_cutter cutter;
     test_cutter_start(&cutter, cluster, 3);
     test_sleep_ms(100);
     assert_int_equal(strata_invalidate_wait(b.session, b.ns, test_bytes("k"), NULL), STRATA_OK);
     test_sleep_ms(200);
     test_cutter_stop(&cutter);
-    test_engine_await_trust(a.engine, 10000);
+    test_engine_await_trust(a.engine, 30000);
     finish(&a, STRATA_E_LOAD_FAILED, "");
     assert_int_equal(a.answered, STRATA_E_LOAD_FAILED);
     close_side(&a);
@@ -344,7 +344,7 @@ static void what_was_missed_after_reading_covers_nothing(void **state) {
         assert_int_equal(strata_invalidate_wait(b.session, b.ns, test_bytes("k"), NULL), STRATA_OK);
         test_sleep_ms(200);
         test_cutter_stop(&cutter);
-        test_engine_await_trust(a.engine, 10000);
+        test_engine_await_trust(a.engine, 30000);
         finish(&a, STRATA_E_LOAD_FAILED, "");
         assert_int_equal(a.answered, STRATA_E_LOAD_FAILED);
         close_side(&a);
@@ -413,7 +413,7 @@ static void an_error_takes_no_entrys_place(void **state) {
     assert_int_equal(strata_invalidate_wait(b.session, b.ns, test_bytes(beside), NULL), STRATA_OK); /* most likely missed */
     test_sleep_ms(200);
     test_cutter_stop(&cutter);
-    test_engine_await_trust(a.engine, 10000);
+    test_engine_await_trust(a.engine, 30000);
     for (uint32_t i = 0; i < 3; i++) assert_int_equal(sx_cluster_pause(cluster, i), 0);
     test_sleep_ms(1200);
     a.status = STRATA_E_LOAD_FAILED;
@@ -422,7 +422,7 @@ static void an_error_takes_no_entrys_place(void **state) {
     assert_int_equal(k, STRATA_E_LOAD_FAILED);
     assert_int_equal(other, STRATA_E_LOAD_FAILED);
     assert_int_equal(test_metric(a.engine, "flow.errors_cached"), 1);
-    test_engine_await_trust(a.engine, 10000);
+    test_engine_await_trust(a.engine, 30000);
     assert_int_equal(get_or_load(&a, "k"), STRATA_OK);
     close_side(&a);
     close_side(&b);
@@ -467,7 +467,7 @@ static void an_l2_that_fails_is_covered(void **state) {
     assert_int_equal(reason, STRATA_REASON_FAILED);
     assert_int_equal(plain, STRATA_STALE);
     assert_int_equal(gone, STRATA_E_LOAD_FAILED);
-    test_engine_await_trust(a.engine, 10000);
+    test_engine_await_trust(a.engine, 30000);
     close_side(&a);
 }
 
@@ -501,7 +501,7 @@ static void a_thread_that_left_holds_up_nobody(void **state) {
     assert_int_equal(get_or_load(&a, "k"), STRATA_OK);
     test_sleep_ms(650);
     assert_int_equal(get_or_load(&a, "k"), STRATA_OK);
-    assert_true(test_metric_wait(a.engine, "flow.refreshes", 1, 2000));
+    assert_true(test_metric_wait(a.engine, "flow.refreshes", 1, 30000));
     test_sleep_ms(60);
     strata_session *reader = read_beside_a_refresh(&a);
     wait_for_it(&a, reader);

@@ -26,7 +26,7 @@ static void open_side(side *s, const sx_cluster *cluster) {
     s->ns = test_engine_ns(s->engine, "users");
     s->session = test_engine_session(s->engine);
     assert_int_equal(strata_namespace_analyze(s->ns, STRATA_ANALYZE_ON), STRATA_OK);
-    test_engine_await_trust(s->engine, 10000);
+    test_engine_await_trust(s->engine, 30000);
 }
 
 static void close_side(side *s) {

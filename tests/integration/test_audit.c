@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The audit: finds nothing while processes write, and finds what was changed behind their backs. */
-// ctest: timeout=120
+// ctest: timeout=300
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -67,13 +67,13 @@ static void entries_with_tags_are_audited(void **state) {
                                               "coherence.audit_per_s", "500"), NULL);
     strata_session *session = test_engine_session(a);
     strata_namespace *ns = test_engine_ns(a, "n");
-    test_engine_await_trust(a, 5000);
+    test_engine_await_trust(a, 30000);
     strata_bytes tag = test_bytes("t");
     strata_op_options tagged = {.struct_size = sizeof tagged, .tags = &tag, .tag_count = 1};
     assert_int_equal(strata_set_wait(session, ns, test_bytes("k5"), test_bytes("v"), &tagged, NULL), STRATA_OK);
     assert_string_equal(test_get(session, ns, "k5"), "v");
     assert_non_null(test_peek(session, ns, "k5"));
-    assert_true(test_metric_wait(a, "audit.checked", 20, 5000));
+    assert_true(test_metric_wait(a, "audit.checked", 20, 30000));
     assert_int_equal(test_metric(a, "audit.divergent") + test_metric(a, "audit.absent"), 0);
     assert_int_equal(strata_invalidate_tags_wait(session, &tag, 1, NULL), STRATA_OK);
     test_sleep_ms(200); /* what was asked before */
@@ -84,7 +84,7 @@ static void entries_with_tags_are_audited(void **state) {
     assert_string_equal(test_get(session, ns, "k5"), "w");
     uint32_t node = stored_as(text, sizeof text, 5);
     free(sx_cluster_command(cluster, node, "SET %s foreign", text));
-    assert_true(test_metric_wait(a, "audit.divergent", 1, 8000));
+    assert_true(test_metric_wait(a, "audit.divergent", 1, 30000));
     strata_session_close(session);
     strata_close(a, 1000);
     sx_cluster_stop(cluster);
@@ -117,8 +117,8 @@ static void it_counts_by_cause(void **state) {
     free(sx_cluster_command(cluster, node, "SET %s foreign", text));
     node = stored_as(text, sizeof text, 7);
     free(sx_cluster_command(cluster, node, "DEL %s", text));
-    assert_true(test_metric_wait(b, "audit.divergent", 1, 8000));
-    assert_true(test_metric_wait(b, "audit.absent", 1, 8000));
+    assert_true(test_metric_wait(b, "audit.divergent", 1, 30000));
+    assert_true(test_metric_wait(b, "audit.absent", 1, 30000));
     name(key, sizeof key, 5);
     assert_null(test_peek(in_b, ns, key)); /* not served any more */
     test_sleep_ms(800);
@@ -138,17 +138,17 @@ static void what_was_written_since_says_nothing_yet(void **state) {
                                               "coherence.max_staleness", "1s", "coherence.audit_per_s", "500"), NULL);
     strata_session *session = test_engine_session(a);
     strata_namespace *ns = test_engine_ns(a, "n");
-    test_engine_await_trust(a, 5000);
+    test_engine_await_trust(a, 30000);
     assert_int_equal(test_set(session, ns, "k5", "v"), STRATA_OK);
     assert_string_equal(test_get(session, ns, "k5"), "v");
     uint32_t node = stored_as(text, sizeof text, 5);
     free(sx_cluster_command(cluster, node, "DEL %s", text));
     int64_t checked = test_metric(a, "audit.checked");
-    assert_true(test_metric_wait(a, "audit.checked", checked + 100, 8000)); /* by some of them its absence was seen */
+    assert_true(test_metric_wait(a, "audit.checked", checked + 100, 30000)); /* by some of them its absence was seen */
     test_sleep_ms(300);
     int64_t began_ms = test_now_ms();
     free(sx_cluster_command(cluster, node, "SET %s foreign", text));
-    assert_true(test_metric_wait(a, "audit.divergent", 1, 8000));
+    assert_true(test_metric_wait(a, "audit.divergent", 1, 30000));
     assert_true(test_now_ms() - began_ms >= 950); /* not yet by those */
     assert_true(test_metric(a, "audit.in_flight") > 0);
     strata_session_close(session);
@@ -169,7 +169,7 @@ static void what_was_refreshed_is_dropped(void **state) {
     strata_namespace *ns = test_engine_ns(a, "n"), *other = test_engine_ns(a, "m");
     strata_namespace_policy policy = {.struct_size = sizeof policy, .ttl_ms = 60000, .refresh_percent = 1};
     assert_int_equal(strata_namespace_policy_set(other, &policy, NULL), STRATA_OK);
-    test_engine_await_trust(a, 5000);
+    test_engine_await_trust(a, 30000);
     strata_result result;
     assert_int_equal(strata_get_or_load_wait(session, other, test_bytes("k5"), NULL, load, "v", &result), STRATA_OK);
     strata_result_release(session, &result);
@@ -188,7 +188,7 @@ static void what_was_refreshed_is_dropped(void **state) {
     char *copied = sx_cluster_command(cluster, node, "COPY %s %s REPLACE", from, text);
     assert_string_equal(copied, "1");
     free(copied);
-    assert_true(test_metric_wait(a, "audit.reloaded", 1, 8000));
+    assert_true(test_metric_wait(a, "audit.reloaded", 1, 30000));
     assert_null(test_peek(session, ns, "k5"));
     assert_int_equal(test_metric(a, "audit.divergent"), 0);
     strata_session_close(session);

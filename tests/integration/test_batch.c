@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Batches that load, where there is an L2: leases of other processes are waited for, and the rest goes to one call. */
-// ctest: timeout=120
+// ctest: timeout=300
 #include <sched.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -47,7 +47,7 @@ static side open_side(const char *ns) {
     s.engine = test_engine_open(TEST_OPTIONS("l2.nodes", sx_cluster_seeds(cluster), "l2.open_wait", "10s"), NULL);
     s.ns = test_engine_ns(s.engine, ns);
     s.session = test_engine_session(s.engine);
-    test_engine_await_trust(s.engine, 10000);
+    test_engine_await_trust(s.engine, 30000);
     return s;
 }
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Clears, patterns and what they make invalid, in orders that two connections can bring about: answers come over one,
    messages over the other. Here the loop is handed them one by one. */
-// ctest: timeout=60
+// ctest: timeout=300
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

@@ -131,7 +131,7 @@ static void what_travels_with_its_message(void **state) {
     reads(&f->plain, "hot", f->text, SIZE, NULL);
     f->text[7] = '!';
     set(&f->packing, "hot", f->text, SIZE);
-    assert_true(test_metric_wait(f->plain.engine, "flow.values_taken", 1, 5000));
+    assert_true(test_metric_wait(f->plain.engine, "flow.values_taken", 1, 30000));
     strata_result result;
     assert_int_equal(strata_peek(f->plain.session, f->plain.ns, test_bytes("hot"), &result), STRATA_OK);
     assert_memory_equal(result.value.data, f->text, SIZE);

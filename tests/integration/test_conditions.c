@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Sets with a condition, by two processes' worth of engines at one cluster. */
-// ctest: timeout=120
+// ctest: timeout=300
 #include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -215,7 +215,7 @@ static void an_unknown_outcome_is_no_conflict(void **state) {
     assert_int_equal(status, STRATA_E_UNKNOWN_OUTCOME);
     assert_null(test_peek(a.session, a.ns, "k"));
     assert_int_equal(sx_cluster_resume(cluster, owner), 0);
-    assert_true(test_metric_wait(a.engine, "flow.unknown_resolved", 1, 10000));
+    assert_true(test_metric_wait(a.engine, "flow.unknown_resolved", 1, 30000));
     assert_null(test_get(a.session, a.ns, "k"));
     assert_int_equal(set_if(&a, "k", "three", &out, &told), STRATA_CONFLICT);
     assert_int_equal(told.version_n, 0);

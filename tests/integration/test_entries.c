@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Looking at entries, having them live longer, and counting, by two processes' worth of engines at one cluster. */
-// ctest: timeout=120
+// ctest: timeout=300
 #include <inttypes.h>
 #include <pthread.h>
 #include <setjmp.h>

@@ -123,7 +123,7 @@ static watch *watch_start(const char *seeds) {
     w->reader = test_engine_open(TEST_OPTIONS("l2.nodes", seeds, "l2.open_wait", "5s"), NULL);
     pthread_create(&w->threads[0], NULL, watch_writer, w);
     pthread_create(&w->threads[1], NULL, watch_reader, w);
-    for (int i = 0; i < 500 && atomic_load(&w->fresh) < 100; i++) test_sleep_ms(10);
+    for (int i = 0; i < 3000 && atomic_load(&w->fresh) < 100; i++) test_sleep_ms(10);
     assert_true(atomic_load(&w->fresh) >= 100);
     return w;
 }
@@ -163,7 +163,7 @@ static void a_killed_primary_is_replaced(void **state) {
     watch *w = watch_start(sx_cluster_seeds(cluster));
     assert_int_equal(sx_cluster_kill(cluster, 1), 0);
     assert_true(watch_resumes(w, 15000));
-    test_engine_await_trust(w->reader, 5000);
+    test_engine_await_trust(w->reader, 30000);
     watch_stop(w);
     sx_cluster_stop(cluster);
 }
@@ -228,7 +228,7 @@ static void a_short_pause_lets_l1_lapse_and_return(void **state) {
     assert_int_equal(strata_option_set(engine, "coherence.serve_stale_max", "100ms", &error), STRATA_OK);
     assert_int_equal(strata_peek(session, ns, test_bytes("p1"), &result), STRATA_MISS);
     for (uint32_t i = 0; i < 3; i++) assert_int_equal(sx_cluster_resume(cluster, i), 0);
-    test_engine_await_trust(engine, 10000);
+    test_engine_await_trust(engine, 30000);
     assert_string_equal(test_get(session, ns, "p1"), "v");
     strata_session_close(session);
     strata_close(engine, 2000);
@@ -245,7 +245,7 @@ static void what_nobody_could_prove_for_long_covers_nothing(void **state) {
     strata_namespace *ns = test_engine_ns(engine, "n");
     strata_namespace_policy policy = {.struct_size = sizeof policy, .stale_if_failing_ms = 2000};
     assert_int_equal(strata_namespace_policy_set(ns, &policy, NULL), STRATA_OK);
-    test_engine_await_trust(engine, 10000);
+    test_engine_await_trust(engine, 30000);
     assert_int_equal(test_set(session, ns, "k", "v"), STRATA_OK);
     strata_op_options options = {.struct_size = sizeof options, .deadline_ms = 100};
     strata_result result;
@@ -259,7 +259,7 @@ static void what_nobody_could_prove_for_long_covers_nothing(void **state) {
     while (test_now_ms() < paused_ms + 2000) test_sleep_ms(5);
     assert_true(strata_get_wait(session, ns, test_bytes("k"), &options, &result) < 0);
     for (uint32_t i = 0; i < 3; i++) assert_int_equal(sx_cluster_resume(cluster, i), 0);
-    test_engine_await_trust(engine, 10000);
+    test_engine_await_trust(engine, 30000);
     assert_string_equal(test_get(session, ns, "k"), "v");
     strata_session_close(session);
     strata_close(engine, 2000);
@@ -298,7 +298,7 @@ static void an_absent_server_is_an_answer_and_its_return_too(void **state) {
     assert_int_equal(result.source, STRATA_FROM_LOADER);
     strata_result_release(session, &result);
     assert_int_equal(sx_cluster_restart(cluster, 0), 0);
-    test_engine_await_trust(engine, 10000);
+    test_engine_await_trust(engine, 30000);
     assert_int_equal(test_set(session, ns, "a", "1"), STRATA_OK);
     assert_string_equal(test_peek(session, ns, "a"), "1");
     /* And dying in the middle. */
@@ -309,7 +309,7 @@ static void an_absent_server_is_an_answer_and_its_return_too(void **state) {
     int32_t status = strata_get_wait(session, ns, test_bytes("a"), &options, &result);
     assert_true(status == STRATA_E_UNAVAILABLE || status == STRATA_E_TIMEOUT);
     assert_int_equal(sx_cluster_restart(cluster, 0), 0);
-    test_engine_await_trust(engine, 10000);
+    test_engine_await_trust(engine, 30000);
     assert_null(test_get(session, ns, "a")); /* it came back empty */
     strata_session_close(session);
     strata_close(engine, 2000);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Foreign namespaces where the tracking connection, the primary or the slot is another than before: L1 answers nothing that
    it can't have been told of. */
-// ctest: timeout=180
+// ctest: timeout=600
 #include "tests/integration/foreign.h"
 #include "tests/support/proxy.h"
 
@@ -90,7 +90,7 @@ static proxy *open_slow_side(side *s) {
     s->engine = test_engine_open(TEST_OPTIONS("l2.nodes", seed, "l2.nat", nat, "l2.open_wait", "5s"), NULL);
     s->session = test_engine_session(s->engine);
     s->ns = open_ns(s->engine, "foreign", PREFIX);
-    assert_true(test_metric_wait(s->engine, "foreign.nodes", 3, 8000));
+    assert_true(test_metric_wait(s->engine, "foreign.nodes", 3, 30000));
     proxy_fault slow = {.kind = PROXY_DELAY, .until_ns = INT64_MAX, .delay_ms = 60, .percent = 100, .whose = PROXY_DATA};
     for (uint32_t i = 0; i < NODES; i++) proxy_set(through, i, &slow);
     return through;
@@ -203,7 +203,7 @@ static void a_failover_ends_what_was_held(void **state) {
     start_ms = test_now_ms();
     write_plain("k", "newest");
     print_message("a killed primary: old for %lld ms\n", (long long)gone(&s, "k", "new", start_ms));
-    for (int i = 0; i < 400 && test_metric(s.engine, "foreign.nodes") != 3; i++) test_sleep_ms(10);
+    for (int i = 0; i < 3000 && test_metric(s.engine, "foreign.nodes") != 3; i++) test_sleep_ms(10);
     hold(&s, "k", "newest");
     close_side(&s);
 }
@@ -242,7 +242,7 @@ static void a_huge_value_costs_once(const char *bulk_bytes, bool parted) {
                                          NULL)};
     s.session = test_engine_session(s.engine);
     s.ns = open_ns(s.engine, "foreign", PREFIX);
-    assert_true(test_metric_wait(s.engine, "foreign.nodes", 3, 8000));
+    assert_true(test_metric_wait(s.engine, "foreign.nodes", 3, 30000));
     strata_result result;
     test_talk *talk = talk_to_owner("{huge}");
     strata_op_options patient = {.struct_size = sizeof patient, .deadline_ms = 10000};

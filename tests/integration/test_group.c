@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Keys of one partition, written and read at once by two processes' engines: each has its own answer, everybody hears. */
-// ctest: timeout=60
+// ctest: timeout=300
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -64,8 +64,8 @@ static void everybody_hears_of_each(void **state) {
     strata_namespace *ns_a = test_engine_ns(a, "g"), *ns_b = test_engine_ns(b, "g");
     strata_session *by_a = test_engine_session(a), *by_b = test_engine_session(b);
     find_keys();
-    test_engine_await_trust(a, 5000);
-    test_engine_await_trust(b, 5000);
+    test_engine_await_trust(a, 30000);
+    test_engine_await_trust(b, 30000);
     set_all(by_a, ns_a, "first");
     assert_true(test_metric(a, "l2.grouped") > 0);
     for (uint32_t i = 0; i < COUNT; i++) assert_string_equal(test_peek(by_a, ns_a, keys[i]), values[i]);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Four processes over a real cluster write down all they do and see while connections, servers, scripts and processes
    suffer; afterwards the history is judged. STRATA_TORMENT_SECONDS and STRATA_TORMENT_SEED change how long and what. */
-// ctest: timeout=120 serial
+// ctest: timeout=300 serial
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

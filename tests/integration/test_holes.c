@@ -3,7 +3,7 @@
    directly; B by a proxy that delays, stalls, swallows or loses what it is told to, of its subscriptions, of its data, or of
    both. (One more, an invalidation during a background refresh, is a test of that name among those of integration.aging. One
    here is nobody else's: failed invalidations that count as settled by what ran before them.) */
-// ctest: timeout=120
+// ctest: timeout=300
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

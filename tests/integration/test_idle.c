@@ -52,7 +52,7 @@ static int setup(void **state) {
     f->engine = test_engine_open(TEST_OPTIONS("l2.nodes", sx_cluster_seeds(f->cluster), "l2.open_wait", "5s"), NULL);
     f->ns = test_engine_ns(f->engine, "users");
     f->session = test_engine_session(f->engine);
-    test_engine_await_trust(f->engine, 10000);
+    test_engine_await_trust(f->engine, 30000);
     *state = f;
     return 0;
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A slot moved to another primary and back, again and again, while two engines write and read it: no read is older than
    the bound allows, and what was acknowledged is there in the end. */
-// ctest: timeout=120
+// ctest: timeout=300
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -124,7 +124,7 @@ static void run(const char *beat_counters, uint32_t rest_ms, bool hold) {
         test_sleep_ms(4 * rest_ms); /* everything is there, but the slot is not: every write is answered with ASK */
         assert_int_equal(sx_cluster_slot_give(cluster, slot, to), 0);
         int64_t sets = atomic_load(&w->sets), fresh = atomic_load(&w->fresh);
-        for (int t = 0; t < 300 && (atomic_load(&w->sets) < sets + KEYS || atomic_load(&w->fresh) < fresh + KEYS); t++)
+        for (int t = 0; t < 3000 && (atomic_load(&w->sets) < sets + KEYS || atomic_load(&w->fresh) < fresh + KEYS); t++)
             test_sleep_ms(10);
         assert_true(atomic_load(&w->sets) >= sets + KEYS); /* all goes on by itself */
         assert_true(atomic_load(&w->fresh) >= fresh + KEYS);

@@ -113,7 +113,7 @@ static void what_l2_has_not_taken_yet(bool brief) {
     assert_null(test_peek(a.session, a.ns, "k"));
     hold_up(false);
     strata_result result = {0};
-    for (int i = 0; i < 500 && strata_get_wait(a.session, a.ns, test_bytes("k"), NULL, &result) != STRATA_OK; i++) test_sleep_ms(10);
+    for (int i = 0; i < 3000 && strata_get_wait(a.session, a.ns, test_bytes("k"), NULL, &result) != STRATA_OK; i++) test_sleep_ms(10);
     assert_int_equal(result.value.size, 6);
     assert_memory_equal(result.value.data, "second", 6);
     strata_result_release(a.session, &result);

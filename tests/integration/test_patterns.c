@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Patterns over a real cluster: what matches is gone everywhere, what does not stays, and it can be watched and ended. */
-// ctest: timeout=180
+// ctest: timeout=600
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -149,7 +149,7 @@ static void what_only_l1_holds_is_gone_too(void **state) {
     assert_int_equal(invalidate(&a, "go*", 0, &w), STRATA_OK);
     assert_int_equal(w.last.found, 0);
     assert_null(test_peek(a.session, a.ns, "gone"));
-    assert_true(test_metric_wait(b.engine, "coherence.messages", messages + 256, 2000));
+    assert_true(test_metric_wait(b.engine, "coherence.messages", messages + 256, 30000));
     assert_null(test_peek(b.session, b.ns, "gone"));
     assert_null(test_get(b.session, b.ns, "gone"));
     test_side_close(&a);
@@ -207,7 +207,7 @@ static void it_keeps_to_its_rate_and_can_be_ended(void **state) {
     assert_int_equal(told[0], 1);
     assert_int_equal(told[1], STRATA_E_CANCELLED);
     a.session = test_engine_session(a.engine);
-    for (int i = 0; i < 5000 && test_metric(a.engine, "flow.pending") != 0; i++) test_sleep_ms(1);
+    for (int i = 0; i < 30000 && test_metric(a.engine, "flow.pending") != 0; i++) test_sleep_ms(1);
     assert_int_equal(test_metric(a.engine, "flow.pending"), 0);
     assert_true(count_there(&a, "k", 3000) > 1000);
     /* And the engine, while it waits for its time. */
@@ -248,7 +248,7 @@ static void nothing_is_told_once_the_session_is_closed(void **state) {
         strata_pattern_options options = {.struct_size = sizeof options, .keys_per_s = 500, .progress = stay, .progress_user = &v};
         assert_int_equal(strata_invalidate_pattern(a.session, a.ns, test_bytes("k:*"), &options, told_too ? count_answer : NULL, told),
                          STRATA_PENDING);
-        for (int i = 0; i < 5000 && !atomic_load(&v.inside); i++) test_sleep_ms(1);
+        for (int i = 0; i < 30000 && !atomic_load(&v.inside); i++) test_sleep_ms(1);
         assert_true(atomic_load(&v.inside));
         strata_session_close(a.session);
         assert_false(atomic_load(&v.inside));
@@ -280,12 +280,12 @@ static void the_end_of_its_session_wakes_it(void **state) {
     atomic_store(&found, 0);
     test_side_set_many(&a, "k", "value", 2000);
     assert_int_equal(strata_invalidate_pattern(a.session, a.ns, test_bytes("k:*"), &options, NULL, NULL), STRATA_PENDING);
-    for (int i = 0; i < 5000 && atomic_load(&found) == 0; i++) test_sleep_ms(1);
+    for (int i = 0; i < 30000 && atomic_load(&found) == 0; i++) test_sleep_ms(1);
     assert_in_range(atomic_load(&found), 1, 100); /* not a batch of the usual size: it would take minutes' worth at once */
     test_sleep_ms(20);
     strata_session_close(a.session);
     a.session = test_engine_session(a.engine);
-    for (int i = 0; i < 500 && test_metric(a.engine, "flow.pending") != 0; i++) test_sleep_ms(1);
+    for (int i = 0; i < 30000 && test_metric(a.engine, "flow.pending") != 0; i++) test_sleep_ms(1);
     assert_int_equal(test_metric(a.engine, "flow.pending"), 0);
     test_side_close(&a);
 }
@@ -305,7 +305,7 @@ static void a_server_that_restarts_meanwhile_is_scanned_again(void **state) {
     test_side_set_many(&a, "k", "value", KEYS);
     atomic_store(&found, 0);
     assert_int_equal(strata_invalidate_pattern(a.session, a.ns, test_bytes("k:*"), &options, count_answer, told), STRATA_PENDING);
-    for (int i = 0; i < 10000 && atomic_load(&found) < KEYS / 2; i++) strata_session_wait(a.session, 1);
+    for (int i = 0; i < 30000 && atomic_load(&found) < KEYS / 2; i++) strata_session_wait(a.session, 1);
     assert_in_range(atomic_load(&found), KEYS / 2, KEYS - 500);
     assert_int_equal(sx_cluster_restart(single, 0), 0);
     assert_int_equal(told[0], 0);
@@ -364,7 +364,7 @@ static void a_slot_that_moves_meanwhile_is_scanned_again(void **state) {
     while (second == first) second = sx_cluster_owner(cluster, test_place_at(++moved).slot);
     for (moved = 255; sx_cluster_owner(cluster, test_place_at(moved).slot) != second;) moved--; /* not the one it asks by */
     assert_int_equal(strata_invalidate_pattern(a.session, a.ns, test_bytes("k:*"), &options, count_answer, told), STRATA_PENDING);
-    for (int i = 0; i < 10000 && atomic_load(&scanned) == 0; i++) strata_session_wait(a.session, 1);
+    for (int i = 0; i < 30000 && atomic_load(&scanned) == 0; i++) strata_session_wait(a.session, 1);
     assert_in_range(atomic_load(&scanned), 1, 255);
     test_cluster_move_slot(cluster, test_place_at(moved).slot, (uint32_t)second, (uint32_t)first, 0);
     assert_int_equal(told[0], 0);

@@ -67,8 +67,8 @@ static int setup(void **state) {
     f->other_ns = test_engine_ns(f->other, "users");
     f->session = test_engine_session(f->engine);
     f->other_session = test_engine_session(f->other);
-    test_engine_await_trust(f->engine, 10000);
-    test_engine_await_trust(f->other, 10000);
+    test_engine_await_trust(f->engine, 30000);
+    test_engine_await_trust(f->other, 30000);
     for (int i = 0; i < PAIRS; i++) {
         set_value(f, 'a', i, "first");
         set_value(f, 'b', i, "old");

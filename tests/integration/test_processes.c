@@ -147,7 +147,7 @@ static void a_paused_process_does_not_trust_what_it_held(void **state) {
     assert_int_equal(test_set(session, ns, "paused", "0"), STRATA_OK);
     for (int64_t value = 1; value <= 12; value++) {
         int64_t hits = atomic_load(&s->hits);
-        for (int i = 0; i < 1000 && atomic_load(&s->hits) < hits + 1000; i++) test_sleep_ms(5);
+        for (int i = 0; i < 6000 && atomic_load(&s->hits) < hits + 1000; i++) test_sleep_ms(5);
         assert_true(atomic_load(&s->hits) >= hits + 1000);
         kill(watcher, SIGSTOP);
         test_sleep_ms(20);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A server that stands still under full load: operations are refused at once, and memory stays within its bound.
    STRATA_STALL_SECONDS says how long it stands still; 2 by default. */
-// ctest: timeout=180 serial
+// ctest: timeout=600 serial
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdatomic.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A tenant's end: all of its keys are gone, from L2 and every process, and nobody else's. */
-// ctest: timeout=120
+// ctest: timeout=300
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -111,7 +111,7 @@ static void its_end_is_told_when_all_have_ended(void **state) {
     test_side_await(&a, 1);
     assert_int_equal(a.status, STRATA_E_UNKNOWN_OUTCOME);
     assert_int_equal(sx_cluster_restart(alone, 0), 0);
-    test_engine_await_trust(a.engine, 10000);
+    test_engine_await_trust(a.engine, 30000);
     int asked = 1;
     do { /* what waits behind that write may run out of time, and says so */
         assert_int_equal(strata_tenant_clear(a.session, a.ns, test_bytes("acme"), NULL, test_side_done, &a), STRATA_PENDING);

@@ -113,7 +113,7 @@ static void a_narrow_user_follows_foreign_keys(void **state) {
     strata_namespace *ns = NULL;
     strata_error error = {0};
     if (strata_namespace_open_foreign(engine, "foreign", &options, &ns, &error) != STRATA_OK) fail_msg("%s", error.text);
-    assert_true(test_metric_wait(engine, "foreign.nodes", 3, 10000));
+    assert_true(test_metric_wait(engine, "foreign.nodes", 3, 30000));
     for (int i = 0; i < 9; i++) {
         char key[16];
         snprintf(key, sizeof key, "k%d", i);

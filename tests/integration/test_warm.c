@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Warming over a real cluster: named keys, what matches a pattern, and the hot set of a process that ran before. */
-// ctest: timeout=240
+// ctest: timeout=600
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

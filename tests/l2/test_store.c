@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The store over real servers: reads are retried inside their deadline, writes never executed twice, breakers per node. */
-// ctest: timeout=120
+// ctest: timeout=300
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

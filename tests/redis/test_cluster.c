@@ -238,7 +238,7 @@ static int32_t confirm(test_drive *drive, sx_redis_node *node) {
     confirmation answer = {false, 0};
     sx_redis_cluster_confirm(drive->cluster, node, sx_loop_now_ns(drive->loop) + SX_NS_PER_S, confirmed, &answer);
     assert_false(answer.called);
-    for (int i = 0; i < 400 && !answer.called; i++) sx_loop_turn(drive->loop, 5);
+    for (int i = 0; i < 6000 && !answer.called; i++) sx_loop_turn(drive->loop, 5);
     assert_true(answer.called);
     return answer.status;
 }

@@ -160,7 +160,7 @@ static sx_redis_conn *open_conn(test_drive *drive, watch *w, const char *host, u
 }
 
 static void turn_until(test_drive *drive, const int *count, int wanted) {
-    for (int i = 0; i < 1000 && *count < wanted; i++) sx_loop_turn(drive->loop, 5);
+    for (int i = 0; i < 6000 && *count < wanted; i++) sx_loop_turn(drive->loop, 5);
     assert_int_equal(*count, wanted);
 }
 
@@ -193,7 +193,7 @@ static void nobody_listens(void **state) {
     sx_redis_conn_close(conn, STRATA_E_SYSTEM, "twice");
     turn_until(&drive, &w.closed, 1);
     assert_int_equal(w.status, STRATA_E_CLOSED);
-    for (int i = 0; i < 2000 && drive.alloc.live > 1; i++) sx_loop_turn(drive.loop, 5);
+    for (int i = 0; i < 6000 && drive.alloc.live > 1; i++) sx_loop_turn(drive.loop, 5);
     test_drive_close(&drive);
 }
 
@@ -298,7 +298,7 @@ static void loading_is_told_and_retriable(void **state) {
     char nodes[64], reply[256];
     snprintf(nodes, sizeof nodes, "127.0.0.1:%u", f.port);
     test_drive_open(&drive, SX_REDIS_MODE_AUTO, nodes);
-    for (int i = 0; i < 200 && !sx_redis_cluster_has_map(drive.cluster); i++) sx_loop_turn(drive.loop, 5);
+    for (int i = 0; i < 6000 && !sx_redis_cluster_has_map(drive.cluster); i++) sx_loop_turn(drive.loop, 5);
     assert_int_equal(test_drive_call(&drive, "GET x", 1, 2000, reply), SX_REDIS_LOADING);
     assert_memory_equal(reply, "-LOADING", 8);
     assert_true(sx_redis_rule_of(SX_REDIS_LOADING)->retry);

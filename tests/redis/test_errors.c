@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What a real server refuses, and the rule that each refusal follows. Redirects, TRYAGAIN, CLUSTERDOWN and NOSCRIPT are in
    test_cluster.c: they need a cluster. */
-// ctest: timeout=120
+// ctest: timeout=300
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Requests of one slot and turn go as one command, and each ends as if it had gone alone. ctest: timeout=120 */
+/* Requests of one slot and turn go as one command, and each ends as if it had gone alone. ctest: timeout=300 */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
