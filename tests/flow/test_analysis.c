@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Usage analysis: what is told of hot, big and successive keys, ages and times is what the test did; and nothing where it is off. */
+#include "core/flow/analysis/analysis.h"
 #include "tests/flow/fixture.h"
 
 #include <pthread.h>
@@ -349,7 +350,25 @@ static void *reads(void *argument) {
     return NULL;
 }
 
-static void readers_and_who_asks_do_not_wait(void **state) {
+/* Whoever holds what reads are told to: they go on, and what was not told is counted. */
+static void readers_wait_for_nobody(void **state) {
+    fixture *f = *state;
+    sx_analysis *analysis = sx_analysis_of(f->engine, f->ns->index);
+    pthread_t thread;
+    sx_lock_acquire(&analysis->lock);
+    int created = pthread_create(&thread, NULL, reads, f);
+    for (int64_t end_ms = test_now_ms() + 60000; created == 0 && atomic_load(&f->calls) == 0 && test_now_ms() < end_ms;) test_sleep_ms(1);
+    int over = atomic_load(&f->calls);
+    sx_lock_release(&analysis->lock);
+    assert_int_equal(created, 0);
+    pthread_join(thread, NULL);
+    assert_int_equal(over, 1);
+    strata_analysis a = read_of(f->ns);
+    assert_int_equal(a.sampled, 0);
+    assert_int_equal(a.skipped, READS);
+}
+
+static void all_reads_are_told_or_counted(void **state) {
     fixture *f = *state;
     pthread_t threads[THREADS];
     char text[8192];
@@ -388,7 +407,8 @@ int main(void) {
         cmocka_unit_test_setup_teardown(what_l1_holds_is_walked_through, setup_on, fixture_teardown),
         cmocka_unit_test_setup_teardown(endless_values_are_counted_apart, setup_on, fixture_teardown),
         cmocka_unit_test_setup_teardown(the_report_tells_all, setup_on, fixture_teardown),
-        cmocka_unit_test_setup_teardown(readers_and_who_asks_do_not_wait, setup_on, fixture_teardown),
+        cmocka_unit_test_setup_teardown(readers_wait_for_nobody, setup_on, fixture_teardown),
+        cmocka_unit_test_setup_teardown(all_reads_are_told_or_counted, setup_on, fixture_teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
