@@ -152,6 +152,7 @@ int bench_metric_direction(const char *name) {
     const char *last = strrchr(name, '.');
     last = last != NULL ? last + 1 : name;
     if (strcmp(last, "count") == 0 || strncmp(last, "payload", 7) == 0) return 0;
+    if (strcmp(last, "ns") == 0 || strcmp(last, "us") == 0) return -1;
     for (size_t i = 0; i < sizeof less / sizeof less[0]; i++)
         if (strstr(last, less[i]) != NULL) return -1;
     for (size_t i = 0; i < sizeof more / sizeof more[0]; i++)

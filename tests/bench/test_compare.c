@@ -83,6 +83,10 @@ static void test_summaries(void **state) {
     assert_int_equal(metrics.count, 3);
     assert_int_equal(bench_metrics_find(&metrics, "cases.get.ns")->count, 2);
     assert_non_null(bench_metrics_find(&metrics, "loads"));
+    assert_int_equal(bench_metric_direction("cases.get.ns"), -1);
+    assert_int_equal(bench_metric_direction("cases.get.millions_per_second"), 1);
+    assert_int_equal(bench_metric_direction("cases.memory.resident_bytes_per_entry"), -1);
+    assert_int_equal(bench_metric_direction("cases.memory.payload_bytes_per_entry"), 0);
     assert_non_null(bench_metrics_find(&metrics, "p99_ns"));
     bench_metrics_release(&metrics);
 }
