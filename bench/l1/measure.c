@@ -23,7 +23,8 @@ typedef struct worker {
     measure_work work;
     uint64_t operations, first; /* where in the draws it begins */
     uint64_t gets, hits, wrong;
-    double seconds;
+    clockid_t clock;
+    double seconds; /* by this clock */
     bench_histogram *histogram;
     pthread_barrier_t *start;
     _Atomic bool *stop; /* NULL, or: go on until it is set */
@@ -53,9 +54,9 @@ void measure_deinit(void) {
     free(uniform_draws);
 }
 
-static double now_s(void) {
+static double seconds_of(clockid_t clock) {
     struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
+    clock_gettime(clock, &t);
     return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
 }
 static int64_t now_ns(void) {
@@ -136,9 +137,9 @@ static void *run(void *argument) {
     worker *w = argument;
     void *part = w->kind->enter(w->cache);
     pthread_barrier_wait(w->start);
-    double begun = now_s();
+    double begun = seconds_of(w->clock);
     work(w, part);
-    w->seconds = now_s() - begun;
+    w->seconds = seconds_of(w->clock) - begun;
     w->kind->leave(w->cache, part);
     return NULL;
 }
@@ -153,7 +154,7 @@ measure_result measure_run(const cache_kind *kind, void *cache, measure_work wha
     round++;
     pthread_barrier_init(&start, NULL, all);
     for (uint32_t i = 0; i < all; i++) {
-        workers[i] = (worker){.kind = kind, .cache = cache, .work = i < threads ? what : MEASURE_OVERWRITE,
+        workers[i] = (worker){.kind = kind, .cache = cache, .clock = all == 1 ? CLOCK_THREAD_CPUTIME_ID : CLOCK_MONOTONIC, .work = i < threads ? what : MEASURE_OVERWRITE,
                               .operations = operations, .first = round * 1000003 + i * (DRAWS / 3),
                               .histogram = histogram, .start = &start, .stop = i < threads ? NULL : &stop};
         pthread_create(&workers[i].thread, NULL, run, &workers[i]);

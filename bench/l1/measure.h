@@ -19,7 +19,7 @@ typedef enum measure_work {
 #define MEASURE_THREADS_MAX 8u
 
 typedef struct measure_result {
-    double ns;        /* of one thread, an operation */
+    double ns;        /* of one thread, an operation; CPU time where the thread is alone: it waits for nobody */
     double millions;  /* a second, all threads */
     double hit_ratio; /* of gets */
     uint64_t wrong;   /* values that belong to another key */
