@@ -22,7 +22,7 @@
 static const char usage[] =
     "usage: torment [--seconds N] [--seed N] [--only FAULT[,FAULT]...] [--keep] [--verbose]\n"
     "  Breaks a cluster, its clients and what is between them, and judges what the clients saw.\n"
-    "  Exit: 0 no violation, 1 violations, 2 the run itself failed, 77 no server here.\n";
+    "  Exit: 0 no violation, 1 violations, 2 the run itself failed, 77 no server here, or a cluster that did not come back.\n";
 
 typedef struct settings {
     uint64_t seconds, seed;
@@ -179,7 +179,7 @@ static bool stop(torment_world *w) {
     atomic_store(&w->shared->stop, 1);
     for (uint32_t i = 0; i < TORMENT_CLIENTS; i++) {
         int status = 1;
-        for (int t = 0; t < 1500 && waitpid(w->clients[i], &status, WNOHANG) == 0; t++) torment_sleep_ms(10);
+        for (int t = 0; t < 6000 && waitpid(w->clients[i], &status, WNOHANG) == 0; t++) torment_sleep_ms(10);
         if (WIFEXITED(status) && WEXITSTATUS(status) == 0) continue;
         fprintf(stderr, "torment: client %u ended with %#x\n", i, (unsigned)status);
         show_errors(w);
@@ -436,7 +436,7 @@ static bool judge(torment_world *w) {
     uint64_t violations = divergent + damaged + show_faults(w, ops, count, &report, first_ns);
     printf("violations: %" PRIu64 "\n", violations);
     free(ops);
-    bool shown = l1 * SHOWN >= kinds[HISTORY_READ] && l1 > 0;
+    bool shown = w->failed || (l1 * SHOWN >= kinds[HISTORY_READ] && l1 > 0);
     if (!shown) printf("L1 answered too few reads to show anything\n");
     return good && violations == 0 && shown;
 }
@@ -455,7 +455,7 @@ static int run(const settings *s) {
         bool ended = stop(w);
         if (!w->failed) torment_settle(w); /* who took over since the last look */
         printf("seed %" PRIu64 ", %" PRIu64 " s\n", s->seed, s->seconds);
-        result = !judge(w) ? 1 : ended && !w->failed ? 0 : 2;
+        result = !judge(w) ? 1 : !ended ? 2 : w->failed ? 77 : 0;
     }
     sx_cluster_stop(w->cluster);
     if (w->proxy != NULL) proxy_stop(w->proxy);
