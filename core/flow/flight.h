@@ -197,8 +197,6 @@ typedef bool (*sx_flight_filter)(const sx_flight *flight, const struct sx_op *op
 struct sx_op *sx_flight_take_on_loop(sx_flight *flight, sx_flight_filter filter, const void *context);
 /* After the last answer of a round: ends the flight, or starts over for those who joined too late for it. */
 void sx_flight_round_over_on_loop(sx_flight *flight);
-/* Answers those whose deadline has passed. */
-void sx_flight_time_out_on_loop(sx_flight *flight);
 /* Those whose deadlines are no later than deadline_ns get status: a request under that deadline was all they could have. */
 void sx_flight_give_up_on_loop(sx_flight *flight, int64_t deadline_ns, int32_t status);
 /* Sets the timer to whatever is due next. */

@@ -98,21 +98,6 @@ static void what_is_given_back_is_the_next_ones(void **state) {
     test_alloc_check_empty(&alloc);
 }
 
-/* An item knows its size without a look behind its value where nothing is there: not one that passes. */
-static void one_with_nothing_behind_its_value(void **state) {
-    (void)state;
-    test_alloc alloc;
-    sx_heap *heap = heap_over(&alloc);
-    sx_item_facts plain = passing;
-    plain.app_version = 0;
-    sx_item *item = sx_item_create(heap, "key", 3, NULL, 1000, &plain);
-    assert_int_equal(sx_item_size(item), sx_spare_room(sizeof(sx_item) + 8 + 1000));
-    assert_true(sx_item_size(item) > sizeof(sx_item) + 8 + 1000);
-    sx_item_release(item);
-    sx_heap_release(heap);
-    test_alloc_check_empty(&alloc);
-}
-
 static void what_waits_is_bounded(void **state) {
     (void)state;
     enum { MANY = 100, SIZE = 100 * 1024 };
@@ -227,7 +212,6 @@ int main(void) {
         cmocka_unit_test(rooms_hold_what_they_are_for),
         cmocka_unit_test(nothing_behind_the_value_is_a_room_too),
         cmocka_unit_test(what_is_given_back_is_the_next_ones),
-        cmocka_unit_test(one_with_nothing_behind_its_value),
         cmocka_unit_test(what_waits_is_bounded),
         cmocka_unit_test(what_outlives_the_engine_is_not_lost),
         cmocka_unit_test(nobody_has_what_another_has),

@@ -192,10 +192,17 @@ static void what_is_being_written_has_no_name(void **state) {
     assert_int_equal(flock(other, LOCK_EX), 0);
     assert_int_equal(sx_snapshot_write(s.engine, path, UINT64_MAX, NULL, NULL, NULL, &error), STRATA_OK);
     assert_int_equal(names_in_folder(), 2);
+    assert_int_equal(write(other, SX_SNAPSHOT_MAGIC, 8), 8);
     close(other);
     assert_int_equal(sx_snapshot_write(s.engine, path, UINT64_MAX, NULL, NULL, NULL, &error), STRATA_OK);
     assert_int_equal(names_in_folder(), 1);
     /* What is no file of ours is not. */
+    other = open(taken, O_CREAT | O_EXCL | O_RDWR | O_CLOEXEC, 0600);
+    assert_int_equal(write(other, "somebody's own", 14), 14);
+    close(other);
+    assert_int_equal(sx_snapshot_write(s.engine, path, UINT64_MAX, NULL, NULL, NULL, &error), STRATA_OK);
+    assert_int_equal(names_in_folder(), 2);
+    assert_int_equal(unlink(taken), 0);
     assert_int_equal(mkfifo(taken, 0600), 0);
     assert_int_equal(sx_snapshot_write(s.engine, path, UINT64_MAX, NULL, NULL, NULL, &error), STRATA_OK);
     assert_int_equal(names_in_folder(), 2);

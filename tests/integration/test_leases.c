@@ -353,6 +353,39 @@ static void a_flush_of_scripts_loses_no_load(void **state) {
     assert_int_equal(strata_close(engine, 2000), STRATA_OK);
 }
 
+/* ---- a process that stood still ----------------------------------------------------------------------------- */
+
+typedef struct sleeper {
+    _Atomic int asleep, may_go_on;
+} sleeper;
+
+/* Holds up the loop until it is told to go on, and a while longer. */
+static void sleep_on_loop(void *user, const strata_result *result) {
+    (void)result;
+    sleeper *s = user;
+    atomic_store(&s->asleep, 1);
+    for (int64_t end_ms = test_now_ms() + 20000; !atomic_load(&s->may_go_on) && test_now_ms() < end_ms;) test_sleep_ms(1);
+    test_sleep_ms(300);
+}
+
+static void no_loader_runs_for_who_has_no_time_left(void **state) {
+    (void)state;
+    test_side a;
+    test_side_open(&a, "late", TEST_OPTIONS("l2.nodes", sx_cluster_seeds(cluster), "l2.open_wait", "10s"), NULL);
+    sleeper s = {0};
+    strata_op_options on_loop = {.struct_size = sizeof on_loop, .flags = STRATA_ON_LOOP}, brief = {.struct_size = sizeof brief, .deadline_ms = 100};
+    strata_result first, second;
+    a.value = "v";
+    assert_int_equal(strata_get(a.session, a.ns, test_bytes("any"), &on_loop, &first, sleep_on_loop, &s), STRATA_PENDING);
+    while (!atomic_load(&s.asleep)) test_sleep_ms(1);
+    assert_int_equal(strata_get_or_load(a.session, a.ns, test_bytes("k"), &brief, test_side_load, &a, &second, test_side_done, &a), STRATA_PENDING);
+    atomic_store(&s.may_go_on, 1);
+    test_side_await(&a, 1);
+    assert_int_equal(a.status, STRATA_E_TIMEOUT);
+    assert_int_equal(a.calls, 0);
+    test_side_close(&a);
+}
+
 int main(void) {
     if (!sx_cluster_available()) return 77;
     const struct CMUnitTest tests[] = {
@@ -365,6 +398,7 @@ int main(void) {
         cmocka_unit_test(the_lease_of_a_killed_process_is_taken_over),
         cmocka_unit_test(who_waits_keeps_its_deadline),
         cmocka_unit_test(a_flush_of_scripts_loses_no_load),
+        cmocka_unit_test(no_loader_runs_for_who_has_no_time_left),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

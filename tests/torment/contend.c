@@ -17,7 +17,7 @@ static void hold(torment_contender *me, const strata_lock *lock, history_op *op)
     int64_t until_ns = torment_now_ns() + (int64_t)dice(me, 500) * 1000000;
     for (int64_t now_ns; (now_ns = torment_now_ns()) < until_ns && !atomic_load(&me->shared->stop);) {
         int64_t left_ms = strata_lock_left_ms(lock);
-        if (left_ms == 0) return;
+        if (left_ms == 0) break; /* given up before its end, maybe */
         op->end_ns = now_ns + left_ms * 1000000;
         torment_sleep_ms(5);
     }

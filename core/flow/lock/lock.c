@@ -187,14 +187,15 @@ static void start_keeper(strata_lock *lock) {
     keep_on(keeper);
 }
 
-/* Granted, or renewed: left_ms as of some time after the request was submitted. */
+/* Granted, or renewed: left_ms as of some time after the request was submitted. The server's end is in whole milliseconds of its
+   clock, which may be just over; a hundredth is for clocks that do not go alike. */
 static void held(struct sx_locking *locking, uint64_t token, int64_t left_ms) {
     strata_lock *lock = locking->lock;
     bool first = !lock->granted;
     /* relaxed: a number that stands for itself */
     atomic_store_explicit(&lock->token, token, memory_order_relaxed);
     lock->granted = true;
-    if (!lock->released) set_until(lock, locking->submitted_ns + (left_ms - left_ms / 100) * SX_NS_PER_MS);
+    if (!lock->released) set_until(lock, locking->submitted_ns + (left_ms - 1 - left_ms / 100) * SX_NS_PER_MS);
     if (first && (lock->flags & STRATA_LOCK_RENEW) != 0 && !lock->closed && !lock->engine->stopping) start_keeper(lock);
 }
 

@@ -514,11 +514,9 @@ void sx_fetch_missed_on_loop(sx_flight *flight, int32_t status) {
         sx_flight_fail_on_loop(flight, STRATA_E_CLOSED);
         return;
     }
-    /* The time of those who waited when it was sent is over; who joined later may have some left. */
-    bool spent = status < 0 && flight->store_op.out_of_time;
-    bool late = status == STRATA_E_TIMEOUT || spent;
-    if (spent) sx_flight_give_up_on_loop(flight, flight->store_op.request.deadline_ns, told);
-    else if (late) sx_flight_time_out_on_loop(flight);
+    /* The time of those who waited when it was sent is over, or only its share of it; who joined later may have some left. */
+    bool late = status == STRATA_E_TIMEOUT || (status < 0 && flight->store_op.out_of_time);
+    if (late) sx_flight_give_up_on_loop(flight, flight->store_op.request.deadline_ns, told);
     else sx_flight_answer_on_loop(flight, SX_FLIGHT_READERS, told, STRATA_FROM_NONE, NULL);
     sx_flights_lock(engine->flights, flight->stripe);
     bool wants_load = false;

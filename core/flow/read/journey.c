@@ -175,8 +175,8 @@ static bool is_due_and_may_have(const sx_flight *flight, const sx_op *op, const 
     return is_due(flight, op, context) && may_have(flight, op, flight->loaded_item);
 }
 
-/* Like its timer by what has been read: the answer to one whose time came later may lie in its socket, whatever the clock says. */
-void sx_flight_time_out_on_loop(sx_flight *flight) {
+/* Answers those whose deadline has passed. Like its timer by what has been read: the answer to one whose time came later may lie in its socket, whatever the clock says. */
+static void time_out(sx_flight *flight) {
     int64_t now_ns = sx_loop_read_ns(flight->engine->loop);
     if (flight->in_store && flight->loaded_item != NULL) { /* it is loaded, only L2 has not taken it yet */
         sx_op *served = sx_flight_take_on_loop(flight, is_due_and_may_have, &now_ns);
@@ -192,7 +192,7 @@ void sx_flight_time_out_on_loop(sx_flight *flight) {
 static void due_on_loop(sx_timer *timer) {
     sx_flight *flight = SX_CONTAINER(timer, sx_flight, timer);
     sx_aged_soft_timeout_on_loop(flight, sx_loop_read_ns(flight->engine->loop));
-    sx_flight_time_out_on_loop(flight);
+    time_out(flight);
     sx_flight_arm_on_loop(flight);
     sx_flights_lock(flight->engine->flights, flight->stripe);
     bool waiting = flight->state == SX_FLIGHT_WAITING;

@@ -20,7 +20,8 @@ typedef struct sx_audit_check {
     sx_item *item;
     uint64_t hash;
     bool whole, again;    /* what is asked for: the value, for the second time */
-    sx_audit_cause first; /* of the value, when it was asked for first */
+    sx_audit_cause first; /* of the value, when it was asked for first, and its version */
+    uint64_t first_n, first_id;
     bool in_store;
     sx_store_op store_op;
     sx_timer timer;
@@ -110,8 +111,8 @@ static void judge(sx_audit_check *check, const sx_resp *reply) {
     if (sx_log_gate_open(&engine->audit.gate, sx_loop_now_ns(engine->loop), SX_NS_PER_S, &dropped))
         sx_log_write(&engine->log, SX_LOG_ERROR,
                      "audit: L1 serves a value of namespace %s that is not the one in L2: version %llu %016llx, in L2 %llu %016llx, partition %u",
-                     check->ns->name, (unsigned long long)item->n, (unsigned long long)item->id, (unsigned long long)envelope.n,
-                     (unsigned long long)envelope.id, (unsigned)item->partition);
+                     check->ns->name, (unsigned long long)item->n, (unsigned long long)item->id, (unsigned long long)check->first_n,
+                     (unsigned long long)check->first_id, (unsigned)item->partition);
 }
 
 static bool is_same(const sx_item *item, const sx_resp *reply) {
@@ -143,6 +144,8 @@ static void asked(sx_store_op *op, int32_t status, const sx_resp *reply) {
         sx_envelope envelope = {0};
         check->again = true;
         check->first = cause_of(engine, check->item, reply, &envelope);
+        check->first_n = envelope.n;
+        check->first_id = envelope.id;
         check->timer.fire_on_loop = ask_again;
         sx_loop_timer_set(engine->loop, &check->timer,
                           sx_loop_now_ns(engine->loop) + sx_trust_max_staleness_ns(engine->trust));

@@ -141,11 +141,19 @@ static bool is_named(int fd, const char *name) {
     return fstat(fd, &here) == 0 && lstat(name, &there) == 0 && here.st_dev == there.st_dev && here.st_ino == there.st_ino;
 }
 
+/* A snapshot, or the beginning of one: its head is written last. */
+static bool is_snapshot(int fd) {
+    static const char unfinished[8];
+    char head[8];
+    ssize_t size = pread(fd, head, sizeof head, 0);
+    return size == 0 || (size == sizeof head && (memcmp(head, SX_SNAPSHOT_MAGIC, sizeof head) == 0 || memcmp(head, unfinished, sizeof head) == 0));
+}
+
 /* Its writer was killed: one that lives holds a lock on it. True where the name is free now. */
 static bool remove_left(const char *name) {
     struct stat status;
     int fd = open(name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
-    bool left = fd >= 0 && fstat(fd, &status) == 0 && S_ISREG(status.st_mode) && flock(fd, LOCK_EX | LOCK_NB) == 0 &&
+    bool left = fd >= 0 && fstat(fd, &status) == 0 && S_ISREG(status.st_mode) && is_snapshot(fd) && flock(fd, LOCK_EX | LOCK_NB) == 0 &&
                 is_named(fd, name) && unlink(name) == 0;
     if (fd >= 0) (void)close(fd);
     return left;
@@ -165,8 +173,8 @@ static bool take_name(writing *w, const char *path, int (*make)(writing *w)) {
 static int make_file(writing *w) {
     w->fd = open(w->name, O_CREAT | O_EXCL | O_RDWR | O_CLOEXEC, S_IRUSR | S_IWUSR);
     if (w->fd < 0) return -1;
-    (void)flock(w->fd, LOCK_EX | LOCK_NB);
-    if (is_named(w->fd, w->name)) return 0;
+    bool taken = flock(w->fd, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK; /* where a file system has no locks, there is none to be had */
+    if (!taken && is_named(w->fd, w->name)) return 0;
     (void)close(w->fd); /* it was taken for left before it was locked */
     w->fd = -1;
     errno = EEXIST;
@@ -232,11 +240,9 @@ int32_t sx_snapshot_write(strata *engine, const char *path, uint64_t entries_max
     int32_t status = write_body(&w, stop, context);
     if (status == STRATA_OK) status = publish(&w, path);
     sx_buf_deinit(&w.out);
+    if (status != STRATA_OK && w.named) (void)unlink(w.name); /* while it is locked: the name may be another's then */
     (void)close(w.fd);
-    if (status != STRATA_OK) {
-        if (w.named) (void)unlink(w.name);
-        return refuse(error, status, path, w.failure);
-    }
+    if (status != STRATA_OK) return refuse(error, status, path, w.failure);
     if (written != NULL) *written = w.head.entries;
     return STRATA_OK;
 }
