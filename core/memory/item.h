@@ -129,7 +129,7 @@ bool sx_item_is_idle(const sx_item *item, int64_t now_ns);
 /* Bytes asked from the allocator, and bytes they occupy. */
 size_t sx_item_size_with_more(const sx_item *item);
 static inline size_t sx_item_size(const sx_item *item) {
-    if ((item->flags & (SX_ITEM_MORE | SX_ITEM_SPARE)) != 0) return sx_item_size_with_more(item);
+    if ((item->flags & SX_ITEM_MORE) != 0) return sx_item_size_with_more(item);
     return sizeof *item + ((item->key_size + 7u) & ~7u) + item->value_size;
 }
 size_t sx_item_footprint(const sx_item *item);
