@@ -53,7 +53,7 @@ static inline sx_item *find_at_home(const sx_l1_root *root, uint64_t hash, uint1
     uint64_t index = hash & sx_l1_mask(root->base);
     uint32_t home = sx_l1_home(hash);
     sx_l1_group *group = sx_l1_group_at(root, index);
-    if (SX_UNLIKELY(sx_l1_next_index(index, control_get(group, home) & SX_L1_LEVEL_MASK, hash) != index)) return NULL;
+    if (SX_UNLIKELY(!sx_l1_is_here(index, control_get(group, home) & SX_L1_LEVEL_MASK, hash))) return NULL;
     sx_l1_bucket *bucket = &group->buckets[home];
     uint32_t match = sx_l1_tags_match(bucket, hash);
     return SX_LIKELY(match != 0) ? find_at(bucket, (uint32_t)__builtin_ctz(match), ns, key, size) : NULL;
@@ -102,10 +102,19 @@ static __attribute__((noinline)) sx_item *find_anywhere(sx_l1 *l1, const sx_l1_r
     }
 }
 
-sx_item *sx_l1_find_pinned(sx_l1 *l1, uint64_t hash, uint16_t ns, const void *key, size_t size) {
+static inline sx_item *find(sx_l1 *l1, uint64_t hash, uint16_t ns, const void *key, size_t size) {
     const sx_l1_root *root = sx_l1_root_get(l1);
     sx_item *item = find_at_home(root, hash, ns, key, size);
     return SX_LIKELY(item != NULL) ? item : find_anywhere(l1, root, hash, ns, key, size);
+}
+
+/* Comparing is a call here, around which registers are saved. */
+static __attribute__((noinline)) sx_item *find_by_call(sx_l1 *l1, uint64_t hash, uint16_t ns, const void *key, size_t size) {
+    return find(l1, hash, ns, key, size);
+}
+
+sx_item *sx_l1_find_pinned(sx_l1 *l1, uint64_t hash, uint16_t ns, const void *key, size_t size) {
+    return SX_LIKELY(sx_l1_key_is_short(size)) ? find(l1, hash, ns, key, size) : find_by_call(l1, hash, ns, key, size);
 }
 
 void sx_l1_prefetch(const sx_l1 *l1, uint64_t hash) {

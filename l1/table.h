@@ -279,6 +279,8 @@ static inline uint64_t sx_l1_next_index(uint64_t index, uint32_t level, uint64_t
     uint64_t lowest = apart & (~apart + 1);
     return hash & ((lowest << 1) - 1);
 }
+/* Whether that is index itself. */
+static inline bool sx_l1_is_here(uint64_t index, uint32_t level, uint64_t hash) { return (hash & sx_l1_mask(level)) == index; }
 static inline sx_l1_root *sx_l1_root_get(const sx_l1 *l1) {
     /* [order: root-swap] observes the segments that the root names */
     return atomic_load_explicit(&l1->root, memory_order_acquire);
@@ -374,10 +376,11 @@ static inline int64_t sx_l1_item_payload(const sx_item *item) {
     return (int64_t)item->key_size + (int64_t)item->value_size;
 }
 /* Keys of 8 to 16 bytes are compared without a call. */
+static inline bool sx_l1_key_is_short(size_t size) { return size - 8 <= 8; }
 static inline bool sx_l1_item_is(const sx_item *item, uint16_t ns, const void *key, size_t size) {
     if (item->ns != ns || item->key_size != size) return false;
     const uint8_t *there = sx_item_key(item), *wanted = key;
-    if (size < 8 || size > 16) return memcmp(there, wanted, size) == 0;
+    if (!sx_l1_key_is_short(size)) return memcmp(there, wanted, size) == 0;
     uint64_t head[2], tail[2]; /* which overlap in keys shorter than 16 */
     memcpy(&head[0], there, 8);
     memcpy(&head[1], wanted, 8);

@@ -152,16 +152,16 @@ static void test_keys_of_one_hash_are_apart(void **state) {
     for (size_t i = 0; i < 2 * sizeof sizes / sizeof sizes[0]; i++) {
         size_t size = sizes[i / 2];
         uint64_t hash = hashes[i % 2];
-        uint8_t keys[3][40] = {{0}};
+        uint8_t keys[4][40] = {{0}}; /* the last is the others without their byte */
         keys[0][size - 1] = 1;
         keys[1][size / 2] ^= 2;
         keys[2][0] ^= 4;
-        for (uint8_t k = 0; k < 3; k++) {
+        for (uint8_t k = 0; k < 4; k++) {
             sx_item *item = sx_item_create(f.heap, keys[k], size, &k, 1, &facts);
             assert_int_equal(sx_l1_put(f.l1, f.record, hash, item, SX_L1_PUT_ALWAYS), STRATA_OK);
             sx_item_release(item);
         }
-        for (uint8_t k = 0; k < 3; k++) {
+        for (uint8_t k = 0; k < 4; k++) {
             sx_epoch_pin(f.record);
             const sx_item *item = sx_l1_find_pinned(f.l1, hash, 1, keys[k], size);
             assert_non_null(item);
@@ -169,7 +169,7 @@ static void test_keys_of_one_hash_are_apart(void **state) {
             assert_null(sx_l1_find_pinned(f.l1, hash, 2, keys[k], size));
             sx_epoch_unpin(f.record);
         }
-        for (uint8_t k = 0; k < 3; k++) assert_true(sx_l1_remove(f.l1, f.record, hash, 1, keys[k], size, UINT64_MAX));
+        for (uint8_t k = 0; k < 4; k++) assert_true(sx_l1_remove(f.l1, f.record, hash, 1, keys[k], size, UINT64_MAX));
         assert_int_equal(metric(&f, SX_L1_METRIC_ENTRIES), 0);
     }
     fixture_deinit(&f);
