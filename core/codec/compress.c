@@ -15,6 +15,7 @@
 #endif
 
 enum { PREFIX = 4, ZSTD_LEVEL = 3, SAVES_ONE_IN = 8 };
+enum { FRAME_FLAGS_AT = 4, FRAME_HAS_SUM = 4 }; /* RFC 8878, 3.1.1.1.1 */
 
 bool sx_compression_known(uint64_t how) { return how == SX_COMPRESSION_LZ4 || (how == SX_COMPRESSION_ZSTD && SX_HAS_ZSTD); }
 
@@ -68,6 +69,8 @@ static size_t decompress_zstd(const sx_dictionary *dictionary, void *bytes, size
     if (c != NULL && c->undo == NULL) c->undo = ZSTD_createDCtx();
     if (c == NULL || c->undo == NULL) return dictionary == NULL ? ZSTD_decompress(bytes, size, block, block_size) : 0;
     if (dictionary == NULL) return ZSTD_decompressDCtx(c->undo, bytes, size, block, block_size);
+    /* A dictionary is known by its id, and another one may have that too: only the sum of what was compressed tells. */
+    if (block_size <= FRAME_FLAGS_AT || (((const uint8_t *)block)[FRAME_FLAGS_AT] & FRAME_HAS_SUM) == 0) return 0;
     return ZSTD_decompress_usingDDict(c->undo, bytes, size, block, block_size, dictionary->undo);
 }
 
@@ -79,7 +82,10 @@ static size_t compress_zstd(const sx_dictionary *dictionary, void *block, size_t
         contexts *c = contexts_of_thread();
         if (c != NULL && c->make == NULL) c->make = ZSTD_createCCtx();
         if (c == NULL || c->make == NULL) return 0;
-        used = ZSTD_compress_usingCDict(c->make, block, room, bytes, size, dictionary->make);
+        (void)ZSTD_CCtx_reset(c->make, ZSTD_reset_session_and_parameters);
+        (void)ZSTD_CCtx_setParameter(c->make, ZSTD_c_checksumFlag, 1); /* without it what comes out can't be read: see above */
+        if (ZSTD_isError(ZSTD_CCtx_refCDict(c->make, dictionary->make))) return 0;
+        used = ZSTD_compress2(c->make, block, room, bytes, size);
     }
     return ZSTD_isError(used) ? 0 : used;
 }

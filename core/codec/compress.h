@@ -34,7 +34,7 @@ bool sx_compress_with(sx_buf *out, sx_compression how, const sx_dictionary *dict
 size_t sx_decompressed_size(const void *packed, size_t packed_size);
 /* Fills size bytes, which must be what sx_decompressed_size says. False where it is malformed; bytes then mean nothing. */
 bool sx_decompress(sx_compression how, const void *packed, size_t packed_size, void *bytes, size_t size);
-/* The same of what was compressed with a dictionary: with any other it is malformed. */
+/* The same of what was compressed with a dictionary: with any other, also one of the same id, it is malformed. */
 bool sx_decompress_with(sx_compression how, const sx_dictionary *dictionary, const void *packed, size_t packed_size, void *bytes, size_t size);
 
 #endif

@@ -26,17 +26,46 @@ static size_t place_of(size_t room) {
     return (exponent - LEAST_EXPONENT) * 4 + (((room - 1) >> (exponent - 2)) & 3) + 1;
 }
 
+/* What place_of made it from. */
+static size_t room_at(size_t place) {
+    if (place == 0) return SX_SPARE_ROOM_MIN;
+    const size_t whole = (size_t)1 << (LEAST_EXPONENT + (place - 1) / 4);
+    return whole + ((place - 1) % 4 + 1) * (whole / 4);
+}
+
 static void count(sx_spares *spares, int64_t change) {
     (void)atomic_fetch_add_explicit(&spares->bytes, change, memory_order_relaxed); /* relaxed: a sum, nothing is read by it */
 }
 
+/* The next to be taken of a size, which all that was given becomes. */
+static sx_spare *next_of(sx_spares *spares, size_t place) {
+    /* [order: spare-handover] observes what was given, and the last use of it. Looked at first: most that find none here find none there. */
+    if (spares->kept[place] == NULL && atomic_load_explicit(&spares->given[place], memory_order_relaxed) != NULL) /* relaxed: the exchange decides */
+        spares->kept[place] = atomic_exchange_explicit(&spares->given[place], NULL, memory_order_acquire);
+    return spares->kept[place];
+}
+
+/* One of the largest that wait, where what is about to be asked for would find no room among them when it is given back. */
+static void make_room(sx_spares *spares, const sx_alloc *alloc, size_t room) {
+    /* relaxed: as in count */
+    if (atomic_load_explicit(&spares->bytes, memory_order_relaxed) + (int64_t)room <= SX_SPARE_BYTES_MAX) return;
+    for (size_t place = SX_SPARE_ROOMS; place-- > 0;) {
+        sx_spare *spare = next_of(spares, place);
+        if (spare == NULL) continue;
+        spares->kept[place] = spare->next;
+        count(spares, -(int64_t)room_at(place));
+        sx_release(alloc, spare, room_at(place));
+        return;
+    }
+}
+
 void *sx_spares_take(sx_spares *spares, const sx_alloc *alloc, size_t room) {
     const size_t place = place_of(room);
-    sx_spare *spare = spares->kept[place];
-    /* [order: spare-handover] observes what was given, and the last use of it. Looked at first: most that find none here find none there. */
-    if (spare == NULL && atomic_load_explicit(&spares->given[place], memory_order_relaxed) != NULL) /* relaxed: the exchange decides */
-        spare = atomic_exchange_explicit(&spares->given[place], NULL, memory_order_acquire);
-    if (spare == NULL) return sx_allocate(alloc, room);
+    sx_spare *spare = next_of(spares, place);
+    if (spare == NULL) {
+        make_room(spares, alloc, room);
+        return sx_allocate(alloc, room);
+    }
     spares->kept[place] = spare->next;
     count(spares, -(int64_t)room);
     return spare;

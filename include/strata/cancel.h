@@ -14,7 +14,8 @@ extern "C" {
  * completed with STRATA_E_CANCELLED, one that has it already with that: exactly one completion each, in the session's next dispatch or
  * wait (also with STRATA_ON_LOOP), never inside this call. A key of a batch counts as one operation, and the batch completes once all
  * its keys have. Who else waits for the same key goes on waiting. What L2 or a loader was asked already is not undone: what they bring is
- * kept. A loader that nobody waits for any more learns it by strata_load_is_cancelled; one that was not started is not. A write,
+ * kept; until it has ended by itself, at its deadline or load timeout at the latest, it takes memory that flow.pending_max and
+ * flow.pending_bytes_max count no more. A loader that nobody waits for any more learns it by strata_load_is_cancelled; one that was not started is not. A write,
  * invalidation, touch or count is not undone either: it may have been executed, or may yet be, with all that is promised of it; only its
  * outcome is not told.
  *   session    a session

@@ -112,7 +112,8 @@ STRATA_API int32_t strata_namespace_policy_effective(const strata_namespace *ns,
 /*
  * Gives a namespace a dictionary, with which zstd compresses its values from then on, where they are compressed by it: small values that are
  * alike become much smaller. Every process that reads them must know it (this call in any of its namespaces, or flow.dictionaries) before one
- * writes with it: elsewhere they are as good as malformed, counted as flow.dictionary_unknown, and loaders answer in their place. Each that was given stays known
+ * writes with it: elsewhere they are as good as malformed, counted as flow.dictionary_unknown, and loaders answer in their place, whose
+ * results are not kept: each such read asks the source. Each that was given stays known
  * until the engine's end, so values that were compressed with another, or with none, are read as before.
  *   ns          a namespace
  *   dictionary  what `zstd --train` wrote, of up to 1 MiB; copied. Size 0: that of flow.dictionaries again, or none

@@ -122,6 +122,34 @@ static void test_no_claim_is_believed(void **state) {
     free(bytes);
 }
 
+/* One of the same id, of which a word that values are put together from is another: known by the sum alone. */
+static void test_dictionaries_of_one_id(void **state) {
+    (void)state;
+    uint8_t bytes[TEST_DICTIONARY_BYTES];
+    size_t size = test_dictionary(1, bytes);
+    sx_dictionary *dictionary = NULL, *twin = NULL;
+    strata_error error;
+    if (!sx_compression_known(SX_COMPRESSION_ZSTD)) return;
+    assert_int_equal(sx_dictionary_create(sx_alloc_default(), bytes, size, &dictionary, &error), STRATA_OK);
+    for (size_t i = 0; i + 12 < size; i++)
+        if (memcmp(bytes + i, "country_code", 12) == 0) bytes[i] = 'C';
+    assert_int_equal(sx_dictionary_create(sx_alloc_default(), bytes, size, &twin, &error), STRATA_OK);
+    assert_int_equal(sx_dictionary_id(twin), sx_dictionary_id(dictionary));
+    for (uint32_t i = 0; i < 100; i++) {
+        char value[TEST_SAMPLE_BYTES], back[TEST_SAMPLE_BYTES];
+        size_t value_size = test_sample(1, 100000 + i, value);
+        sx_buf packed;
+        sx_buf_init(&packed, sx_alloc_default());
+        assert_true(sx_compress_with(&packed, SX_COMPRESSION_ZSTD, dictionary, value, value_size));
+        assert_false(sx_decompress_with(SX_COMPRESSION_ZSTD, twin, packed.data, packed.size, back, value_size));
+        packed.data[8] &= (uint8_t)~4u; /* nor does it say that it has no sum */
+        assert_false(sx_decompress_with(SX_COMPRESSION_ZSTD, dictionary, packed.data, packed.size, back, value_size));
+        sx_buf_deinit(&packed);
+    }
+    sx_dictionary_destroy(twin);
+    sx_dictionary_destroy(dictionary);
+}
+
 /* Small values become smaller by it, say which one it was, and are read with no other. */
 static void test_dictionaries(void **state) {
     (void)state;
@@ -195,7 +223,7 @@ int main(void) {
         cmocka_unit_test(test_round_trip),
         cmocka_unit_test(test_what_does_not_pay),
         cmocka_unit_test(test_no_claim_is_believed),
-        cmocka_unit_test(test_dictionaries),
+        cmocka_unit_test(test_dictionaries), cmocka_unit_test(test_dictionaries_of_one_id),
         cmocka_unit_test(test_without_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

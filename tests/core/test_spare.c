@@ -113,6 +113,28 @@ static void what_waits_is_bounded(void **state) {
     test_alloc_check_empty(&alloc);
 }
 
+/* Large ones that nobody asks for any more do not keep small ones out. */
+static void what_waits_in_vain_leaves(void **state) {
+    (void)state;
+#if defined(__SANITIZE_ADDRESS__)
+    skip(); /* nothing waits */
+#endif
+    test_alloc alloc;
+    sx_heap *heap = heap_over(&alloc);
+    sx_item *large[2];
+    size_t half = (size_t)(INT64_C(4) * 1024 * 1024) / 2 - sizeof(sx_item) - 100;
+    for (int i = 0; i < 2; i++) large[i] = item_of(heap, half);
+    for (int i = 0; i < 2; i++) sx_item_release(large[i]);
+    for (size_t size = 100; size <= 100000; size *= 10) {
+        sx_item_release(item_of(heap, size));
+        int64_t calls = atomic_load(&alloc.calls);
+        sx_item_release(item_of(heap, size));
+        assert_int_equal(atomic_load(&alloc.calls), calls);
+    }
+    sx_heap_release(heap);
+    test_alloc_check_empty(&alloc);
+}
+
 /* Its heap's last reference is the program's. */
 static void what_outlives_the_engine_is_not_lost(void **state) {
     (void)state;
@@ -208,6 +230,7 @@ int main(void) {
         cmocka_unit_test(nothing_behind_the_value_is_a_room_too),
         cmocka_unit_test(what_is_given_back_is_the_next_ones),
         cmocka_unit_test(what_waits_is_bounded),
+        cmocka_unit_test(what_waits_in_vain_leaves),
         cmocka_unit_test(what_outlives_the_engine_is_not_lost),
         cmocka_unit_test(nobody_has_what_another_has),
     };

@@ -163,7 +163,7 @@ static void by_a_dictionary(void **state) {
     fixture *f = *state;
     if (!sx_compression_known(SX_COMPRESSION_ZSTD)) return;
     static uint8_t bytes[TEST_DICTIONARY_BYTES];
-    char value[TEST_SAMPLE_BYTES], path[64], option[96];
+    char value[TEST_SAMPLE_BYTES], path[64], option[192];
     size_t size = test_dictionary(1, bytes), value_size = test_sample(1, 100000, value);
     strata_error error;
     assert_int_equal(strata_option_set(f->packing.engine, "namespace.n.compress", "zstd", &error), STRATA_OK);
@@ -190,7 +190,7 @@ static void by_a_dictionary(void **state) {
     assert_int_equal(fclose(file), 0);
     set(&f->packing, "a", value, value_size);
     strata *engine = NULL;
-    snprintf(option, sizeof option, "n=%s", path);
+    snprintf(option, sizeof option, "other=%s,n=%s", path, path);
     test_side third;
     test_side_open(&third, "n", TEST_OPTIONS("l2.nodes", sx_cluster_seeds(f->cluster), "l2.open_wait", "5s", "coherence.partitions", "1",
                                              "flow.compress", "zstd", "flow.compress_min", "64", "flow.dictionaries", option), NULL);

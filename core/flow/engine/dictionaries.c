@@ -25,13 +25,14 @@ static int32_t know(strata *engine, strata_bytes bytes, const char *ns, size_t n
     int32_t status = sx_dictionary_create(&engine->alloc, bytes.data, bytes.size, &made, error);
     if (status != STRATA_OK) return status;
     const sx_dictionary *known = sx_dictionaries_find(engine, sx_dictionary_id(made));
+    const bool needs_place = known == NULL || ns_size != 0; /* one that is a namespace's stands there under its name */
     for (const sx_known_dictionary *k = first_of(engine); k != NULL; k = k->next) count++;
     if (known != NULL && !sx_dictionary_is_of(known, bytes.data, bytes.size))
         status = sx_config_refuse(error, STRATA_E_CONFIG, "another dictionary with the id %u is known already", (unsigned)sx_dictionary_id(made));
-    else if (count == SX_DICTIONARIES_MAX && (known == NULL || ns_size != 0))
+    else if (count == SX_DICTIONARIES_MAX && needs_place)
         status = sx_config_refuse(error, STRATA_E_OVERLOADED, "%u dictionaries are known already, and no more can be", SX_DICTIONARIES_MAX);
-    sx_known_dictionary *place = status != STRATA_OK || known != NULL ? NULL : sx_allocate_zero(&engine->alloc, sizeof *place);
-    if (status == STRATA_OK && known == NULL && place == NULL) status = sx_config_refuse(error, STRATA_E_NOMEM, "out of memory");
+    sx_known_dictionary *place = status != STRATA_OK || !needs_place ? NULL : sx_allocate_zero(&engine->alloc, sizeof *place);
+    if (status == STRATA_OK && needs_place && place == NULL) status = sx_config_refuse(error, STRATA_E_NOMEM, "out of memory");
     if (place == NULL) {
         sx_dictionary_destroy(made);
         *out = known;

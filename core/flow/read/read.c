@@ -231,6 +231,8 @@ int32_t sx_read_slow(strata_session *session, strata_namespace *ns, strata_bytes
     } else if (!op->refresh) {
         sx_count(ns, SX_FLOW_METRIC_JOINS);
         if ((op->flags & STRATA_REFRESH) != 0) sx_flight_renew_locked(flight);
+    } else {
+        flight->cancelled = false; /* nobody waits, but it is counted on */
     }
     if (flight != NULL && (fresh || !op->refresh)) { /* what is under way is as good as a refresh */
         joined = true;
