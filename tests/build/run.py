@@ -10,7 +10,7 @@ import tempfile
 
 ROOT = sys.argv[1]
 PRESETS = """{"version": 3, "configurePresets": [
- {"name": "dev", "generator": "Unix Makefiles", "binaryDir": "${sourceDir}/build/dev"}]}"""
+ {"name": "dev", "generator": "Ninja", "binaryDir": "${sourceDir}/build/dev"}]}"""
 ONCE = 'if [ -e {0} ]; then exit 0; fi; touch {0}; echo "{1}"; exit 1'
 
 
