@@ -104,8 +104,9 @@ void sx_l1_limit_part_entries(sx_l1 *l1, uint32_t number, int64_t entries_max) {
 
 void sx_l1_rank_part(sx_l1 *l1, uint32_t number, sx_l1_rank rank) {
     assert(number < l1->book->parts.count);
-    atomic_store_explicit(&l1->book->totals[number].rank, (uint8_t)rank, memory_order_relaxed); /* relaxed: of what comes later */
+    /* First: nothing is of a rank while nobody asks for ranks. */
     if (rank != SX_L1_RANK_NORMAL) atomic_store_explicit(&l1->ranked, true, memory_order_relaxed); /* relaxed: a hint */
+    atomic_store_explicit(&l1->book->totals[number].rank, (uint8_t)rank, memory_order_relaxed); /* relaxed: of what comes later */
 }
 
 sx_l1_usage sx_l1_usage_read(const sx_l1 *l1, uint32_t number) {

@@ -234,26 +234,33 @@ static void replace_locked(sx_l1 *l1, sx_l1_shard *shard, sx_l1_group *group, ui
     harvest_add(harvest, sx_l1_slot_item(slot), before);
 }
 
-/* Makes room in the group itself, then inserts. False: the group is full and may be split instead. */
-static bool insert_locked(sx_l1 *l1, sx_l1_shard *shard, sx_l1_group *group, const putting *p, bool must, sx_l1_harvest *harvest) {
+/* Counts that only who is of a higher rank could have left. */
+static int32_t outranked(const sx_l1 *l1, sx_l1_shard *shard) {
+    sx_l1_count(l1, shard, &shard->rank_refused, 1);
+    return STRATA_E_OVERLOADED;
+}
+
+/* Makes room in the group itself, then inserts. STRATA_PENDING: the group is full and may be split instead; STRATA_E_OVERLOADED: it is full
+   of what is of a higher rank, and might have been split as is_outranked_locked looked. */
+static int32_t insert_locked(sx_l1 *l1, sx_l1_shard *shard, sx_l1_group *group, const putting *p, bool must, sx_l1_harvest *harvest) {
     uint32_t position = sx_l1_free_position_locked(group, sx_l1_home(p->hash));
     int64_t over = sx_l1_over(l1, shard) + (int64_t)p->footprint;
     uint32_t least = sx_l1_least_class(p->footprint, l1);
-    if (position == SX_L1_POSITIONS && over <= -sx_l1_growth_min(l1) && !must) return false;
+    if (position == SX_L1_POSITIONS && over <= -sx_l1_growth_min(l1) && !must) return STRATA_PENDING;
     for (uint32_t i = 0; i < OWN_VICTIMS_MAX && (over > 0 || position == SX_L1_POSITIONS); i++) {
         int64_t evicted = sx_l1_evict_locked(l1, shard, group, p->claim.rank, position == SX_L1_POSITIONS ? 0 : least, harvest);
         if (evicted == 0) break;
         over -= evicted;
         position = sx_l1_free_position_locked(group, sx_l1_home(p->hash));
     }
-    assert(position < SX_L1_POSITIONS);
+    if (SX_UNLIKELY(position == SX_L1_POSITIONS)) return outranked(l1, shard);
     uint8_t policy = sx_l1_arrival_locked(l1, shard, group, p->hash, sx_l1_size_class(p->footprint));
     sx_item_retain_held(p->item);
     position = bring_home_locked(group, position, sx_l1_home(p->hash));
     sx_l1_place_locked(group, position, sx_l1_slot_of(p->item, p->hash, p->footprint), policy, p->claim.rank);
     count_locked(l1, shard, group, p);
     sx_l1_account(l1, shard, (int64_t)p->footprint);
-    return true;
+    return STRATA_OK;
 }
 
 /* Whether somebody has to leave, and only who is of a higher rank could. Where there is nobody, the hand finds one elsewhere; where it
@@ -303,11 +310,10 @@ static int32_t put_once(sx_l1 *l1, sx_l1_shard *shard, putting *p, bool must, sx
                !sx_l1_claim_room_locked(l1, shard, group, &p->claim, (int64_t)p->footprint, harvest)) {
         status = STRATA_E_OVERLOADED;
     } else if (status == STRATA_OK && is_outranked_locked(l1, shard, group, p, must)) {
-        sx_l1_count(l1, shard, &shard->rank_refused, 1);
-        status = STRATA_E_OVERLOADED;
+        status = outranked(l1, shard);
     } else if (status == STRATA_OK) {
-        inserted = insert_locked(l1, shard, group, p, must, harvest);
-        if (!inserted) status = STRATA_PENDING;
+        status = insert_locked(l1, shard, group, p, must, harvest);
+        inserted = status == STRATA_OK;
     }
     if (status == STRATA_OK) *turn = sx_l1_count(l1, shard, inserted ? &shard->inserts : &shard->replaces, 1);
     sx_l1_latch_release(&group->latch);
