@@ -7,7 +7,6 @@
 #define HAND_CHOOSY_VISITS 64u      /* of a put, before small entries make room for a large one */
 /* Of the keeper's round, which holds a pin: some hundred microseconds each. */
 #define HAND_VISITS_MAX 256u
-#define HAND_VAIN_MAX 64u
 #define BALANCE_GROUPS_MAX 128u
 #define CRAWL_WORK_MAX 2048u /* groups, and entries of those that are due */
 #define CRAWL_GROUPS_MIN 64u
@@ -39,17 +38,20 @@ static int64_t hand_visit(sx_l1 *l1, sx_epoch_record *record, sx_l1_group *group
     return evicted;
 }
 
-sx_l1_group *sx_l1_hand_next(sx_l1 *l1, sx_l1_group **high) {
+static sx_l1_group *groups_at(const sx_l1 *l1, uint64_t index, sx_l1_group **high) {
     const sx_l1_root *root = sx_l1_root_get(l1);
-    /* relaxed: any value is a place to begin */
-    uint64_t index = atomic_fetch_add_explicit(&l1->hand, 1, memory_order_relaxed) & sx_l1_mask(root->base);
+    index &= sx_l1_mask(root->base);
     *high = upper_half(root, index);
     return sx_l1_group_at(root, index);
 }
 
-/* One step of the hand. */
-static int64_t hand_step(sx_l1 *l1, sx_epoch_record *record, sx_l1_rank rank, uint32_t least) {
-    sx_l1_group *high, *low = sx_l1_hand_next(l1, &high);
+static uint64_t hand_index(sx_l1 *l1) { return atomic_fetch_add_explicit(&l1->hand, 1, memory_order_relaxed); } /* relaxed: any value is a place */
+
+sx_l1_group *sx_l1_hand_next(sx_l1 *l1, sx_l1_group **high) { return groups_at(l1, hand_index(l1), high); }
+
+/* One step of a hand. */
+static int64_t hand_step(sx_l1 *l1, sx_epoch_record *record, uint64_t index, sx_l1_rank rank, uint32_t least) {
+    sx_l1_group *high, *low = groups_at(l1, index, &high);
     int64_t evicted = hand_visit(l1, record, low, rank, least);
     if (high != NULL) evicted += hand_visit(l1, record, high, rank, least);
     return evicted;
@@ -61,7 +63,7 @@ int64_t sx_l1_hand(sx_l1 *l1, sx_epoch_record *record, sx_l1_rank rank, int64_t 
     uint64_t vain = 0, vain_max = sx_l1_is_ranked(l1) && rank != SX_L1_RANK_HIGH ? HAND_RANKED_VISITS : visits_max;
     const sx_l1_shard *shard = sx_l1_shard_of(l1, record);
     for (uint64_t visits = 0; visits < visits_max && vain <= vain_max && evicted < paid && sx_l1_over(l1, shard) > 0; visits++) {
-        int64_t bytes = hand_step(l1, record, rank, visits < HAND_CHOOSY_VISITS ? least : 0);
+        int64_t bytes = hand_step(l1, record, hand_index(l1), rank, visits < HAND_CHOOSY_VISITS ? least : 0);
         evicted += bytes;
         vain = bytes != 0 ? 0 : vain + 1;
     }
@@ -122,15 +124,26 @@ static bool crawl(sx_l1 *l1, sx_epoch_record *record, int64_t now_ns) {
     return l1->crawl_owed > 0;
 }
 
-/* A round of evictions. Those of the least rank leave first, wherever they are: until so many groups had none. */
+/* Those of the least rank leave first, wherever they are: the next rank's turn is when a whole round of the table found none of them. By a
+   hand of the keeper's own, as others' steps of the common one look for something else. */
+static void evict_by_rank_on_keeper(sx_l1 *l1, sx_epoch_record *record) {
+    int64_t evicted = hand_step(l1, record, l1->ranked_hand++, l1->leaving, 0);
+    l1->ranked_vain = evicted != 0 ? 0 : l1->ranked_vain + 1;
+    if (l1->ranked_vain <= sx_l1_mask(sx_l1_root_get(l1)->base) || l1->leaving == SX_L1_RANK_HIGH) return;
+    l1->leaving++;
+    l1->ranked_vain = 0;
+}
+
+/* A round of evictions; what it leaves over the limit, the next one goes on with. */
 static void evict_on_keeper(sx_l1 *l1, sx_epoch_record *record, const sx_l1_shard *shard) {
-    sx_l1_rank rank = sx_l1_is_ranked(l1) ? SX_L1_RANK_LOW : SX_L1_RANK_HIGH;
-    for (uint32_t i = 0, vain = 0; i < HAND_VISITS_MAX && sx_l1_over(l1, shard) > 0; i++) {
-        vain = hand_step(l1, record, rank, 0) != 0 ? 0 : vain + 1;
-        if (vain < HAND_VAIN_MAX || rank == SX_L1_RANK_HIGH) continue;
-        rank++;
-        vain = 0;
+    bool ranked = sx_l1_is_ranked(l1);
+    for (uint32_t i = 0; i < HAND_VISITS_MAX && sx_l1_over(l1, shard) > 0; i++) {
+        if (ranked) evict_by_rank_on_keeper(l1, record);
+        else (void)hand_step(l1, record, hand_index(l1), SX_L1_RANK_HIGH, 0);
     }
+    if (sx_l1_over(l1, shard) > 0) return;
+    l1->leaving = SX_L1_RANK_LOW;
+    l1->ranked_vain = 0;
 }
 
 bool sx_l1_maintain_on_keeper(sx_l1 *l1, sx_epoch_record *record, int64_t now_ns) {

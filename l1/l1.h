@@ -92,7 +92,7 @@ typedef enum sx_l1_put_rule {
    and removals of one key among themselves (the flight's stripe); gets need not. record is the caller's (pinned or not).
    Returns STRATA_OK; STRATA_EXISTS where the rule keeps what is there; STRATA_MISS, see SX_L1_PUT_HELD;
    STRATA_E_VALUE_SIZE beyond item_bytes_max; STRATA_E_OVERLOADED where retired memory held by a stalled reader exceeds its share,
-   for a new key three quarters of it. After any failure, and wherever a
+   for a new key three quarters of it, or where too few may leave for what it brings (sx_l1_rank). After any failure, and wherever a
    new item could not go in, NO older entry of the key remains (except with STRATA_EXISTS). */
 int32_t sx_l1_put(sx_l1 *l1, sx_epoch_record *record, uint64_t hash, sx_item *item, sx_l1_put_rule rule);
 

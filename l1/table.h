@@ -123,6 +123,9 @@ struct sx_l1 {
     _Alignas(SX_NO_SHARING) uint64_t crawl; /* owner: keeper; the group it looks at next */
     uint64_t crawl_owed;                    /* owner: keeper; groups that it should have looked at by now */
     int64_t crawled_ns;                     /* owner: keeper */
+    uint64_t ranked_hand;                   /* owner: keeper; any value is a place to begin */
+    uint64_t ranked_vain;                   /* owner: keeper; its steps in a row that found nobody of this rank, or a lower one: */
+    sx_l1_rank leaving;                     /* owner: keeper */
     /* owner: keeper; what adaptive knows of its leaders, and up to which counts */
     double missed[SX_L1_STYLES], regretted[SX_L1_STYLES];
     uint64_t missed_before[SX_L1_STYLES], regretted_before[SX_L1_STYLES];

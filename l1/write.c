@@ -211,6 +211,7 @@ typedef struct putting {
     uint64_t hash;
     sx_item *item;
     size_t footprint;
+    int64_t growth; /* by how much the table's bytes grew for it */
     sx_l1_put_rule rule;
     sx_l1_claim claim;
 } putting;
@@ -221,7 +222,7 @@ static void count_locked(sx_l1 *l1, sx_l1_shard *shard, sx_l1_group *group, cons
     if (p->claim.count != 0) sx_l1_claim_enter(l1, shard, &p->claim, (int64_t)p->footprint);
 }
 
-static void replace_locked(sx_l1 *l1, sx_l1_shard *shard, sx_l1_group *group, uint32_t position, const putting *p,
+static void replace_locked(sx_l1 *l1, sx_l1_shard *shard, sx_l1_group *group, uint32_t position, putting *p,
                            sx_l1_harvest *harvest) {
     uint64_t slot = sx_l1_slot_get_locked(group, position);
     if (sx_l1_slot_item(slot) == p->item) return;
@@ -230,7 +231,8 @@ static void replace_locked(sx_l1 *l1, sx_l1_shard *shard, sx_l1_group *group, ui
     sx_l1_slot_set_locked(group, position, sx_l1_slot_of(p->item, p->hash, p->footprint));
     sx_l1_rank_set_locked(group, position, p->claim.rank);
     count_locked(l1, shard, group, p);
-    if (p->footprint != before) sx_l1_account(l1, shard, (int64_t)p->footprint - (int64_t)before);
+    p->growth = (int64_t)p->footprint - (int64_t)before;
+    if (p->growth != 0) sx_l1_account(l1, shard, p->growth);
     harvest_add(harvest, sx_l1_slot_item(slot), before);
 }
 
@@ -242,7 +244,7 @@ static int32_t outranked(const sx_l1 *l1, sx_l1_shard *shard) {
 
 /* Makes room in the group itself, then inserts. STRATA_PENDING: the group is full and may be split instead; STRATA_E_OVERLOADED: it is full
    of what is of a higher rank, and might have been split as is_outranked_locked looked. */
-static int32_t insert_locked(sx_l1 *l1, sx_l1_shard *shard, sx_l1_group *group, const putting *p, bool must, sx_l1_harvest *harvest) {
+static int32_t insert_locked(sx_l1 *l1, sx_l1_shard *shard, sx_l1_group *group, putting *p, bool must, sx_l1_harvest *harvest) {
     uint32_t position = sx_l1_free_position_locked(group, sx_l1_home(p->hash));
     int64_t over = sx_l1_over(l1, shard) + (int64_t)p->footprint;
     uint32_t least = sx_l1_least_class(p->footprint, l1);
@@ -259,7 +261,8 @@ static int32_t insert_locked(sx_l1 *l1, sx_l1_shard *shard, sx_l1_group *group, 
     position = bring_home_locked(group, position, sx_l1_home(p->hash));
     sx_l1_place_locked(group, position, sx_l1_slot_of(p->item, p->hash, p->footprint), policy, p->claim.rank);
     count_locked(l1, shard, group, p);
-    sx_l1_account(l1, shard, (int64_t)p->footprint);
+    p->growth = (int64_t)p->footprint;
+    sx_l1_account(l1, shard, p->growth);
     return STRATA_OK;
 }
 
@@ -270,8 +273,9 @@ static bool is_outranked_locked(const sx_l1 *l1, const sx_l1_shard *shard, sx_l1
     uint32_t count = sx_l1_count_locked(group);
     int64_t over = sx_l1_over(l1, shard) + (int64_t)p->footprint;
     bool splits = count == SX_L1_POSITIONS && over <= -sx_l1_growth_min(l1) && !must;
-    if (splits || count == 0 || (over <= 0 && count < SX_L1_POSITIONS)) return false;
-    return over - (int64_t)p->footprint > sx_l1_growth_min(l1) || sx_l1_yielding_locked(l1, group, p->claim.rank) == 0;
+    if (splits || (over <= 0 && count < SX_L1_POSITIONS)) return false;
+    if (over - (int64_t)p->footprint > sx_l1_growth_min(l1)) return true;
+    return count != 0 && sx_l1_yielding_locked(l1, group, p->claim.rank) == 0;
 }
 
 static int32_t refusal(const sx_l1 *l1, const sx_item *item, int64_t footprint) {
@@ -336,6 +340,36 @@ void sx_l1_prefetch_put(const sx_l1 *l1, sx_epoch_record *record, uint64_t hash)
     sx_epoch_unpin(record);
 }
 
+/* Removes this very item, and counts it as one that left so. */
+static bool remove_item(sx_l1 *l1, sx_epoch_record *record, uint64_t hash, sx_item *item, sx_counter *left) {
+    sx_l1_shard *shard = sx_l1_shard_of(l1, record);
+    sx_l1_harvest harvest;
+    harvest.count = 0;
+    sx_epoch_pin(record);
+    sx_l1_group *group = sx_l1_group_lock(l1, hash);
+    for (uint32_t position = 0; position < SX_L1_POSITIONS; position++) {
+        if (sx_l1_slot_item(sx_l1_slot_get_locked(group, position)) != item) continue;
+        sx_l1_take_locked(l1, shard, group, position, &harvest);
+        break;
+    }
+    sx_l1_latch_release(&group->latch);
+    sx_epoch_unpin(record);
+    bool removed = harvest.count != 0;
+    if (removed) sx_l1_count(l1, shard, left, 1);
+    sx_l1_retire(l1, record, &harvest);
+    return removed;
+}
+
+/* Evicts elsewhere for what a put brought. Where those who may leave for it are too few, it leaves itself. */
+static int32_t pay(sx_l1 *l1, sx_epoch_record *record, sx_l1_shard *shard, const putting *p) {
+    int64_t paid = sx_l1_hand(l1, record, p->claim.rank, 2 * (int64_t)p->footprint, sx_l1_least_class(p->footprint, l1));
+    if (SX_LIKELY(!sx_l1_is_ranked(l1)) || p->claim.rank == SX_L1_RANK_HIGH || paid >= p->growth) return STRATA_OK;
+    if (sx_l1_over(l1, shard) <= sx_l1_growth_min(l1)) return STRATA_OK;
+    (void)remove_item(l1, record, p->hash, p->item, &shard->outdated);
+    sx_l1_count(l1, shard, &shard->refused, 1);
+    return outranked(l1, shard);
+}
+
 int32_t sx_l1_put(sx_l1 *l1, sx_epoch_record *record, uint64_t hash, sx_item *item, sx_l1_put_rule rule) {
     sx_l1_shard *shard = sx_l1_shard_of(l1, record);
     sx_l1_harvest harvest;
@@ -356,8 +390,7 @@ int32_t sx_l1_put(sx_l1 *l1, sx_epoch_record *record, uint64_t hash, sx_item *it
         if (i + 1 < TRIES_MAX && !sx_l1_make_room(l1, record, hash)) i = TRIES_MAX - 1;
     }
     if (status == STRATA_OK) {
-        if (sx_l1_over(l1, shard) > 0)
-            sx_l1_hand(l1, record, p.claim.rank, 2 * (int64_t)p.footprint, sx_l1_least_class(p.footprint, l1));
+        if (sx_l1_over(l1, shard) > 0) status = pay(l1, record, shard, &p);
         if (p.claim.count != 0) sx_l1_claim_pay(l1, record, &p.claim);
         if (atomic_load_explicit(&l1->sweeping, memory_order_relaxed)) sx_l1_help(l1, record, 4); /* relaxed: hint */
     }
@@ -402,20 +435,5 @@ bool sx_l1_remove_other(sx_l1 *l1, sx_epoch_record *record, uint64_t hash, uint1
 }
 
 bool sx_l1_remove_item(sx_l1 *l1, sx_epoch_record *record, uint64_t hash, sx_item *item) {
-    sx_l1_shard *shard = sx_l1_shard_of(l1, record);
-    sx_l1_harvest harvest;
-    harvest.count = 0;
-    sx_epoch_pin(record);
-    sx_l1_group *group = sx_l1_group_lock(l1, hash);
-    for (uint32_t position = 0; position < SX_L1_POSITIONS; position++) {
-        if (sx_l1_slot_item(sx_l1_slot_get_locked(group, position)) != item) continue;
-        sx_l1_take_locked(l1, shard, group, position, &harvest);
-        break;
-    }
-    sx_l1_latch_release(&group->latch);
-    sx_epoch_unpin(record);
-    bool removed = harvest.count != 0;
-    if (removed) sx_l1_count(l1, shard, &shard->removals, 1);
-    sx_l1_retire(l1, record, &harvest);
-    return removed;
+    return remove_item(l1, record, hash, item, &sx_l1_shard_of(l1, record)->removals);
 }

@@ -441,6 +441,80 @@ static void test_ranks_in_groups_that_merge(void **state) {
     fixture_deinit(&f);
 }
 
+/* What an entry grows by is paid by who may leave for it, or it leaves itself: full of what is of a higher rank, the table keeps that, and its
+   budget; by the overwrite of a small entry with a large one, and by a new one that has a group for itself. */
+static void test_ranks_of_unequal_sizes(void **state) {
+    (void)state;
+    enum { BUDGET = 4 << 20, LARGE = 60000, LOWS = 8 };
+    const size_t sizes[] = {100, 20000};
+    for (int fill = 0; fill < 2; fill++) {
+        fixture f;
+        rank_fixture_init(&f, BUDGET, SX_L1_POLICY_S3FIFO);
+        put_ranked(&f, SX_L1_RANK_LOW, 0, LOWS);
+        uint64_t filled = 0;
+        int64_t least = metric(&f, SX_L1_METRIC_EVICTIONS);
+        while (metric(&f, SX_L1_METRIC_EVICTIONS) == least)
+            (void)put_new(&f, f.record, filled++ * RANKS + SX_L1_RANK_HIGH, 1, sizes[fill]);
+        int64_t bytes = BUDGET; /* full but for a few entries */
+        while (sx_l1_live_max(f.l1) > sx_l1_live(f.l1)) sx_l1_resize(f.l1, bytes -= 4096);
+        shrink(&f, bytes += 8192);
+        uint64_t highs = ranked_hits(&f, SX_L1_RANK_HIGH, filled);
+        int64_t refused = 0, given_up = 0, entries_low = (int64_t)ranked_hits(&f, SX_L1_RANK_LOW, LOWS);
+        int64_t replaces = metric(&f, SX_L1_METRIC_REPLACES);
+        for (uint64_t i = 0; i < 4 * LOWS; i++) { /* overwrites first, then new ones */
+            int32_t status = put_new(&f, f.record, i * RANKS + SX_L1_RANK_LOW, 2, LARGE);
+            assert_true(status == STRATA_OK || status == STRATA_E_OVERLOADED);
+            if (status == STRATA_E_OVERLOADED) assert_int_equal(n_of(&f, i * RANKS + SX_L1_RANK_LOW), UINT64_MAX);
+            given_up += status == STRATA_E_OVERLOADED && metric(&f, SX_L1_METRIC_REPLACES) > replaces;
+            replaces = metric(&f, SX_L1_METRIC_REPLACES);
+            refused += status == STRATA_E_OVERLOADED;
+            reclaim_all(&f);
+            assert_true(metric(&f, SX_L1_METRIC_BYTES_USED) <= bytes);
+        }
+        print_message("%llu high, %lld low, %lld refused, %lld of them overwrites\n", (unsigned long long)highs, (long long)entries_low,
+                      (long long)refused, (long long)given_up);
+        assert_true(refused >= LOWS && (fill != 0 || given_up > 0)); /* else the hand comes by the entry itself */
+        assert_int_equal(metric(&f, SX_L1_METRIC_RANK_REFUSED), refused);
+        assert_int_equal(metric(&f, SX_L1_METRIC_REFUSED), refused);
+        shrink(&f, bytes);
+        assert_int_equal(ranked_hits(&f, SX_L1_RANK_HIGH, filled), highs);
+        fixture_deinit(&f);
+    }
+}
+
+/* The keeper finds the few that are of a low rank, wherever they are, before it takes others. */
+static void test_few_of_a_low_rank_leave_first(void **state) {
+    (void)state;
+    enum { HIGHS = 50000, LOWS = 20, LARGE = 50000 };
+    fixture f;
+    rank_fixture_init(&f, 16 << 20, SX_L1_POLICY_S3FIFO);
+    for (uint64_t i = 0; i < HIGHS; i++) assert_int_equal(put_new(&f, f.record, i * RANKS + SX_L1_RANK_HIGH, 1, 100), STRATA_OK);
+    for (uint64_t i = 0; i < LOWS; i++) (void)put_new(&f, f.record, i * RANKS + SX_L1_RANK_LOW, 1, LARGE); /* but into full groups */
+    uint64_t there = ranked_hits(&f, SX_L1_RANK_LOW, LOWS);
+    assert_in_range(there, LOWS / 4, LOWS);
+    uint64_t highs = ranked_hits(&f, SX_L1_RANK_HIGH, HIGHS); /* a few left for others of their group */
+    int64_t bytes = 16 << 20;
+    while (sx_l1_live_max(f.l1) > sx_l1_live(f.l1)) sx_l1_resize(f.l1, bytes -= 4096);
+    shrink(&f, bytes - (int64_t)there / 2 * LARGE);
+    assert_int_equal(ranked_hits(&f, SX_L1_RANK_HIGH, HIGHS), highs);
+    uint64_t lows = ranked_hits(&f, SX_L1_RANK_LOW, LOWS);
+    print_message("%llu of %llu left\n", (unsigned long long)lows, (unsigned long long)there);
+    assert_in_range(lows, 1, there - 1);
+    shrink(&f, bytes / 2); /* others in the end */
+    assert_int_equal(ranked_hits(&f, SX_L1_RANK_LOW, LOWS), 0);
+    assert_true(metric(&f, SX_L1_METRIC_BYTES_USED) <= bytes / 2);
+    highs = ranked_hits(&f, SX_L1_RANK_HIGH, HIGHS);
+    assert_true(highs > HIGHS / 4);
+    /* Once there was room, it begins with the lowest again. */
+    shrink(&f, bytes);
+    for (uint64_t i = 0; i < LOWS; i++) (void)put_new(&f, f.record, i * RANKS + SX_L1_RANK_LOW, 2, 10000);
+    assert_true(ranked_hits(&f, SX_L1_RANK_LOW, LOWS) > LOWS / 2);
+    for (bytes = 16 << 20; sx_l1_live_max(f.l1) > sx_l1_live(f.l1);) sx_l1_resize(f.l1, bytes -= 4096);
+    shrink(&f, bytes - 30000);
+    assert_int_equal(ranked_hits(&f, SX_L1_RANK_HIGH, HIGHS), highs);
+    fixture_deinit(&f);
+}
+
 static void test_no_memory_for_parts(void **state) {
     (void)state;
     fixture f;
@@ -464,6 +538,8 @@ int main(void) {
         cmocka_unit_test(test_ranks),
         cmocka_unit_test(test_ranks_while_the_budget_shrinks),
         cmocka_unit_test(test_ranks_in_groups_that_merge),
+        cmocka_unit_test(test_ranks_of_unequal_sizes),
+        cmocka_unit_test(test_few_of_a_low_rank_leave_first),
         cmocka_unit_test(test_threads_share_what_is_left),
         cmocka_unit_test(test_no_memory_for_parts),
     };
