@@ -30,6 +30,7 @@
 #define PAGE_BYTES  4096
 #define PACE_TIMES  256        /* sx_epoch_reclaim_some lets so many times a grace period's begin pass before the next */
 #define PACE_MIN_NS 50000      /* ... and at least this: what is freed soon is still in the caches */
+#define PACE_MAX_NS 10000000   /* ... and at most this: a thread that lost its processor meanwhile says nothing of the price */
 #define SETTLE_NS   1000000000 /* after membarrier failed */
 #define SOME_OF     32         /* sx_epoch_reclaim_some frees one batch, and one in so many of those that wait */
 #define PRESSED_MAX 8          /* ... or so many under pressure, never more: a writer waits for it, some 100 us */
@@ -67,7 +68,7 @@ struct sx_epoch {
     uint64_t safe;                 /* batches with a lesser stamp may be freed */
     int64_t again_ns;              /* when sx_epoch_reclaim_some may begin another: the barrier's price tells who is disturbed */
     int64_t settled_ns;            /* nothing is freed before; 0 unless membarrier failed */
-    bool helped;                   /* a writer was at it since sx_epoch_reclaim_left was */
+    bool helped;                   /* a writer freed or began something since sx_epoch_reclaim_left was called */
 };
 
 static int64_t now_ns(void) {
@@ -161,15 +162,17 @@ static void barrier(sx_epoch *epoch, uint64_t now) {
     sx_fence_epoch_reclaim();
 }
 
-/* Takes what was retired, and begins its grace period. */
-static void begin(sx_epoch *epoch, int64_t begun_ns) {
+/* Takes what was retired, and begins its grace period. Returns whether there was anything. */
+static bool begin(sx_epoch *epoch, int64_t begun_ns) {
     uint64_t now = atomic_load_explicit(&epoch->time.now, memory_order_relaxed); /* relaxed: own store */
-    if (!collect(epoch, now)) return;
+    if (!collect(epoch, now)) return false;
     /* [order: epoch-pin] publishes that what was collected is unlinked */
     atomic_store_explicit(&epoch->time.now, now + SX_EPOCH_STEP, memory_order_release);
     barrier(epoch, now + SX_EPOCH_STEP);
     int64_t rest_ns = (now_ns() - begun_ns) * PACE_TIMES;
-    epoch->again_ns = begun_ns + (rest_ns > PACE_MIN_NS ? rest_ns : PACE_MIN_NS);
+    if (rest_ns < PACE_MIN_NS) rest_ns = PACE_MIN_NS;
+    epoch->again_ns = begun_ns + (rest_ns < PACE_MAX_NS ? rest_ns : PACE_MAX_NS);
+    return true;
 }
 
 /* What may be freed by now. */
@@ -214,7 +217,7 @@ static void turn_give(sx_epoch *epoch) {
 }
 
 static size_t reclaim_all(sx_epoch *epoch) {
-    begin(epoch, now_ns());
+    (void)begin(epoch, now_ns());
     look(epoch);
     size_t bytes = free_ready(epoch, UINT32_MAX);
     look(epoch); /* what waited behind them */
@@ -238,7 +241,6 @@ size_t sx_epoch_reclaim_left(sx_epoch *epoch) {
 
 size_t sx_epoch_reclaim_some(sx_epoch *epoch, bool pressed) {
     if (!turn_take(epoch)) return 0;
-    epoch->helped = true;
     look(epoch);
     /* As many as a writer retires between its calls: so its allocator's cache of free memory neither overflows nor runs dry. */
     uint32_t some = 1 + epoch->waiting_count / SOME_OF;
@@ -248,11 +250,12 @@ size_t sx_epoch_reclaim_some(sx_epoch *epoch, bool pressed) {
         /* Where what waits can't be freed, a pin is in the way, and another grace period helps nobody at once. */
         int64_t now = now_ns();
         if ((pressed && epoch->waiting == NULL) || now >= epoch->again_ns) {
-            begin(epoch, now);
+            epoch->helped |= begin(epoch, now);
             look(epoch);
             if (pressed) bytes += free_ready(epoch, PRESSED_MAX);
         }
     }
+    epoch->helped |= bytes != 0;
     turn_give(epoch);
     return bytes;
 }

@@ -84,7 +84,7 @@ size_t sx_epoch_reclaim(sx_epoch *epoch);
 /* The same at a writer's pace: frees a part of what is ready, and interrupts others the more seldom the more of them
    run. pressed: the memory is needed, so more of it, and at once unless a pin stands in the way of what was retired before. */
 size_t sx_epoch_reclaim_some(sx_epoch *epoch, bool pressed);
-/* For a thread that comes by again and again: reclaims where no writer did, by sx_epoch_reclaim_some, since its last call. What a writer
+/* For a thread that comes by again and again: reclaims where sx_epoch_reclaim_some neither freed nor began anything since its last call. What a writer
    frees itself is its next items' memory, warm; freed elsewhere it comes back through locks, from another processor's caches. */
 size_t sx_epoch_reclaim_left(sx_epoch *epoch);
 /* Bytes retired and not yet freed. Any thread. */

@@ -142,6 +142,9 @@ static void test_writers_go_first(void **state) {
     assert_int_equal(sx_epoch_retired_bytes(epoch), 0);
     sx_epoch_retire(writer, &object, 3, count_free);
     assert_int_equal(sx_epoch_reclaim_left(epoch), 3);
+    assert_int_equal(sx_epoch_reclaim_some(epoch, false), 0); /* it came by and found nothing: no help */
+    sx_epoch_retire(writer, &object, 4, count_free);
+    assert_int_equal(sx_epoch_reclaim_left(epoch), 4);
     finish(epoch);
 }
 

@@ -64,7 +64,7 @@ static bool work(strata *engine, sx_epoch_record *record) {
     size_t freed = 0;
     for (uint32_t i = 0; i < ROUNDS_MAX && more; i++) {
         more = engine->l1 != NULL && sx_l1_maintain_on_keeper(engine->l1, record, sx_engine_now(engine));
-        /* What it retired itself it frees; else writers go first. */
+        /* While there is more to do, room is wanted at once; else writers go first, where any frees. */
         freed += more ? sx_epoch_reclaim(engine->epoch) : sx_epoch_reclaim_left(engine->epoch);
     }
     return more || freed != 0 || sx_epoch_retired_bytes(engine->epoch) != 0;
