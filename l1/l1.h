@@ -153,7 +153,7 @@ sx_l1_usage sx_l1_usage_read(const sx_l1 *l1, uint32_t part);
    the part's: it keeps what it has, and the whole's bounds hold. A limit that falls
    below what is there is reached by the part's own puts. */
 void sx_l1_limit_part(sx_l1 *l1, uint32_t part, int64_t bytes_max);
-/* The same for how many entries there are of a part, 64 or more; INT64_MAX: no bound. A put of such a part costs a sum of some dozen loads. */
+/* The same for how many entries there are of a part, 64 or more; INT64_MAX: no bound. A put of such a part costs a few sums of some dozen loads each. */
 void sx_l1_limit_part_entries(sx_l1 *l1, uint32_t part, int64_t entries_max);
 /* Of what is put from here on; SX_L1_RANK_NORMAL in the beginning. Any thread. */
 void sx_l1_rank_part(sx_l1 *l1, uint32_t part, sx_l1_rank rank);

@@ -248,6 +248,7 @@ static bool visit(sx_l1 *l1, sx_epoch_record *record, sx_l1_group *group, uint32
 
 void sx_l1_claim_pay(sx_l1 *l1, sx_epoch_record *record, const sx_l1_claim *claim) {
     for (uint32_t i = 0; i < claim->count; i++) {
+        if (!is_over(l1, claim->parts[i], 0, 0, 0)) continue;
         int64_t less = (claim->owed >> i & 1) != 0 ? 0 : held_up(l1, claim->parts[i]); /* one for one empties nothing */
         for (uint32_t visits = 0; visits < PART_VISITS && is_over(l1, claim->parts[i], 0, less, 0); visits++) {
             sx_l1_group *high, *low = sx_l1_hand_next(l1, &high);

@@ -391,8 +391,11 @@ int32_t sx_l1_put(sx_l1 *l1, sx_epoch_record *record, uint64_t hash, sx_item *it
     }
     if (status == STRATA_OK) {
         if (sx_l1_over(l1, shard) > 0) status = pay(l1, record, shard, &p);
-        if (p.claim.count != 0) sx_l1_claim_pay(l1, record, &p.claim);
         if (atomic_load_explicit(&l1->sweeping, memory_order_relaxed)) sx_l1_help(l1, record, 4); /* relaxed: hint */
+    }
+    if (p.claim.count != 0 && (status == STRATA_OK || status == STRATA_E_OVERLOADED)) {
+        if (status != STRATA_OK) p.claim.owed = 0; /* nothing went in: a limit that fell is reached by puts that are refused too */
+        sx_l1_claim_pay(l1, record, &p.claim);
     }
     sx_epoch_unpin(record);
     sx_l1_retire(l1, record, &harvest);

@@ -43,7 +43,7 @@ typedef struct strata_quota {
     uint32_t struct_size; /* sizeof(strata_quota) */
     uint32_t priority;    /* strata_priority */
     int64_t bytes_max;    /* 65536 or more; STRATA_L1_UNLIMITED; 0: l1_bytes_max, or no limit */
-    int64_t entries_max;  /* 64 or more; STRATA_L1_UNLIMITED; 0: l1_entries_max, or no limit. A put then costs a sum of some dozen numbers more */
+    int64_t entries_max;  /* 64 or more; STRATA_L1_UNLIMITED; 0: l1_entries_max, or no limit. A put then costs a few sums of some dozen numbers more */
 } strata_quota;
 
 /*

@@ -312,6 +312,26 @@ static void test_a_limit_that_comes_late(void **state) {
     fixture_deinit(&f);
 }
 
+/* A limit that falls is reached by new keys that are refused, where few groups have one of the part. */
+static void test_a_lower_limit_of_a_sparse_part(void **state) {
+    (void)state;
+    fixture f;
+    fixture_init(&f, 16 << 20, 1 << 16);
+    assert_int_equal(sx_l1_watch_parts(f.l1, &parts), STRATA_OK);
+    for (uint64_t i = 0; i < 40000; i++) assert_int_equal(put_new(&f, f.record, i * 4 + 1, 1, 100), STRATA_OK);
+    for (uint64_t i = 0; i < 1000; i++) assert_int_equal(put_new(&f, f.record, i * 4, 1, 100), STRATA_OK);
+    int64_t limit = sx_l1_usage_read(f.l1, NOISY).bytes / 8;
+    sx_l1_limit_part(f.l1, NOISY, limit);
+    for (uint64_t i = 1000; i < 9000; i++) {
+        (void)put_new(&f, f.record, i * 4, 1, 100);
+        (void)sx_epoch_reclaim(f.epoch);
+    }
+    assert_in_range(sx_l1_usage_read(f.l1, NOISY).bytes, limit / 2, limit + limit / 8);
+    assert_true(metric(&f, SX_L1_METRIC_LIMIT_REFUSED) > 0);
+    check_against_walk(&f);
+    fixture_deinit(&f);
+}
+
 /* ---- ranks ---- */
 
 #define RANKS 3u
@@ -535,6 +555,7 @@ int main(void) {
         cmocka_unit_test(test_a_small_part_while_nothing_is_freed),
         cmocka_unit_test(test_limit_of_entries),
         cmocka_unit_test(test_a_limit_that_comes_late),
+        cmocka_unit_test(test_a_lower_limit_of_a_sparse_part),
         cmocka_unit_test(test_ranks),
         cmocka_unit_test(test_ranks_while_the_budget_shrinks),
         cmocka_unit_test(test_ranks_in_groups_that_merge),
