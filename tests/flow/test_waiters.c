@@ -102,8 +102,10 @@ static void a_batch_is_refused_in_part(void **state) {
     await(f, 1);
 }
 
+/* Its loads outlast what they cover: they are held while the clock goes on. */
 static strata_namespace_policy covered(uint32_t waiters_max) {
-    return (strata_namespace_policy){.ttl_ms = 1000, .stale_if_failing_ms = 60000, .ttl_jitter_percent = STRATA_NO_JITTER, .waiters_max = waiters_max};
+    return (strata_namespace_policy){.ttl_ms = 1000, .stale_if_failing_ms = 60000, .ttl_jitter_percent = STRATA_NO_JITTER, .waiters_max = waiters_max,
+                                     .load_timeout_ms = 600000};
 }
 
 /* Where failures are covered, so is this one: who can't wait has what is past its end, and is told so. */
