@@ -177,6 +177,8 @@ int bench_compare(FILE *out, FILE *err, int argc, char *const *argv) {
             i++;
         } else if (argv[i][0] == '-') {
             return refuse(err, "unknown option ", argv[i]);
+        } else if (argv[i][0] == '\0') {
+            return refuse(err, "a side that is empty: files, or lists of files with commas", "");
         } else if (side_count == 2) {
             return refuse(err, "two sides, not also ", argv[i]);
         } else {

@@ -128,6 +128,7 @@ typedef struct session {
     line_rounds lines[LINES];
     tails tails[2]; /* the second beside a writer */
     uint64_t rounds; /* that all lines have */
+    uint64_t wrong_in_tails;
     int64_t began_ns;
 } session;
 
@@ -324,7 +325,7 @@ static void measure_tails(session *s, tails *t, bool beside, uint64_t round) {
     for (uint32_t k = 0; k < KINDS; k++) {
         bench_histogram *h = bench_run_was_interrupted() ? NULL : calloc(1, sizeof *h);
         if (h == NULL) return;
-        (void)measure_run(kinds[k], s->caches.large[k], MEASURE_LATENCY, 1, s->o->operations, h, beside);
+        s->wrong_in_tails += measure_run(kinds[k], s->caches.large[k], MEASURE_LATENCY, 1, s->o->operations, h, beside).wrong;
         t->p99_ns[k][round - 1] = (double)bench_histogram_quantile_ns(h, 0.99);
         t->p999_ns[k][round - 1] = (double)bench_histogram_quantile_ns(h, 0.999);
         free(h);
@@ -378,7 +379,8 @@ static int measure_all(options *o) {
         if (s->caches.small[k] != NULL) kinds[k]->destroy(s->caches.small[k]);
         if (s->caches.fresh[k] != NULL) kinds[k]->destroy(s->caches.fresh[k]);
     }
-    uint64_t wrong = 0;
+    uint64_t wrong = s->wrong_in_tails;
+    if (wrong != 0) printf("%llu WRONG VALUES among the hits whose times were told apart\n", (unsigned long long)wrong);
     for (size_t i = 0; i < LINES; i++) wrong += s->lines[i].wrong;
     measure_deinit();
     o->rounds = s->rounds; /* as many as are in the result */

@@ -83,6 +83,7 @@ static uint64_t store_misses(const bench_requests *r, int64_t bytes_max, double 
 
 static double replay_at(const bench_requests *r, const char *name, double fraction) {
     uint64_t capacity = (uint64_t)((double)r->distinct * fraction);
+    if (capacity == 0) capacity = 1; /* of fewer than 100 keys */
     uint64_t lru = lru_misses(r, capacity), misses = 0;
     int64_t bytes_max = (int64_t)capacity * BYTES_FIRST;
     double held = 0;

@@ -151,6 +151,7 @@ static void test_bad_files(void **state) {
     assert_says(compare(good, "/nonexistent/file.json", NULL, 3), "/nonexistent/file.json");
     assert_says(compare(file("broken.json", "{\"a\": "), good, NULL, 3), "broken.json: line 1");
     assert_says(compare(file("empty.json", "{\"a\": \"text\"}"), good, NULL, 3), "no measured number");
+    assert_says(compare("", good, NULL, 2), "a side that is empty"); /* a variable that is not set */
     char *text = NULL;
     size_t size = 0;
     FILE *out = open_memstream(&text, &size);
